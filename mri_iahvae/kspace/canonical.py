@@ -1,0 +1,73 @@
+"""Canonical form: k-space in units that do not depend on the scanner.
+
+Before the model, k-space is divided by one complex number per slice, so that the mean pixel power is about 1
+and DC is real and positive. A fully sampled slice and its undersampled version get nearly the same form.
+"""
+
+import torch
+from torch import Tensor
+
+from mri_iahvae.kspace.bands import block_mask
+
+CORE = 8
+"""Side of the block whose energy sets the scale: it holds nearly all of a slice's energy."""
+
+_WEAK_DC = 0.01  # below this share of the core's energy, the phase of DC is not to be trusted
+
+
+def canonical_factor(kspace: Tensor, mask: Tensor, power: Tensor) -> Tensor:
+    """The number that k-space is divided by, one per slice.
+
+    Its magnitude makes the energy of the measured bins of B_8 equal to what those bins hold on average in
+    training (of the whole grid where B_8 holds no signal; 1 where nothing does). Its phase makes DC real and
+    positive, or the sum of B_8 where DC is weak.
+
+    Args:
+        kspace: complex (B, N, N); values at unmeasured bins are ignored.
+        mask: bool, broadcastable to (B, N, N), true where measured.
+        power: float (N, N), mean training power per bin in canonical units; it sums to N^2 over B_8.
+
+    Returns:
+        complex64 (B,), finite and non-zero.
+    """
+    size = kspace.shape[-1]
+    core = block_mask(min(CORE, size), size, kspace.device)
+    mask = mask.expand(kspace.shape)
+    # float64: squares of scanner units (1e-12 to 1e12) leave float32's range.
+    measured = torch.where(mask, kspace, 0).to(torch.complex128)
+    energy = measured.abs().square()
+    core_energy, core_share = _sum(energy, core), _sum(power.double() * mask, core)
+    every = torch.ones_like(core)
+    use_core = core_energy > 0
+    ratio = torch.where(use_core, core_energy, _sum(energy, every)) / torch.where(
+        use_core, core_share, _sum(power.double() * mask, every)
+    ).clamp_min(torch.finfo(torch.float64).tiny)
+    magnitude = torch.where(ratio > 0, ratio.sqrt(), 1.0)
+
+    dc = measured[:, size // 2, size // 2]
+    trusted = dc.abs().square() >= _WEAK_DC * core_energy
+    pointer = torch.where(trusted & (dc.abs() > 0), dc, _sum(measured, core))
+    phase = torch.where(pointer.abs() > 0, pointer / pointer.abs().clamp_min(1e-300), 1.0)
+    return (magnitude * phase).to(torch.complex64)
+
+
+def per_bin_power(core_power: Tensor, gains: Tensor) -> Tensor:
+    """Mean power per bin on the whole grid, for `canonical_factor`.
+
+    Args:
+        core_power: float (c, c), mean power of the bins of B_8 (of the whole grid when that is smaller).
+        gains: float (scales,), RMS per bin of each band R_1, R_2, R_4 ... R_N.
+
+    Returns:
+        float (N, N): the core's bins one by one, the others by the square of their band's gain.
+    """
+    size = 2 ** (len(gains) - 1)
+    power = torch.empty(size, size, dtype=torch.float32)
+    for k in reversed(range(len(gains))):
+        power[block_mask(2**k, size)] = gains[k].float().square()
+    power[block_mask(core_power.shape[-1], size)] = core_power.float().flatten()
+    return power
+
+
+def _sum(values: Tensor, where: Tensor) -> Tensor:
+    return (values * where).sum(dim=(-2, -1))
