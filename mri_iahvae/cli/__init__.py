@@ -1,0 +1,32 @@
+"""The command line. Nothing heavy is imported here or in the command modules: their functions import it."""
+
+import click
+
+from mri_iahvae import __version__
+from mri_iahvae.cli.group import Entry, LazyGroup
+
+_COMMANDS = {
+    "reconstruct": Entry("mri_iahvae.cli.reconstruct:reconstruct", "Reconstruct undersampled scans."),
+    "denoise": Entry("mri_iahvae.cli.denoise:denoise", "Denoise fully sampled scans."),
+    "train": Entry("mri_iahvae.cli.train:train", "Train a model on magnitude images."),
+    "simulate": Entry("mri_iahvae.cli.simulate:simulate", "Make scans from magnitude images."),
+    "example": Entry("mri_iahvae.cli.example:example", "Write an example scan."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    entries=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=True,
+)
+@click.version_option(__version__, prog_name="mri-iahvae")
+def main() -> None:
+    """MRI reconstruction with a learned generative prior, the Iterative Amortized Hierarchical VAE.
+
+    \b
+    Examples:
+      mri-iahvae example scan.h5
+      mri-iahvae reconstruct scan.h5 --up-to 32x32 -o reconstructions
+      mri-iahvae COMMAND --help
+    """

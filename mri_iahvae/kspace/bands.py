@@ -1,8 +1,8 @@
 """The partition of k-space into scales: blocks B_s and bands R_s.
 
-Block B_s is the centred s x s square of k-space bins; band R_s is B_s without B_{s/2}. For a grid of N x N bins
-with N = 2^K the bands R_1, R_2, R_4 ... R_N hold every bin exactly once. This module is the only place that
-knows the partition.
+Block B_s is the centred s x s square of k-space bins; band R_s is B_s without B_{s/2}. For a grid of N x N
+bins with N = 2^K the bands R_1, R_2, R_4 ... R_N hold every bin exactly once. This module is the only place
+that knows the partition.
 """
 
 import re

@@ -33,7 +33,7 @@ def canonical_factor(kspace: Tensor, mask: Tensor, power: Tensor) -> Tensor:
     size = kspace.shape[-1]
     core = block_mask(min(CORE, size), size, kspace.device)
     mask = mask.expand(kspace.shape)
-    # float64: squares of scanner units (1e-12 to 1e12) leave float32's range.
+    # float64: squares of scanner units can leave float32's range.
     measured = torch.where(mask, kspace, 0).to(torch.complex128)
     energy = measured.abs().square()
     core_energy, core_share = _sum(energy, core), _sum(power.double() * mask, core)

@@ -19,8 +19,8 @@ def fft2c(image: Tensor) -> Tensor:
     Returns:
         k-space of the same shape and dtype; DC stands at (H // 2, W // 2).
     """
-    # ifftshift first: the other order is right for even sizes only.
-    return torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(image, dim=_AXES), norm="ortho"), dim=_AXES)
+    image = torch.fft.ifftshift(image, dim=_AXES)  # first: the other order is right for even sizes only
+    return torch.fft.fftshift(torch.fft.fft2(image, norm="ortho"), dim=_AXES)
 
 
 def ifft2c(kspace: Tensor) -> Tensor:
@@ -32,7 +32,8 @@ def ifft2c(kspace: Tensor) -> Tensor:
     Returns:
         Complex image of the same shape and dtype.
     """
-    return torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(kspace, dim=_AXES), norm="ortho"), dim=_AXES)
+    kspace = torch.fft.ifftshift(kspace, dim=_AXES)
+    return torch.fft.fftshift(torch.fft.ifft2(kspace, norm="ortho"), dim=_AXES)
 
 
 def to_channels(image: Tensor) -> Tensor:

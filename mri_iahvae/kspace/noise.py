@@ -1,5 +1,7 @@
-"""Thermal noise: white, complex Gaussian in k-space. Everywhere, sigma is the standard deviation of each of the
-real and imaginary parts."""
+"""Thermal noise: white, complex Gaussian in k-space.
+
+Everywhere, sigma is the standard deviation of each of the real and imaginary parts.
+"""
 
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ _RAYLEIGH_MEDIAN = 1.1774100225154747
 
 
 def complex_noise(shape: tuple[int, ...], sigma: float | Tensor, generator: torch.Generator) -> Tensor:
-    """White complex Gaussian noise, complex64; `sigma` per real and imaginary part, broadcastable to `shape`."""
+    """White complex Gaussian noise, complex64; `sigma`, per part, is broadcastable to `shape`."""
     parts = torch.randn(*shape, 2, generator=generator, device=generator.device)
     return torch.view_as_complex(parts) * sigma
 
@@ -33,7 +35,7 @@ def estimate_sigma(kspace: Tensor, mask: Tensor) -> Tensor:
         mask: bool, broadcastable to (B, H, W), true where measured.
 
     Returns:
-        float32 (B,), sigma per real and imaginary part; zero where too few bins (under 16) are measured there.
+        float32 (B,), sigma per real and imaginary part; zero where under 16 bins are measured there.
     """
     height, width = kspace.shape[-2:]
     y = (torch.arange(height, device=kspace.device) - height // 2) / (height / 2)

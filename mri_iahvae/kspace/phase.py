@@ -42,5 +42,5 @@ def smooth_phase(
     amplitude = torch.randn(count, 5, 5, generator=generator, device=device) * decay * strength
     field = torch.einsum("bij,ih,jw->bhw", amplitude, waves_y, waves_x)
 
-    ramp = 2 * math.pi * shift * (uniform(count, 1, 1) * y[None, :, None] + uniform(count, 1, 1) * x[None, None, :])
+    ramp = 2 * math.pi * shift * (uniform(count, 1, 1) * y[:, None] + uniform(count, 1, 1) * x)
     return field + ramp + math.pi * uniform(count, 1, 1)

@@ -1,0 +1,1 @@
+"""The model: configuration, encoder, ladder, heads, checkpoints."""

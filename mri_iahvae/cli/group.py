@@ -1,0 +1,60 @@
+"""The command group: imports a command only when it runs, and turns errors into one line and an exit code."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import click
+
+from mri_iahvae.errors import IahvaeError, UsageError
+
+
+class Entry(NamedTuple):
+    """A command that is not imported yet."""
+
+    target: str
+    """`module:attribute`."""
+    help: str
+    """Its line in the list of commands."""
+
+
+class _Failure(click.ClickException):
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc] # Click reads it from the instance
+
+
+class LazyGroup(click.Group):
+    """Commands by name; listing them imports none of them."""
+
+    def __init__(self, *args: Any, entries: Mapping[str, Entry], **kwargs: Any) -> None:  # noqa: ANN401
+        """As `click.Group`, with the commands in `entries`."""
+        super().__init__(*args, **kwargs)
+        self.entries = entries
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - Click's signature
+        """Names, in the order in which they are used."""
+        return list(self.entries)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a command; None where there is none of that name."""
+        if cmd_name not in self.entries:
+            return None
+        module, _, attribute = self.entries[cmd_name].target.partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The list of commands, from `entries` alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in self.entries.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - Click's signature
+        """Run; what a user can act on ends in one line on stderr, exit 2 (usage), 1, or 130 (Ctrl-C)."""
+        try:
+            return super().invoke(ctx)
+        except IahvaeError as error:
+            raise _Failure(str(error), 2 if isinstance(error, UsageError) else 1) from error
+        except KeyboardInterrupt:
+            click.echo("Interrupted", err=True)
+            ctx.exit(130)

@@ -1,0 +1,56 @@
+"""NMSE, PSNR and SSIM as fastMRI defines them, through fastMRI's own code."""
+
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Quality of one volume of magnitude images."""
+
+    nmse: float
+    """Squared error over squared target, both summed over the volume."""
+    psnr: float
+    """dB, against the volume's data range."""
+    ssim: float
+    """Mean over the slices; 7 x 7 uniform windows."""
+
+    def to_dict(self) -> dict[str, float | None]:
+        """For JSON: what is not finite (a perfect image's PSNR, an all-zero target) becomes None."""
+        return {name: value if math.isfinite(value) else None for name, value in asdict(self).items()}
+
+
+def score(target: NDArray[np.floating], image: NDArray[np.floating]) -> Scores:
+    """Compare a volume with its target, `fastmri.evaluate`'s way.
+
+    The data range of PSNR and SSIM is the maximum of the target volume, as fastMRI takes it; against
+    max - min, PSNR would be slightly lower. Nothing is rescaled or cropped.
+
+    Args:
+        target: float (slices, H, W), magnitude, sides of at least 7.
+        image: float (slices, H, W), magnitude in the same units.
+
+    Returns:
+        The three scores; NaN or infinite where they are not defined (an all-zero target).
+
+    Raises:
+        ValueError: the shapes differ or are not (slices, H, W).
+    """
+    if target.ndim != 3 or target.shape != image.shape:
+        raise ValueError(
+            f"expected two volumes (slices, H, W) of one shape, got {target.shape} and {image.shape}"
+        )
+    # Imported here: fastmri takes seconds to import.
+    from fastmri import evaluate  # noqa: PLC0415
+
+    # In double precision: squares of fastMRI's tiny units, about 1e-12, would lose digits in the sums.
+    target, image = target.astype(np.float64), image.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return Scores(
+            nmse=float(evaluate.nmse(target, image)),
+            psnr=float(evaluate.psnr(target, image)),
+            ssim=float(evaluate.ssim(target, image).item()),
+        )

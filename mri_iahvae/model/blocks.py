@@ -1,0 +1,38 @@
+"""The bottleneck block of VDVAE (arXiv 2011.10650, figure 3), with swish as in the IA-HVAE paper."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Bottleneck(nn.Module):
+    """1x1, kxk, kxk, 1x1 convolutions with pre-activation; k is 3, or 1 at resolution 2 and below.
+
+    Args:
+        channels: input channels.
+        inner: channels of the two middle convolutions.
+        resolution: side of the maps; decides k.
+        out: output channels; None makes the block residual (output = input + f(input)).
+    """
+
+    def __init__(self, channels: int, inner: int, resolution: int, out: int | None = None) -> None:
+        super().__init__()
+        kernel = 3 if resolution > 2 else 1
+        self.residual = out is None
+        self.reduce = nn.Conv2d(channels, inner, 1)
+        self.first = nn.Conv2d(inner, inner, kernel, padding=kernel // 2)
+        self.second = nn.Conv2d(inner, inner, kernel, padding=kernel // 2)
+        self.expand = nn.Conv2d(inner, channels if out is None else out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, r, r) to (B, out or channels, r, r)."""
+        y = self.reduce(F.silu(x))
+        y = self.first(F.silu(y))
+        y = self.second(F.silu(y))
+        y = self.expand(F.silu(y))
+        return x + y if self.residual else y
+
+    def scale_output(self, factor: float) -> None:
+        """Multiply the last convolution's initial weights: 1 / sqrt(depth) keeps a deep ladder's variance."""
+        self.expand.weight.data.mul_(factor)
+        if self.expand.bias is not None:
+            self.expand.bias.data.zero_()

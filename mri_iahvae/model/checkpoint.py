@@ -1,0 +1,128 @@
+"""Model checkpoints: `model.safetensors` and `config.json` in one folder. Nothing is pickled."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from mri_iahvae.errors import CheckpointError, UsageError
+from mri_iahvae.model.config import ModelConfig
+from mri_iahvae.model.iahvae import IAHVAE
+
+FORMAT = 1
+"""Version of the format; a reader refuses what it does not know."""
+
+_KEYS = {"format", "model", "training", "sha256"}
+
+
+def save_model(model: IAHVAE, folder: Path, training: dict[str, Any], *, half: bool = False) -> None:
+    """Write a checkpoint; each file is written beside and renamed, the configuration last.
+
+    Args:
+        model: weights and configuration.
+        folder: made when missing.
+        training: plain JSON values about the training (data, settings, steps), for the record.
+        half: store weights in half precision, to ship them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    dtype = torch.float16 if half else torch.float32
+    weights = {key: value.detach().cpu().to(dtype).contiguous() for key, value in model.state_dict().items()}
+    part = folder / "model.safetensors.part"
+    save_file(weights, part)
+    config = {
+        "format": FORMAT,
+        "sha256": _sha256(part),
+        "model": model.config.to_json(),
+        "training": training,
+    }
+    _replace(part, folder / "model.safetensors")
+    text = folder / "config.json.part"
+    text.write_text(json.dumps(config, indent=1) + "\n")
+    _replace(text, folder / "config.json")
+
+
+def load_model(checkpoint: str | Path, device: torch.device | None = None) -> tuple[IAHVAE, str]:
+    """Load a checkpoint for inference.
+
+    Args:
+        checkpoint: name of a shipped model, or a folder with `model.safetensors` and `config.json`.
+        device: where the model shall be; CPU by default.
+
+    Returns:
+        The model (float32, no gradients for its weights) and the SHA-256 of its weights file.
+
+    Raises:
+        UsageError: no such model or folder.
+        CheckpointError: the folder does not hold a checkpoint that this version can read.
+    """
+    folder = find_checkpoint(checkpoint)
+    config = _read_config(folder / "config.json")
+    weights_path = folder / "model.safetensors"
+    try:
+        digest = _sha256(weights_path)
+        if digest != config["sha256"]:
+            raise CheckpointError(
+                f"{weights_path}: its SHA-256 is not the one that config.json states; copy both files again"
+            )
+        weights = load_file(weights_path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{weights_path}: cannot be read as safetensors ({error})") from None
+    model = IAHVAE(ModelConfig.from_json(config["model"]))
+    try:
+        model.load_state_dict({key: value.float() for key, value in weights.items()})
+    except RuntimeError:
+        raise CheckpointError(f"{weights_path}: its tensors do not fit the model in config.json") from None
+    return model.to(device or torch.device("cpu")).eval().requires_grad_(requires_grad=False), digest
+
+
+def find_checkpoint(checkpoint: str | Path) -> Path:
+    """Folder of a checkpoint: a path that exists, or a shipped model's name.
+
+    Raises:
+        UsageError: neither.
+    """
+    path = Path(checkpoint)
+    if path.is_dir():
+        return path
+    shipped = _pretrained()
+    if path.name == str(checkpoint) and (shipped / path.name / "config.json").is_file():
+        return shipped / path.name
+    names = sorted(folder.parent.name for folder in shipped.glob("*/config.json"))
+    raise UsageError(
+        f"--checkpoint {checkpoint}: expected a folder with model.safetensors and config.json, "
+        f"or a shipped model ({', '.join(names) or 'none here'})"
+    )
+
+
+def _pretrained() -> Path:
+    """Folder of the shipped models: inside the installed package, or beside it in a source tree."""
+    package = Path(__file__).parents[1]
+    inside = package / "pretrained"
+    return inside if inside.is_dir() else package.parent / "pretrained"
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read as JSON ({error})") from None
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: expected checkpoint format {FORMAT}; train again or use another version")
+    if set(config) != _KEYS:
+        raise CheckpointError(f"{path}: expected the keys {', '.join(sorted(_KEYS))}; found others")
+    return config
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _replace(part: Path, target: Path) -> None:
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    part.replace(target)

@@ -1,0 +1,144 @@
+"""What a model is made of: one frozen dataclass, stored as JSON beside the weights, and the presets."""
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Self
+
+from mri_iahvae.errors import CheckpointError, UsageError
+
+
+@dataclass(frozen=True)
+class ScaleConfig:
+    """One scale s of the ladder.
+
+    Attributes:
+        layers: number M of stochastic layers.
+        channels: width of the context h.
+        inner: middle width of the bottleneck blocks.
+        patch: space-to-depth factor p: the scale works on maps of side s / p, its s x s latents and images
+            folded into channels. Fine scales cost p^2 times less that way.
+    """
+
+    layers: int
+    channels: int
+    inner: int
+    patch: int = 1
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A complex IA-HVAE on an N x N grid.
+
+    Attributes:
+        scales: one entry per scale 1, 2, 4 ... N.
+        latent: latent channels per pixel of a scale.
+        encoder_blocks: residual blocks per scale in the encoder.
+        head_blocks: residual blocks per head.
+        sigma: likelihood standard deviation per real and imaginary part, canonical units.
+        gains: RMS per k-space bin of each band on the training set, canonical units.
+        core_power: mean power per bin of block B_8 on the training set, canonical units, row by row.
+    """
+
+    scales: tuple[ScaleConfig, ...]
+    latent: int = 1
+    encoder_blocks: int = 2
+    head_blocks: int = 3
+    sigma: float = 0.1
+    gains: tuple[float, ...] = ()
+    core_power: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Side N of the grid."""
+        return int(2 ** (len(self.scales) - 1))
+
+    @property
+    def depth(self) -> int:
+        """Number L of stochastic layers."""
+        return sum(scale.layers for scale in self.scales)
+
+    def coarse(self, size: int) -> Self:
+        """The same model up to scale `size` only: where growth starts."""
+        count = size.bit_length()
+        return replace(self, scales=self.scales[:count], gains=self.gains[:count], core_power=())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers, lists and dicts."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `to_json`.
+
+        Raises:
+            CheckpointError: a key is unknown or missing, or a value is of the wrong kind.
+        """
+        _check_keys(values, cls)
+        try:
+            for scale in values["scales"]:
+                _check_keys(scale, ScaleConfig)
+            return cls(
+                **{
+                    **values,
+                    "scales": tuple(ScaleConfig(**scale) for scale in values["scales"]),
+                    "gains": tuple(float(g) for g in values.get("gains", ())),
+                    "core_power": tuple(tuple(float(p) for p in row) for row in values.get("core_power", ())),
+                }
+            )
+        except (TypeError, ValueError, KeyError) as error:
+            raise CheckpointError(f"the model configuration is malformed ({error})") from None
+
+
+def _check_keys(values: dict[str, Any], cls: type) -> None:
+    unknown = set(values) - {field.name for field in fields(cls)}
+    if unknown:
+        raise CheckpointError(f"the model configuration has unknown keys: {', '.join(sorted(unknown))}")
+
+
+def _ladder(layers: str, channels: str, inner: str, patch: str) -> tuple[ScaleConfig, ...]:
+    columns = ([int(v) for v in text.split()] for text in (layers, channels, inner, patch))
+    return tuple(ScaleConfig(*row) for row in zip(*columns, strict=True))
+
+
+PRESETS = {
+    # 32 x 32, for tests and dry runs.
+    "tiny": ModelConfig(
+        _ladder("1 1 1 1 1 1", "16 16 16 16 16 16", "8 8 8 8 8 8", "1 1 1 1 1 2"),
+        encoder_blocks=1,
+        head_blocks=1,
+    ),
+    # 128 x 128. On a CPU, blocks at 32 x 32 with more channels cost a quarter of narrower ones at 128 x 128.
+    "small": ModelConfig(
+        _ladder(
+            layers="2 2 2 2 3 3 2 2",
+            channels="64 64 64 64 64 64 96 128",
+            inner="32 32 32 32 32 32 48 64",
+            patch="1 1 1 1 1 1 2 4",
+        ),
+        head_blocks=2,
+    ),
+    "base": ModelConfig(
+        _ladder(
+            layers="2 2 2 3 4 4 3 2",
+            channels="128 128 128 128 128 128 128 128",
+            inner="64 64 64 64 64 64 64 64",
+            patch="1 1 1 1 1 1 1 2",
+        ),
+        head_blocks=3,
+    ),
+    # The widths and depths of the paper's section 4: L = 40 at 128 x 128.
+    "paper": ModelConfig(
+        _ladder("5 5 5 5 5 5 5 5", "128 " * 8, "64 " * 8, "1 " * 8),
+        encoder_blocks=3,
+    ),
+}
+
+
+def preset(name: str) -> ModelConfig:
+    """A preset by name.
+
+    Raises:
+        UsageError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise UsageError(f"preset {name}: expected one of {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,57 @@
+"""One scale of the decoder: context from the coarser scales, M stochastic layers, one head."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mri_iahvae.kspace.fft import to_channels
+from mri_iahvae.model.config import ScaleConfig
+from mri_iahvae.model.encoder import enlarge
+from mri_iahvae.model.head import Head
+from mri_iahvae.model.ladder import LadderLayer
+
+
+class DecoderStage(nn.Module):
+    """Decoder of one scale s.
+
+    Args:
+        scale: widths of this scale.
+        resolution: side r = s / patch of its maps.
+        latent: latent channels per pixel.
+        head_blocks: residual blocks of the head.
+        coarser: channels of the coarser scale's context, None at scale 1.
+    """
+
+    def __init__(
+        self, scale: ScaleConfig, resolution: int, latent: int, head_blocks: int, coarser: int | None
+    ) -> None:
+        super().__init__()
+        self.patch = scale.patch
+        self.resolution = resolution
+        self.bias = nn.Parameter(torch.zeros(scale.channels, 1, 1))
+        kernel = 3 if resolution > 2 else 1
+        if coarser is not None:
+            self.merge = nn.Conv2d(coarser, scale.channels, 1)
+            self.look = nn.Conv2d(2 * scale.patch**2, scale.channels, kernel, padding=kernel // 2)
+        self.layers = nn.ModuleList(
+            LadderLayer(scale, resolution, latent * scale.patch**2) for _ in range(scale.layers)
+        )
+        self.head = Head(scale, resolution, head_blocks)
+
+    def context(self, h: Tensor, image: Tensor) -> Tensor:
+        """The context that this scale starts from.
+
+        Args:
+            h: last context of scale s / 2, (B, C', r', r').
+            image: complex (B, s, s), the image of block B_{s/2} seen at this scale's resolution: what the
+                coarser scales are known to be, measured bins included.
+
+        Returns:
+            float (B, C, r, r).
+        """
+        seen = self.look(F.pixel_unshuffle(to_channels(image), self.patch))
+        return enlarge(self.merge(h), self.resolution) + seen + self.bias
+
+    def first_context(self, batch: int) -> Tensor:
+        """The context of scale 1, which has nothing coarser: a learned constant, (B, C, 1, 1)."""
+        return self.bias[None].expand(batch, -1, self.resolution, self.resolution)

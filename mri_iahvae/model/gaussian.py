@@ -1,0 +1,43 @@
+"""Diagonal Gaussians over latents: closed-form KL, log density, reparameterised samples."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_LOG_TWO_PI = math.log(2 * math.pi)
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """N(mean, diag(exp(log_std))^2); both tensors have the shape of the latent."""
+
+    mean: Tensor
+    log_std: Tensor
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviation."""
+        return self.log_std.exp()
+
+    def at(self, whitened: Tensor) -> Tensor:
+        """The latent that stands `whitened` standard deviations from the mean."""
+        return self.mean + self.std * whitened
+
+    def nll(self, z: Tensor) -> Tensor:
+        """-log N(z; mean, std), in nats, summed over all but the batch axis: (B,)."""
+        whitened = (z - self.mean) * (-self.log_std).exp()
+        return (0.5 * (whitened.square() + _LOG_TWO_PI) + self.log_std).flatten(1).sum(1)
+
+
+def kl_divergence(q: Gaussian, p: Gaussian) -> Tensor:
+    """KL(q || p) in nats, summed over all but the batch axis: (B,)."""
+    ratio = 2 * (q.log_std - p.log_std)
+    distance = ((q.mean - p.mean) * (-p.log_std).exp()).square()
+    return (0.5 * (ratio.exp() + distance - 1 - ratio)).flatten(1).sum(1)
+
+
+def soft_bound(value: Tensor, bound: float) -> Tensor:
+    """Smoothly limit to (-bound, bound): log standard deviations must not overflow when exponentiated."""
+    return bound * torch.tanh(value / bound)

@@ -1,0 +1,193 @@
+"""The complex IA-HVAE: a hierarchical VAE whose decoder is linearly separable in the Fourier domain.
+
+All k-space here is in canonical form (`mri_iahvae.kspace.canonical`) on the model's N x N grid; `index` counts
+scales, s = 2^index. Method: Penninga and van Sloun, arXiv 2601.15894.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from mri_iahvae.kspace.bands import band_mask, embed
+from mri_iahvae.kspace.canonical import per_bin_power
+from mri_iahvae.kspace.fft import ifft2c
+from mri_iahvae.model.blocks import Bottleneck
+from mri_iahvae.model.config import ModelConfig
+from mri_iahvae.model.decoder import DecoderStage
+from mri_iahvae.model.encoder import EncoderStage
+from mri_iahvae.model.gaussian import Gaussian
+
+
+class IAHVAE(nn.Module):
+    """Encoder, ladder and heads, one stage of each per scale.
+
+    Args:
+        config: the model's description; gains that it lacks are 1 until they are measured.
+    """
+
+    gains: Tensor
+    power: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.encoder = nn.ModuleList()
+        self.decoder = nn.ModuleList()
+        coarser = None
+        for index, scale in enumerate(config.scales):
+            resolution = max(1, 2**index // scale.patch)
+            self.encoder.append(EncoderStage(scale, resolution, config.encoder_blocks, coarser))
+            self.decoder.append(
+                DecoderStage(scale, resolution, config.latent, config.head_blocks, coarser)
+            )
+            coarser = scale.channels
+        for part in (self.encoder, self.decoder):
+            blocks = [m for m in part.modules() if isinstance(m, Bottleneck) and m.residual]
+            for block in blocks:
+                block.scale_output(1 / math.sqrt(len(blocks)))
+        self.set_config(config)
+
+    def set_config(self, config: ModelConfig) -> None:
+        """Adopt measured gains, core power and sigma; the architecture must be the same."""
+        self.config = config
+        device = next(self.parameters()).device
+        unmeasured = len(config.scales) - len(config.gains)
+        gains = torch.tensor((*config.gains, *(1.0,) * unmeasured), device=device)
+        core = torch.tensor(config.core_power) if config.core_power else torch.ones(1, 1)
+        # Buffers, to follow the module to its device; not persistent, because the config holds them.
+        self.register_buffer("gains", gains, persistent=False)
+        self.register_buffer("power", per_bin_power(core, gains.cpu()).to(device), persistent=False)
+
+    @property
+    def size(self) -> int:
+        """Side N of the grid."""
+        return self.config.size
+
+    def latent_shape(self, index: int) -> tuple[int, int, int]:
+        """Shape of one layer's latents at scale `index`: (latent * patch^2, r, r), s^2 pixels in all."""
+        stage = self.decoder[index]
+        return stage.layers[0].latent, stage.resolution, stage.resolution
+
+    def encode(self, index: int, kspace: Tensor, coarser: Tensor | None) -> Tensor:
+        """Encoder features of one scale.
+
+        Args:
+            index: scale index.
+            kspace: complex (B, s, s), the bins of B_s, holes filled.
+            coarser: features of the coarser scale, None at scale 1.
+
+        Returns:
+            float (B, C, r, r).
+        """
+        s = kspace.shape[-1]
+        image = ifft2c(kspace) * (s / self.size)
+        band = ifft2c(kspace * band_mask(s, kspace.device)) / self.gains[index]
+        return self.encoder[index](image, band, coarser)
+
+    def context(self, index: int, h: Tensor | None, coarse: Tensor) -> Tensor:
+        """The context that scale `index` starts from.
+
+        Args:
+            index: scale index.
+            h: last context of the coarser scale, None at scale 1.
+            coarse: complex (B, s/2, s/2), the bins of B_{s/2}; at scale 1 only its batch size counts.
+
+        Returns:
+            float (B, C, r, r).
+        """
+        stage = self.decoder[index]
+        if h is None:
+            return stage.first_context(coarse.shape[0])
+        s = 2**index
+        return stage.context(h, ifft2c(embed(coarse, s)) * (s / self.size))
+
+    def descend(self, index: int, h: Tensor, whitened: list[Tensor] | None = None) -> tuple[Tensor, list[Gaussian]]:
+        """Run the layers of one scale from whitened latents e, z = mean + std e of each layer's prior.
+
+        Args:
+            index: scale index.
+            h: context that the scale starts from.
+            whitened: one (B, latent, r, r) per layer; None takes the prior mean everywhere (e = 0).
+
+        Returns:
+            The scale's last context, and the prior of each layer.
+        """
+        priors = []
+        for j, layer in enumerate(self.decoder[index].layers):
+            prior, residual = layer.prior(h)
+            z = prior.mean if whitened is None else prior.at(whitened[j])
+            h = layer.advance(h, residual, z)
+            priors.append(prior)
+        return h, priors
+
+    def amortize(
+        self, index: int, h: Tensor, features: Tensor, noise: torch.Generator | None = None
+    ) -> tuple[Tensor, list[Gaussian], list[Gaussian], list[Tensor]]:
+        """Run the layers of one scale on the encoder's posterior.
+
+        Args:
+            index: scale index.
+            h: context that the scale starts from.
+            features: encoder features of the scale.
+            noise: draws posterior samples; None takes the posterior mean.
+
+        Returns:
+            The scale's last context; prior, posterior and latent z of each layer.
+        """
+        priors, posteriors, latents = [], [], []
+        for layer in self.decoder[index].layers:
+            prior, residual = layer.prior(h)
+            posterior = layer.posterior(h, features, prior)
+            z = posterior.mean
+            if noise is not None:
+                z = posterior.at(torch.randn(z.shape, generator=noise, device=z.device))
+            h = layer.advance(h, residual, z)
+            priors.append(prior)
+            posteriors.append(posterior)
+            latents.append(z)
+        return h, priors, posteriors, latents
+
+    def band(self, index: int, h: Tensor) -> Tensor:
+        """The bins of band R_s from the scale's last context: complex64 (B, s, s), zero inside B_{s/2}."""
+        return self.decoder[index].head(h, self.gains[index])
+
+
+def add_band(coarse: Tensor, band: Tensor) -> Tensor:
+    """Bins of B_s from those of B_{s/2} and of R_s; `coarse` is ignored at scale 1."""
+    s = band.shape[-1]
+    return band if s == 1 else embed(coarse, s) + band
+
+
+def complete(
+    model: IAHVAE,
+    index: int,
+    h: Tensor | None,
+    coarse: Tensor,
+    noise: torch.Generator | None = None,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Complete k-space beyond scale `index` from the prior.
+
+    Args:
+        model: the model.
+        index: last scale that is known; -1 when none is, which samples whole slices.
+        h: last context of that scale, None when none is known.
+        coarse: complex (B, s, s), the known bins of B_s; (B, 0, 0) when none is known.
+        noise: draws prior samples; None takes the prior mean.
+        temperature: factor on the standard deviation of the samples.
+
+    Returns:
+        complex64 (B, N, N): the known bins and the completed bands.
+    """
+    for finer in range(index + 1, len(model.decoder)):
+        h = model.context(finer, h, coarse.detach())
+        whitened = None
+        if noise is not None:
+            shape = model.latent_shape(finer)
+            whitened = [
+                temperature * torch.randn(h.shape[0], *shape, generator=noise, device=h.device)
+                for _ in model.decoder[finer].layers
+            ]
+        h, _ = model.descend(finer, h, whitened)
+        coarse = add_band(coarse, model.band(finer, h))
+    return coarse

@@ -1,0 +1,57 @@
+"""One stochastic layer of the top-down ladder: prior, posterior, and the step from context to context."""
+
+import torch
+from torch import Tensor, nn
+
+from mri_iahvae.model.blocks import Bottleneck
+from mri_iahvae.model.config import ScaleConfig
+from mri_iahvae.model.gaussian import Gaussian, soft_bound
+
+_LOG_STD_BOUND = 8.0
+
+
+class LadderLayer(nn.Module):
+    """A VDVAE top-down block on maps of side r.
+
+    Args:
+        scale: widths of this scale.
+        resolution: side r of the maps.
+        latent: channels of the latent maps (latent channels per pixel times patch^2).
+    """
+
+    def __init__(self, scale: ScaleConfig, resolution: int, latent: int) -> None:
+        super().__init__()
+        channels, inner = scale.channels, scale.inner
+        self.latent = latent
+        self.prior_block = Bottleneck(channels, inner, resolution, out=2 * latent + channels)
+        self.posterior_block = Bottleneck(2 * channels, inner, resolution, out=2 * latent)
+        self.project = nn.Conv2d(latent, channels, 1)
+        self.block = Bottleneck(channels, inner, resolution)
+        nn.init.zeros_(self.prior_block.expand.weight)
+        self.prior_block.scale_output(1.0)
+        self.posterior_block.scale_output(0.1)
+
+    def prior(self, h: Tensor) -> tuple[Gaussian, Tensor]:
+        """p(z | h) and the residual that the context receives beside z.
+
+        Args:
+            h: context, (B, C, r, r).
+
+        Returns:
+            The prior, over (B, latent, r, r), and the residual, (B, C, r, r).
+        """
+        out = self.prior_block(h).float()
+        mean, log_std, residual = out.split([self.latent, self.latent, h.shape[1]], dim=1)
+        return Gaussian(mean, soft_bound(log_std, _LOG_STD_BOUND)), residual
+
+    def posterior(self, h: Tensor, features: Tensor, prior: Gaussian) -> Gaussian:
+        """q(z | h, features), as an offset from the prior in its own standard deviations.
+
+        The offset makes the posterior follow the prior when the context changes during refinement.
+        """
+        offset, log_ratio = self.posterior_block(torch.cat([h, features], dim=1)).float().chunk(2, dim=1)
+        return Gaussian(prior.at(offset), prior.log_std + soft_bound(log_ratio, _LOG_STD_BOUND))
+
+    def advance(self, h: Tensor, residual: Tensor, z: Tensor) -> Tensor:
+        """The next context: h <- block(h + residual + project(z))."""
+        return self.block(h + residual + self.project(z))

@@ -1,0 +1,107 @@
+"""Magnitude images from NIfTI volumes and npz archives, as slices on a square power-of-two grid."""
+
+import zlib
+from collections.abc import Iterator
+from lzma import LZMAError
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mri_iahvae.errors import ScanError
+
+MIN_SIDE = 128
+"""Side of the smallest grid."""
+
+_MAX_SIDE = 2048
+_NIFTI = (".nii", ".nii.gz")
+
+
+def read_magnitudes(path: str | Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Volumes of a file, one by one.
+
+    Args:
+        path: NIfTI (`.nii`, `.nii.gz`; of a 4-D file the first volume), cut into axial slices shown as in
+            radiology: nose up, patient's right on the left; or `.npz` with `images` (n, H, W) and optionally
+            `subject` (n,), which makes one volume per subject, in order of appearance.
+
+    Yields:
+        Name (file without its suffix, or subject) and float32 (slices, N, N), N the least power of two that
+        is at least 128 and holds the slices; zero-padded around the centre, at least 0, largest value 1.
+
+    Raises:
+        ScanError: one line with what was expected, found, and what to do.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ScanError(f"{path}: expected a NIfTI or npz file, found none; check the path")
+    if path.name.endswith(_NIFTI):
+        yield path.name.removesuffix(".gz").removesuffix(".nii"), _prepare(path, _nifti_slices(path))
+    elif path.suffix == ".npz":
+        for name, images in _npz_volumes(path):
+            yield name, _prepare(path, images)
+    else:
+        raise ScanError(f"{path}: expected .nii, .nii.gz or .npz, found '{path.suffix}'; convert the file")
+
+
+def _nifti_slices(path: Path) -> NDArray[np.float32]:
+    """Axial slices (z, y, x), from the feet up, front of the head at the top."""
+    import nibabel  # noqa: PLC0415 - only this format needs it
+
+    try:
+        volume: Any = nibabel.load(path)
+        if len(volume.shape) == 4:
+            volume = volume.slicer[..., 0]
+        if len(volume.shape) != 3 or volume.get_data_dtype().kind not in "iuf":
+            raise _unexpected(path, f"shape {volume.shape}, type {volume.get_data_dtype()}")
+        volume = nibabel.as_closest_canonical(volume)  # axes to the patient's right, front, head
+        voxels = np.asarray(volume.dataobj, np.float32)
+    except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
+        raise _unexpected(path, " ".join(str(error).split())) from error
+    return voxels[::-1, ::-1].transpose(2, 1, 0)
+
+
+def _npz_volumes(path: Path) -> Iterator[tuple[str, NDArray]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            images = archive["images"]
+            subject = archive["subject"].astype(str) if "subject" in archive else None
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile, LZMAError, zlib.error) as error:
+        raise _unexpected(path, " ".join(str(error).split())) from error
+    if images.ndim != 3 or images.dtype.kind not in "iuf":
+        raise _unexpected(path, f"shape {images.shape}, type {images.dtype}")
+    if subject is None:
+        yield path.stem, images
+        return
+    if subject.shape != images.shape[:1]:
+        raise _unexpected(path, f"{subject.shape} subjects for {len(images)} images")
+    for name in dict.fromkeys(subject.tolist()):
+        yield name, images[subject == name]
+
+
+def _prepare(path: Path, images: NDArray) -> NDArray[np.float32]:
+    """Non-negative, scaled to 1 per volume (slices keep their relative brightness), padded to the grid."""
+    count, height, width = images.shape
+    if not 0 < max(height, width) <= _MAX_SIDE or count == 0:
+        raise _unexpected(path, f"{count} slices of {height}x{width}")
+    images = images.astype(np.float32)
+    if not np.isfinite(images).all():
+        raise _unexpected(path, "values that are NaN or infinite")
+    images = images.clip(min=0)
+    peak = images.max()
+    if peak == 0:
+        raise _unexpected(path, "no value above zero")
+    side = max(MIN_SIDE, 1 << (max(height, width) - 1).bit_length())
+    out = np.zeros((count, side, side), np.float32)
+    top, left = side // 2 - height // 2, side // 2 - width // 2
+    out[:, top : top + height, left : left + width] = images / peak
+    return out
+
+
+def _unexpected(path: Path, found: str) -> ScanError:
+    return ScanError(
+        f"{path}: expected magnitude images, 3-D or 4-D NIfTI or npz with `images` (n, H, W), found {found}; "
+        "convert the file"
+    )

@@ -1,0 +1,184 @@
+"""Writing files so that a half-written one never carries the final name."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from mri_iahvae.errors import IahvaeError, UsageError
+
+# Pixel size is not known here: 1 mm stands in where the schema wants a field of view.
+_HEADER = """<?xml version="1.0" encoding="utf-8"?>
+<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
+  <encoding>
+    <encodedSpace><matrixSize><x>{height}</x><y>{width}</y><z>1</z></matrixSize>
+      <fieldOfView_mm><x>{height}</x><y>{width}</y><z>1</z></fieldOfView_mm></encodedSpace>
+    <reconSpace><matrixSize><x>{height}</x><y>{width}</y><z>1</z></matrixSize>
+      <fieldOfView_mm><x>{height}</x><y>{width}</y><z>1</z></fieldOfView_mm></reconSpace>
+    <encodingLimits>
+      <kspace_encoding_step_1><minimum>0</minimum><maximum>{last}</maximum><center>{center}</center>\
+</kspace_encoding_step_1>
+    </encodingLimits>
+    <trajectory>cartesian</trajectory>
+  </encoding>
+</ismrmrdHeader>
+"""
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A file to write beside `path`, which takes its name once the block ends well.
+
+    The folder is made where it is missing. When the block fails, an older file at `path` stays as it was.
+
+    Args:
+        path: the final name.
+
+    Yields:
+        `<name>.part` in the same folder.
+
+    Raises:
+        IahvaeError: the file or its folder cannot be written.
+    """
+    part = path.with_name(path.name + ".part")
+    make_folder(path.parent)
+    try:
+        part.unlink(missing_ok=True)  # a link under this name would lead the writing elsewhere
+        yield part
+        _sync(part)
+        part.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise IahvaeError(f"{path}: cannot be written: {_reason(error)}; choose another output") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make an output folder, with its parents; one that exists is fine.
+
+    Raises:
+        IahvaeError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise IahvaeError(f"{folder}: cannot be made: {_reason(error)}; choose another folder") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise IahvaeError(f"{folder}: cannot be written to; choose another folder")
+
+
+def output_path(source: Path, folder: Path) -> Path:
+    """Where the result of an input file goes: the same name in the output folder, which is made.
+
+    Raises:
+        UsageError: that would be the input itself.
+        IahvaeError: the folder cannot be made.
+    """
+    make_folder(folder)
+    target = folder / source.name
+    if target.resolve() == source.resolve() or (
+        target.exists() and source.exists() and target.samefile(source)
+    ):
+        raise UsageError(f"{source}: the output would overwrite the input; choose another folder")
+    return target
+
+
+def write_scan(
+    path: Path,
+    kspace: NDArray[np.complex64],
+    *,
+    mask: NDArray[np.bool_] | None = None,
+    reference: NDArray[np.float32] | None = None,
+    noise_sigma: float | NDArray[np.float64] | None = None,
+    acquisition: str = "",
+    patient_id: str = "",
+    attributes: Mapping[str, str | float] | None = None,
+) -> None:
+    """Write a fastMRI single-coil file.
+
+    Args:
+        path: the file.
+        kspace: complex64 (slices, H, W).
+        mask: bool (W,) or (H, W), true where measured; other bins are written as zero. None when all are.
+        reference: float32 (slices, h, w), magnitude, written as `reconstruction_esc` with `max` and `norm`.
+        noise_sigma: per real and imaginary part, in the units of `kspace`: one number or (slices,).
+        acquisition: contrast and sequence, in fastMRI's words, such as `CORPD_FBK`.
+        patient_id: anonymous identifier.
+        attributes: further scalar attributes.
+
+    Raises:
+        IahvaeError: arrays that are not finite, or the file cannot be written.
+    """
+    _require_finite(path, kspace=kspace, reference=reference, noise_sigma=noise_sigma)
+    height, width = kspace.shape[-2:]
+    header = _HEADER.format(height=height, width=width, last=width - 1, center=width // 2)
+    with atomic_path(path) as part, h5py.File(part, "w") as file:
+        file["kspace"] = np.asarray(kspace if mask is None else np.where(mask, kspace, 0), np.complex64)
+        file["ismrmrd_header"] = header
+        if mask is not None:
+            file["mask"] = np.asarray(mask, bool)
+        if reference is not None:
+            file["reconstruction_esc"] = np.asarray(reference, np.float32)
+            file.attrs["max"] = float(reference.max())
+            file.attrs["norm"] = float(np.linalg.norm(reference.astype(np.float64)))
+        if noise_sigma is not None:
+            file.attrs["noise_sigma"] = noise_sigma
+        file.attrs.update({"acquisition": acquisition, "patient_id": patient_id, **(attributes or {})})
+
+
+def write_reconstruction(
+    path: Path,
+    reconstruction: NDArray[np.float32],
+    image: NDArray[np.complex64],
+    *,
+    attributes: Mapping[str, str | float],
+    extra: Mapping[str, NDArray] | None = None,
+) -> None:
+    """Write a result in fastMRI's submission format, with the complex image beside it.
+
+    Args:
+        path: the file.
+        reconstruction: float32 (slices, H, W), magnitude; dataset `reconstruction`.
+        image: complex64 (slices, H, W); dataset `image`.
+        attributes: scalars and text needed to reproduce the result.
+        extra: further datasets by name.
+
+    Raises:
+        IahvaeError: arrays that are not finite, or the file cannot be written.
+    """
+    arrays = {
+        "reconstruction": np.asarray(reconstruction, np.float32),
+        "image": np.asarray(image, np.complex64),
+        **(extra or {}),
+    }
+    _require_finite(path, **arrays)
+    with atomic_path(path) as part, h5py.File(part, "w") as file:
+        for name, values in arrays.items():
+            file[name] = values
+        file.attrs.update(attributes)
+
+
+def _require_finite(path: Path, **arrays: NDArray | float | None) -> None:
+    for name, values in arrays.items():
+        if values is not None and not np.isfinite(values).all():
+            raise IahvaeError(f"{path}: not written: '{name}' holds NaN or infinity")
+
+
+def _sync(path: Path) -> None:
+    """Make the content durable before the name (a file), or the name itself (its folder)."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows cannot open folders
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: OSError) -> str:
+    return " ".join((error.strerror or str(error)).split())

@@ -1,0 +1,181 @@
+"""Scans in fastMRI's form from magnitude images: simulated smooth phase, thermal noise, column masks."""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.kspace.fft import fft2c, ifft2c
+from mri_iahvae.kspace.masks import MaskType, column_mask, true_acceleration
+from mri_iahvae.kspace.noise import complex_noise, rms_per_part
+from mri_iahvae.kspace.phase import smooth_phase
+from mri_iahvae.scans.magnitude import read_magnitudes
+from mri_iahvae.scans.writer import make_folder, write_scan
+
+Reference = Literal["clean", "noisy"]
+
+PEAK = 1e-3
+"""Largest magnitude of a simulated volume: tiny, as the intensities of fastMRI are."""
+
+_CENTER_SHARE = 0.32  # of fastMRI's settings: acceleration 4 with 0.08 of the columns, 8 with 0.04
+
+
+@dataclass(frozen=True)
+class _Settings:
+    noise: float
+    reference: Reference
+    phase: float
+    acceleration: int | None
+    center_fraction: float | None
+    mask_type: MaskType | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.noise < 0 or self.phase < 0:
+            raise UsageError("noise and phase must be at least 0")
+        if self.acceleration is None and (self.center_fraction is not None or self.mask_type is not None):
+            raise UsageError("center fraction and mask type describe undersampling: give an acceleration too")
+        if self.acceleration is not None and self.acceleration < 2:
+            raise UsageError(f"acceleration {self.acceleration}: expected at least 2")
+
+    def mask(self, width: int, name: str) -> Tensor | None:
+        """Bool (width,); drawn from the file name alone, as the fastMRI challenge does."""
+        if self.acceleration is None:
+            return None
+        fraction = _CENTER_SHARE / self.acceleration if self.center_fraction is None else self.center_fraction
+        if not 0 < fraction < 1:
+            raise UsageError(f"center fraction {fraction:g}: expected between 0 and 1")
+        return column_mask(width, self.acceleration, fraction, self.mask_type or "random", name)
+
+
+def simulate(
+    sources: Iterable[str | Path],
+    output_dir: str | Path,
+    *,
+    noise: float = 0.01,
+    reference: Reference = "clean",
+    phase: float = 1.0,
+    acceleration: int | None = None,
+    center_fraction: float | None = None,
+    mask_type: MaskType | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    report: Callable[[str], None] = lambda _: None,
+) -> list[Path]:
+    """Make fastMRI single-coil files from magnitude images.
+
+    The complex image is the magnitude, its maximum scaled to `PEAK`, times exp(i smooth phase), one phase map
+    per slice. Its k-space gets white noise of one sigma per volume, stored as the attribute `noise_sigma`.
+
+    Args:
+        sources: NIfTI files or npz archives, see `mri_iahvae.scans.magnitude`.
+        output_dir: folder of the results, `<stem>.h5` per NIfTI file, `<subject>.h5` per subject of an npz.
+        noise: sigma per real and imaginary part, in units of the noise-free volume's RMS per part.
+        reference: `reconstruction_esc` is the noise-free magnitude ("clean") or that of the noisy, fully
+            sampled image ("noisy"), as in fastMRI.
+        phase: standard deviation of the smooth phase within a slice, in radians.
+        acceleration: nominal acceleration of a column mask; everything is measured without.
+        center_fraction: share of columns around DC that are always measured; 0.32 / acceleration by default.
+        mask_type: "random" (default), "equispaced" or "magic".
+        seed: of phase and noise, together with the file name. The mask depends on the file name only.
+        overwrite: replace files that exist.
+        report: called with one line per file.
+
+    Returns:
+        The files, in order.
+
+    Raises:
+        UsageError: settings that cannot be, a file that exists, or two volumes of one name.
+        ScanError: a source that cannot be used.
+        IahvaeError: a file that cannot be written.
+    """
+    settings = _Settings(noise, reference, phase, acceleration, center_fraction, mask_type, seed)
+    folder = Path(output_dir)
+    make_folder(folder)
+    written: list[Path] = []
+    for source in sources:
+        for name, images in read_magnitudes(source):
+            path = folder / f"{_safe(name)}.h5"
+            if path in written:
+                raise UsageError(f"{path}: {source} would overwrite another volume; rename one")
+            _require_new(path, overwrite)
+            report(_write(path, images, settings, path.name))
+            written.append(path)
+    return written
+
+
+def write_example(path: str | Path, *, noise: float = 0.01, seed: int = 0, overwrite: bool = False) -> Path:
+    """Write the example scan: 24 axial slices of a head, 128 x 128, with simulated phase and noise.
+
+    The magnitudes are the first volume of `example4d.nii.gz`, which comes with nibabel.
+
+    Args:
+        path: the HDF5 file to write.
+        noise: as in `simulate`.
+        seed: of phase and noise; the content does not depend on the file name.
+        overwrite: replace a file that exists.
+
+    Returns:
+        The file.
+
+    Raises:
+        UsageError: the file exists.
+        IahvaeError: this nibabel comes without the volume, or the file cannot be written.
+    """
+    path = Path(path)
+    settings = _Settings(noise, "clean", 1.0, None, None, None, seed)
+    _require_new(path, overwrite)
+    resource = files("nibabel") / "tests" / "data" / "example4d.nii.gz"
+    if not resource.is_file():
+        raise IahvaeError(
+            "nibabel's tests/data/example4d.nii.gz is missing; pip install --force-reinstall nibabel"
+        )
+    with as_file(resource) as source:
+        for _, images in read_magnitudes(source):
+            _write(path, images, settings, "example")
+    return path
+
+
+def _write(path: Path, images: NDArray[np.float32], settings: _Settings, name: str) -> str:
+    """Simulate one volume (slices, N, N) into a file; `name` seeds it. Returns a line about it."""
+    generator = torch.Generator().manual_seed(_seed(name, settings.seed))
+    magnitude = torch.from_numpy(images) * PEAK
+    angle = smooth_phase(len(magnitude), (magnitude.shape[1], magnitude.shape[2]), generator, settings.phase)
+    kspace = fft2c(torch.polar(magnitude, angle))
+    sigma = settings.noise * rms_per_part(kspace).double().square().mean().sqrt().item()
+    kspace = kspace + complex_noise(tuple(kspace.shape), sigma, generator)
+    mask = settings.mask(kspace.shape[-1], path.name)
+    write_scan(
+        path,
+        kspace.numpy(),
+        mask=None if mask is None else mask.numpy(),
+        reference=(magnitude if settings.reference == "clean" else ifft2c(kspace).abs()).numpy(),
+        noise_sigma=sigma,
+        acquisition="SIMULATED",
+        attributes={} if settings.acceleration is None else {"acceleration": settings.acceleration},
+    )
+    sampling = "fully sampled" if mask is None else f"true acceleration {true_acceleration(mask):.2f}"
+    return f"{path}: {len(images)} slices of {images.shape[1]}x{images.shape[2]}, {sampling}"
+
+
+def _seed(name: str, seed: int) -> int:
+    """64 bits from a name and a number; Python's own hash changes from run to run."""
+    return int.from_bytes(hashlib.sha256(f"{name}:{seed}".encode()).digest()[:8], "big")
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("._") or "volume"
+
+
+def _require_new(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path}: exists already; choose another output, or overwrite it with --overwrite")

@@ -1,0 +1,173 @@
+"""Train a model on a folder of fully sampled fastMRI-schema files."""
+
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import mri_iahvae
+from mri_iahvae.errors import IahvaeError, ScanError, UsageError
+from mri_iahvae.kspace.bands import crop
+from mri_iahvae.kspace.fft import ifft2c
+from mri_iahvae.model.config import ModelConfig
+from mri_iahvae.model.iahvae import IAHVAE, complete
+from mri_iahvae.scans.plots import grid_figure
+from mri_iahvae.scans.reader import Scan, open_scan, require_grid, to_grid
+from mri_iahvae.scans.writer import make_folder
+from mri_iahvae.training.objective import posterior_pass
+from mri_iahvae.training.recorder import Display
+from mri_iahvae.training.run import run_training
+from mri_iahvae.training.settings import TrainSettings
+from mri_iahvae.training.states import states
+
+_HELD_OUT_EVERY = 10  # one file in ten validates where the folder has no singlecoil_val
+
+
+class FolderSlices:
+    """The slices of some scans, one after the other, on the model's grid.
+
+    Args:
+        scans: opened files.
+        size: side of the grid.
+    """
+
+    def __init__(self, scans: list[Scan], size: int) -> None:
+        self.size = size
+        self._where = [(scan, number) for scan in scans for number in range(scan.slices)]
+
+    def __len__(self) -> int:
+        """Number of slices."""
+        return len(self._where)
+
+    def read(self, index: int) -> NDArray[np.complex64]:
+        """k-space of one slice: complex64 (size, size), in the file's units."""
+        scan, number = self._where[index]
+        return np.ascontiguousarray(to_grid(scan.read(number)[0], self.size))
+
+
+def train(
+    data: str | Path,
+    run: str | Path,
+    preset: ModelConfig,
+    settings: TrainSettings,
+    *,
+    display: Display,
+    device: torch.device,
+    resume: bool = False,
+) -> Path:
+    """Train a model, or go on training it.
+
+    Args:
+        data: folder of fully sampled fastMRI-schema files, square and at least as large as the model's grid; or
+            a folder with `singlecoil_train/` and `singlecoil_val/`. Without the latter every tenth file
+            validates.
+        run: folder for everything that the run writes; the finished model is `run/model`.
+        preset: the model.
+        settings: of the training.
+        display: shows progress.
+        device: to train on.
+        resume: go on from the newest state in `run`; the other arguments must be those of the start.
+
+    Returns:
+        Folder of the checkpoint.
+
+    Raises:
+        UsageError: `run` holds another run, or no such folder of data.
+        ScanError: a file cannot be used for training.
+        KeyboardInterrupt: stopped by SIGINT, the state is saved.
+    """
+    run = Path(run)
+    record = {
+        "data": Path(data).name,
+        "version": mri_iahvae.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": str(device),
+    }
+    resolved = {"model": preset.to_json(), "settings": settings.to_json(), **record}
+    training, held_out = _split(Path(data), preset.size)
+    _prepare_folder(run, resolved, resume=resume)
+    return run_training(
+        preset,
+        settings,
+        FolderSlices(training, preset.size),
+        FolderSlices(held_out, preset.size),
+        run,
+        device=device,
+        resume=resume,
+        display=display,
+        draw=_draw,
+        record={**record, "training_files": len(training), "training_slices": sum(s.slices for s in training)},
+    )
+
+
+def _split(data: Path, size: int) -> tuple[list[Scan], list[Scan]]:
+    """Training and held-out scans."""
+    if not data.is_dir():
+        raise UsageError(f"{data}: expected a folder of fastMRI-schema HDF5 files")
+    folders = data / "singlecoil_train", data / "singlecoil_val"
+    if folders[0].is_dir() and folders[1].is_dir():
+        training, held_out = (_open_all(folder, size) for folder in folders)
+    else:
+        scans = _open_all(data, size)
+        if len(scans) < 2:
+            raise UsageError(f"{data}: expected at least two files, one to train on and one to validate on")
+        held_out = scans[_HELD_OUT_EVERY - 1 :: _HELD_OUT_EVERY] or scans[-1:]
+        training = [scan for scan in scans if scan not in held_out]
+    return training, held_out
+
+
+def _open_all(folder: Path, size: int) -> list[Scan]:
+    paths = sorted(folder.glob("*.h5"))
+    if not paths:
+        raise UsageError(f"{folder}: expected fastMRI-schema files (*.h5), found none")
+    scans = [open_scan(path) for path in paths]
+    for scan in scans:
+        require_grid(scan, size)
+        if scan.mask_source == "file" and not scan.mask.all():
+            raise ScanError(f"{scan.path}: training needs fully sampled k-space, found a mask; leave the file out")
+    return scans
+
+
+def _prepare_folder(run: Path, resolved: dict[str, Any], *, resume: bool) -> None:
+    """Make the run folder, or check that the run in it is the one to resume."""
+    config = run / "run.json"
+    if resume:
+        if not config.is_file() or not states(run):
+            raise UsageError(f"{run}: --resume found no run with a saved state there; start without it")
+        before = json.loads(config.read_text())
+        changed = [key for key in ("model", "settings") if before[key] != json.loads(json.dumps(resolved[key]))]
+        if changed:
+            raise UsageError(f"{run}: --resume needs the options that the run started with; {changed[0]} differs")
+        return
+    if config.exists():
+        raise UsageError(f"{run}: holds a run already; add --resume to go on with it or choose another folder")
+    make_folder(run)
+    try:
+        (run / "pictures").mkdir(exist_ok=True)
+        config.write_text(json.dumps(resolved, indent=1) + "\n")
+    except OSError as error:
+        raise IahvaeError(f"{run}: cannot be written ({error.strerror})") from None
+
+
+@torch.no_grad()
+def _draw(model: IAHVAE, path: Path, kspace: Tensor) -> None:
+    """Reference, amortized reconstruction, completions from a quarter and an eighth, and prior samples."""
+    kspace = kspace[:: max(1, len(kspace) // 6)][:6].to(model.gains.device)
+    passed = posterior_pass(model, kspace)
+    rows, titles = [kspace, passed.bins], ["reference", "amortized"]
+    for cut in (len(model.gains) - 3, len(model.gains) - 4):
+        s = 2**cut
+        rows.append(complete(model, cut, passed.contexts[cut], crop(kspace, s)))
+        titles.append(f"from {s}x{s}")
+    noise = torch.Generator(kspace.device).manual_seed(0)
+    nothing = kspace.new_zeros(len(kspace), 0, 0)
+    rows.append(complete(model, -1, None, nothing, noise))
+    titles.append("prior samples")
+    columns = [ifft2c(row).abs().cpu().numpy() for row in rows]
+    grid_figure(path, [list(images) for images in zip(*columns, strict=True)], titles)

@@ -1,0 +1,82 @@
+"""Augmentation of complex slices as batched tensor code on the training device."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from mri_iahvae.kspace.fft import fft2c, ifft2c
+from mri_iahvae.kspace.noise import complex_noise, rms_per_part
+from mri_iahvae.kspace.phase import smooth_phase
+
+_ZOOM = (0.8, 1.1)  # below 1 the head shrinks; far above 1 the outer bins would hold nothing
+_ASPECT = 1.12
+_SHIFT = 0.08  # of the field of view
+_PHASE = 0.5  # radians
+_NOISE = 0.01  # of the slice's RMS per part
+
+
+def augment(kspace: Tensor, generator: torch.Generator) -> Tensor:
+    """Flips, rotation by 90 degrees, zoom, aspect, shift, contrast curves, smooth phase and noise.
+
+    Args:
+        kspace: complex64 (B, n, n), n even.
+        generator: on the same device.
+
+    Returns:
+        complex64 (B, n, n).
+    """
+    count, size = kspace.shape[0], kspace.shape[-1]
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.rand(count, generator=generator, device=kspace.device) * (high - low) + low
+
+    image = _flip_and_turn(
+        _resample(
+            kspace,
+            torch.exp(uniform(math.log(_ZOOM[0]), math.log(_ZOOM[1]))),
+            torch.exp(uniform(-1, 1) * math.log(_ASPECT) / 2),
+            torch.stack([uniform(-_SHIFT, _SHIFT), uniform(-_SHIFT, _SHIFT)]) * size,
+        ),
+        generator,
+    )
+    # Half of the slices get waves in their contrast curve, the others a plain gamma.
+    waves = uniform(-0.6, 0.6).clamp_min(0.0)
+    image = _contrast(image, uniform(0.75, 1.33), waves, uniform(0.5, 1.5), uniform(0, 2 * math.pi))
+    phase = smooth_phase(count, (size, size), generator, strength=_PHASE)
+    kspace = fft2c(image * torch.polar(torch.ones_like(phase), phase))
+    sigma = rms_per_part(kspace) * uniform(0.0, _NOISE)
+    return kspace + complex_noise(tuple(kspace.shape), sigma[:, None, None], generator)
+
+
+def _resample(kspace: Tensor, zoom: Tensor, aspect: Tensor, shift: Tensor) -> Tensor:
+    """Image of k-space on a zoomed and shifted grid, by exact trigonometric interpolation (two matrix products)."""
+    size = kspace.shape[-1]
+    centred = torch.arange(size, device=kspace.device) - size // 2
+    sides = []
+    for factor, offset in ((zoom * aspect, shift[0]), (zoom / aspect, shift[1])):
+        where = (centred[None] - offset[:, None]) / factor[:, None]  # (B, n) source positions, in pixels
+        inside = (where.abs() <= size / 2).float()  # the interpolant is periodic: nothing beyond the field of view
+        angle = (2 * math.pi / size) * where[:, :, None] * centred[None, None]
+        sides.append(torch.polar(inside[:, :, None].expand_as(angle) / math.sqrt(size), angle))
+    return sides[0] @ kspace @ sides[1].transpose(1, 2)
+
+
+def _flip_and_turn(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Each slice by one of the eight symmetries of the square."""
+    choice = torch.randint(8, (image.shape[0],), generator=generator, device=image.device).tolist()
+    turned = []
+    for slice_, symmetry in zip(image, choice, strict=True):
+        flipped = slice_.flip(0) if symmetry >= 4 else slice_
+        turned.append(torch.rot90(flipped, symmetry % 4, (0, 1)))
+    return torch.stack(turned)
+
+
+def _contrast(image: Tensor, gamma: Tensor, depth: Tensor, waves: Tensor, offset: Tensor) -> Tensor:
+    """Random smooth contrast curve on the magnitude (zero stays zero); phase is kept."""
+    magnitude = image.abs()
+    peak = magnitude.amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    level = magnitude / peak
+    gamma, depth, waves, offset = (v[:, None, None] for v in (gamma, depth, waves, offset))
+    curve = level.clamp_min(1e-6) ** (gamma - 1) * (1 + depth * torch.sin(2 * math.pi * waves * level + offset))
+    return image * curve

@@ -1,0 +1,75 @@
+"""Batches as a pure function of (seed, step, rank): exact resume needs no sampler state."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+
+class SliceSource(Protocol):
+    """Fully sampled slices, addressed by number."""
+
+    def __len__(self) -> int:
+        """Number of slices."""
+
+    def read(self, index: int) -> np.ndarray:
+        """k-space of one slice: complex64 (n, n), n a power of two, DC at (n // 2, n // 2)."""
+
+
+class CachedSlices:
+    """Keeps every slice that was read: a slice is read from its file once, whatever the number of epochs."""
+
+    def __init__(self, source: SliceSource) -> None:
+        self._source = source
+        self._slices: list[Tensor | None] = [None] * len(source)
+
+    def __len__(self) -> int:
+        """Number of slices."""
+        return len(self._slices)
+
+    def stack(self, indices: list[int]) -> Tensor:
+        """k-space of some slices: complex64 (len(indices), n, n)."""
+        slices = []
+        for index in indices:
+            kspace = self._slices[index]
+            if kspace is None:
+                kspace = self._slices[index] = torch.from_numpy(self._source.read(index))
+            slices.append(kspace)
+        return torch.stack(slices)
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """A seed for everything random in one step of one process."""
+    return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0] >> 1)
+
+
+class StepBatches(IterableDataset):
+    """Endless batches from step `start` on: (k-space complex64 (B, n, n), seed of the step).
+
+    Args:
+        slices: the slices to draw from, uniformly.
+        batch: slices per batch.
+        seed: of the run.
+        start: first step, so that a resumed run sees the batches it would have seen.
+        rank: of this process.
+    """
+
+    def __init__(self, slices: CachedSlices, batch: int, seed: int, start: int, rank: int) -> None:
+        super().__init__()
+        self.slices = slices
+        self.batch = batch
+        self.seed = seed
+        self.start = start
+        self.rank = rank
+
+    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
+        """Yield the batches of steps start, start + 1, ..."""
+        step = self.start
+        while True:
+            key = step_seed(self.seed, step, self.rank)
+            choice = np.random.default_rng(key).integers(len(self.slices), size=self.batch)
+            yield self.slices.stack(choice.tolist()), key
+            step += 1

@@ -1,0 +1,153 @@
+"""The Lightning module of one growth stage."""
+
+import copy
+import math
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from mri_iahvae.kspace.bands import crop, embed, scales
+from mri_iahvae.model.iahvae import IAHVAE, complete
+from mri_iahvae.training.augment import augment
+from mri_iahvae.training.objective import completion_ratio, posterior_pass, squared_error
+from mri_iahvae.training.settings import TrainSettings
+from mri_iahvae.training.statistics import canonical_batch
+
+_WARM_UP = 50  # steps
+_LAST_RATE = 0.05  # of the peak learning rate
+_FIRST_CUT = 4  # coarsest scale that the completion-aware term starts from
+
+
+class StageModule(L.LightningModule):
+    """Trains one stage; validation and everything that ships use the averaged (EMA) weights.
+
+    Args:
+        model: with measured gains, on the stage's grid.
+        settings: of the run.
+        stage: number of the stage.
+        sigma_start: sigma of the stage's first step.
+    """
+
+    skipped: Tensor
+
+    def __init__(self, model: IAHVAE, settings: TrainSettings, stage: int, sigma_start: float) -> None:
+        super().__init__()
+        self.model = model
+        self.average = copy.deepcopy(model).requires_grad_(requires_grad=False)
+        self.settings = settings
+        self.stage_index = stage
+        self.stage = settings.stages[stage]
+        self.sigma_start = sigma_start
+        self.statistics: dict[str, Any] = {}  # of the latest step, for the log
+        self.validation: dict[str, Any] = {}  # of the latest validation
+        self._scores: list[dict[str, Tensor]] = []
+        self.register_buffer("skipped", torch.zeros((), dtype=torch.int64))
+
+    def sigma(self, step: int) -> float:
+        """Likelihood sigma at a step: geometric from start to end over the first half, then constant."""
+        progress = min(1.0, step / max(1, self.stage.steps / 2))
+        return self.sigma_start * (self.stage.sigma / self.sigma_start) ** progress
+
+    def rate_factor(self, step: int) -> float:
+        """Learning rate over its peak: linear warm-up, then a cosine."""
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.stage.steps)))
+        return min(1.0, (step + 1) / _WARM_UP) * (_LAST_RATE + (1 - _LAST_RATE) * cosine)
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own type is a union of many
+        """AdamW; biases and other vectors are not decayed."""
+        weights = [p for p in self.model.parameters() if p.ndim > 1]
+        others = [p for p in self.model.parameters() if p.ndim <= 1]
+        optimizer = torch.optim.AdamW(
+            [{"params": weights, "weight_decay": self.settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=self.stage.rate,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate_factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def training_step(self, batch: tuple[Tensor, int], batch_idx: int) -> Tensor:  # noqa: ARG002
+        """Negative ELBO plus the completion-aware term on half of the batch."""
+        kspace, seed = batch
+        noise = torch.Generator(self.device).manual_seed(seed)
+        kspace = canonical_batch(augment(kspace, noise), self.model.size)
+        count = kspace.shape[0]
+        teacher = torch.rand(count, generator=noise, device=self.device) < 0.5
+        sigma = self.sigma(self.global_step)
+        passed = posterior_pass(self.model, kspace, noise, teacher)
+        loss = elbo_loss = passed.negative_elbo(sigma)
+        first = min(scales(self.model.size).index(_FIRST_CUT), len(self.model.gains) - 2)
+        cut = first + seed % (len(self.model.gains) - 1 - first)
+        half = (count + 1) // 2
+        ratio = completion_ratio(self.model, kspace[:half], cut, passed.contexts[cut][:half]).mean()
+        loss = loss + self.settings.completion_weight * ratio
+        self.statistics.update(loss=loss.detach(), elbo_loss=elbo_loss.detach(), completion=ratio.detach(), sigma=sigma)
+        return loss
+
+    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:  # noqa: ANN401
+        """Clip; drop the gradients of a step that is not finite or far too large, and count it."""
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        self.statistics["gradient_norm"] = norm.detach()
+        if not bool(torch.isfinite(norm)) or float(norm) > self.settings.skip:
+            optimizer.zero_grad(set_to_none=True)  # AdamW passes over parameters without a gradient
+            self.skipped += 1
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """One step, then the average moves towards the weights; its decay is warmed up."""
+        super().optimizer_step(*args, **kwargs)
+        decay = min(self.settings.ema, (1 + self.global_step) / (10 + self.global_step))
+        averages, weights = list(self.average.parameters()), list(self.model.parameters())
+        torch._foreach_lerp_(averages, weights, 1 - decay)  # noqa: SLF001 - torch has no public name for it
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A state describes its own model, so that a run resumes from it alone."""
+        checkpoint["model_config"] = self.model.config.to_json()
+        checkpoint["sigma_start"] = self.sigma_start
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        """Scores of one batch of held-out slices, with the averaged weights, at the stage's final sigma."""
+        kspace = canonical_batch(batch, self.model.size)
+        noise = torch.Generator(self.device).manual_seed(self.settings.seed + batch_idx)
+        self._scores.append(validation_scores(self.average, kspace, self.stage.sigma, noise))
+
+    def on_validation_epoch_end(self) -> None:
+        """Mean of the scores over the held-out slices."""
+        joined = {key: torch.cat([score[key] for score in self._scores]) for key in self._scores[0]}
+        self._scores.clear()
+        self.validation = {key: value.mean(dim=0).tolist() for key, value in joined.items()}
+        self.log("validation_elbo_loss", self.validation["elbo_loss"], sync_dist=True, logger=False)
+
+
+def validation_scores(model: IAHVAE, kspace: Tensor, sigma: float, noise: torch.Generator) -> dict[str, Tensor]:
+    """Scores per slice.
+
+    Args:
+        model: the model.
+        kspace: complex64 (B, N, N), canonical, fully sampled.
+        sigma: fixed likelihood standard deviation.
+        noise: draws the ELBO's posterior samples.
+
+    Returns:
+        "elbo_loss" (B,), nats per dimension; "kl" (B, scales), nats; "error" (B, scales), squared error over the
+        band's energy, posterior samples; "nmse" (B,), amortized, posterior means; "completion" (B, cuts): squared
+        error of the prior-mean completion from 4x4, 8x8 ... over that of zero-filling.
+    """
+    sampled = posterior_pass(model, kspace, noise)
+    mean = posterior_pass(model, kspace)
+    energy = torch.stack([squared_error(crop(kspace, s), torch.zeros_like(crop(kspace, s))) for s in scales(model.size)])
+    band_energy = torch.diff(energy, dim=0, prepend=torch.zeros_like(energy[:1]))
+    completion = []
+    for cut in range(2, len(model.gains) - 1):
+        known = crop(kspace, 2**cut)
+        completed = complete(model, cut, mean.contexts[cut], known)
+        zero_filled = squared_error(embed(known, model.size), kspace)
+        completion.append(squared_error(completed, kspace) / zero_filled)
+    bins = model.size**2
+    per_slice = sampled.error.sum(0) / (2 * sigma**2) + bins * math.log(2 * math.pi * sigma**2) + sampled.kl.sum(0)
+    return {
+        "elbo_loss": per_slice / (2 * bins),
+        "kl": sampled.kl.T,
+        "error": (sampled.error / band_energy).T,
+        "nmse": mean.error.sum(0) / energy[-1],
+        "completion": torch.stack(completion, dim=1),
+    }

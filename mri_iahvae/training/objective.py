@@ -1,0 +1,93 @@
+"""The training objective: negative ELBO at one white sigma, and the completion-aware term."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mri_iahvae.kspace.bands import band_mask, crop, scales
+from mri_iahvae.model.gaussian import kl_divergence
+from mri_iahvae.model.iahvae import IAHVAE, add_band, complete
+
+
+@dataclass(frozen=True)
+class PosteriorPass:
+    """What one pass through encoder and ladder gives.
+
+    Attributes:
+        error: squared error per scale, (scales, B), canonical units.
+        kl: Kullback-Leibler divergence per scale, (scales, B), nats.
+        contexts: last context of each scale.
+        bins: decoded k-space, complex64 (B, N, N).
+    """
+
+    error: Tensor
+    kl: Tensor
+    contexts: list[Tensor]
+    bins: Tensor
+
+    def negative_elbo(self, sigma: float) -> Tensor:
+        """Mean over the batch, in nats per real dimension (2 N^2 of them).
+
+        Per bin the log density is -|e|^2 / (2 sigma^2) - log(2 pi sigma^2).
+        """
+        bins = self.bins.shape[-1] ** 2
+        distortion = self.error.sum(0) / (2 * sigma**2) + bins * math.log(2 * math.pi * sigma**2)
+        return (distortion + self.kl.sum(0)).mean() / (2 * bins)
+
+
+def posterior_pass(
+    model: IAHVAE, kspace: Tensor, noise: torch.Generator | None = None, teacher: Tensor | None = None
+) -> PosteriorPass:
+    """Encode and decode fully sampled k-space.
+
+    Args:
+        model: the model.
+        kspace: complex64 (B, N, N), canonical.
+        noise: draws posterior samples; None takes posterior means.
+        teacher: bool (B,), slices whose contexts see the true coarser bins instead of the decoded ones; none
+            by default. Inference gives contexts measured bins where there are any, decoded ones elsewhere, so
+            training shows both.
+    """
+    errors, rates, contexts = [], [], []
+    features = h = None
+    decoded = kspace.new_zeros(kspace.shape[0], 0, 0)
+    for index, s in enumerate(scales(model.size)):
+        target = crop(kspace, s)
+        features = model.encode(index, target, features)
+        seen = decoded.detach()
+        if teacher is not None and index:
+            seen = torch.where(teacher[:, None, None], crop(kspace, s // 2), seen)
+        h, priors, posteriors, _ = model.amortize(index, model.context(index, h, seen), features, noise)
+        band = model.band(index, h)
+        errors.append(squared_error(band, target * band_mask(s, target.device)))
+        rates.append(torch.stack([kl_divergence(q, p) for q, p in zip(posteriors, priors, strict=True)]).sum(0))
+        contexts.append(h)
+        decoded = add_band(decoded, band)
+    return PosteriorPass(torch.stack(errors), torch.stack(rates), contexts, decoded)
+
+
+def completion_ratio(model: IAHVAE, kspace: Tensor, index: int, h: Tensor) -> Tensor:
+    """Squared error of the prior-mean completion beyond scale `index`, over the mean energy of those bands.
+
+    1 is what zero-filling reaches on an average slice. It trains the prior path to predict the conditional mean
+    of unmeasured bands, which is what `--up-to` asks of it.
+
+    Args:
+        model: the model.
+        kspace: complex64 (B, N, N), canonical.
+        index: last known scale.
+        h: last context of that scale; its gradient is cut.
+
+    Returns:
+        float (B,).
+    """
+    completed = complete(model, index, h.detach(), crop(kspace, 2**index))
+    bins = torch.tensor([4**k - 4 ** (k - 1) for k in range(index + 1, len(model.gains))], device=kspace.device)
+    return squared_error(completed, kspace) / (bins * model.gains[index + 1 :].square()).sum()
+
+
+def squared_error(a: Tensor, b: Tensor) -> Tensor:
+    """Sum of |a - b|^2 over bins: complex (B, n, n) to float (B,)."""
+    return torch.view_as_real(a - b).square().sum(dim=(1, 2, 3))

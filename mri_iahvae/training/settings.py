@@ -1,0 +1,87 @@
+"""Everything that decides a training run, in one frozen dataclass that is stored with it."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mri_iahvae.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of growth.
+
+    Attributes:
+        size: side of the grid that this stage trains, a power of two.
+        steps: optimizer steps.
+        batch: slices per step and process.
+        rate: peak learning rate.
+        sigma: likelihood standard deviation at the end of the stage, canonical units.
+    """
+
+    size: int
+    steps: int
+    batch: int = 16
+    rate: float = 1e-3
+    sigma: float = 0.1
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of a run; schedules count steps, never seconds.
+
+    Attributes:
+        stages: growth, coarse grid first.
+        sigma_start: sigma of the very first step; later stages start at twice the sigma that the stage before
+            ended with, because canonical bins double with the grid.
+        completion_weight: weight of the completion-aware term.
+        weight_decay: of AdamW.
+        clip: gradient norm that gradients are clipped to.
+        skip: gradient norm above which a step is skipped.
+        ema: decay of the weight average at the end of its warm-up.
+        seed: of everything random.
+        validate_every: steps between validations.
+        save_seconds: seconds between saved states (the first is saved at once).
+    """
+
+    stages: tuple[Stage, ...]
+    sigma_start: float = 0.6
+    completion_weight: float = 1.0
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    skip: float = 1e4
+    ema: float = 0.998
+    seed: int = 0
+    validate_every: int = 100
+    save_seconds: float = 60.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers, lists and dicts."""
+        return asdict(self)
+
+
+def parse_stages(text: str, size: int, batch: int, rate: float, sigma: float) -> tuple[Stage, ...]:
+    """Read a growth plan such as "32:2000,64:1500,128:3000" (grid:steps).
+
+    Raises:
+        UsageError: not of that form, grids that do not grow to `size`, or no steps.
+    """
+    try:
+        pairs = [tuple(int(v) for v in part.split(":")) for part in text.split(",")]
+        stages = tuple(Stage(grid, steps, batch, rate, sigma) for grid, steps in pairs)
+    except ValueError:
+        raise UsageError(f"--stages {text}: expected GRID:STEPS,... such as 32:2000,64:1500,128:3000") from None
+    grids = [stage.size for stage in stages]
+    powers = all(grid >= 16 and grid & (grid - 1) == 0 for grid in grids)
+    if not powers or grids != sorted(set(grids)) or grids[-1] != size or any(s.steps < 1 for s in stages):
+        raise UsageError(
+            f"--stages {text}: grids must be powers of two from 16 on that grow to the preset's {size}, "
+            "each with at least one step"
+        )
+    return stages
+
+
+def default_stages(size: int) -> str:
+    """The growth plan of a model on a `size` x `size` grid."""
+    plan = ("32:2000", "64:1500", "128:3000")
+    chosen = [part for part in plan if int(part.split(":")[0]) <= size]
+    return ",".join(chosen) if size in (32, 64, 128) else f"{size}:2000"

@@ -1,0 +1,97 @@
+"""Training state on disk: tensors in one safetensors file, all else as JSON in its header. Nothing is pickled."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import CheckpointIO
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from mri_iahvae.errors import CheckpointError
+
+_KEEP = 2
+_SUFFIX = ".state.safetensors"
+
+
+class SafeStates(CheckpointIO):
+    """Lightning's checkpoint dictionary as one safetensors file, written beside and renamed."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ANN401, ARG002
+        """Write `checkpoint` to `path`; an interrupted write leaves what was there."""
+        tensors: dict[str, torch.Tensor] = {}
+        structure = json.dumps(_flatten(checkpoint, "", tensors))
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(target.name + ".part")
+        save_file(tensors, part, metadata={"structure": structure})
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(target)
+
+    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:  # noqa: ANN401
+        """The inverse of `save_checkpoint`.
+
+        Raises:
+            CheckpointError: not a file that `save_checkpoint` wrote.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+                return _restore(json.loads(file.metadata()["structure"]), tensors)
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path}: expected a training state of this program, found {error}") from None
+
+    def remove_checkpoint(self, path: Any) -> None:  # noqa: ANN401
+        """Delete a state."""
+        Path(path).unlink(missing_ok=True)
+
+
+def state_path(run: Path, stage: int, step: int) -> Path:
+    """Where the state of a step of a growth stage is kept."""
+    return run / "states" / f"stage{stage}-step{step:08d}{_SUFFIX}"
+
+
+def states(run: Path) -> list[tuple[int, int, Path]]:
+    """(stage, step, path) of every complete state of a run, oldest first."""
+    found = []
+    for path in (run / "states").glob(f"stage*-step*{_SUFFIX}"):
+        stage, step = path.name.removesuffix(_SUFFIX).split("-")
+        found.append((int(stage.removeprefix("stage")), int(step.removeprefix("step")), path))
+    return sorted(found)
+
+
+def prune(run: Path) -> None:
+    """Keep the newest states only: two, so that one remains whatever happens to the other."""
+    for _, _, path in states(run)[:-_KEEP]:
+        path.unlink(missing_ok=True)
+
+
+def _flatten(value: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:  # noqa: ANN401
+    """Plain JSON for `value`, its tensors moved into `tensors` under their path."""
+    if isinstance(value, torch.Tensor):
+        tensors[key] = value.detach().cpu().contiguous().clone()
+        return {"tensor": key}
+    if isinstance(value, dict):
+        pairs = [[k, _flatten(v, f"{key}/{k}", tensors)] for k, v in value.items()]
+        return {"dict": pairs}
+    if isinstance(value, list | tuple):
+        items = [_flatten(v, f"{key}/{i}", tensors) for i, v in enumerate(value)]
+        return {"tuple" if isinstance(value, tuple) else "list": items}
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise CheckpointError(f"training state {key}: expected tensors and plain values, found {type(value).__name__}")
+
+
+def _restore(value: Any, tensors: dict[str, torch.Tensor]) -> Any:  # noqa: ANN401
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {k: _restore(v, tensors) for k, v in content}
+    items = [_restore(v, tensors) for v in content]
+    return tuple(items) if kind == "tuple" else items

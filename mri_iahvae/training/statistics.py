@@ -1,0 +1,66 @@
+"""Gains and core power, measured on the training slices; and growth of a model to a finer grid."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from mri_iahvae.kspace.bands import band_mask, crop, scales, split
+from mri_iahvae.kspace.canonical import CORE, canonical_factor
+from mri_iahvae.model.config import ModelConfig
+from mri_iahvae.model.iahvae import IAHVAE
+
+
+def canonical_batch(kspace: Tensor, size: int) -> Tensor:
+    """Fully sampled k-space (B, n, n) to canonical k-space (B, size, size) of its centred block."""
+    kspace = crop(kspace, size)
+    everything = torch.ones(1, size, size, dtype=torch.bool, device=kspace.device)
+    # Where everything is measured the core's energy is N^2 by definition, whatever its distribution.
+    power = torch.full((size, size), (size / min(CORE, size)) ** 2, device=kspace.device)
+    return kspace / canonical_factor(kspace, everything, power)[:, None, None]
+
+
+def measure(kspace: Tensor, config: ModelConfig) -> ModelConfig:
+    """The configuration with gains and core power measured on canonical slices.
+
+    Gains that the configuration holds are kept: growing must leave the coarse bands of a model unchanged.
+
+    Args:
+        kspace: complex64 (B, N, N), canonical.
+        config: for the same N.
+    """
+    gains = []
+    for band, s in zip(split(kspace), scales(config.size), strict=True):
+        count = kspace.shape[0] * int(band_mask(s).sum())
+        gains.append(float((band.abs().double().square().sum() / count).sqrt()))
+    known = config.gains
+    core = crop(kspace, min(CORE, config.size)).abs().double().square().mean(dim=0)
+    return replace(
+        config,
+        gains=(*known, *gains[len(known) :]),
+        core_power=tuple(tuple(row) for row in core.tolist()),
+    )
+
+
+def grow(model: IAHVAE, target: ModelConfig, sigma: float) -> IAHVAE:
+    """A model with one or more finer scales whose coarse scales are those of `model`.
+
+    Canonical bins double with each doubling of the grid, and so do gains and sigma: in image units the coarse
+    bands stay what they were.
+
+    Args:
+        model: the coarser model.
+        target: configuration of the finer one; its coarse scales must be those of `model`.
+        sigma: that `model` ended with.
+
+    Returns:
+        The finer model, new scales freshly initialised, their gains not yet measured.
+    """
+    ratio = target.size // model.size
+    grown = IAHVAE(
+        replace(target, gains=tuple(g * ratio for g in model.config.gains), core_power=(), sigma=sigma * ratio)
+    )
+    weights = grown.state_dict()
+    weights.update(model.state_dict())
+    grown.load_state_dict(weights)
+    return grown

@@ -1,0 +1,95 @@
+import importlib
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from mri_iahvae import __version__
+from mri_iahvae.cli import main
+from mri_iahvae.cli.group import Entry, LazyGroup
+from mri_iahvae.errors import IahvaeError, ScanError, UsageError
+
+
+def run(*args):
+    return CliRunner().invoke(main, list(args))
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_lists_the_commands(option):
+    result = run(option)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    for name, entry in main.entries.items():
+        assert f"  {name}" in result.stdout
+        assert entry.help in result.stdout
+
+
+@pytest.mark.parametrize("name", list(main.entries))
+def test_each_command_has_help_that_agrees_with_the_list(name):
+    module = main.entries[name].target.partition(":")[0]
+    command = main.get_command(click.Context(main), name)
+    assert command.callback.__module__ == module
+    assert command.name == name
+    result = run(name, "-h")
+    assert result.exit_code == 0
+    assert "Examples:" in result.stdout
+
+
+def test_version():
+    assert run("--version").stdout == f"mri-iahvae, version {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "args", [["unknown"], ["example", "--unknown"], ["simulate"], ["example", "--noise", "-1"]]
+)
+def test_wrong_usage_exits_with_2(args):
+    result = run(*args)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Error: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "stderr"),
+    [
+        (IahvaeError("it broke"), 1, "Error: it broke\n"),
+        (ScanError("a.h5: bad"), 1, "Error: a.h5: bad\n"),
+        (UsageError("not so"), 2, "Error: not so\n"),
+        (KeyboardInterrupt(), 130, "Interrupted\n"),
+    ],
+)
+def test_errors_are_one_line_and_an_exit_code(monkeypatch, error, code, stderr):
+    @click.command()
+    def failing():
+        raise error
+
+    monkeypatch.setattr(importlib.import_module("mri_iahvae.cli.example"), "example", failing)
+    result = run("example")
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", stderr)
+
+
+def test_a_bug_keeps_its_traceback():
+    @click.command()
+    def buggy():
+        raise ZeroDivisionError
+
+    group = LazyGroup("group", entries={})
+    group.get_command = lambda *_: buggy
+    assert isinstance(CliRunner().invoke(group, ["buggy"]).exception, ZeroDivisionError)
+
+
+def test_only_the_command_that_runs_is_imported():
+    entries = {"here": Entry("mri_iahvae.cli.example:example", "a"), "gone": Entry("no.such.module:x", "b")}
+    group = LazyGroup("group", entries=entries)
+    assert CliRunner().invoke(group, ["--help"]).exit_code == 0
+    assert CliRunner().invoke(group, ["here", "--help"]).exit_code == 0
+
+
+def test_module_and_exit_code(tmp_path):
+    command = [sys.executable, "-m", "mri_iahvae", "simulate", "none.nii", "-o", "out"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == "Error: none.nii: expected a NIfTI or npz file, found none; check the path\n"

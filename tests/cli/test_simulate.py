@@ -1,0 +1,54 @@
+import nibabel
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from mri_iahvae.cli import main
+from mri_iahvae.scans.reader import open_scan
+
+
+@pytest.fixture
+def head(tmp_path):
+    path = tmp_path / "head.nii"
+    nibabel.save(nibabel.Nifti1Image(np.ones((20, 30, 2), np.float32), np.eye(4)), path)
+    return path
+
+
+def run(*args):
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+def test_results_on_stdout_and_progress_on_stderr(head, tmp_path):
+    result = run(
+        "simulate", head, "-o", tmp_path / "out", "--acceleration", 4, "--seed", 3, "--reference", "noisy"
+    )
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{tmp_path / 'out' / 'head.h5'}\n"
+    assert "2 slices of 128x128, true acceleration" in result.stderr
+    scan = open_scan(tmp_path / "out" / "head.h5")
+    assert (scan.slices, scan.mask_source, scan.reference) == (2, "file", "reconstruction_esc")
+
+
+def test_overwrite(head, tmp_path):
+    args = ("simulate", head, "-o", tmp_path)
+    assert run(*args).exit_code == 0
+    again = run(*args)
+    assert again.exit_code == 2
+    assert again.stderr.startswith("Error: ")
+    assert again.stderr.count("\n") == 1
+    assert "--overwrite" in again.stderr
+    assert run(*args, "--overwrite").exit_code == 0
+
+
+@pytest.mark.parametrize("args", [["--mask-type", "random"], ["--acceleration", "1"], ["--noise", "loud"]])
+def test_impossible_options_exit_with_2(head, tmp_path, args):
+    assert run("simulate", head, "-o", tmp_path, *args).exit_code == 2
+
+
+def test_example(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("example")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "scan.h5\n", "")
+    assert open_scan(tmp_path / "scan.h5").slices == 24
+    assert run("example").exit_code == 2
+    assert run("example", "--overwrite", "--noise", 0.3).exit_code == 0

@@ -1,0 +1,61 @@
+import math
+
+import pytest
+import torch
+
+from mri_iahvae.kspace.bands import crop
+from mri_iahvae.kspace.fft import fft2c
+from mri_iahvae.kspace.phase import smooth_phase
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def unit_images(phase):
+    return torch.polar(torch.ones_like(phase), phase)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (48, 37)])
+def test_shape_and_dtype(size):
+    phase = smooth_phase(3, size, generator())
+    assert phase.shape == (3, *size)
+    assert phase.dtype == torch.float32
+
+
+def test_the_generator_decides():
+    first = smooth_phase(2, (32, 32), generator(1))
+    assert torch.equal(first, smooth_phase(2, (32, 32), generator(1)))
+    assert not torch.equal(first, smooth_phase(2, (32, 32), generator(2)))
+    assert not torch.equal(first[0], first[1])
+
+
+@pytest.mark.parametrize("strength", [0.3, 1.0, 2.0])
+def test_strength_is_the_standard_deviation_of_the_field(strength):
+    phase = smooth_phase(400, (48, 48), generator(), strength=strength, shift=0.0)
+    field = phase - phase.mean(dim=(1, 2), keepdim=True)
+    assert field.std() == pytest.approx(strength, rel=0.08)
+
+
+def test_the_offset_covers_the_circle():
+    offset = smooth_phase(400, (4, 4), generator(), strength=0.0, shift=0.0)
+    assert torch.equal(offset, offset[:, :1, :1].expand_as(offset))
+    assert offset.abs().max() <= math.pi
+    counts = torch.histc(offset[:, 0, 0], bins=4, min=-math.pi, max=math.pi)
+    assert torch.all(counts > 70)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.5, 4.0])
+def test_the_ramp_moves_the_peak_by_no_more_than_shift(shift):
+    power = fft2c(unit_images(smooth_phase(50, (64, 64), generator(), strength=0.0, shift=shift)))
+    peaks = power.abs().square().flatten(1).argmax(dim=1)
+    offset = torch.stack((peaks // 64, peaks % 64)) - 32
+    assert offset.abs().max() == round(shift)
+
+
+def test_the_energy_of_a_smooth_object_stays_in_few_bins():
+    window = torch.hann_window(64)  # nothing at the border, so nothing wraps around
+    kspace = fft2c(window[:, None] * window * unit_images(smooth_phase(50, (64, 64), generator())))
+    energy = kspace.abs().square().sum(dim=(1, 2))
+    for bins, share in ((8, 0.97), (16, 0.9999)):
+        assert torch.all(crop(kspace, bins).abs().square().sum(dim=(1, 2)) > share * energy)

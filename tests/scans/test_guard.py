@@ -1,0 +1,88 @@
+"""Files that point elsewhere, or want plugins loaded, are refused before their data are touched."""
+
+import h5py
+import numpy as np
+import pytest
+
+from mri_iahvae.errors import ScanError
+from mri_iahvae.scans.reader import open_scan
+
+SHAPE = (2, 8, 8)
+
+
+def soft_link(file, secret):
+    file["elsewhere"] = np.ones(SHAPE, np.complex64)
+    file["kspace"] = h5py.SoftLink("/elsewhere")
+
+
+def external_link(file, secret):
+    file["kspace"] = h5py.ExternalLink(secret, "/kspace")
+
+
+def external_storage(file, secret):
+    file.create_dataset("kspace", SHAPE, np.complex64, external=[(secret, 0, h5py.h5f.UNLIMITED)])
+
+
+def virtual(file, secret):
+    layout = h5py.VirtualLayout(SHAPE, np.complex64)
+    layout[:] = h5py.VirtualSource(secret, "kspace", SHAPE)
+    file.create_virtual_dataset("kspace", layout)
+
+
+def group(file, secret):
+    file.create_group("kspace")
+
+
+def unknown_filter(file, secret):
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_chunk((1, 8, 8))
+    properties.set_filter(40000, h5py.h5z.FLAG_OPTIONAL)
+    space = h5py.h5s.create_simple(SHAPE)
+    h5py.h5d.create(file.id, b"kspace", h5py.h5t.py_create(np.complex64), space, properties)
+
+
+def huge_chunks(file, secret):
+    file.create_dataset("kspace", (16, 4096, 4096), np.complex64, chunks=(16, 4096, 4096))
+
+
+@pytest.mark.parametrize(
+    "build", [soft_link, external_link, external_storage, virtual, group, unknown_filter, huge_chunks]
+)
+def test_refused(tmp_path, build):
+    secret = tmp_path / "secret.h5"
+    with h5py.File(secret, "w") as file:
+        file["kspace"] = np.ones(SHAPE, np.complex64)
+    path = tmp_path / "scan.h5"
+    with h5py.File(path, "w") as file:
+        build(file, str(secret))
+    with pytest.raises(
+        ScanError, match=r"scan\.h5: expected 'kspace' to be a plain dataset, found"
+    ) as caught:
+        open_scan(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["mask", "reconstruction_esc", "ismrmrd_header", "noise_sigma"])
+def test_links_are_refused_wherever_they_stand(tmp_path, name):
+    path = tmp_path / "scan.h5"
+    with h5py.File(path, "w") as file:
+        file["kspace"] = np.ones(SHAPE, np.complex64)
+        file[name] = h5py.ExternalLink("other.h5", "/x")
+    with pytest.raises(ScanError, match=name):
+        open_scan(path)
+
+
+def test_declared_size_far_beyond_the_file_is_refused(tmp_path):
+    path = tmp_path / "scan.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("kspace", (10**9, 10**6, 10**6), np.complex64, chunks=(1, 64, 64))
+    with pytest.raises(ScanError, match="expected 1 to 10000 slices"):
+        open_scan(path)
+
+
+def test_built_in_filters_are_read(tmp_path):
+    path = tmp_path / "scan.h5"
+    for options in ({"compression": "gzip", "shuffle": True, "fletcher32": True}, {"compression": "lzf"}):
+        with h5py.File(path, "w") as file:
+            file.create_dataset("kspace", data=np.full(SHAPE, 2j, np.complex64), **options)
+        assert (open_scan(path).read(slice(None)) == 2j).all()

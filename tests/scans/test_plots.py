@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from matplotlib import _pylab_helpers
+from matplotlib import image as pictures
+
+from mri_iahvae.errors import IahvaeError
+from mri_iahvae.evaluation.metrics import Scores
+from mri_iahvae.scans.plots import grid_figure, kspace_figure
+
+
+def arguments(rng):
+    kspace = rng.normal(size=(3, 16, 16)) + 1j
+    return {
+        "zero_filled": rng.random((3, 16, 16)),
+        "reconstruction": rng.random((3, 16, 16)),
+        "measured": np.where(np.arange(16) % 2, kspace, 0),
+        "completed": kspace,
+    }
+
+
+def test_kspace_figure_with_and_without_reference(tmp_path, rng):
+    plain, full = tmp_path / "plain.png", tmp_path / "full.png"
+    kspace_figure(plain, **arguments(rng))
+    kspace_figure(
+        full,
+        **arguments(rng),
+        reference=rng.random((3, 16, 16)),
+        reference_kspace=np.zeros((3, 16, 16), complex),
+        index=0,
+        scores={"reconstruction": Scores(0.01, 30.0, 0.9)},
+        title="scan.h5",
+    )
+    a, b = pictures.imread(plain), pictures.imread(full)
+    assert a.ndim == b.ndim == 3
+    assert b.shape[1] > 2 * a.shape[1]  # five columns against two
+    assert a[..., :3].std() > 0.1
+    assert {p.name for p in tmp_path.iterdir()} == {"plain.png", "full.png"}
+
+
+def test_all_zero_data_can_be_drawn(tmp_path):
+    zeros = {name: np.zeros((1, 8, 8)) for name in ("zero_filled", "reconstruction", "measured", "completed")}
+    kspace_figure(tmp_path / "a.png", **zeros)
+    assert (tmp_path / "a.png").stat().st_size > 0
+
+
+def test_grid_figure(tmp_path, rng):
+    grid_figure(tmp_path / "a.png", [[rng.random((8, 8))] * 3] * 2, ["x", "y", "z"], title="step 1")
+    height, width, _ = pictures.imread(tmp_path / "a.png").shape
+    assert width > height
+    with pytest.raises(ValueError, match="zip"):
+        grid_figure(tmp_path / "b.png", [[rng.random((8, 8))]], ["x", "y"])
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_pyplot_is_left_alone(tmp_path, rng):
+    kspace_figure(tmp_path / "a.png", **arguments(rng))
+    assert _pylab_helpers.Gcf.figs == {}
+
+
+def test_folder_that_cannot_be_written(tmp_path, rng):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(IahvaeError, match="cannot be made"):
+        kspace_figure(tmp_path / "file" / "a.png", **arguments(rng))

@@ -1,0 +1,256 @@
+import re
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from mri_iahvae.errors import ScanError
+from mri_iahvae.kspace.bands import crop
+from mri_iahvae.scans.reader import open_scan, require_grid, to_grid
+from mri_iahvae.scans.writer import write_scan
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write datasets and attributes with h5py alone, independently of the project's writer."""
+
+    def write_file(attrs=None, **datasets):
+        path = tmp_path / "scan.h5"
+        with h5py.File(path, "w") as file:
+            for name, value in datasets.items():
+                file[name] = value
+            file.attrs.update(attrs or {})
+        return path
+
+    return write_file
+
+
+def refused(path, *patterns):
+    """The file is refused in one line that names it, what was expected and what was found."""
+    with pytest.raises(ScanError) as caught:
+        open_scan(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    for pattern in (re.escape(str(path)), "expected", "found", *patterns):
+        assert re.search(pattern, message), message
+
+
+def test_reads_what_h5py_wrote(write, kspace):
+    scan = open_scan(write(kspace=kspace))
+    assert (scan.slices, scan.height, scan.width) == kspace.shape
+    assert scan.mask_source == "full"
+    assert scan.mask.all()
+    assert scan.mask.shape == (20, 17)
+    assert scan.noise_sigma is None
+    assert scan.reference is None
+    assert scan.header is None
+    assert scan.warnings == ()
+    for index, wanted in [
+        (0, kspace[:1]),
+        (-1, kspace[2:]),
+        (slice(None), kspace),
+        (slice(None, None, -2), kspace[::-2]),
+    ]:
+        values = scan.read(index)
+        assert values.dtype == np.complex64
+        np.testing.assert_array_equal(values, wanted)
+    assert scan.read(slice(0, 0)).shape == (0, 20, 17)
+    with pytest.raises(IndexError):
+        scan.read(3)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["c16", ">c8", [("r", "<f4"), ("i", "<f4")], [("real", "<f8"), ("imag", "<f8")]]
+)
+def test_other_complex_types(write, kspace, dtype):
+    if isinstance(dtype, str):
+        stored = kspace.astype(dtype)
+    else:
+        stored = np.empty(kspace.shape, dtype)
+        stored[dtype[0][0]], stored[dtype[1][0]] = kspace.real, kspace.imag
+    values = open_scan(write(kspace=stored)).read(slice(None))
+    assert values.dtype == np.complex64
+    np.testing.assert_array_equal(values, kspace)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float32])
+def test_column_mask_from_file(write, kspace, dtype):
+    columns = np.arange(17) % 3 == 0
+    scan = open_scan(write(kspace=-kspace, mask=columns.astype(dtype)))
+    assert scan.mask_source == "file"
+    np.testing.assert_array_equal(scan.mask, np.tile(columns, (20, 1)))
+    values = scan.read(slice(None))
+    np.testing.assert_array_equal(values[..., columns], -kspace[..., columns])
+    # +0, not -0: the sign of a discarded value must not leak.
+    assert not np.signbit(values[..., ~columns].real).any()
+    assert not np.signbit(values[..., ~columns].imag).any()
+    assert not values[..., ~columns].any()
+
+
+def test_two_dimensional_mask(write, kspace, rng):
+    mask = rng.random((20, 17)) < 0.3
+    scan = open_scan(write(kspace=kspace, mask=mask))
+    np.testing.assert_array_equal(scan.mask, mask)
+    np.testing.assert_array_equal(scan.read(1), np.where(mask, kspace[1:2], 0))
+
+
+def test_mask_inferred_from_zero_columns(write, kspace):
+    kspace[:, :, [0, 5]] = 0
+    kspace[1, :, 9] = 0  # zero in one slice only: measured
+    scan = open_scan(write(kspace=kspace))
+    assert scan.mask_source == "zeros"
+    assert np.flatnonzero(~scan.mask[0]).tolist() == [0, 5]
+
+
+def test_nothing_measured_is_said(write, kspace):
+    assert open_scan(write(kspace=0 * kspace)).warnings == ("no k-space bin is measured",)
+
+
+@pytest.mark.parametrize("place", ["dataset", "attribute"])
+@pytest.mark.parametrize("sigma", [0.5, [0.5, 1.0, 0.0]])
+def test_noise_sigma(write, kspace, place, sigma):
+    path = (
+        write(kspace=kspace, noise_sigma=sigma)
+        if place == "dataset"
+        else write(kspace=kspace, attrs={"noise_sigma": sigma})
+    )
+    np.testing.assert_array_equal(open_scan(path).noise_sigma, np.broadcast_to(sigma, 3))
+
+
+def test_reference_and_attributes(write, kspace, rng):
+    images = rng.random((3, 11, 9)).astype(np.float32)
+    attrs = {"acquisition": "CORPD_FBK", "max": 0.25, "acceleration": 4, "patient_id": "secret", "other": 1}
+    scan = open_scan(write(kspace=kspace, reconstruction_esc=images, attrs=attrs))
+    np.testing.assert_array_equal(scan.read_reference(slice(1, None)), images[1:])
+    attrs.pop("other")
+    assert dict(scan.attributes) == attrs
+    assert "secret" not in repr(scan)
+
+
+def test_reference_that_does_not_fit_is_left_out(write, kspace):
+    scan = open_scan(write(kspace=kspace, reconstruction_esc=np.zeros((2, 9, 9), np.float32)))
+    assert scan.reference is None
+    assert "reconstruction_esc" in scan.warnings[0]
+    with pytest.raises(ScanError, match="reconstruction_esc"):
+        scan.read_reference(0)
+
+
+HEADER = """<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>
+<encodedSpace><matrixSize><x>{x}</x><y>{y}</y><z>1</z></matrixSize></encodedSpace>
+<reconSpace><matrixSize><x>10</x><y>10</y><z>1</z></matrixSize></reconSpace>
+<encodingLimits><kspace_encoding_step_1><minimum>0</minimum><maximum>{maximum}</maximum><center>{center}</center>
+</kspace_encoding_step_1></encodingLimits></encoding></ismrmrdHeader>"""
+
+
+def test_padding_of_the_header_counts_as_unmeasured(write, kspace):
+    text = HEADER.format(x=20, y=17, maximum=11, center=6)
+    scan = open_scan(write(kspace=kspace, ismrmrd_header=text.encode(), mask=np.ones(17)))
+    assert scan.header.recon == (10, 10)
+    assert scan.header.padding == (2, 14)
+    assert np.flatnonzero(scan.mask[0]).tolist() == list(range(2, 14))
+    assert not scan.read(0)[..., :2].any()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEADER.format(x=640, y=368, maximum=11, center=6),
+        HEADER.format(x=20, y=17, maximum=99, center=6),
+        "<a>",
+        "<a/>",
+    ],
+)
+def test_header_that_disagrees_or_is_broken_is_left_out(write, kspace, text):
+    scan = open_scan(write(kspace=kspace, ismrmrd_header=text))
+    assert scan.header is None
+    assert scan.mask.all()
+    assert len(scan.warnings) == 1
+
+
+@pytest.mark.parametrize("text", ['<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "<a>" + " " * 2**20 + "</a>"])
+def test_hostile_header_is_refused(write, kspace, text):
+    refused(write(kspace=kspace, ismrmrd_header=text), "ismrmrd_header")
+
+
+@pytest.mark.parametrize(
+    ("datasets", "patterns"),
+    [
+        ({}, ["kspace"]),
+        ({"kspace": np.zeros((2, 15, 8, 8), np.complex64)}, ["multi-coil", "not supported yet"]),
+        ({"kspace": np.zeros((8, 8), np.complex64)}, [r"\(8, 8\)"]),
+        ({"kspace": np.zeros((0, 8, 8), np.complex64)}, [r"\(0, 8, 8\)"]),
+        ({"kspace": np.zeros((2, 8, 8), np.float32)}, ["float32", "complex64"]),
+        ({"kspace": np.ones((2, 8, 9), np.complex64), "mask": np.ones(8)}, [r"\(9,\)", r"\(8,\)"]),
+        ({"kspace": np.ones((2, 8, 9), np.complex64), "mask": np.full(9, np.nan)}, ["mask"]),
+        ({"kspace": np.ones((2, 8, 9), np.complex64), "noise_sigma": np.ones(5)}, ["noise_sigma"]),
+        ({"kspace": np.ones((2, 8, 9), np.complex64), "noise_sigma": -1.0}, ["noise_sigma"]),
+        ({"kspace": np.ones((2, 8, 9), np.complex64), "noise_sigma": "loud"}, ["noise_sigma"]),
+    ],
+)
+def test_unusable_files_are_refused(write, datasets, patterns):
+    refused(write(**datasets), *patterns)
+
+
+def test_missing_truncated_and_foreign_files_are_refused(write, kspace, tmp_path):
+    refused(tmp_path / "none.h5", "no such file")
+    refused(tmp_path, "a folder")
+    (tmp_path / "text.h5").write_text("not HDF5")
+    refused(tmp_path / "text.h5")
+    path = write(kspace=kspace)
+    path.write_bytes(path.read_bytes()[:-200])
+    refused(path)
+
+
+def test_damaged_bytes_give_our_error_or_none(write, kspace, rng):
+    path = write(kspace=kspace, mask=np.ones(17), ismrmrd_header="<a/>")
+    good = path.read_bytes()
+    for _ in range(100):
+        bad = bytearray(good)
+        for position in rng.integers(0, min(len(good), 4096), size=8):
+            bad[position] = rng.integers(0, 256)
+        path.write_bytes(bad)
+        try:
+            open_scan(path).read(0)
+        except ScanError as error:
+            assert "\n" not in str(error)  # noqa: PT017 - most of the files raise, some are read
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_values_that_are_not_finite_name_the_slice(write, kspace, value):
+    kspace = kspace.astype(np.complex128)
+    kspace[1, 2, 3] = value
+    scan = open_scan(write(kspace=kspace))
+    scan.read(0)
+    with pytest.raises(ScanError, match="'kspace', slice 1"):
+        scan.read(slice(None))
+
+
+def test_file_changed_after_opening_is_noticed(write, kspace):
+    scan = open_scan(write(kspace=kspace))
+    write(kspace=kspace[:2])
+    with pytest.raises(ScanError, match="changed"):
+        scan.read(0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "fits"),
+    [((16, 16), True), ((32, 32), True), ((33, 33), True), ((8, 8), False), ((32, 16), False)],
+)
+def test_require_grid(tmp_path, shape, fits):
+    write_scan(tmp_path / "a.h5", np.ones((1, *shape), np.complex64))
+    scan = open_scan(tmp_path / "a.h5")
+    if fits:
+        require_grid(scan, 16)
+    else:
+        with pytest.raises(
+            ScanError, match=f"{shape[0]}x{shape[1]}: expected a square at least 16x16.*not supported yet"
+        ):
+            require_grid(scan, 16)
+
+
+@pytest.mark.parametrize("n", [16, 17, 21, 32])
+def test_to_grid_keeps_dc_at_the_centre_and_agrees_with_the_bands(n, rng):
+    values = rng.normal(size=(2, n, n)).astype(np.complex64)
+    assert to_grid(values, 16)[0, 8, 8] == values[0, n // 2, n // 2]
+    np.testing.assert_array_equal(to_grid(values, 16), crop(torch.from_numpy(values), 16).numpy())
