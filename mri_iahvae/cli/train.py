@@ -9,21 +9,55 @@ from mri_iahvae.cli.options import device_option, seed_option
 
 @click.command()
 @click.argument("data", metavar="DATA", type=click.Path(path_type=Path))
-@click.option("-o", "--output", "run", metavar="RUN", required=True, type=click.Path(path_type=Path),
-              help="Folder of the run: states, model, log, pictures.")
-@click.option("--preset", default="small", show_default=True, metavar="NAME", help="Model: tiny, small, base or paper.")
+@click.option(
+    "-o",
+    "--output",
+    "run",
+    metavar="RUN",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the run: states, model, log, pictures.",
+)
+@click.option(
+    "--preset", default="small", show_default=True, metavar="NAME", help="Model: tiny, small, base or paper."
+)
 @click.option("--resume", is_flag=True, help="Go on from the newest state in RUN.")
-@click.option("--stages", metavar="GRID:STEPS,...", default=None,
-              help="Growth plan  [default: 32:2000,64:1500,128:3000, up to the preset's grid]")
+@click.option(
+    "--stages",
+    metavar="GRID:STEPS,...",
+    default=None,
+    help="Growth plan  [default: 32:2000,64:1500,128:3000, up to the preset's grid]",
+)
 @click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Slices per step.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), default=3e-3, show_default=True,
-              help="Peak learning rate.")
-@click.option("--sigma", type=click.FloatRange(min=0, min_open=True), default=0.1, show_default=True,
-              help="Final likelihood standard deviation, canonical units.")
-@click.option("--completion-weight", type=click.FloatRange(min=0), default=1.0, show_default=True,
-              help="Weight of the completion-aware term.")
-@click.option("--validate-every", type=click.IntRange(min=1), default=100, show_default=True, metavar="STEPS",
-              help="Steps between validations.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=3e-3,
+    show_default=True,
+    help="Peak learning rate.",
+)
+@click.option(
+    "--sigma",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.1,
+    show_default=True,
+    help="Final likelihood standard deviation, canonical units.",
+)
+@click.option(
+    "--completion-weight",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="Weight of the completion-aware term.",
+)
+@click.option(
+    "--validate-every",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    metavar="STEPS",
+    help="Steps between validations.",
+)
 @device_option
 @seed_option
 def train(
@@ -58,7 +92,9 @@ def train(
 
     config = find_preset(preset)
     plan = parse_stages(stages or default_stages(config.size), config.size, batch, rate, sigma)
-    settings = TrainSettings(plan, completion_weight=completion_weight, validate_every=validate_every, seed=seed)
+    settings = TrainSettings(
+        plan, completion_weight=completion_weight, validate_every=validate_every, seed=seed
+    )
     with training_display() as display:
         folder = train_model(
             data, run, config, settings, display=display, device=find_device(device), resume=resume

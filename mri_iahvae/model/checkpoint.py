@@ -112,7 +112,9 @@ def _read_config(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read as JSON ({error})") from None
     if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: expected checkpoint format {FORMAT}; train again or use another version")
+        raise CheckpointError(
+            f"{path}: expected checkpoint format {FORMAT}; train again or use another version"
+        )
     if set(config) != _KEYS:
         raise CheckpointError(f"{path}: expected the keys {', '.join(sorted(_KEYS))}; found others")
     return config

@@ -37,9 +37,7 @@ class IAHVAE(nn.Module):
         for index, scale in enumerate(config.scales):
             resolution = max(1, 2**index // scale.patch)
             self.encoder.append(EncoderStage(scale, resolution, config.encoder_blocks, coarser))
-            self.decoder.append(
-                DecoderStage(scale, resolution, config.latent, config.head_blocks, coarser)
-            )
+            self.decoder.append(DecoderStage(scale, resolution, config.latent, config.head_blocks, coarser))
             coarser = scale.channels
         for part in (self.encoder, self.decoder):
             blocks = [m for m in part.modules() if isinstance(m, Bottleneck) and m.residual]
@@ -101,7 +99,9 @@ class IAHVAE(nn.Module):
         s = 2**index
         return stage.context(h, ifft2c(embed(coarse, s)) * (s / self.size))
 
-    def descend(self, index: int, h: Tensor, whitened: list[Tensor] | None = None) -> tuple[Tensor, list[Gaussian]]:
+    def descend(
+        self, index: int, h: Tensor, whitened: list[Tensor] | None = None
+    ) -> tuple[Tensor, list[Gaussian]]:
         """Run the layers of one scale from whitened latents e, z = mean + std e of each layer's prior.
 
         Args:

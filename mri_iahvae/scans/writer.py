@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
@@ -51,7 +51,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield part
         _sync(part)
         part.replace(path)
-        _sync(path.parent)
+        with suppress(OSError):  # the file is whole; not every file system can sync a folder
+            _sync(path.parent)
     except OSError as error:
         raise IahvaeError(f"{path}: cannot be written: {_reason(error)}; choose another output") from error
     finally:
@@ -170,9 +171,7 @@ def _require_finite(path: Path, **arrays: NDArray | float | None) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Make the content durable before the name (a file), or the name itself (its folder)."""
-    if os.name == "nt" and path.is_dir():
-        return  # Windows cannot open folders
+    """Bring a file's content, or a folder's list of names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)

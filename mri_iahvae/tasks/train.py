@@ -85,7 +85,7 @@ def train(
     record = {
         "data": Path(data).name,
         "version": mri_iahvae.__version__,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "python": platform.python_version(),
         "device": str(device),
     }
@@ -102,7 +102,11 @@ def train(
         resume=resume,
         display=display,
         draw=_draw,
-        record={**record, "training_files": len(training), "training_slices": sum(s.slices for s in training)},
+        record={
+            **record,
+            "training_files": len(training),
+            "training_slices": sum(s.slices for s in training),
+        },
     )
 
 
@@ -130,7 +134,9 @@ def _open_all(folder: Path, size: int) -> list[Scan]:
     for scan in scans:
         require_grid(scan, size)
         if scan.mask_source == "file" and not scan.mask.all():
-            raise ScanError(f"{scan.path}: training needs fully sampled k-space, found a mask; leave the file out")
+            raise ScanError(
+                f"{scan.path}: training needs fully sampled k-space, found a mask; leave the file out"
+            )
     return scans
 
 
@@ -141,12 +147,18 @@ def _prepare_folder(run: Path, resolved: dict[str, Any], *, resume: bool) -> Non
         if not config.is_file() or not states(run):
             raise UsageError(f"{run}: --resume found no run with a saved state there; start without it")
         before = json.loads(config.read_text())
-        changed = [key for key in ("model", "settings") if before[key] != json.loads(json.dumps(resolved[key]))]
+        changed = [
+            key for key in ("model", "settings") if before[key] != json.loads(json.dumps(resolved[key]))
+        ]
         if changed:
-            raise UsageError(f"{run}: --resume needs the options that the run started with; {changed[0]} differs")
+            raise UsageError(
+                f"{run}: --resume needs the options that the run started with; {changed[0]} differs"
+            )
         return
     if config.exists():
-        raise UsageError(f"{run}: holds a run already; add --resume to go on with it or choose another folder")
+        raise UsageError(
+            f"{run}: holds a run already; add --resume to go on with it or choose another folder"
+        )
     make_folder(run)
     try:
         (run / "pictures").mkdir(exist_ok=True)

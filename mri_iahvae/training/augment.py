@@ -56,7 +56,9 @@ def _resample(kspace: Tensor, zoom: Tensor, aspect: Tensor, shift: Tensor) -> Te
     sides = []
     for factor, offset in ((zoom * aspect, shift[0]), (zoom / aspect, shift[1])):
         where = (centred[None] - offset[:, None]) / factor[:, None]  # (B, n) source positions, in pixels
-        inside = (where.abs() <= size / 2).float()  # the interpolant is periodic: nothing beyond the field of view
+        inside = (
+            where.abs() <= size / 2
+        ).float()  # the interpolant is periodic: nothing beyond the field of view
         angle = (2 * math.pi / size) * where[:, :, None] * centred[None, None]
         sides.append(torch.polar(inside[:, :, None].expand_as(angle) / math.sqrt(size), angle))
     return sides[0] @ kspace @ sides[1].transpose(1, 2)
@@ -78,5 +80,7 @@ def _contrast(image: Tensor, gamma: Tensor, depth: Tensor, waves: Tensor, offset
     peak = magnitude.amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
     level = magnitude / peak
     gamma, depth, waves, offset = (v[:, None, None] for v in (gamma, depth, waves, offset))
-    curve = level.clamp_min(1e-6) ** (gamma - 1) * (1 + depth * torch.sin(2 * math.pi * waves * level + offset))
+    curve = level.clamp_min(1e-6) ** (gamma - 1) * (
+        1 + depth * torch.sin(2 * math.pi * waves * level + offset)
+    )
     return image * curve

@@ -60,7 +60,10 @@ class StageModule(L.LightningModule):
         weights = [p for p in self.model.parameters() if p.ndim > 1]
         others = [p for p in self.model.parameters() if p.ndim <= 1]
         optimizer = torch.optim.AdamW(
-            [{"params": weights, "weight_decay": self.settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            [
+                {"params": weights, "weight_decay": self.settings.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
             lr=self.stage.rate,
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate_factor)
@@ -81,7 +84,9 @@ class StageModule(L.LightningModule):
         half = (count + 1) // 2
         ratio = completion_ratio(self.model, kspace[:half], cut, passed.contexts[cut][:half]).mean()
         loss = loss + self.settings.completion_weight * ratio
-        self.statistics.update(loss=loss.detach(), elbo_loss=elbo_loss.detach(), completion=ratio.detach(), sigma=sigma)
+        self.statistics.update(
+            loss=loss.detach(), elbo_loss=elbo_loss.detach(), completion=ratio.detach(), sigma=sigma
+        )
         return loss
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:  # noqa: ANN401
@@ -118,7 +123,9 @@ class StageModule(L.LightningModule):
         self.log("validation_elbo_loss", self.validation["elbo_loss"], sync_dist=True, logger=False)
 
 
-def validation_scores(model: IAHVAE, kspace: Tensor, sigma: float, noise: torch.Generator) -> dict[str, Tensor]:
+def validation_scores(
+    model: IAHVAE, kspace: Tensor, sigma: float, noise: torch.Generator
+) -> dict[str, Tensor]:
     """Scores per slice.
 
     Args:
@@ -134,7 +141,9 @@ def validation_scores(model: IAHVAE, kspace: Tensor, sigma: float, noise: torch.
     """
     sampled = posterior_pass(model, kspace, noise)
     mean = posterior_pass(model, kspace)
-    energy = torch.stack([squared_error(crop(kspace, s), torch.zeros_like(crop(kspace, s))) for s in scales(model.size)])
+    energy = torch.stack(
+        [squared_error(crop(kspace, s), torch.zeros_like(crop(kspace, s))) for s in scales(model.size)]
+    )
     band_energy = torch.diff(energy, dim=0, prepend=torch.zeros_like(energy[:1]))
     completion = []
     for cut in range(2, len(model.gains) - 1):
@@ -143,7 +152,9 @@ def validation_scores(model: IAHVAE, kspace: Tensor, sigma: float, noise: torch.
         zero_filled = squared_error(embed(known, model.size), kspace)
         completion.append(squared_error(completed, kspace) / zero_filled)
     bins = model.size**2
-    per_slice = sampled.error.sum(0) / (2 * sigma**2) + bins * math.log(2 * math.pi * sigma**2) + sampled.kl.sum(0)
+    per_slice = (
+        sampled.error.sum(0) / (2 * sigma**2) + bins * math.log(2 * math.pi * sigma**2) + sampled.kl.sum(0)
+    )
     return {
         "elbo_loss": per_slice / (2 * bins),
         "kl": sampled.kl.T,

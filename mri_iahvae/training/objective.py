@@ -62,7 +62,9 @@ def posterior_pass(
         h, priors, posteriors, _ = model.amortize(index, model.context(index, h, seen), features, noise)
         band = model.band(index, h)
         errors.append(squared_error(band, target * band_mask(s, target.device)))
-        rates.append(torch.stack([kl_divergence(q, p) for q, p in zip(posteriors, priors, strict=True)]).sum(0))
+        rates.append(
+            torch.stack([kl_divergence(q, p) for q, p in zip(posteriors, priors, strict=True)]).sum(0)
+        )
         contexts.append(h)
         decoded = add_band(decoded, band)
     return PosteriorPass(torch.stack(errors), torch.stack(rates), contexts, decoded)
@@ -84,7 +86,9 @@ def completion_ratio(model: IAHVAE, kspace: Tensor, index: int, h: Tensor) -> Te
         float (B,).
     """
     completed = complete(model, index, h.detach(), crop(kspace, 2**index))
-    bins = torch.tensor([4**k - 4 ** (k - 1) for k in range(index + 1, len(model.gains))], device=kspace.device)
+    bins = torch.tensor(
+        [4**k - 4 ** (k - 1) for k in range(index + 1, len(model.gains))], device=kspace.device
+    )
     return squared_error(completed, kspace) / (bins * model.gains[index + 1 :].square()).sum()
 
 

@@ -133,7 +133,11 @@ class _Loader:
 
 
 def _next_module(
-    preset: ModelConfig, settings: TrainSettings, index: int, slices: CachedSlices, previous: StageModule | None
+    preset: ModelConfig,
+    settings: TrainSettings,
+    index: int,
+    slices: CachedSlices,
+    previous: StageModule | None,
 ) -> StageModule:
     """The module of a stage that starts afresh, or grows from the averaged weights of the stage before."""
     stage = settings.stages[index]

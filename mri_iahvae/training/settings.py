@@ -69,7 +69,9 @@ def parse_stages(text: str, size: int, batch: int, rate: float, sigma: float) ->
         pairs = [tuple(int(v) for v in part.split(":")) for part in text.split(",")]
         stages = tuple(Stage(grid, steps, batch, rate, sigma) for grid, steps in pairs)
     except ValueError:
-        raise UsageError(f"--stages {text}: expected GRID:STEPS,... such as 32:2000,64:1500,128:3000") from None
+        raise UsageError(
+            f"--stages {text}: expected GRID:STEPS,... such as 32:2000,64:1500,128:3000"
+        ) from None
     grids = [stage.size for stage in stages]
     powers = all(grid >= 16 and grid & (grid - 1) == 0 for grid in grids)
     if not powers or grids != sorted(set(grids)) or grids[-1] != size or any(s.steps < 1 for s in stages):

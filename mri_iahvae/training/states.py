@@ -42,7 +42,9 @@ class SafeStates(CheckpointIO):
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
                 return _restore(json.loads(file.metadata()["structure"]), tensors)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path}: expected a training state of this program, found {error}") from None
+            raise CheckpointError(
+                f"{path}: expected a training state of this program, found {error}"
+            ) from None
 
     def remove_checkpoint(self, path: Any) -> None:  # noqa: ANN401
         """Delete a state."""
@@ -82,7 +84,9 @@ def _flatten(value: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:  # 
         return {"tuple" if isinstance(value, tuple) else "list": items}
     if value is None or isinstance(value, str | bool | int | float):
         return value
-    raise CheckpointError(f"training state {key}: expected tensors and plain values, found {type(value).__name__}")
+    raise CheckpointError(
+        f"training state {key}: expected tensors and plain values, found {type(value).__name__}"
+    )
 
 
 def _restore(value: Any, tensors: dict[str, torch.Tensor]) -> Any:  # noqa: ANN401

@@ -58,7 +58,9 @@ def grow(model: IAHVAE, target: ModelConfig, sigma: float) -> IAHVAE:
     """
     ratio = target.size // model.size
     grown = IAHVAE(
-        replace(target, gains=tuple(g * ratio for g in model.config.gains), core_power=(), sigma=sigma * ratio)
+        replace(
+            target, gains=tuple(g * ratio for g in model.config.gains), core_power=(), sigma=sigma * ratio
+        )
     )
     weights = grown.state_dict()
     weights.update(model.state_dict())

@@ -1,0 +1,68 @@
+"""`mri-iahvae denoise`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mri_iahvae.cli.runs import inference_options, run_files
+from mri_iahvae.errors import UsageError
+
+
+@click.command()
+@inference_options(consistency="soft")
+@click.option(
+    "--sigma",
+    type=click.FloatRange(min=0),
+    default=None,
+    help="Noise level: standard deviation per real and imaginary part, in the units of the file.",
+)
+@click.option(
+    "--relative-sigma",
+    "relative",
+    type=click.FloatRange(min=0),
+    default=None,
+    help="Noise level as a multiple of the RMS per part of the noise-free slice.",
+)
+def denoise(
+    inputs: tuple[Path, ...],
+    output: Path,
+    checkpoint: str,
+    method: Any,  # noqa: ANN401 - one of click.Choice's strings
+    steps: int,
+    data_consistency: Any,  # noqa: ANN401
+    batch: int,
+    device: str,
+    as_json: bool,
+    quiet: bool,
+    sigma: float | None,
+    relative: float | None,
+) -> None:
+    """Denoise k-space.
+
+    Each INPUT is a fastMRI-schema HDF5 file. Without --sigma or --relative-sigma the noise level is the file's
+    `noise_sigma` (dataset or attribute), else an estimate from the outermost k-space bins.
+
+    \b
+    Examples:
+      mri-iahvae denoise scan.h5
+      mri-iahvae denoise scan.h5 --relative-sigma 0.2 -o denoised
+    """
+    # Imported here: torch must not load for --help.
+    from mri_iahvae.inference.settings import InferenceSettings  # noqa: PLC0415
+    from mri_iahvae.tasks.denoise import denoise_file  # noqa: PLC0415
+    from mri_iahvae.tasks.devices import find_device  # noqa: PLC0415
+    from mri_iahvae.tasks.loaded import LoadedModel  # noqa: PLC0415
+
+    if sigma is not None and relative is not None:
+        raise UsageError("give --sigma or --relative-sigma, not both")
+    settings = InferenceSettings(method, steps, data_consistency=data_consistency)
+    loaded = LoadedModel.load(checkpoint, find_device(device))
+
+    def run(path: Path, target: Path, start: Callable[..., Any]) -> dict[str, Any]:
+        return denoise_file(
+            loaded, path, target, settings, sigma=sigma, relative=relative, batch=batch, start=start
+        )
+
+    run_files(inputs, output, run, as_json=as_json, quiet=quiet)

@@ -1,0 +1,175 @@
+"""What `reconstruct` and `denoise` share: options, the loop over files, the report."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mri_iahvae.cli.options import device_option
+from mri_iahvae.errors import IahvaeError, UsageError
+
+Run = Callable[[Path, Path, Callable[[str, int], Callable[[int], None]]], dict[str, Any]]
+"""(input, output, start of progress) to report."""
+
+
+def inference_options(consistency: str) -> Callable[[Any], Any]:
+    """Decorator with the options of both commands.
+
+    Args:
+        consistency: default of `--data-consistency`.
+    """
+    options = [
+        click.argument(
+            "inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path)
+        ),
+        click.option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            default="reconstructions",
+            show_default=True,
+            type=click.Path(path_type=Path),
+            help="Folder of the results, under the names of the inputs.",
+        ),
+        click.option(
+            "--checkpoint",
+            metavar="NAME|PATH",
+            default="small",
+            show_default=True,
+            help="A shipped model, or a folder with model.safetensors and config.json.",
+        ),
+        click.option(
+            "--method",
+            type=click.Choice(["amortized", "iterative", "hybrid", "paper"]),
+            default="hybrid",
+            show_default=True,
+            help="Encoder only; refined from the prior; from the encoder; or the paper's Algorithm 1 as printed.",
+        ),
+        click.option(
+            "--steps",
+            type=click.IntRange(0, 10_000),
+            default=25,
+            show_default=True,
+            help="Gradient steps per scale (paper: per layer).",
+        ),
+        click.option(
+            "--data-consistency",
+            "data_consistency",
+            type=click.Choice(["hard", "soft", "none"]),
+            default=consistency,
+            show_default=True,
+            help="At measured bins return the data, their posterior mean given the noise, or the model's bins.",
+        ),
+        click.option(
+            "--batch",
+            type=click.IntRange(1, 4096),
+            default=8,
+            show_default=True,
+            metavar="SLICES",
+            help="Slices at a time: less memory when small.",
+        ),
+        device_option,
+        click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout."),
+        click.option("-q", "--quiet", is_flag=True, help="No progress."),
+    ]
+
+    def decorate(command: Any) -> Any:  # noqa: ANN401 - Click decorators are untyped
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def run_files(inputs: Sequence[Path], output: Path, run: Run, *, as_json: bool, quiet: bool) -> None:
+    """Run every file; one that fails does not stop the others.
+
+    Args:
+        inputs: files.
+        output: folder of the results.
+        run: does one file.
+        as_json: print the reports as one JSON object.
+        quiet: show no progress.
+
+    Raises:
+        UsageError: two inputs of one name, which would overwrite each other's result.
+        IahvaeError: the only file failed, or all did (exit code 1).
+        SystemExit: with code 3 when some of several files failed.
+    """
+    from mri_iahvae.scans.writer import output_path  # noqa: PLC0415 - h5py must not load for --help
+
+    names = [path.name for path in inputs]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise UsageError(f"{doubled[0]}: given more than once; the results would overwrite each other")
+    targets = [(path, output_path(path, output)) for path in inputs]
+    reports: list[dict[str, Any]] = []
+    failures: list[dict[str, str]] = []
+    with _progress(quiet=quiet) as start:
+        for path, target in targets:
+            try:
+                reports.append(run(path, target, start))
+            except UsageError:
+                raise
+            except IahvaeError as error:
+                failures.append({"input": str(path), "error": str(error)})
+                if len(inputs) > 1:
+                    click.echo(f"Error: {error}", err=True)
+    if as_json:
+        click.echo(json.dumps({"files": reports, "failed": failures}, indent=1))
+    else:
+        for report in reports:
+            click.echo(_text(report))
+    for report in reports:
+        for warning in report["warnings"]:
+            click.echo(f"Warning: {report['input']}: {warning}", err=True)
+    if failures and len(inputs) == 1:
+        raise IahvaeError(failures[0]["error"])
+    if failures and not reports:
+        raise IahvaeError(f"all {len(failures)} files failed")
+    if failures:
+        click.echo(f"{len(failures)} of {len(inputs)} files failed", err=True)
+        click.get_current_context().exit(3)
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Callable[[str, int], Callable[[int], None]]]:
+    """Progress on stderr: a bar per file on a terminal, a line per file elsewhere, nothing when quiet."""
+    if quiet:
+        yield lambda _name, _total: lambda _done: None
+    elif not sys.stderr.isatty():
+
+        def start(name: str, total: int) -> Callable[[int], None]:
+            click.echo(f"{name}: {total} slices", err=True)
+            return lambda _done: None
+
+        yield start
+    else:
+        from rich.console import Console  # noqa: PLC0415 - only where it shows something
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+
+            def begin(name: str, total: int) -> Callable[[int], None]:
+                task = progress.add_task(name, total=total)
+                return lambda done: progress.update(task, advance=done)
+
+            yield begin
+
+
+def _text(report: dict[str, Any]) -> str:
+    """The report for a person."""
+    shares = ", ".join(f"{report[f'share_{name}']:.1%} {name}" for name in ("measured", "completed", "zero"))
+    lines = [f"{report['input']}: {report['slices']} slices, k-space {shares}"]
+    if "noise_sigma" in report:
+        lines.append(f"  noise sigma {report['noise_sigma']:.4g} per part ({report['noise_source']})")
+    for name, values in report["scores"].items():
+        form = {key: "not defined" if v is None else f"{v:.4f}" for key, v in values.items()}
+        lines.append(f"  {name:15} NMSE {form['nmse']}  PSNR {form['psnr']} dB  SSIM {form['ssim']}")
+    lines.append(f"  {report['output']}\n  {report['picture']}")
+    return "\n".join(lines)

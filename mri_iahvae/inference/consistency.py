@@ -1,0 +1,27 @@
+"""Data consistency: what the bins of a band are, given the model's prediction and the measurement."""
+
+import torch
+from torch import Tensor
+
+
+def consistent(
+    predicted: Tensor, measured: Tensor, mask: Tensor, model_sigma: float, noise_sigma: Tensor
+) -> Tensor:
+    """Posterior mean of the bins given the latents and the data.
+
+    A measured bin becomes (sigma_n^2 h + sigma^2 y) / (sigma_n^2 + sigma^2), which tends to the datum y as the
+    noise vanishes; an unmeasured one stays the prediction h.
+
+    Args:
+        predicted: complex (B, s, s), the model's bins h.
+        measured: complex (B, s, s), the data y.
+        mask: bool, broadcastable to (B, s, s).
+        model_sigma: likelihood sigma of the model.
+        noise_sigma: float (B,), noise sigma of the data in the same units; zero for none.
+
+    Returns:
+        complex (B, s, s).
+    """
+    noise = noise_sigma.square()[:, None, None]
+    weight = model_sigma**2 / (model_sigma**2 + noise)
+    return torch.where(mask, predicted + weight * (measured - predicted), predicted)

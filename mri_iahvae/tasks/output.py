@@ -1,0 +1,110 @@
+"""What a reconstruction leaves behind: the HDF5 file, the figure, and the report."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import mri_iahvae
+from mri_iahvae.evaluation.metrics import Scores, score
+from mri_iahvae.kspace.fft import ifft2c
+from mri_iahvae.scans.plots import kspace_figure
+from mri_iahvae.scans.reader import Scan
+from mri_iahvae.scans.writer import write_reconstruction
+from mri_iahvae.tasks.loaded import LoadedModel
+from mri_iahvae.tasks.volume import Reconstruction
+
+
+def write_outputs(
+    scan: Scan, result: Reconstruction, output: Path, loaded: LoadedModel, details: dict[str, Any]
+) -> dict[str, Any]:
+    """Score, write and draw a result.
+
+    Args:
+        scan: the input.
+        result: the reconstruction.
+        output: HDF5 file to write; the figure is `<stem>_kspace.png` beside it.
+        loaded: the model.
+        details: of the task, for the record.
+
+    Returns:
+        The report, plain JSON values: everything that reproduces the run, shares, scores and warnings.
+
+    Raises:
+        IahvaeError: an output cannot be written.
+    """
+    size = _display_size(scan)
+    image = _centre(result.image, size)
+    baseline = _centre(ifft2c(torch.from_numpy(result.zero_filled)).abs().numpy(), size)
+    reference = scan.read_reference(slice(None)) if scan.reference else None
+    scores: dict[str, Scores] = {}
+    if reference is not None and reference.any():
+        scores = {
+            "zero-filled": score(reference, baseline),
+            "reconstruction": score(reference, np.abs(image)),
+        }
+
+    record: dict[str, Any] = {
+        **{key: value for key, value in details.items() if value is not None},
+        **result.settings.to_json(),
+        "model": loaded.name,
+        "model_sha256": loaded.sha256,
+        "grid": loaded.model.size,
+        "device": str(loaded.model.gains.device),
+        "version": mri_iahvae.__version__,
+        "torch": str(torch.__version__),
+        **{f"share_{name}": share for name, share in result.shares.items()},
+    }
+    flat = {f"{name} {key}": value for name, s in scores.items() for key, value in s.to_dict().items()}
+    attributes = {**record, **{key: value for key, value in flat.items() if value is not None}}
+    attributes["created"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    write_reconstruction(
+        output,
+        np.abs(image),
+        image,
+        attributes=attributes,
+        extra={"canonical_factor": result.factors},
+    )
+    picture = output.with_name(output.stem + "_kspace.png")
+    hidden = bool(scan.mask.all()) and result.shares["measured"] < 1  # measured, but --up-to left it out
+    kspace_figure(
+        picture,
+        zero_filled=baseline,
+        reconstruction=np.abs(image),
+        measured=result.zero_filled,
+        completed=result.kspace,
+        reference=reference,
+        reference_kspace=scan.read(slice(None)) if hidden else None,
+        scores=scores,
+        title=scan.path.name,
+    )
+    return {
+        "input": str(scan.path),
+        "output": str(output),
+        "picture": str(picture),
+        "slices": scan.slices,
+        **record,
+        "scores": {name: s.to_dict() for name, s in scores.items()},
+        "warnings": [*scan.warnings, *result.warnings],
+    }
+
+
+def _display_size(scan: Scan) -> tuple[int, int]:
+    """Size of the output image: that of the reference, else the header's reconSpace, never above the k-space's."""
+    size = scan.height, scan.width
+    if scan.reference is not None:
+        wanted = scan.read_reference(0).shape[-2:]
+    elif scan.header is not None:
+        wanted = scan.header.recon
+    else:
+        wanted = size
+    return min(size[0], wanted[0]), min(size[1], wanted[1])
+
+
+def _centre(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Centre crop, as fastMRI does it: from (n - m) // 2."""
+    top, left = (image.shape[-2] - size[0]) // 2, (image.shape[-1] - size[1]) // 2
+    return image[..., top : top + size[0], left : left + size[1]]
