@@ -119,14 +119,7 @@ def run_files(inputs: Sequence[Path], output: Path, run: Run, *, as_json: bool, 
                 failures.append({"input": str(path), "error": str(error)})
                 if len(inputs) > 1:
                     click.echo(f"Error: {error}", err=True)
-    if as_json:
-        click.echo(json.dumps({"files": reports, "failed": failures}, indent=1))
-    else:
-        for report in reports:
-            click.echo(_text(report))
-    for report in reports:
-        for warning in report["warnings"]:
-            click.echo(f"Warning: {report['input']}: {warning}", err=True)
+    _print(reports, failures, as_json=as_json)
     if failures and len(inputs) == 1:
         raise IahvaeError(failures[0]["error"])
     if failures and not reports:
@@ -160,6 +153,18 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[str, int], Callable[[int], N
                 return lambda done: progress.update(task, advance=done)
 
             yield begin
+
+
+def _print(reports: list[dict[str, Any]], failures: list[dict[str, str]], *, as_json: bool) -> None:
+    """Reports on stdout, warnings on stderr."""
+    if as_json:
+        click.echo(json.dumps({"files": reports, "failed": failures}, indent=1))
+    else:
+        for report in reports:
+            click.echo(_text(report))
+    for report in reports:
+        for warning in report["warnings"]:
+            click.echo(f"Warning: {report['input']}: {warning}", err=True)
 
 
 def _text(report: dict[str, Any]) -> str:

@@ -82,10 +82,7 @@ def _infer_scale(
     settings: InferenceSettings,
 ) -> Tensor:
     """The last context of a scale that is measured, at least in part."""
-    start = [
-        torch.zeros(len(seen), *model.latent_shape(index), device=h.device)
-        for _ in model.decoder[index].layers
-    ]
+    start = [torch.zeros(len(seen), *model.latent_shape(index), device=h.device) for _ in model.layers(index)]
     if settings.method != "iterative":
         here, start, last = _encode_filled(model, index, h, features, seen, band, settings.fill_rounds)
         if settings.method == "amortized":
@@ -141,7 +138,7 @@ def _prior_draw(
     shape = model.latent_shape(index)
     return [
         temperature * torch.stack([torch.randn(shape, generator=g, device=g.device) for g in generators])
-        for _ in model.decoder[index].layers
+        for _ in model.layers(index)
     ]
 
 

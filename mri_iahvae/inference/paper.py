@@ -32,7 +32,7 @@ def refine_layers(
     Returns:
         The scale's last context.
     """
-    layers = model.decoder[index].layers
+    layers = model.layers(index)
     for j, layer in enumerate(layers):
         prior, residual = layer.prior(h)
         z = layer.posterior(h, features, prior).mean
@@ -54,7 +54,7 @@ def refine_layers(
 def _amortized_latents(model: IAHVAE, index: int, done: int, h: Tensor, features: Tensor) -> list[Tensor]:
     """Posterior means of the layers after `done`, each given the context of those before it."""
     latents = []
-    for layer in model.decoder[index].layers[done + 1 :]:
+    for layer in model.layers(index)[done + 1 :]:
         prior, residual = layer.prior(h)
         latents.append(layer.posterior(h, features, prior).mean)
         h = layer.advance(h, residual, latents[-1])

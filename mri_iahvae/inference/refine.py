@@ -79,6 +79,6 @@ def refine(
             optimizer.param_groups[0]["lr"] = rate * (_LAST_RATE + (1 - _LAST_RATE) * cosine)
             optimizer.zero_grad()
             total = objective(model, index, h, whitened, data, weight).sum()
-            total.backward()  # type: ignore[no-untyped-call]
+            total.backward()
             optimizer.step()
     return [e.detach() for e in whitened]

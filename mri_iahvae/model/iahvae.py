@@ -5,6 +5,7 @@ scales, s = 2^index. Method: Penninga and van Sloun, arXiv 2601.15894.
 """
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from mri_iahvae.model.config import ModelConfig
 from mri_iahvae.model.decoder import DecoderStage
 from mri_iahvae.model.encoder import EncoderStage
 from mri_iahvae.model.gaussian import Gaussian
+from mri_iahvae.model.ladder import LadderLayer
 
 
 class IAHVAE(nn.Module):
@@ -63,8 +65,16 @@ class IAHVAE(nn.Module):
 
     def latent_shape(self, index: int) -> tuple[int, int, int]:
         """Shape of one layer's latents at scale `index`: (latent * patch^2, r, r), s^2 pixels in all."""
-        stage = self.decoder[index]
-        return stage.layers[0].latent, stage.resolution, stage.resolution
+        stage = self.stage(index)
+        return self.layers(index)[0].latent, stage.resolution, stage.resolution
+
+    def stage(self, index: int) -> DecoderStage:
+        """Decoder of scale `index`."""
+        return cast("DecoderStage", self.decoder[index])
+
+    def layers(self, index: int) -> list[LadderLayer]:
+        """Stochastic layers of scale `index`, in the order in which they run."""
+        return cast("list[LadderLayer]", list(self.stage(index).layers))
 
     def encode(self, index: int, kspace: Tensor, coarser: Tensor | None) -> Tensor:
         """Encoder features of one scale.
@@ -80,7 +90,8 @@ class IAHVAE(nn.Module):
         s = kspace.shape[-1]
         image = ifft2c(kspace) * (s / self.size)
         band = ifft2c(kspace * band_mask(s, kspace.device)) / self.gains[index]
-        return self.encoder[index](image, band, coarser)
+        features: Tensor = self.encoder[index](image, band, coarser)
+        return features
 
     def context(self, index: int, h: Tensor | None, coarse: Tensor) -> Tensor:
         """The context that scale `index` starts from.
@@ -93,7 +104,7 @@ class IAHVAE(nn.Module):
         Returns:
             float (B, C, r, r).
         """
-        stage = self.decoder[index]
+        stage = self.stage(index)
         if h is None:
             return stage.first_context(coarse.shape[0])
         s = 2**index
@@ -113,7 +124,7 @@ class IAHVAE(nn.Module):
             The scale's last context, and the prior of each layer.
         """
         priors = []
-        for j, layer in enumerate(self.decoder[index].layers):
+        for j, layer in enumerate(self.layers(index)):
             prior, residual = layer.prior(h)
             z = prior.mean if whitened is None else prior.at(whitened[j])
             h = layer.advance(h, residual, z)
@@ -135,7 +146,7 @@ class IAHVAE(nn.Module):
             The scale's last context; prior, posterior and latent z of each layer.
         """
         priors, posteriors, latents = [], [], []
-        for layer in self.decoder[index].layers:
+        for layer in self.layers(index):
             prior, residual = layer.prior(h)
             posterior = layer.posterior(h, features, prior)
             z = posterior.mean
@@ -149,7 +160,8 @@ class IAHVAE(nn.Module):
 
     def band(self, index: int, h: Tensor) -> Tensor:
         """The bins of band R_s from the scale's last context: complex64 (B, s, s), zero inside B_{s/2}."""
-        return self.decoder[index].head(h, self.gains[index])
+        bins: Tensor = self.stage(index).head(h, self.gains[index])
+        return bins
 
 
 def add_band(coarse: Tensor, band: Tensor) -> Tensor:
@@ -186,7 +198,7 @@ def complete(
             shape = model.latent_shape(finer)
             whitened = [
                 temperature * torch.randn(h.shape[0], *shape, generator=noise, device=h.device)
-                for _ in model.decoder[finer].layers
+                for _ in model.layers(finer)
             ]
         h, _ = model.descend(finer, h, whitened)
         coarse = add_band(coarse, model.band(finer, h))

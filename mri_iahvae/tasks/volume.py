@@ -79,22 +79,22 @@ def reconstruct_volume(
     Raises:
         UsageError: an array of the wrong shape.
     """
-    kspace, mask, sigma = _checked(model, kspace, mask, noise_sigma)
-    height = kspace.shape[-1]
+    values, wanted, sigma = _checked(model, kspace, mask, noise_sigma)
+    height = values.shape[-1]
     if up_to is not None:
-        mask = mask & block_mask(up_to, height)
-    measured = torch.where(mask, kspace, 0)
+        wanted = wanted & block_mask(up_to, height)
+    measured = torch.where(wanted, values, 0)
     result = measured.clone()
-    factors = torch.ones(len(kspace), dtype=torch.complex64)
-    for start in range(0, len(kspace), batch):
-        rows = slice(start, min(start + batch, len(kspace)))
-        grid, factors[rows] = _infer_batch(model, measured[rows], mask[rows], sigma[rows], settings, start)
+    factors = torch.ones(len(values), dtype=torch.complex64)
+    for start in range(0, len(values), batch):
+        rows = slice(start, min(start + batch, len(values)))
+        grid, factors[rows] = _infer_batch(model, measured[rows], wanted[rows], sigma[rows], settings, start)
         central = block_mask(model.size, height)
         result[rows] = torch.where(central, embed(grid, height), measured[rows])
         progress(rows.stop - rows.start)
     empty = ~measured.abs().amax(dim=(1, 2)).gt(0)
     result[empty] = 0
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if bool(empty.any()):
         numbers = ", ".join(str(i) for i in empty.nonzero().flatten().tolist())
         warnings = (f"no signal was measured in slice {numbers}: returned as zeros",)
@@ -103,7 +103,7 @@ def reconstruct_volume(
         kspace=result.numpy(),
         zero_filled=measured.numpy(),
         factors=factors.numpy(),
-        shares=_shares(mask, model.size),
+        shares=_shares(wanted, model.size),
         settings=settings,
         warnings=warnings,
     )

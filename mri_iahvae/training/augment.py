@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from mri_iahvae.kspace.fft import fft2c, ifft2c
+from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.kspace.noise import complex_noise, rms_per_part
 from mri_iahvae.kspace.phase import smooth_phase
 

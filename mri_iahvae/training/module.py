@@ -101,8 +101,8 @@ class StageModule(L.LightningModule):
         """One step, then the average moves towards the weights; its decay is warmed up."""
         super().optimizer_step(*args, **kwargs)
         decay = min(self.settings.ema, (1 + self.global_step) / (10 + self.global_step))
-        averages, weights = list(self.average.parameters()), list(self.model.parameters())
-        torch._foreach_lerp_(averages, weights, 1 - decay)  # noqa: SLF001 - torch has no public name for it
+        for average, weight in zip(self.average.parameters(), self.model.parameters(), strict=True):
+            average.data.lerp_(weight.data, 1 - decay)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A state describes its own model, so that a run resumes from it alone."""

@@ -9,11 +9,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from mri_iahvae.errors import IahvaeError
 from mri_iahvae.model.checkpoint import save_model
@@ -112,7 +112,12 @@ def _fit(
         loader = _Loader(module, slices)
         with _interruptible(recorder):
             try:
-                trainer.fit(module, loader, DataLoader(validation, batch_size=None), ckpt_path=state)
+                trainer.fit(
+                    module,
+                    loader,
+                    DataLoader(cast("Dataset[torch.Tensor]", validation), batch_size=None),
+                    ckpt_path=state,
+                )
             except SystemExit:  # how Lightning leaves after KeyboardInterrupt
                 raise KeyboardInterrupt from None
 
