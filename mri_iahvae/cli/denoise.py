@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from mri_iahvae.cli.options import FiniteRange
 from mri_iahvae.cli.runs import inference_options, run_files
 from mri_iahvae.errors import UsageError
 
@@ -14,14 +15,14 @@ from mri_iahvae.errors import UsageError
 @inference_options(consistency="soft")
 @click.option(
     "--sigma",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=None,
     help="Noise level: standard deviation per real and imaginary part, in the units of the file.",
 )
 @click.option(
     "--relative-sigma",
     "relative",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=None,
     help="Noise level as a multiple of the RMS per part of the noise-free slice.",
 )

@@ -1,6 +1,21 @@
-"""Options that several commands share."""
+"""Options and types that several commands share."""
+
+import math
+from typing import Any
 
 import click
+
+
+class FiniteRange(click.FloatRange):
+    """A `click.FloatRange` without NaN and infinity, which pass every comparison there."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Read a number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not finite.", param, ctx)
+        return number
+
 
 device_option = click.option(
     "--device",
@@ -10,5 +25,5 @@ device_option = click.option(
     help="auto (CUDA when there is one), cpu, cuda or cuda:N.",
 )
 seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed."
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Random seed."
 )

@@ -16,8 +16,9 @@ _LINE_SECONDS = 10.0
 
 
 def _step_text(entry: dict[str, Any]) -> str:
+    term = next(name for name in ("completion", "masked") if name in entry)
     return (
-        f"loss {entry['loss']:.3f}  ELBO loss {entry['elbo_loss']:.3f}  completion {entry['completion']:.3f}  "
+        f"loss {entry['loss']:.3f}  ELBO loss {entry['elbo_loss']:.3f}  {term} {entry[term]:.3f}  "
         f"sigma {entry['sigma']:.3f}  gradient {entry['gradient_norm']:.2f}  skipped {entry['skipped']}  "
         f"{entry['slices_per_second']:.1f} slices/s"
     )

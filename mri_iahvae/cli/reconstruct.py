@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mri_iahvae.cli.options import seed_option
+from mri_iahvae.cli.options import FiniteRange, seed_option
 from mri_iahvae.cli.runs import inference_options, run_files
 
 
@@ -20,7 +20,7 @@ from mri_iahvae.cli.runs import inference_options, run_files
 )
 @click.option(
     "--temperature",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=0.0,
     show_default=True,
     help="Draw scales without any measured bin from the prior; 0 takes its mean.",

@@ -96,16 +96,17 @@ def run_files(inputs: Sequence[Path], output: Path, run: Run, *, as_json: bool, 
         quiet: show no progress.
 
     Raises:
-        UsageError: two inputs of one name, which would overwrite each other's result.
+        UsageError: two inputs of one name, whose results would overwrite each other.
         IahvaeError: the only file failed, or all did (exit code 1).
         SystemExit: with code 3 when some of several files failed.
     """
     from mri_iahvae.scans.writer import output_path  # noqa: PLC0415 - h5py must not load for --help
 
-    names = [path.name for path in inputs]
-    doubled = sorted({name for name in names if names.count(name) > 1})
+    stems = [path.stem for path in inputs]  # the figure has no other part of the name
+    doubled = sorted({stem for stem in stems if stems.count(stem) > 1})
     if doubled:
-        raise UsageError(f"{doubled[0]}: given more than once; the results would overwrite each other")
+        names = " and ".join(str(path) for path in inputs if path.stem == doubled[0])
+        raise UsageError(f"{names}: the results would overwrite each other; run them into different folders")
     targets = [(path, output_path(path, output)) for path in inputs]
     reports: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
@@ -174,7 +175,8 @@ def _text(report: dict[str, Any]) -> str:
     if "noise_sigma" in report:
         lines.append(f"  noise sigma {report['noise_sigma']:.4g} per part ({report['noise_source']})")
     for name, values in report["scores"].items():
-        form = {key: "not defined" if v is None else f"{v:.4f}" for key, v in values.items()}
-        lines.append(f"  {name:15} NMSE {form['nmse']}  PSNR {form['psnr']} dB  SSIM {form['ssim']}")
+        units = {"psnr": " dB"}
+        form = {k: "not defined" if v is None else f"{v:.4f}{units.get(k, '')}" for k, v in values.items()}
+        lines.append(f"  {name:15} NMSE {form['nmse']}  PSNR {form['psnr']}  SSIM {form['ssim']}")
     lines.append(f"  {report['output']}\n  {report['picture']}")
     return "\n".join(lines)

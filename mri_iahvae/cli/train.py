@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mri_iahvae.cli.options import device_option, seed_option
+from mri_iahvae.cli.options import FiniteRange, device_option, seed_option
 
 
 @click.command()
@@ -26,29 +26,36 @@ from mri_iahvae.cli.options import device_option, seed_option
     "--stages",
     metavar="GRID:STEPS,...",
     default=None,
-    help="Growth plan  [default: 32:2000,64:1500,128:3000, up to the preset's grid]",
+    help="Growth plan  [default: 32:2000,64:1500,128:2500, up to the preset's grid]",
 )
 @click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Slices per step.")
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0, min_open=True),
-    default=3e-3,
+    type=FiniteRange(min=0, min_open=True),
+    default=2e-3,
     show_default=True,
     help="Peak learning rate.",
 )
 @click.option(
     "--sigma",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=0.1,
     show_default=True,
     help="Final likelihood standard deviation, canonical units.",
 )
 @click.option(
     "--completion-weight",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=1.0,
     show_default=True,
     help="Weight of the completion-aware term.",
+)
+@click.option(
+    "--masked-weight",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="Weight of the term that trains the encoder on inputs with filled holes.",
 )
 @click.option(
     "--validate-every",
@@ -70,6 +77,7 @@ def train(
     rate: float,
     sigma: float,
     completion_weight: float,
+    masked_weight: float,
     validate_every: int,
     device: str,
     seed: int,
@@ -93,7 +101,11 @@ def train(
     config = find_preset(preset)
     plan = parse_stages(stages or default_stages(config.size), config.size, batch, rate, sigma)
     settings = TrainSettings(
-        plan, completion_weight=completion_weight, validate_every=validate_every, seed=seed
+        plan,
+        completion_weight=completion_weight,
+        masked_weight=masked_weight,
+        validate_every=validate_every,
+        seed=seed,
     )
     with training_display() as display:
         folder = train_model(

@@ -1,6 +1,7 @@
 """What a model is made of: one frozen dataclass, stored as JSON beside the weights, and the presets."""
 
-from dataclasses import asdict, dataclass, fields, replace
+import math
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from typing import Any, Self
 
 from mri_iahvae.errors import CheckpointError, UsageError
@@ -72,11 +73,11 @@ class ModelConfig:
         Raises:
             CheckpointError: a key is unknown or missing, or a value is of the wrong kind.
         """
-        _check_keys(values, cls)
         try:
+            _check_keys(values, cls)
             for scale in values["scales"]:
                 _check_keys(scale, ScaleConfig)
-            return cls(
+            config = cls(
                 **{
                     **values,
                     "scales": tuple(ScaleConfig(**scale) for scale in values["scales"]),
@@ -84,14 +85,31 @@ class ModelConfig:
                     "core_power": tuple(tuple(float(p) for p in row) for row in values.get("core_power", ())),
                 }
             )
+            _check_values(config)
         except (TypeError, ValueError, KeyError) as error:
             raise CheckpointError(f"the model configuration is malformed ({error})") from None
+        return config
 
 
 def _check_keys(values: dict[str, Any], cls: type) -> None:
     unknown = set(values) - {field.name for field in fields(cls)}
     if unknown:
         raise CheckpointError(f"the model configuration has unknown keys: {', '.join(sorted(unknown))}")
+
+
+def _check_values(config: ModelConfig) -> None:
+    """Refuse, by ValueError or TypeError, what no model can be built from."""
+    counts = [config.latent, config.encoder_blocks, config.head_blocks]
+    counts += [count for scale in config.scales for count in astuple(scale)]
+    if not config.scales or any(type(count) is not int or count < 1 for count in counts):
+        raise ValueError("scales, layers, channels and blocks must be positive whole numbers")
+    if any(2**k % scale.patch for k, scale in enumerate(config.scales)):
+        raise ValueError("a patch must divide the side of its scale")
+    if not all(math.isfinite(v) and v > 0 for v in (config.sigma, *config.gains)):
+        raise ValueError("sigma and gains must be positive")
+    rows = len(config.core_power)
+    if len(config.gains) > len(config.scales) or any(len(row) != rows for row in config.core_power):
+        raise ValueError("more gains than scales, or a core that is not square")
 
 
 def _ladder(layers: str, channels: str, inner: str, patch: str) -> tuple[ScaleConfig, ...]:
@@ -116,14 +134,15 @@ PRESETS = {
         ),
         head_blocks=2,
     ),
+    # 128 x 128, to be trained on a GPU.
     "base": ModelConfig(
         _ladder(
-            layers="2 2 2 3 4 4 3 2",
+            layers="2 2 2 2 3 3 3 2",
             channels="128 128 128 128 128 128 128 128",
             inner="64 64 64 64 64 64 64 64",
             patch="1 1 1 1 1 1 1 2",
         ),
-        head_blocks=3,
+        head_blocks=2,
     ),
     # The widths and depths of the paper's section 4: L = 40 at 128 x 128.
     "paper": ModelConfig(

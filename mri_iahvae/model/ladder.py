@@ -7,7 +7,10 @@ from mri_iahvae.model.blocks import Bottleneck
 from mri_iahvae.model.config import ScaleConfig
 from mri_iahvae.model.gaussian import Gaussian, soft_bound
 
-_LOG_STD_BOUND = 8.0
+# The prior's scale is a convention (the projection of z can undo it); kept within e^-3 ... e^3 so that plain
+# gradient descent on z, as the paper's method takes it, is stable for every layer, silent ones included.
+_PRIOR_BOUND = 3.0
+_POSTERIOR_BOUND = 8.0
 
 
 class LadderLayer(nn.Module):
@@ -42,7 +45,7 @@ class LadderLayer(nn.Module):
         """
         out = self.prior_block(h).float()
         mean, log_std, residual = out.split([self.latent, self.latent, h.shape[1]], dim=1)
-        return Gaussian(mean, soft_bound(log_std, _LOG_STD_BOUND)), residual
+        return Gaussian(mean, soft_bound(log_std, _PRIOR_BOUND)), residual
 
     def posterior(self, h: Tensor, features: Tensor, prior: Gaussian) -> Gaussian:
         """q(z | h, features), as an offset from the prior in its own standard deviations.
@@ -50,7 +53,7 @@ class LadderLayer(nn.Module):
         The offset makes the posterior follow the prior when the context changes during refinement.
         """
         offset, log_ratio = self.posterior_block(torch.cat([h, features], dim=1)).float().chunk(2, dim=1)
-        return Gaussian(prior.at(offset), prior.log_std + soft_bound(log_ratio, _LOG_STD_BOUND))
+        return Gaussian(prior.at(offset), prior.log_std + soft_bound(log_ratio, _POSTERIOR_BOUND))
 
     def advance(self, h: Tensor, residual: Tensor, z: Tensor) -> Tensor:
         """The next context: h <- block(h + residual + project(z))."""

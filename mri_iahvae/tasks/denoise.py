@@ -100,5 +100,10 @@ def denoise_file(
         batch=batch,
         progress=start(path.name, scan.slices),
     )
-    details = {"task": "denoise", "noise_sigma": float(np.median(level)), "noise_source": source}
+    details = {
+        "task": "denoise",
+        "noise_sigma": float(np.median(level)),
+        "noise_source": source,
+        "relative_sigma": relative,
+    }
     return write_outputs(scan, result, output, loaded, details)

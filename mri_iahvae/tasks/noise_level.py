@@ -30,10 +30,10 @@ def scan_noise(
         return np.full(scan.slices, sigma), "option"
     values, mask = torch.from_numpy(kspace), torch.from_numpy(scan.mask)
     if relative is not None:
-        # Power adds: RMS_noisy^2 = RMS^2 (1 + R^2); unmeasured bins hold neither.
-        measured = float(scan.mask.mean()) or 1.0
-        rms = rms_per_part(values).numpy() / np.sqrt(measured)
-        return rms * relative / np.sqrt(1 + relative**2), "relative"
+        # Power adds: RMS_noisy^2 = RMS^2 (1 + share R^2). Noise lies in every measured bin alike; the signal in
+        # those around the centre, which every useful mask measures.
+        share = scan.mask.mean()
+        return rms_per_part(values).numpy() * relative / np.sqrt(1 + share * relative**2), "relative"
     if scan.noise_sigma is not None:
         return scan.noise_sigma, "file"
     # Thermal noise is that of the scanner, one level for all slices; a median is not moved by single ones.

@@ -17,6 +17,9 @@ from mri_iahvae.scans.writer import write_reconstruction
 from mri_iahvae.tasks.loaded import LoadedModel
 from mri_iahvae.tasks.volume import Reconstruction
 
+MIN_SIDE = 7
+"""Side of the smallest reference: SSIM looks through 7 x 7 windows."""
+
 
 def write_outputs(
     scan: Scan, result: Reconstruction, output: Path, loaded: LoadedModel, details: dict[str, Any]
@@ -36,10 +39,12 @@ def write_outputs(
     Raises:
         IahvaeError: an output cannot be written.
     """
-    size = _display_size(scan)
+    reference, warnings = _reference(scan)
+    if details.get("noise_source") == "estimate" and details["noise_sigma"] == 0:
+        warnings.append("too little is measured at the edge of k-space to estimate the noise: taken as none")
+    size = _display_size(scan, reference)
     image = _centre(result.image, size)
     baseline = _centre(ifft2c(torch.from_numpy(result.zero_filled)).abs().numpy(), size)
-    reference = scan.read_reference(slice(None)) if scan.reference else None
     scores: dict[str, Scores] = {}
     if reference is not None and reference.any():
         scores = {
@@ -61,13 +66,6 @@ def write_outputs(
     flat = {f"{name} {key}": value for name, s in scores.items() for key, value in s.to_dict().items()}
     attributes = {**record, **{key: value for key, value in flat.items() if value is not None}}
     attributes["created"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    write_reconstruction(
-        output,
-        np.abs(image),
-        image,
-        attributes=attributes,
-        extra={"canonical_factor": result.factors},
-    )
     picture = output.with_name(output.stem + "_kspace.png")
     hidden = bool(scan.mask.all()) and result.shares["measured"] < 1  # measured, but --up-to left it out
     kspace_figure(
@@ -79,7 +77,11 @@ def write_outputs(
         reference=reference,
         reference_kspace=scan.read(slice(None)) if hidden else None,
         scores=scores,
-        title=scan.path.name,
+        title=_plain(scan.path.name),
+    )
+    # Last: where this file is, everything is.
+    write_reconstruction(
+        output, np.abs(image), image, attributes=attributes, extra={"canonical_factor": result.factors}
     )
     return {
         "input": str(scan.path),
@@ -88,15 +90,32 @@ def write_outputs(
         "slices": scan.slices,
         **record,
         "scores": {name: s.to_dict() for name, s in scores.items()},
-        "warnings": [*scan.warnings, *result.warnings],
+        "warnings": [*scan.warnings, *result.warnings, *warnings],
     }
 
 
-def _display_size(scan: Scan) -> tuple[int, int]:
+def _reference(scan: Scan) -> tuple[NDArray[np.float32] | None, list[str]]:
+    """The reference, where it can be compared with the result; what is wrong with it, where it cannot."""
+    if scan.reference is None:
+        return None, []
+    reference = scan.read_reference(slice(None))
+    (rows, columns), size = reference.shape[-2:], (scan.height, scan.width)
+    if min(rows, columns) < MIN_SIDE or rows > size[0] or columns > size[1]:
+        expected = f"from {MIN_SIDE}x{MIN_SIDE} to the {size[0]}x{size[1]} of k-space"
+        return None, [f"the reference is {rows}x{columns}, expected {expected}: not used"]
+    return reference, []
+
+
+def _plain(name: str) -> str:
+    """A file name for a title: no mathematics between dollar signs, no letters that the font may lack."""
+    return name.encode("ascii", "replace").decode().replace("$", r"\$")
+
+
+def _display_size(scan: Scan, reference: NDArray[np.float32] | None) -> tuple[int, int]:
     """Size of the output image: that of the reference, else the header's reconSpace, never above the k-space's."""
     size = scan.height, scan.width
-    if scan.reference is not None:
-        wanted = scan.read_reference(0).shape[-2:]
+    if reference is not None:
+        wanted = reference.shape[-2:]
     elif scan.header is not None:
         wanted = scan.header.recon
     else:

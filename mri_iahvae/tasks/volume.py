@@ -74,11 +74,14 @@ def reconstruct_volume(
         progress: told of finished slices.
 
     Returns:
-        The reconstruction; slices without any signal come back as zeros, with a warning.
+        The reconstruction. Where nothing was measured within the model's grid there is nothing to complete
+        from: these bins stay zero, with a warning.
 
     Raises:
-        UsageError: an array of the wrong shape.
+        UsageError: an array of the wrong shape, values that are not finite, or no slices at a time.
     """
+    if batch < 1:
+        raise UsageError(f"batch {batch}: expected at least one slice")
     values, wanted, sigma = _checked(model, kspace, mask, noise_sigma)
     height = values.shape[-1]
     if up_to is not None:
@@ -86,24 +89,24 @@ def reconstruct_volume(
     measured = torch.where(wanted, values, 0)
     result = measured.clone()
     factors = torch.ones(len(values), dtype=torch.complex64)
+    central = block_mask(model.size, height)
     for start in range(0, len(values), batch):
         rows = slice(start, min(start + batch, len(values)))
         grid, factors[rows] = _infer_batch(model, measured[rows], wanted[rows], sigma[rows], settings, start)
-        central = block_mask(model.size, height)
         result[rows] = torch.where(central, embed(grid, height), measured[rows])
         progress(rows.stop - rows.start)
-    empty = ~measured.abs().amax(dim=(1, 2)).gt(0)
-    result[empty] = 0
+    empty = ~(measured[:, central] != 0).any(dim=1)
+    result[empty] = measured[empty]
     warnings: tuple[str, ...] = ()
     if bool(empty.any()):
         numbers = ", ".join(str(i) for i in empty.nonzero().flatten().tolist())
-        warnings = (f"no signal was measured in slice {numbers}: returned as zeros",)
+        warnings = (f"no signal in the central {model.size}x{model.size} bins of slice {numbers}: left zero",)
     return Reconstruction(
         image=ifft2c(result).numpy(),
         kspace=result.numpy(),
         zero_filled=measured.numpy(),
         factors=factors.numpy(),
-        shares=_shares(wanted, model.size),
+        shares=_shares(wanted, central & ~empty[:, None, None]),
         settings=settings,
         warnings=warnings,
     )
@@ -149,17 +152,18 @@ def _checked(
             f"mask and noise_sigma: expected shapes that fit k-space {values.shape}, "
             f"got {measured.shape} and {sigma.shape}"
         ) from None
+    with np.errstate(over="ignore"):  # infinity is refused in the next line
+        values = np.where(measured, values, 0).astype(np.complex64)
     if not np.isfinite(values).all() or not np.isfinite(sigma).all() or (sigma < 0).any():
         raise UsageError("kspace and noise_sigma must be finite, and noise_sigma not negative")
-    return torch.tensor(values, dtype=torch.complex64), torch.tensor(measured), torch.tensor(sigma)
+    return torch.from_numpy(values), torch.tensor(measured), torch.tensor(sigma)
 
 
-def _shares(mask: Tensor, size: int) -> dict[str, float]:
+def _shares(mask: Tensor, modelled: Tensor) -> dict[str, float]:
     """Shares of the output's bins that were measured, completed by the model and left zero."""
-    central = block_mask(size, mask.shape[-1])
     shares = {
         "measured": mask.float().mean(),
-        "completed": (~mask & central).float().mean(),
-        "zero": (~mask & ~central).float().mean(),
+        "completed": (~mask & modelled).float().mean(),
+        "zero": (~mask & ~modelled).float().mean(),
     }
     return {name: float(share) for name, share in shares.items()}

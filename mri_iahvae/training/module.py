@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from mri_iahvae.kspace.bands import crop, embed, scales
 from mri_iahvae.model.iahvae import IAHVAE, complete
 from mri_iahvae.training.augment import augment
-from mri_iahvae.training.objective import completion_ratio, posterior_pass, squared_error
+from mri_iahvae.training.objective import completion_ratio, masked_ratio, posterior_pass, squared_error
+from mri_iahvae.training.sampling import random_masks
 from mri_iahvae.training.settings import TrainSettings
 from mri_iahvae.training.statistics import canonical_batch
 
@@ -70,7 +71,7 @@ class StageModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: tuple[Tensor, int], batch_idx: int) -> Tensor:  # noqa: ARG002
-        """Negative ELBO plus the completion-aware term on half of the batch."""
+        """Negative ELBO; plus, on half of the batch, the completion-aware or the masked term in turn at random."""
         kspace, seed = batch
         noise = torch.Generator(self.device).manual_seed(seed)
         kspace = canonical_batch(augment(kspace, noise), self.model.size)
@@ -78,15 +79,24 @@ class StageModule(L.LightningModule):
         teacher = torch.rand(count, generator=noise, device=self.device) < 0.5
         sigma = self.sigma(self.global_step)
         passed = posterior_pass(self.model, kspace, noise, teacher)
-        loss = elbo_loss = passed.negative_elbo(sigma)
-        first = min(scales(self.model.size).index(_FIRST_CUT), len(self.model.gains) - 2)
-        cut = first + seed % (len(self.model.gains) - 1 - first)
+        elbo_loss = passed.negative_elbo(sigma)
         half = (count + 1) // 2
-        ratio = completion_ratio(self.model, kspace[:half], cut, passed.contexts[cut][:half]).mean()
-        loss = loss + self.settings.completion_weight * ratio
-        self.statistics.update(
-            loss=loss.detach(), elbo_loss=elbo_loss.detach(), completion=ratio.detach(), sigma=sigma
-        )
+        if seed // 2 % 2:
+            masks = random_masks(half, self.model.size, noise)
+            term = masked_ratio(self.model, kspace[:half], masks).mean()
+            name, weight = "masked", self.settings.masked_weight
+        else:
+            first = min(scales(self.model.size).index(_FIRST_CUT), len(self.model.gains) - 2)
+            cut = first + seed // 4 % (len(self.model.gains) - 1 - first)
+            term = completion_ratio(self.model, kspace[:half], cut, passed.contexts[cut][:half]).mean()
+            name, weight = "completion", self.settings.completion_weight
+        loss = elbo_loss + weight * term
+        self.statistics = {
+            "loss": loss.detach(),
+            "elbo_loss": elbo_loss.detach(),
+            name: term.detach(),
+            "sigma": sigma,
+        }
         return loss
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:  # noqa: ANN401

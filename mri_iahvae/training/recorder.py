@@ -106,9 +106,9 @@ class Recorder(L.Callback):
         self._saved = time.monotonic()
 
     def _write(self, entry: dict[str, Any]) -> None:
-        stamped = {"time": round(time.time(), 3), **entry}
+        stamped = {"time": round(time.time(), 3), **_rounded(entry)}
         with (self.run / "log.jsonl").open("a") as file:
-            file.write(json.dumps(_rounded(stamped)) + "\n")
+            file.write(json.dumps(stamped) + "\n")
 
 
 def _rounded(value: Any) -> Any:  # noqa: ANN401

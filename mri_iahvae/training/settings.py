@@ -21,7 +21,7 @@ class Stage:
     size: int
     steps: int
     batch: int = 16
-    rate: float = 1e-3
+    rate: float = 2e-3
     sigma: float = 0.1
 
 
@@ -34,6 +34,7 @@ class TrainSettings:
         sigma_start: sigma of the very first step; later stages start at twice the sigma that the stage before
             ended with, because canonical bins double with the grid.
         completion_weight: weight of the completion-aware term.
+        masked_weight: weight of the masked term, which takes its place in every other step.
         weight_decay: of AdamW.
         clip: gradient norm that gradients are clipped to.
         skip: gradient norm above which a step is skipped.
@@ -46,6 +47,7 @@ class TrainSettings:
     stages: tuple[Stage, ...]
     sigma_start: float = 0.6
     completion_weight: float = 1.0
+    masked_weight: float = 1.0
     weight_decay: float = 0.01
     clip: float = 1.0
     skip: float = 1e4
@@ -60,7 +62,7 @@ class TrainSettings:
 
 
 def parse_stages(text: str, size: int, batch: int, rate: float, sigma: float) -> tuple[Stage, ...]:
-    """Read a growth plan such as "32:2000,64:1500,128:3000" (grid:steps).
+    """Read a growth plan such as "32:2000,64:1500,128:2500" (grid:steps).
 
     Raises:
         UsageError: not of that form, grids that do not grow to `size`, or no steps.
@@ -70,7 +72,7 @@ def parse_stages(text: str, size: int, batch: int, rate: float, sigma: float) ->
         stages = tuple(Stage(grid, steps, batch, rate, sigma) for grid, steps in pairs)
     except ValueError:
         raise UsageError(
-            f"--stages {text}: expected GRID:STEPS,... such as 32:2000,64:1500,128:3000"
+            f"--stages {text}: expected GRID:STEPS,... such as 32:2000,64:1500,128:2500"
         ) from None
     grids = [stage.size for stage in stages]
     powers = all(grid >= 16 and grid & (grid - 1) == 0 for grid in grids)
@@ -84,6 +86,6 @@ def parse_stages(text: str, size: int, batch: int, rate: float, sigma: float) ->
 
 def default_stages(size: int) -> str:
     """The growth plan of a model on a `size` x `size` grid."""
-    plan = ("32:2000", "64:1500", "128:3000")
+    plan = ("32:2000", "64:1500", "128:2500")
     chosen = [part for part in plan if int(part.split(":")[0]) <= size]
     return ",".join(chosen) if size in (32, 64, 128) else f"{size}:2000"
