@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from mri_iahvae.cli.options import FiniteRange
+
 
 @click.command()
 @click.argument("path", metavar="[FILE]", default="scan.h5", type=click.Path(dir_okay=False, path_type=Path))
@@ -13,7 +15,7 @@ import click
     metavar="FLOAT",
     default=0.01,
     show_default=True,
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     help="Standard deviation of the noise per real and imaginary part, in units of the image's RMS per part.",
 )
 @click.option(

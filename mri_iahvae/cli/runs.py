@@ -12,7 +12,10 @@ import click
 from mri_iahvae.cli.options import device_option
 from mri_iahvae.errors import IahvaeError, UsageError
 
-Run = Callable[[Path, Path, Callable[[str, int], Callable[[int], None]]], dict[str, Any]]
+Start = Callable[[str, int], Callable[[int], None]]
+"""(name of a file, slices) to a function that is told of finished slices."""
+
+Run = Callable[[Path, Path, Start], dict[str, Any]]
 """(input, output, start of progress) to report."""
 
 
@@ -110,7 +113,7 @@ def run_files(inputs: Sequence[Path], output: Path, run: Run, *, as_json: bool, 
     targets = [(path, output_path(path, output)) for path in inputs]
     reports: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
-    with _progress(quiet=quiet) as start:
+    with _progress(quiet=quiet) as (start, say):
         for path, target in targets:
             try:
                 reports.append(run(path, target, start))
@@ -119,7 +122,7 @@ def run_files(inputs: Sequence[Path], output: Path, run: Run, *, as_json: bool, 
             except IahvaeError as error:
                 failures.append({"input": str(path), "error": str(error)})
                 if len(inputs) > 1:
-                    click.echo(f"Error: {error}", err=True)
+                    say(f"Error: {error}")
     _print(reports, failures, as_json=as_json)
     if failures and len(inputs) == 1:
         raise IahvaeError(failures[0]["error"])
@@ -131,29 +134,40 @@ def run_files(inputs: Sequence[Path], output: Path, run: Run, *, as_json: bool, 
 
 
 @contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[str, int], Callable[[int], None]]]:
-    """Progress on stderr: a bar per file on a terminal, a line per file elsewhere, nothing when quiet."""
+def _progress(*, quiet: bool) -> Iterator[tuple[Start, Callable[[str], None]]]:
+    """Progress on stderr: a bar per file on a terminal, a line per file elsewhere, nothing when quiet.
+
+    Yields the start of a file's progress, and a function that prints a line between.
+    """
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
     if quiet:
-        yield lambda _name, _total: lambda _done: None
+        yield (lambda _name, _total: lambda _done: None), say
     elif not sys.stderr.isatty():
 
         def start(name: str, total: int) -> Callable[[int], None]:
-            click.echo(f"{name}: {total} slices", err=True)
+            say(f"{name}: {total} slices")
             return lambda _done: None
 
-        yield start
+        yield start, say
     else:
         from rich.console import Console  # noqa: PLC0415 - only where it shows something
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        name_column = TextColumn("{task.description}", markup=False)  # a file may be called [red].h5
+        columns = (name_column, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True)) as progress:
 
             def begin(name: str, total: int) -> Callable[[int], None]:
                 task = progress.add_task(name, total=total)
                 return lambda done: progress.update(task, advance=done)
 
-            yield begin
+            def above(line: str) -> None:  # the bars; Click would write into them
+                progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+            yield begin, above
 
 
 def _print(reports: list[dict[str, Any]], failures: list[dict[str, str]], *, as_json: bool) -> None:

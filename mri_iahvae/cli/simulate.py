@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from mri_iahvae.cli.options import FiniteRange
+
 
 @click.command()
 @click.argument("sources", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -23,7 +25,7 @@ import click
     metavar="RADIANS",
     default=1.0,
     show_default=True,
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     help="Standard deviation of the smooth phase within a slice.",
 )
 @click.option(
@@ -31,7 +33,7 @@ import click
     metavar="FLOAT",
     default=0.01,
     show_default=True,
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     help="Standard deviation of the noise per real and imaginary part, in units of the image's RMS per part.",
 )
 @click.option(
@@ -56,7 +58,7 @@ import click
     "--center-fraction",
     metavar="FLOAT",
     show_default="0.32 / acceleration",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
     help="Share of columns around the centre of k-space that are always measured.",
 )
 @click.option(

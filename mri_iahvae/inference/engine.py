@@ -51,17 +51,20 @@ def infer(
     """
     mask = mask.expand(kspace.shape)
     generators = [_generator(settings.seed, number, kspace.device) for number in slice_numbers]
-    finest = max((i for i, s in enumerate(scales(model.size)) if crop(mask, s).any()), default=-1)
+    finest = max((i for i, s in enumerate(scales(model.size)) if _measured(mask, s).any()), default=-1)
     seen = result = kspace.new_zeros(kspace.shape[0], 0, 0)
     h = features = None
     with torch.no_grad():
         for index, s in enumerate(scales(model.size)):
-            band = _band(crop(kspace, s), crop(mask, s))
-            h = model.context(index, h, seen)
-            if bool(band.mask.any()):
-                h = _infer_scale(model, index, h, features, seen, band, noise_sigma, settings)
-            else:
-                h, _ = model.descend(index, h, _prior_draw(model, index, settings.temperature, generators))
+            band = _band(kspace, mask, s)
+            start = h = model.context(index, h, seen)
+            known = band.mask.flatten(1).any(1)  # slices with any measured bin; the others take the prior
+            if not bool(known.all()):
+                draw = _prior_draw(model, index, settings.temperature, generators, ~known)
+                h, _ = model.descend(index, start, draw)
+            if bool(known.any()):
+                inferred = _infer_scale(model, index, start, features, seen, band, noise_sigma, settings)
+                h = torch.where(known[:, None, None, None], inferred, h)
             predicted = model.band(index, h)
             fixed = consistent(predicted, band.data, band.mask, model.config.sigma, noise_sigma)
             seen = add_band(seen, fixed)
@@ -116,11 +119,16 @@ def _encode_filled(
     return here, whitened, last
 
 
-def _band(kspace: Tensor, mask: Tensor) -> _Band:
-    """The new band of a block."""
-    ring = band_mask(kspace.shape[-1], kspace.device)
-    mask = mask & ring
-    return _Band(torch.where(mask, kspace, 0), mask, holes=bool((ring & ~mask).any()))
+def _measured(mask: Tensor, s: int) -> Tensor:
+    """Measured bins of band R_s: bool (B, s, s)."""
+    return crop(mask, s) & band_mask(s, mask.device)
+
+
+def _band(kspace: Tensor, mask: Tensor, s: int) -> _Band:
+    """One scale of the measurement."""
+    measured = _measured(mask, s)
+    holes = bool((band_mask(s, mask.device) & ~measured).any())
+    return _Band(torch.where(measured, crop(kspace, s), 0), measured, holes)
 
 
 def _output(predicted: Tensor, fixed: Tensor, band: _Band, settings: InferenceSettings) -> Tensor:
@@ -130,16 +138,17 @@ def _output(predicted: Tensor, fixed: Tensor, band: _Band, settings: InferenceSe
 
 
 def _prior_draw(
-    model: IAHVAE, index: int, temperature: float, generators: list[torch.Generator]
+    model: IAHVAE, index: int, temperature: float, generators: list[torch.Generator], wanted: Tensor
 ) -> list[Tensor] | None:
-    """Whitened prior samples of a scale, one generator per slice; None for the prior mean."""
+    """Whitened prior samples of the wanted slices, one generator per slice; None for the prior mean."""
     if temperature == 0:
         return None
     shape = model.latent_shape(index)
-    return [
-        temperature * torch.stack([torch.randn(shape, generator=g, device=g.device) for g in generators])
-        for _ in model.layers(index)
-    ]
+    draws = [torch.zeros(len(generators), *shape, device=wanted.device) for _ in model.layers(index)]
+    for draw in draws:
+        for k in wanted.nonzero().flatten().tolist():  # others must not advance their generators
+            draw[k] = temperature * torch.randn(shape, generator=generators[k], device=draw.device)
+    return draws
 
 
 def _generator(seed: int, number: int, device: torch.device) -> torch.Generator:

@@ -1,5 +1,6 @@
 """How a reconstruction is computed: one frozen dataclass, stored with the result."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -48,6 +49,8 @@ class InferenceSettings:
             raise UsageError(
                 f"data consistency {self.data_consistency}: expected one of {', '.join(DATA_CONSISTENCY)}"
             )
+        if not (math.isfinite(self.rate) and math.isfinite(self.temperature)) or not 0 <= self.seed < 2**32:
+            raise UsageError("rate and temperature must be finite, the seed from 0 to 2^32 - 1")
         if self.steps < 0 or self.fill_rounds < 1 or self.rate <= 0 or self.temperature < 0:
             raise UsageError(
                 "steps and temperature must not be negative, fill rounds and rate must be positive"

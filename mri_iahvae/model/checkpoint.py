@@ -72,7 +72,10 @@ def load_model(checkpoint: str | Path, device: torch.device | None = None) -> tu
         weights = load_file(weights_path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{weights_path}: cannot be read as safetensors ({error})") from None
-    model = IAHVAE(ModelConfig.from_json(config["model"]))
+    try:
+        model = IAHVAE(ModelConfig.from_json(config["model"]))
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder / 'config.json'}: {error}") from None
     try:
         model.load_state_dict({key: value.float() for key, value in weights.items()})
     except RuntimeError:

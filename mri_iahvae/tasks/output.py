@@ -42,6 +42,10 @@ def write_outputs(
     reference, warnings = _reference(scan)
     if details.get("noise_source") == "estimate" and details["noise_sigma"] == 0:
         warnings.append("too little is measured at the edge of k-space to estimate the noise: taken as none")
+    if result.shares["measured"] == 1 and result.settings.data_consistency == "hard":
+        warnings.append("every bin is measured, so the result is the data: see --up-to, denoise")
+    if details.get("task") == "denoise" and scan.height > loaded.model.size:
+        warnings.append(f"bins beyond the central {loaded.model.size}x{loaded.model.size} keep their noise")
     size = _display_size(scan, reference)
     image = _centre(result.image, size)
     baseline = _centre(ifft2c(torch.from_numpy(result.zero_filled)).abs().numpy(), size)

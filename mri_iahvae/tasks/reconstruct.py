@@ -104,7 +104,7 @@ def reconstruct_file(
     kspace = scan.read(slice(None))
     sigma, source = None, None
     if settings.data_consistency == "soft":
-        sigma, source = scan_noise(scan, kspace)
+        sigma, source = scan_noise(scan, kspace, up_to=up_to)
     result = reconstruct_volume(
         loaded.model,
         kspace,

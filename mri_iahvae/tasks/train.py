@@ -118,7 +118,7 @@ def _split(data: Path, size: int) -> tuple[list[Scan], list[Scan]]:
     if folders[0].is_dir() and folders[1].is_dir():
         training, held_out = (_open_all(folder, size) for folder in folders)
     else:
-        scans = _open_all(data, size)
+        scans = _open_all(folders[0] if folders[0].is_dir() else data, size)
         if len(scans) < 2:
             raise UsageError(f"{data}: expected at least two files, one to train on and one to validate on")
         held_out = scans[_HELD_OUT_EVERY - 1 :: _HELD_OUT_EVERY] or scans[-1:]
@@ -146,16 +146,18 @@ def _prepare_folder(run: Path, resolved: dict[str, Any], *, resume: bool) -> Non
     if resume:
         if not config.is_file() or not states(run):
             raise UsageError(f"{run}: --resume found no run with a saved state there; start without it")
-        before = json.loads(config.read_text())
-        changed = [
-            key for key in ("model", "settings") if before[key] != json.loads(json.dumps(resolved[key]))
-        ]
+        try:
+            before = json.loads(config.read_text())
+            plain = json.loads(json.dumps(resolved))
+            changed = [key for key in ("model", "settings") if before[key] != plain[key]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise IahvaeError(f"{config}: cannot be read as the record of a run ({error})") from None
         if changed:
             raise UsageError(
                 f"{run}: --resume needs the options that the run started with; {changed[0]} differs"
             )
         return
-    if config.exists():
+    if states(run):
         raise UsageError(
             f"{run}: holds a run already; add --resume to go on with it or choose another folder"
         )

@@ -16,7 +16,7 @@ from mri_iahvae.training.sampling import random_masks
 from mri_iahvae.training.settings import TrainSettings
 from mri_iahvae.training.statistics import canonical_batch
 
-_WARM_UP = 50  # steps
+_WARM_UP = 100  # steps
 _LAST_RATE = 0.05  # of the peak learning rate
 _FIRST_CUT = 4  # coarsest scale that the completion-aware term starts from
 

@@ -67,7 +67,7 @@ class Recorder(L.Callback):
             raise KeyboardInterrupt
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log, show, draw, and bring the usable model up to date."""
+        """Log, show, draw."""
         assert isinstance(pl_module, StageModule)  # noqa: S101
         entry = {
             "kind": "validation",
@@ -80,8 +80,6 @@ class Recorder(L.Callback):
         self.display.validation(entry)
         name = f"grid{pl_module.model.size:03d}-step{trainer.global_step:06d}.png"
         self.draw(pl_module.average, self.run / "pictures" / name)
-        training = {**self.training, "step": trainer.global_step, "validation": pl_module.validation}
-        save_model(pl_module.average, self.run / "model", training)
 
     def _log_step(self, step: int, module: StageModule) -> None:
         now = time.monotonic()
@@ -103,6 +101,8 @@ class Recorder(L.Callback):
         assert isinstance(module, StageModule)  # noqa: S101
         trainer.save_checkpoint(state_path(self.run, module.stage_index, trainer.global_step))
         prune(self.run)
+        training = {**self.training, "step": trainer.global_step, "validation": module.validation}
+        save_model(module.average, self.run / "model", training)
         self._saved = time.monotonic()
 
     def _write(self, entry: dict[str, Any]) -> None:

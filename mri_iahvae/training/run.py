@@ -15,7 +15,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from mri_iahvae.errors import IahvaeError
+from mri_iahvae.errors import CheckpointError, IahvaeError
 from mri_iahvae.model.checkpoint import save_model
 from mri_iahvae.model.config import ModelConfig
 from mri_iahvae.model.iahvae import IAHVAE
@@ -163,15 +163,18 @@ def _next_module(
 
 def _resume(run: Path, settings: TrainSettings) -> tuple[StageModule, int, Path]:
     """Module of the newest readable state, the stage that it belongs to and its path."""
-    found = states(run)
-    if not found:
-        raise IahvaeError(f"{run}: --resume found no state there; start without it")
-    stage, _, path = found[-1]
-    state = SafeStates().load_checkpoint(path)
-    model = IAHVAE(ModelConfig.from_json(state["model_config"]))
-    module = StageModule(model, settings, stage, state["sigma_start"])
-    module.load_state_dict(state["state_dict"])
-    return module, stage, path
+    failure: IahvaeError = IahvaeError(f"{run}: --resume found no state there; start without it")
+    for stage, _, path in reversed(states(run)):
+        try:
+            state = SafeStates().load_checkpoint(path)
+        except CheckpointError as error:  # of two states that are kept, one may be damaged
+            failure = error
+            continue
+        model = IAHVAE(ModelConfig.from_json(state["model_config"]))
+        module = StageModule(model, settings, stage, state["sigma_start"])
+        module.load_state_dict(state["state_dict"])
+        return module, stage, path
+    raise failure
 
 
 def _validation_batches(held_out: SliceSource) -> list[torch.Tensor]:

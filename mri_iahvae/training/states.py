@@ -40,11 +40,14 @@ class SafeStates(CheckpointIO):
         try:
             with safe_open(path, framework="pt") as file:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-                return _restore(json.loads(file.metadata()["structure"]), tensors)
+                checkpoint = _restore(json.loads(file.metadata()["structure"]), tensors)
+            if not isinstance(checkpoint, dict):
+                raise TypeError("another structure")
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{path}: expected a training state of this program, found {error}"
             ) from None
+        return checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:  # noqa: ANN401
         """Delete a state."""
@@ -74,8 +77,9 @@ def prune(run: Path) -> None:
 def _flatten(value: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:  # noqa: ANN401
     """Plain JSON for `value`, its tensors moved into `tensors` under their path."""
     if isinstance(value, torch.Tensor):
-        tensors[key] = value.detach().cpu().contiguous().clone()
-        return {"tensor": key}
+        name = key if key not in tensors else f"{key} ({len(tensors)})"  # keys 1 and "1" read alike
+        tensors[name] = value.detach().cpu().contiguous().clone()
+        return {"tensor": name}
     if isinstance(value, dict):
         pairs = [[k, _flatten(v, f"{key}/{k}", tensors)] for k, v in value.items()]
         return {"dict": pairs}

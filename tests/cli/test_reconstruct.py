@@ -1,0 +1,398 @@
+"""`mri-iahvae reconstruct`, as a user runs it."""
+
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+import mri_iahvae
+from mri_iahvae.cli import main
+from mri_iahvae.scans.reader import open_scan
+
+SETTINGS = ("method", "steps", "data_consistency", "temperature", "seed", "up_to")
+
+
+@pytest.fixture
+def arguments(checkpoint, tmp_path):
+    """Builds a command line; later options override the defaults here."""
+
+    def build(*args, command="reconstruct"):
+        common = ("--checkpoint", checkpoint, "--steps", 2, "--device", "cpu", "-o", tmp_path / "out")
+        return [command, *map(str, common), *map(str, args)]
+
+    return build
+
+
+@pytest.fixture
+def reconstruct(arguments):
+    return lambda *args: CliRunner().invoke(main, arguments(*args))
+
+
+def start(*args, **options):
+    """The command in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "mri_iahvae", *args],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
+    )  # fmt: skip
+
+
+def read(path):
+    with h5py.File(path) as file:
+        return {name: values[()] for name, values in file.items()}, dict(file.attrs)
+
+
+def outputs(tmp_path):
+    return sorted(path.name for path in tmp_path.glob("out/*"))
+
+
+def error(image, target):
+    return np.linalg.norm(image - target) / np.linalg.norm(target)
+
+
+def expect_error(result, code, *words):
+    """One line on stderr with the words, nothing on stdout, and no traceback."""
+    assert isinstance(result.exception, SystemExit), repr(result.exception)
+    assert result.exit_code == code, result.stderr
+    assert result.stdout == ""
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("Error: ")
+    assert result.stderr.count("Error: ") == 1
+    for word in words:
+        assert word in line
+
+
+def test_result_figure_and_report(reconstruct, make_scan, tmp_path):
+    result = reconstruct(make_scan(slices=3, reference=True), "--up-to", "8x8")
+    assert result.exit_code == 0, result.output
+    assert outputs(tmp_path) == ["scan.h5", "scan_kspace.png"]
+    assert (tmp_path / "out" / "scan_kspace.png").read_bytes().startswith(b"\x89PNG")
+    data, _ = read(tmp_path / "out" / "scan.h5")
+    assert data["reconstruction"].shape == data["image"].shape == (3, 32, 32)
+    assert data["reconstruction"].dtype == np.float32
+    assert data["image"].dtype == np.complex64
+    np.testing.assert_allclose(data["reconstruction"], np.abs(data["image"]), rtol=1e-6)
+    assert 1e-6 < data["reconstruction"].max() < 1e-4  # in the units of the input, not the model's
+
+    assert result.stderr == "scan.h5: 3 slices\n"
+    lines = result.stdout.splitlines()
+    assert lines[0].endswith("scan.h5: 3 slices, k-space 6.2% measured, 93.8% completed, 0.0% zero")
+    assert lines[1].split()[0] == "zero-filled"
+    assert lines[2].split()[0] == "reconstruction"
+    assert all(word in line for line in lines[1:3] for word in ("NMSE", "PSNR", "dB", "SSIM"))
+    assert [line.strip() for line in lines[3:]] == [
+        str(tmp_path / "out" / name) for name in ("scan.h5", "scan_kspace.png")
+    ]
+
+
+def test_without_a_reference_no_scores(reconstruct, make_scan, tmp_path):
+    result = reconstruct(make_scan())
+    assert result.exit_code == 0
+    assert "NMSE" not in result.output
+    assert json.loads(reconstruct(make_scan(), "--json").stdout)["files"][0]["scores"] == {}
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--up-to", "8x8", "--temperature", 1, "--seed", 5), ("--method", "paper")]
+)
+def test_the_attributes_reproduce_the_run(reconstruct, make_scan, checkpoint, tmp_path, options):
+    path = make_scan(mask=np.arange(32) % 3 > 0)
+    assert reconstruct(path, *options).exit_code == 0
+    data, stored = read(tmp_path / "out" / "scan.h5")
+    assert stored["version"] == mri_iahvae.__version__
+    config = json.loads((checkpoint / "config.json").read_text())
+    assert stored["model_sha256"] == config["sha256"]
+    settings = {name: stored[name] for name in SETTINGS if name in stored}
+    plain = {name: v.item() if isinstance(v, np.generic) else v for name, v in settings.items()}
+    scan = open_scan(path)
+    again = mri_iahvae.reconstruct(
+        scan.read(slice(None)), scan.mask, checkpoint=checkpoint, device="cpu", **plain
+    )
+    np.testing.assert_array_equal(data["image"], again.image)
+
+
+def test_json_has_the_numbers_of_the_text(reconstruct, make_scan, tmp_path):
+    path = make_scan(reference=True)
+    text = reconstruct(path, "--up-to", "8x8").stdout
+    result = reconstruct(path, "--up-to", "8x8", "--json")
+    report = json.loads(result.stdout)
+    assert report["failed"] == []
+    (file,) = report["files"]
+    assert file["input"] == str(path)
+    assert file["up_to"] == "8x8"
+    assert sum(file[f"share_{name}"] for name in ("measured", "completed", "zero")) == pytest.approx(1)
+    for name in ("measured", "completed", "zero"):
+        assert f"{file[f'share_{name}']:.1%} {name}" in text
+    _, stored = read(file["output"])
+    for name, scores in file["scores"].items():
+        for key, value in scores.items():
+            assert f"{key.upper()} {value:.4f}" in text
+            assert stored[f"{name} {key}"] == value
+
+
+def test_quiet_leaves_stderr_to_warnings(reconstruct, make_scan):
+    assert reconstruct(make_scan(), "-q").stderr == ""
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_units_do_not_matter(reconstruct, make_scan, tmp_path, scale):
+    assert reconstruct(make_scan(scale=1.0), "--up-to", "8x8").exit_code == 0
+    plain, _ = read(tmp_path / "out" / "scan.h5")
+    assert reconstruct(make_scan(scale=scale), "--up-to", "8x8").exit_code == 0
+    scaled, _ = read(tmp_path / "out" / "scan.h5")
+    assert error(scaled["image"] / scale, plain["image"]) < 1e-3
+
+
+@pytest.mark.parametrize("method", ["amortized", "iterative", "hybrid", "paper"])
+def test_every_method_runs(reconstruct, make_scan, tmp_path, method):
+    assert reconstruct(make_scan(), "--up-to", "8x8", "--method", method).exit_code == 0
+    data, stored = read(tmp_path / "out" / "scan.h5")
+    assert stored["method"] == method
+    assert np.isfinite(data["image"]).all()
+
+
+def test_a_scan_larger_than_the_grid(reconstruct, make_scan, tmp_path):
+    path = make_scan(size=64)
+    assert "100.0% measured, 0.0% completed, 0.0% zero" in reconstruct(path).stdout
+    data, _ = read(tmp_path / "out" / "scan.h5")
+    assert data["reconstruction"].shape == (2, 64, 64)
+    assert "1.6% measured, 23.4% completed, 75.0% zero" in reconstruct(path, "--up-to", "8x8").stdout
+
+
+def test_seeds(reconstruct, make_scan, tmp_path):
+    def image(*options):
+        assert reconstruct(make_scan(), "--up-to", "8x8", *options).exit_code == 0
+        return read(tmp_path / "out" / "scan.h5")[0]["image"]
+
+    drawn = image("--temperature", 1)
+    np.testing.assert_array_equal(image("--temperature", 1), drawn)
+    assert error(image("--temperature", 1, "--seed", 1), drawn) > 1e-3
+    np.testing.assert_array_equal(image("--seed", 1), image())
+
+
+@pytest.mark.parametrize("silent", ["slice", "file", "mask"])
+def test_silent_slices_are_zeros_with_a_warning(reconstruct, make_scan, tmp_path, silent):
+    path = make_scan(reference=True, mask=np.zeros(32, bool) if silent == "mask" else None)
+    if silent != "mask":
+        with h5py.File(path, "r+") as file:
+            file["kspace"][slice(None) if silent == "file" else 1] = 0
+    result = reconstruct(path, "-q")
+    assert result.exit_code == 0
+    assert "Warning: " in result.stderr
+    assert "slice 1:" in result.stderr if silent == "slice" else "slice 0, 1:" in result.stderr
+    data, _ = read(tmp_path / "out" / "scan.h5")
+    assert not data["image"][1].any()
+    assert data["image"][0].any() == (silent == "slice")
+
+
+def damaged(path, case):
+    """Spoil a good file."""
+    if case == "missing":
+        path.unlink()
+    elif case == "not HDF5":
+        path.write_text("no scan")
+    elif case == "truncated":
+        path.write_bytes(path.read_bytes()[:2000])
+    elif case == "folder":
+        path.unlink()
+        path.mkdir()
+    else:
+        with h5py.File(path, "r+") as file:
+            kspace = file["kspace"][()]
+            del file["kspace"]
+            if case != "no kspace":
+                file["kspace"] = SPOILED[case](kspace)
+            if case == "mask":
+                file["mask"] = np.ones(31)
+    return path
+
+
+SPOILED = {
+    "2-D": lambda kspace: kspace[0],
+    "4-D": lambda kspace: kspace[None],
+    "float": lambda kspace: kspace.real,
+    "text": lambda kspace: np.full(kspace.shape, b"a"),
+    "NaN": lambda kspace: np.where(np.arange(32) == 3, np.nan, kspace),
+    "mask": lambda kspace: kspace,
+    "not square": lambda kspace: kspace[:, :, :30],
+    "too small": lambda kspace: kspace[:, 8:24, 8:24],
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("missing", "no such file"),
+        ("not HDF5", "HDF5"),
+        ("truncated", "HDF5"),
+        ("folder", "a folder"),
+        ("no kspace", "no such dataset"),
+        ("2-D", "(32, 32)"),
+        ("4-D", "multi-coil"),
+        ("float", "float32"),
+        ("text", "complex"),
+        ("NaN", "slice 0"),
+        ("mask", "(31,)"),
+        ("not square", "32x30"),
+        ("too small", "16x16"),
+    ],
+)
+def test_files_that_cannot_be_used(reconstruct, make_scan, tmp_path, case, words):
+    path = damaged(make_scan(), case)
+    expect_error(reconstruct(path), 1, str(path), words)
+    assert outputs(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--up-to", "7x9"], ["--up-to 7x9", "32x32"]),
+        (["--up-to", "64x64"], ["--up-to 64x64", "32x32 grid"]),
+        (["--checkpoint", "nowhere"], ["--checkpoint nowhere"]),
+        (["--device", "abacus"], ["--device abacus", "cpu"]),
+        (["--steps", -1], ["--steps"]),
+        (["--batch", 0], ["--batch"]),
+        (["--seed", -1], ["--seed"]),
+        (["--seed", 2**32], ["--seed"]),
+        (["--temperature", -1], ["--temperature"]),
+        (["--temperature", "nan"], ["--temperature"]),
+        (["--temperature", "inf"], ["--temperature"]),
+        (["--method", "guess"], ["--method"]),
+        (["--data-consistency", "firm"], ["--data-consistency"]),
+        (["--unknown"], ["--unknown"]),
+    ],
+)
+def test_impossible_options(reconstruct, make_scan, tmp_path, options, words):
+    expect_error(reconstruct(make_scan(), *options), 2, *words)
+    assert outputs(tmp_path) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
+def test_cuda_that_is_not_there(reconstruct, make_scan):
+    expect_error(reconstruct(make_scan(), "--device", "cuda"), 2, "--device cuda", "cpu")
+
+
+def test_no_input(reconstruct):
+    expect_error(reconstruct(), 2, "INPUT")
+
+
+def test_inputs_whose_results_would_collide(reconstruct, make_scan, tmp_path):
+    path = make_scan()
+    (tmp_path / "other").mkdir()
+    for twin in (path, tmp_path / "other" / "scan.h5", tmp_path / "scan.hdf5"):
+        if twin != path:
+            shutil.copy(path, twin)
+        expect_error(reconstruct(path, twin), 2, str(twin), "overwrite")
+    assert outputs(tmp_path) == []
+
+
+def test_the_input_is_never_overwritten(reconstruct, make_scan, tmp_path):
+    path = make_scan()
+    before = path.read_bytes()
+    expect_error(reconstruct(path, "-o", tmp_path), 2, "overwrite")
+    assert path.read_bytes() == before
+
+
+def test_output_folders_that_cannot_be_made(reconstruct, make_scan, tmp_path):
+    path = make_scan()
+    for folder in (path, path / "deeper"):
+        expect_error(reconstruct(path, "-o", folder), 1, str(folder), "another folder")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission(reconstruct, make_scan, tmp_path):
+    (tmp_path / "out").mkdir(mode=0o500)
+    expect_error(reconstruct(make_scan()), 1, "cannot be written")
+
+
+def test_checkpoints_that_cannot_be_used(reconstruct, make_scan, tmp_path, checkpoint):
+    path = make_scan()
+    copy = tmp_path / "copy"
+    shutil.copytree(checkpoint, copy)
+    weights = bytearray((copy / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (copy / "model.safetensors").write_bytes(weights)
+    expect_error(reconstruct(path, "--checkpoint", copy), 1, "model.safetensors", "SHA-256")
+    (copy / "model.safetensors").unlink()
+    expect_error(reconstruct(path, "--checkpoint", copy), 1, "model.safetensors")
+    (copy / "config.json").write_text("{}")
+    expect_error(reconstruct(path, "--checkpoint", copy), 1, "config.json")
+    assert outputs(tmp_path) == []
+
+
+def test_one_bad_file_of_three(reconstruct, make_scan, tmp_path):
+    good, bad, last = make_scan("a.h5"), damaged(make_scan("b.h5"), "NaN"), make_scan("c.h5")
+    result = reconstruct(good, bad, last)
+    assert result.exit_code == 3
+    assert outputs(tmp_path) == ["a.h5", "a_kspace.png", "c.h5", "c_kspace.png"]
+    assert result.stderr.count("Error: ") == 1
+    assert f"Error: {bad}: " in result.stderr
+    assert result.stderr.splitlines()[-1] == "1 of 3 files failed"
+    assert "a.h5: 2 slices" in result.stdout
+    assert "c.h5: 2 slices" in result.stdout
+    report = json.loads(reconstruct(good, bad, last, "--json").stdout)
+    assert [file["input"] for file in report["files"]] == [str(good), str(last)]
+    assert [failure["input"] for failure in report["failed"]] == [str(bad)]
+    assert str(bad) in report["failed"][0]["error"]
+
+
+def test_all_files_bad(reconstruct, make_scan, tmp_path):
+    files = [damaged(make_scan(name), "NaN") for name in ("a.h5", "b.h5")]
+    result = reconstruct(*files)
+    assert result.exit_code == 1
+    assert result.stderr.count(f"Error: {tmp_path}") == 2
+    assert result.stderr.splitlines()[-1] == "Error: all 2 files failed"
+    assert outputs(tmp_path) == []
+
+
+def test_a_failed_run_in_a_process(arguments, make_scan, tmp_path):
+    path = damaged(make_scan(), "NaN")
+    process = start(*arguments(path, "--json"))
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert json.loads(stdout)["files"] == []
+    assert stderr.startswith(f"Error: {path}: ")
+    assert stderr.count("\n") == 1
+    assert outputs(tmp_path) == []
+
+
+def test_interrupted(arguments, make_scan, tmp_path):
+    process = start(*arguments(make_scan(slices=8), "--steps", 10_000, "--batch", 1))
+    assert process.stderr.readline() == "scan.h5: 8 slices\n"
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert stdout == ""
+    assert stderr.strip() == "Interrupted"
+    assert outputs(tmp_path) == []
+
+
+def test_on_a_terminal_errors_have_their_own_line(arguments, make_scan):
+    """The bar is live: what is printed meanwhile must not be glued to it."""
+    good, bad = make_scan("[red].h5"), damaged(make_scan("b.h5"), "NaN")
+    terminal, stderr = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    command = [sys.executable, "-m", "mri_iahvae", *arguments(good, bad)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, env=environment) as process:
+        os.close(stderr)
+        shown = b""
+        try:
+            while part := os.read(terminal, 4096):
+                shown += part
+        except OSError:  # how a terminal ends
+            pass
+    os.close(terminal)
+    assert process.returncode == 3
+    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()))
+    assert [line for line in lines if line.startswith(f"Error: {bad}: ")]
+    assert lines[-2:] == ["1 of 2 files failed", ""]
+    assert any(line.startswith("[red].h5") and "2/2" in line for line in lines)

@@ -1,0 +1,42 @@
+"""Models whose every weight matters: fresh ones have silent priors, heads that see no latents, gains of one."""
+
+import pytest
+import torch
+
+from mri_iahvae.model.config import ModelConfig, ScaleConfig, preset
+from mri_iahvae.model.iahvae import IAHVAE
+
+TWO_LAYERS = ModelConfig(
+    scales=(*(ScaleConfig(2, 8, 4) for _ in range(4)), ScaleConfig(2, 12, 6, patch=2)),
+    latent=2,
+    encoder_blocks=1,
+    head_blocks=1,
+    gains=(9.0, 6.0, 4.0, 2.0, 0.5),
+)
+"""16 x 16, two layers per scale, two latent channels, the finest scale folded."""
+
+
+def make_model(config: ModelConfig, seed: int = 0) -> IAHVAE:
+    torch.manual_seed(seed)
+    model = IAHVAE(config)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    return model.eval().requires_grad_(requires_grad=False)
+
+
+@pytest.fixture(scope="session", params=["tiny", "two layers"])
+def model(request) -> IAHVAE:
+    return make_model(preset("tiny") if request.param == "tiny" else TWO_LAYERS)
+
+
+@pytest.fixture
+def noise() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def kspace(model, noise) -> torch.Tensor:
+    """Canonical-looking k-space, complex64 (2, N, N)."""
+    parts = torch.randn(2, model.size, model.size, 2, generator=noise)
+    return torch.view_as_complex(parts) * model.power.sqrt()

@@ -1,0 +1,153 @@
+import hashlib
+import json
+import re
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from mri_iahvae.errors import CheckpointError, UsageError
+from mri_iahvae.model import checkpoint as module
+from mri_iahvae.model.checkpoint import FORMAT, load_model, save_model
+from mri_iahvae.model.iahvae import IAHVAE
+
+
+@pytest.fixture
+def folder(model, tmp_path):
+    save_model(model, tmp_path / "runs" / "m", {"steps": 3})
+    return tmp_path / "runs" / "m"
+
+
+def refused(folder, *patterns):
+    with pytest.raises(CheckpointError) as caught:
+        load_model(folder)
+    message = str(caught.value)
+    assert "\n" not in message
+    for pattern in patterns:
+        assert re.search(pattern, message), message
+
+
+def edit(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def store_weights(folder, content):
+    """Replace the weights and their hash."""
+    (folder / "model.safetensors").write_bytes(content)
+    edit(folder, sha256=hashlib.sha256(content).hexdigest())
+
+
+def test_round_trip(model, folder):
+    loaded, digest = load_model(folder)
+    assert digest == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert loaded.config == model.config
+    assert not loaded.training
+    weights, expected = loaded.state_dict(), model.state_dict()
+    assert set(weights) == set(expected)
+    assert all(torch.equal(weights[key], expected[key]) for key in expected)
+    assert torch.equal(loaded.gains, model.gains)
+    assert torch.equal(loaded.power, model.power)
+    assert not any(p.requires_grad for p in loaded.parameters())
+    config = json.loads((folder / "config.json").read_text())
+    assert config["training"] == {"steps": 3}
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_half_precision_halves_the_file_and_rounds(model, folder, tmp_path):
+    save_model(model, tmp_path / "half", {}, half=True)
+    size, full = ((f / "model.safetensors").stat().st_size for f in (tmp_path / "half", folder))
+    assert size < 0.75 * full  # the header of a tiny model counts
+    loaded, _ = load_model(tmp_path / "half")
+    expected = model.state_dict()
+    for key, value in loaded.state_dict().items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, expected[key], atol=1e-6, rtol=2**-11)
+        assert torch.equal(value, expected[key].half().float())
+
+
+def test_saving_again_replaces(model, folder):
+    other = IAHVAE(model.config)
+    save_model(other, folder, {"steps": 4})
+    loaded, _ = load_model(folder)
+    assert torch.equal(loaded.stage(0).bias, other.stage(0).bias)
+    assert not torch.equal(loaded.stage(0).bias, model.stage(0).bias)
+
+
+def test_names_of_shipped_models(folder, monkeypatch):
+    monkeypatch.setattr(module, "_pretrained", lambda: folder.parent)
+    loaded, digest = load_model("m")
+    assert digest == load_model(folder)[1]
+    assert loaded.size == load_model(folder)[0].size
+    for missing in ("n", "../runs/m", "no/such/folder"):
+        with pytest.raises(UsageError, match=rf"--checkpoint {missing}.*\(m\)"):
+            load_model(missing)
+    monkeypatch.setattr(module, "_pretrained", lambda: folder / "nothing")
+    with pytest.raises(UsageError, match="none here"):
+        load_model("m")
+
+
+def test_weights_with_another_hash(folder):
+    path = folder / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    refused(folder, re.escape(str(path)), "SHA-256")
+
+
+@pytest.mark.parametrize("keep", [0, 5, 200, -1])
+def test_truncated_weights(folder, keep):
+    content = (folder / "model.safetensors").read_bytes()[:keep]
+    (folder / "model.safetensors").write_bytes(content)
+    refused(folder, "SHA-256")
+    store_weights(folder, content)
+    refused(folder, re.escape(str(folder / "model.safetensors")), "safetensors")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_missing_files(folder, name):
+    (folder / name).unlink()
+    refused(folder, re.escape(str(folder / name)), "cannot be read")
+
+
+@pytest.mark.parametrize("text", ["", "{", "\x00\x01", "7", "[]", "null"])
+def test_config_that_is_not_a_json_object(folder, text):
+    (folder / "config.json").write_text(text)
+    refused(folder, re.escape(str(folder / "config.json")))
+
+
+@pytest.mark.parametrize("version", [FORMAT + 1, 0, None, "new"])
+def test_other_formats(folder, version):
+    edit(folder, format=version)
+    refused(folder, re.escape(str(folder / "config.json")), f"format {FORMAT}")
+
+
+def test_unknown_and_missing_keys(folder):
+    edit(folder, extra=1)
+    refused(folder, "keys")
+    config = json.loads((folder / "config.json").read_text())
+    for key in ("extra", "training"):
+        del config[key]
+    (folder / "config.json").write_text(json.dumps(config))
+    refused(folder, "keys")
+
+
+@pytest.mark.parametrize("value", [None, 3, [], {}, {"scales": "wide"}, {"scales": [], "heads": 1}])
+def test_malformed_model(folder, value):
+    edit(folder, model=value)
+    refused(folder, re.escape(str(folder / "config.json")), "model configuration")
+
+
+def test_tensors_that_do_not_fit(model, folder):
+    weights = {key: value.clone() for key, value in model.state_dict().items()}
+    name = "decoder.0.bias"
+    for changed in (
+        {key: value for key, value in weights.items() if key != name},
+        {**weights, "decoder.0.other": torch.zeros(1)},
+        {**weights, name: torch.zeros(3, 1, 1)},
+        {},
+    ):
+        store_weights(folder, save(changed))
+        refused(folder, re.escape(str(folder / "model.safetensors")), "do not fit")
+    store_weights(folder, save(weights))
+    load_model(folder)

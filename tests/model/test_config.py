@@ -1,0 +1,92 @@
+import json
+
+import pytest
+
+from mri_iahvae.errors import CheckpointError, UsageError
+from mri_iahvae.model.config import PRESETS, ModelConfig, preset
+from mri_iahvae.model.iahvae import IAHVAE
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "depth", "parameters"),
+    [
+        ("tiny", 32, 6, 44_966),
+        ("small", 128, 18, 2_875_980),
+        ("base", 128, 19, 7_066_298),
+        ("paper", 128, 40, 12_746_800),
+    ],
+)
+def test_presets_are_what_they_were(name, size, depth, parameters):
+    config = preset(name)
+    assert (config.size, config.depth) == (size, depth)
+    assert sum(p.numel() for p in IAHVAE(config).parameters()) == parameters
+
+
+def test_every_preset_is_counted_and_base_stays_below_its_limit():
+    assert set(PRESETS) == {"tiny", "small", "base", "paper"}
+    assert sum(p.numel() for p in IAHVAE(preset("base")).parameters()) <= 7_500_000
+
+
+def test_paper_preset_has_the_papers_widths():
+    assert {(s.layers, s.channels, s.inner, s.patch) for s in preset("paper").scales} == {(5, 128, 64, 1)}
+
+
+def test_unknown_preset():
+    with pytest.raises(UsageError, match=r"preset huge: expected one of tiny, small, base, paper"):
+        preset("huge")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_json_round_trip(name):
+    config = preset(name)
+    measured = ModelConfig(
+        config.scales,
+        latent=3,
+        sigma=0.25,
+        gains=tuple(1.5**-k for k in range(len(config.scales))),
+        core_power=((1.0, 2.0), (3.0, 0.1)),
+    )
+    for original in (config, measured):
+        assert ModelConfig.from_json(json.loads(json.dumps(original.to_json()))) == original
+
+
+def test_coarse_keeps_the_coarse_scales():
+    config = ModelConfig(preset("tiny").scales, gains=(6.0, 5.0, 4.0, 3.0, 2.0, 1.0), core_power=((1.0,),))
+    coarse = config.coarse(8)
+    assert coarse.size == 8
+    assert coarse.scales == config.scales[:4]
+    assert coarse.gains == (6.0, 5.0, 4.0, 3.0)
+    assert coarse.core_power == ()  # bins double with the grid: it must be measured again
+
+
+SCALE = {"layers": 1, "channels": 8, "inner": 4, "patch": 1}
+
+
+@pytest.mark.parametrize(
+    ("values", "pattern"),
+    [
+        ({"scales": [SCALE], "heads": 2}, "unknown keys: heads"),
+        ({"scales": [{**SCALE, "depth": 2}]}, "unknown keys: depth"),
+        ({}, "malformed"),
+        ({"scales": [{"layers": 1}]}, "malformed"),
+        ({"scales": 3}, "malformed"),
+        ({"scales": [7]}, "malformed"),
+        ({"scales": []}, "malformed"),
+        ({"scales": [{**SCALE, "channels": "8"}]}, "malformed"),
+        ({"scales": [{**SCALE, "layers": 0}]}, "malformed"),
+        ({"scales": [{**SCALE, "inner": 2.5}]}, "malformed"),
+        ({"scales": [SCALE, {**SCALE, "patch": 3}]}, "malformed"),
+        ({"scales": [SCALE], "sigma": "thin"}, "malformed"),
+        ({"scales": [SCALE], "sigma": 0}, "malformed"),
+        ({"scales": [SCALE], "latent": None}, "malformed"),
+        ({"scales": [SCALE], "gains": ["a"]}, "malformed"),
+        ({"scales": [SCALE], "gains": [1, 1]}, "malformed"),
+        ({"scales": [SCALE], "core_power": [1.0]}, "malformed"),
+        (None, "malformed"),
+        ([SCALE], "malformed"),
+    ],
+)
+def test_malformed_configurations_are_refused(values, pattern):
+    with pytest.raises(CheckpointError, match=pattern) as caught:
+        ModelConfig.from_json(values)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,33 @@
+import pytest
+import torch
+
+from mri_iahvae.errors import UsageError
+from mri_iahvae.tasks.devices import find_device
+
+
+def test_auto_and_cpu():
+    assert find_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert find_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["", "tpu", "gpu", "meta", "cuda:", "cuda:x", "cuda:-1", "0"])
+def test_other_names_are_refused_with_the_choices(name):
+    with pytest.raises(UsageError) as caught:
+        find_device(name)
+    assert str(caught.value) == f"--device {name}: expected auto, cpu, cuda or cuda:N"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:7"])
+def test_no_silent_fallback_to_the_cpu(name):
+    with pytest.raises(UsageError, match="no CUDA device here"):
+        find_device(name)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_devices_by_number():
+    count = torch.cuda.device_count()
+    assert find_device(f"cuda:{count - 1}").index == count - 1
+    with pytest.raises(UsageError, match=f"below {count}"):
+        find_device(f"cuda:{count}")

@@ -1,0 +1,159 @@
+"""What a result leaves behind: size of the image, reference and scores, the order of writing."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from mri_iahvae.errors import IahvaeError, ScanError
+from mri_iahvae.evaluation.metrics import score
+from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.kspace.fft import ifft2c
+from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.tasks.loaded import LoadedModel
+from mri_iahvae.tasks.output import write_outputs
+from mri_iahvae.tasks.volume import reconstruct_volume
+
+
+@pytest.fixture
+def loaded(checkpoint):
+    return LoadedModel.load(str(checkpoint), torch.device("cpu"))
+
+
+@pytest.fixture
+def write(loaded, tmp_path):
+    """Reconstructs a scan from 16x16 and writes the result; gives the result and the report."""
+
+    def run(path, **details):
+        scan = open_scan(path)
+        settings = InferenceSettings("amortized")
+        result = reconstruct_volume(loaded.model, scan.read(slice(None)), scan.mask, settings, up_to=16)
+        return result, write_outputs(scan, result, tmp_path / "out" / path.name, loaded, details)
+
+    return run
+
+
+def centre(image, rows, columns):
+    top, left = (image.shape[-2] - rows) // 2, (image.shape[-1] - columns) // 2
+    return image[..., top : top + rows, left : left + columns]
+
+
+def test_everything_that_reproduces_the_run_is_stored(make_scan, write, loaded):
+    result, report = write(make_scan(reference=True), task="reconstruct", up_to="16x16", left_out=None)
+    with h5py.File(report["output"]) as file:
+        stored = dict(file.attrs)
+        assert file["reconstruction"].dtype == np.float32
+        assert file["image"].dtype == np.complex64
+        np.testing.assert_array_equal(file["image"], result.image)
+        np.testing.assert_allclose(file["reconstruction"], np.abs(result.image), rtol=1e-6)
+        np.testing.assert_array_equal(file["canonical_factor"], result.factors)
+    record = {
+        "task": "reconstruct",
+        "up_to": "16x16",
+        "model_sha256": loaded.sha256,
+        "grid": 32,
+        "device": "cpu",
+    }
+    record |= result.settings.to_json() | {f"share_{k}": v for k, v in result.shares.items()}
+    assert record.items() <= stored.items()
+    assert record.items() <= report.items()
+    assert {"version", "torch", "created", "model"} <= set(stored)
+    assert "left_out" not in stored
+    assert report == json.loads(json.dumps(report))
+
+
+def test_scores_compare_magnitudes_with_the_reference(make_scan, write):
+    path = make_scan(reference=True)
+    result, report = write(path)
+    reference = open_scan(path).read_reference(slice(None))
+    for name, image in (
+        ("zero-filled", ifft2c(torch.from_numpy(result.zero_filled)).abs().numpy()),
+        ("reconstruction", result.magnitude),
+    ):
+        assert report["scores"][name] == pytest.approx(score(reference, image).to_dict())
+        with h5py.File(report["output"]) as file:
+            assert file.attrs[f"{name} nmse"] == report["scores"][name]["nmse"]
+
+
+@pytest.mark.parametrize("reference", [None, np.zeros((2, 32, 32), np.float32)])
+def test_without_a_reference_there_are_no_scores(make_scan, write, reference):
+    _, report = write(make_scan(reference=reference))
+    assert report["scores"] == {}
+    with h5py.File(report["output"]) as file:
+        assert not [name for name in file.attrs if "nmse" in name]
+
+
+@pytest.mark.parametrize("size", [(20, 20), (32, 20), (21, 32), (7, 8)])
+def test_the_image_is_cropped_to_the_reference(make_scan, write, size):
+    path = make_scan()
+    clean = ifft2c(torch.from_numpy(open_scan(path).read(slice(None)))).abs().numpy()
+    result, report = write(make_scan(reference=centre(clean, *size)))
+    with h5py.File(report["output"]) as file:
+        assert file["reconstruction"].shape == file["image"].shape == (2, *size)
+        np.testing.assert_array_equal(file["image"], centre(result.image, *size))
+    expected = score(centre(clean, *size), centre(result.magnitude, *size)).nmse
+    assert report["scores"]["reconstruction"]["nmse"] == pytest.approx(expected)
+
+
+def test_the_image_is_cropped_to_the_header(make_scan, write):
+    path = make_scan()
+    with h5py.File(path, "r+") as file:
+        header = file["ismrmrd_header"][()].decode()
+        start, end = header.split("<reconSpace>")
+        del file["ismrmrd_header"]
+        file["ismrmrd_header"] = start + "<reconSpace>" + end.replace("<x>32</x><y>32", "<x>24</x><y>20", 1)
+    result, report = write(path)
+    with h5py.File(report["output"]) as file:
+        np.testing.assert_array_equal(file["image"], centre(result.image, 24, 20))
+
+
+@pytest.mark.parametrize("side", [6, 33])
+def test_a_reference_that_cannot_be_compared_is_said(make_scan, write, side):
+    result, report = write(make_scan(reference=np.ones((2, side, 20), np.float32)))
+    assert report["scores"] == {}
+    assert report["warnings"] == [
+        f"the reference is {side}x20, expected from 7x7 to the 32x32 of k-space: not used"
+    ]
+    with h5py.File(report["output"]) as file:
+        assert file["image"].shape == result.image.shape
+
+
+def test_a_damaged_reference_leaves_nothing_behind(make_scan, write, tmp_path):
+    path = make_scan(reference=True)
+    with h5py.File(path, "r+") as file:
+        file["reconstruction_esc"][1, 2, 3] = np.nan
+    with pytest.raises(ScanError, match="reconstruction_esc"):
+        write(path)
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_no_result_without_its_figure(make_scan, write, tmp_path):
+    """The HDF5 file is written last: where it is, everything is."""
+    (tmp_path / "out" / "scan_kspace.png").mkdir(parents=True)
+    with pytest.raises(IahvaeError, match=r"scan_kspace\.png: cannot be written"):
+        write(make_scan())
+    assert [path.name for path in tmp_path.glob("out/*")] == ["scan_kspace.png"]
+
+
+@pytest.mark.parametrize("name", ["cost $1 and $2_.h5", r"$\frac$.h5", "头.h5", "Kopf_é.h5"])
+def test_any_file_name_can_be_a_title(make_scan, write, name):
+    _, report = write(make_scan(name))
+    assert report["output"].endswith(name)
+
+
+def test_warnings_of_scan_and_result_are_in_the_report(make_scan, write):
+    path = make_scan(mask=np.zeros(32, bool))
+    _, report = write(path, noise_sigma=0.0, noise_source="estimate")
+    assert report["warnings"][0] == "no k-space bin is measured"
+    assert "slice 0, 1" in report["warnings"][1]
+    assert "estimate the noise" in report["warnings"][2]
+
+
+@pytest.mark.parametrize(
+    "details", [{"noise_sigma": 0.1}, {"noise_sigma": 0.0, "noise_source": "option"}, {}]
+)
+def test_a_noise_level_that_was_found_needs_no_warning(make_scan, write, details):
+    details = {"noise_source": "estimate", **details} if "noise_sigma" in details else details
+    assert write(make_scan(), **details)[1]["warnings"] == []

@@ -1,0 +1,137 @@
+"""The Python API of `reconstruct`, and files with soft consistency."""
+
+import inspect
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import mri_iahvae
+from mri_iahvae.errors import CheckpointError, UsageError
+from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.kspace.fft import fft2c
+from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.tasks.loaded import LoadedModel
+from mri_iahvae.tasks.reconstruct import reconstruct_file
+
+
+def reconstruct(kspace, *args, **options):
+    return mri_iahvae.reconstruct(kspace, *args, **{"steps": 2, "device": "cpu", **options})
+
+
+def error(image, target):
+    return np.linalg.norm(image - target) / np.linalg.norm(target)
+
+
+def test_importing_the_package_does_not_import_torch():
+    program = """
+import sys, mri_iahvae
+assert "torch" not in sys.modules
+assert callable(mri_iahvae.reconstruct) and callable(mri_iahvae.denoise)
+assert "torch" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_package_has_no_other_names():
+    with pytest.raises(AttributeError, match="inspect"):
+        _ = mri_iahvae.inspect
+
+
+def test_defaults_are_those_of_the_settings():
+    parameters = inspect.signature(mri_iahvae.reconstruct).parameters
+    settings = InferenceSettings()
+    for name in ("method", "steps", "data_consistency", "temperature", "seed"):
+        assert parameters[name].default == getattr(settings, name)
+
+
+def test_arrays_in_and_out(checkpoint, head_kspace):
+    kspace = 1e-5 * head_kspace(3).astype(np.complex128)
+    mask = np.ones((32, 32), bool)
+    mask[:, 1::3] = False
+    result = reconstruct(kspace, mask, checkpoint=checkpoint)
+    assert result.image.shape == result.kspace.shape == (3, 32, 32)
+    assert result.image.dtype == np.complex64
+    np.testing.assert_array_equal(result.kspace[:, mask], kspace.astype(np.complex64)[:, mask])
+    assert error(fft2c(torch.from_numpy(result.image)).numpy(), result.kspace) < 1e-5
+    assert result.settings == InferenceSettings(steps=2)
+
+
+def test_options_reach_the_engine(checkpoint, head_kspace):
+    kspace = head_kspace(1)
+    plain = reconstruct(kspace, up_to="8x8", checkpoint=checkpoint)
+    for options in (
+        {"up_to": "16x16"},
+        {"method": "iterative"},
+        {"steps": 8},
+        {"data_consistency": "none"},
+        {"data_consistency": "soft", "noise_sigma": 0.5},
+        {"noise_sigma": 0.5},
+        {"temperature": 1.0},
+    ):
+        other = reconstruct(kspace, **{"up_to": "8x8", "checkpoint": checkpoint, **options})
+        assert error(other.image, plain.image) > 1e-4, options
+
+
+@pytest.mark.parametrize("up_to", ["8", "7x9", "3x3", "64x64", "0x0", ""])
+def test_up_to_must_be_a_scale_of_the_model(checkpoint, head_kspace, up_to):
+    with pytest.raises(UsageError, match="--up-to"):
+        reconstruct(head_kspace(), up_to=up_to, checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize(
+    "values", [np.ones((32, 32), complex), np.ones((1, 32, 32)), np.ones((1, 8, 8), complex)]
+)
+def test_arrays_that_cannot_be_are_refused(checkpoint, values):
+    with pytest.raises(UsageError, match="kspace"):
+        reconstruct(values, checkpoint=checkpoint)
+
+
+def test_checkpoints_that_cannot_be_are_refused(tmp_path, head_kspace):
+    with pytest.raises(UsageError, match="nowhere"):
+        reconstruct(head_kspace(), checkpoint="nowhere")
+    with pytest.raises(CheckpointError, match="config"):
+        reconstruct(head_kspace(), checkpoint=tmp_path)
+
+
+@pytest.fixture
+def loaded(checkpoint):
+    return LoadedModel.load(str(checkpoint), torch.device("cpu"))
+
+
+def run(loaded, path, tmp_path, **options):
+    settings = InferenceSettings(steps=2, **options)
+    started = []
+
+    def start(name, total):
+        started.append((name, total))
+        return started.append
+
+    report = reconstruct_file(
+        loaded, path, tmp_path / "out" / path.name, settings, up_to=None, batch=2, start=start
+    )
+    assert started == [("scan.h5", 3), 2, 1]
+    return report
+
+
+@pytest.mark.parametrize(("stored", "source"), [({"noise_sigma": 3e-6}, "file"), ({}, "estimate")])
+def test_soft_consistency_takes_the_noise_level_from_the_scan(loaded, make_scan, tmp_path, stored, source):
+    report = run(loaded, make_scan(slices=3, noise=0.3, **stored), tmp_path, data_consistency="soft")
+    assert report["noise_source"] == source
+    assert report["noise_sigma"] == pytest.approx(3e-6, rel=1e-6 if stored else 0.2)
+
+
+def test_hard_consistency_needs_no_noise_level(loaded, make_scan, tmp_path):
+    report = run(loaded, make_scan(slices=3, noise_sigma=3e-6), tmp_path)
+    assert "noise_sigma" not in report
+
+
+def test_file_and_array_agree(loaded, make_scan, tmp_path, checkpoint):
+    path = make_scan(slices=3, mask=np.arange(32) % 3 > 0)
+    report = run(loaded, path, tmp_path)
+    scan = open_scan(path)
+    result = reconstruct(scan.read(slice(None)), scan.mask, checkpoint=checkpoint, batch=2)
+    assert report["share_measured"] == result.shares["measured"]
+    assert report["model_sha256"] == loaded.sha256

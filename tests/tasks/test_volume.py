@@ -1,0 +1,259 @@
+"""A volume through the engine: units, masks, grids, empty slices, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+
+from mri_iahvae.errors import UsageError
+from mri_iahvae.inference.settings import METHODS, InferenceSettings
+from mri_iahvae.kspace.bands import block
+from mri_iahvae.kspace.fft import fft2c
+from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.tasks.volume import reconstruct_volume
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint):
+    return load_model(checkpoint)[0]
+
+
+@pytest.fixture
+def columns(rng):
+    """Bool (32, 32): the central 6 columns and a third of the others."""
+    chosen = rng.random(32) < 0.3
+    chosen[13:19] = True
+    return np.tile(chosen, (32, 1))
+
+
+def run(model, kspace, mask=None, *, up_to=None, noise_sigma=0.0, batch=8, steps=3, **settings):
+    chosen = InferenceSettings(steps=steps, **settings)
+    return reconstruct_volume(model, kspace, mask, chosen, up_to=up_to, noise_sigma=noise_sigma, batch=batch)
+
+
+def error(image, target):
+    return np.linalg.norm(image - target) / np.linalg.norm(target)
+
+
+def test_types_and_shapes(model, head_kspace, columns):
+    result = run(model, head_kspace(3), columns)
+    for name in ("image", "kspace", "zero_filled"):
+        assert getattr(result, name).shape == (3, 32, 32)
+        assert getattr(result, name).dtype == np.complex64
+    assert result.magnitude.dtype == np.float32
+    assert result.factors.shape == (3,)
+    assert result.warnings == ()
+    assert error(fft2c(torch.from_numpy(result.image)).numpy(), result.kspace) < 1e-6
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_result_scales_with_the_input(model, head_kspace, columns, scale, method):
+    kspace = head_kspace()
+    plain = run(model, kspace, columns, method=method, noise_sigma=0.1, data_consistency="soft")
+    scaled = run(
+        model, scale * kspace, columns, method=method, noise_sigma=0.1 * scale, data_consistency="soft"
+    )
+    assert error(scaled.image / scale, plain.image) < 1e-3
+    np.testing.assert_allclose(scaled.factors, scale * plain.factors, rtol=1e-4)
+
+
+def test_a_global_phase_passes_through(model, head_kspace, columns):
+    turn = np.complex64(np.exp(2j))
+    turned = run(model, turn * head_kspace(), columns)
+    assert error(turned.image, turn * run(model, head_kspace(), columns).image) < 1e-3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_hard_consistency_keeps_measured_bins_exactly(model, head_kspace, columns, method):
+    kspace = 1e-5 * head_kspace()
+    result = run(model, kspace, columns, method=method)
+    np.testing.assert_array_equal(result.kspace[:, columns], kspace[:, columns])
+    np.testing.assert_array_equal(result.zero_filled, np.where(columns, kspace, 0))
+    assert np.isfinite(result.image).all()
+    completed = np.abs(result.kspace[:, ~columns])
+    assert (completed > 0).mean() > 0.99
+
+
+def test_methods_differ_without_consistency(model, head_kspace):
+    images = [run(model, head_kspace(1), method=m, data_consistency="none").image for m in METHODS]
+    for i, image in enumerate(images):
+        assert all(error(other, image) > 1e-4 for other in images[:i])
+
+
+def test_steps_refine(model, head_kspace):
+    kspace = head_kspace(1)
+    errors = [
+        error(run(model, kspace, steps=steps, method="iterative", data_consistency="none").kspace, kspace)
+        for steps in (0, 5, 40)
+    ]
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_soft_consistency_lies_between_data_and_model(model, head_kspace):
+    kspace = head_kspace(1)
+    hard = run(model, kspace)
+    exact, mild, strong = (
+        run(model, kspace, data_consistency="soft", noise_sigma=sigma) for sigma in (0.0, 0.05, 5.0)
+    )
+    assert error(exact.kspace, hard.kspace) < 1e-5
+    assert 1e-3 < error(mild.kspace, kspace) < error(strong.kspace, kspace)
+
+
+def test_values_at_unmeasured_bins_are_ignored(model, head_kspace, columns):
+    kspace = head_kspace()
+    spoiled = np.where(columns, kspace, np.nan + 1j * np.inf).astype(np.complex64)
+    np.testing.assert_array_equal(run(model, spoiled, columns).image, run(model, kspace, columns).image)
+
+
+@pytest.mark.parametrize("up_to", [1, 2, 8, 16])
+def test_up_to_uses_its_block_only(model, head_kspace, rng, up_to):
+    kspace = head_kspace()
+    inside = np.zeros((32, 32), bool)
+    inside[block(32, up_to), block(32, up_to)] = True
+    noise = rng.normal(size=kspace.shape) + 1j * rng.normal(size=kspace.shape)
+    result = run(model, kspace, up_to=up_to)
+    np.testing.assert_array_equal(
+        run(model, np.where(inside, kspace, noise), up_to=up_to).image, result.image
+    )
+    np.testing.assert_array_equal(run(model, kspace, inside).image, result.image)
+    np.testing.assert_array_equal(result.kspace[:, inside], kspace[:, inside])
+    assert result.shares == pytest.approx(
+        {"measured": up_to**2 / 1024, "completed": 1 - up_to**2 / 1024, "zero": 0}
+    )
+    other = np.where(inside, kspace + 0.1 * np.abs(kspace).max(), kspace)  # inside the block it matters
+    assert error(run(model, other, up_to=up_to).image, result.image) > 1e-3
+
+
+@pytest.mark.parametrize("size", [33, 48, 64])
+def test_beyond_the_grid_bins_are_kept_or_zero(model, head_kspace, size):
+    kspace = head_kspace(size=size)
+    outer = np.ones((size, size), bool)
+    outer[block(size, 32), block(size, 32)] = False
+    everything = run(model, kspace)
+    np.testing.assert_array_equal(everything.kspace, kspace)
+    assert everything.shares == {"measured": 1, "completed": 0, "zero": 0}
+
+    low = run(model, kspace, up_to=8)
+    assert not low.kspace[:, outer].any()
+    assert (low.kspace[:, ~outer] != 0).mean() > 0.99
+    total = size**2
+    expected = {"measured": 64 / total, "completed": (1024 - 64) / total, "zero": 1 - 1024 / total}
+    assert low.shares == pytest.approx(expected)
+    assert sum(low.shares.values()) == pytest.approx(1)
+
+    masked = np.ones((size, size), bool)
+    masked[:, ::3] = False
+    some = run(model, kspace, masked)
+    np.testing.assert_array_equal(some.kspace[:, masked], kspace[:, masked])
+    assert not some.kspace[:, outer & ~masked].any()
+
+
+def test_the_grid_is_the_centre_of_a_larger_scan(model, head_kspace):
+    """The same central bins give the same completion, whatever lies beyond."""
+    kspace = head_kspace(size=64)
+    centre = np.ascontiguousarray(kspace[:, block(64, 32), block(64, 32)])
+    large = run(model, kspace, up_to=8).kspace[:, block(64, 32), block(64, 32)]
+    np.testing.assert_array_equal(large, run(model, centre, up_to=8).kspace)
+
+
+def test_a_slice_does_not_depend_on_its_batch(model, head_kspace, columns):
+    kspace = head_kspace(3)
+    whole = run(model, kspace, columns)
+    for batch in (1, 2):
+        assert error(run(model, kspace, columns, batch=batch).image, whole.image) < 1e-3
+    assert error(run(model, kspace[1:2], columns).image, whole.image[1:2]) < 1e-3
+
+
+def test_prior_samples_depend_on_the_seed_and_the_slice_alone(model, head_kspace):
+    kspace = head_kspace(1).repeat(3, axis=0)
+
+    def sample(seed, temperature=1.0, batch=8):
+        return run(model, kspace, up_to=8, temperature=temperature, seed=seed, batch=batch).image
+
+    first = sample(0)
+    np.testing.assert_array_equal(sample(0), first)
+    assert error(sample(0, batch=1), first) < 1e-3
+    assert error(sample(1), first) > 1e-3
+    assert error(first[0], first[1]) > 1e-3  # equal slices, independent draws
+    np.testing.assert_array_equal(sample(0, temperature=0.0), sample(1, temperature=0.0))
+    assert error(sample(0, temperature=0.0), first) > 1e-3
+
+
+def test_one_mask_per_slice(model, head_kspace, columns):
+    kspace = head_kspace()
+    masks = np.stack([columns, np.ones_like(columns)])
+    result = run(model, kspace, masks)
+    np.testing.assert_array_equal(result.kspace[1], kspace[1])
+    assert error(result.image[0], run(model, kspace[:1], columns).image[0]) < 1e-3
+    assert result.shares["measured"] == pytest.approx(masks.mean())
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_slices_without_signal_are_zeros(model, head_kspace, columns, batch):
+    kspace = head_kspace(3)
+    masks = np.stack([columns] * 3)
+    masks[0] = False  # nothing measured
+    kspace[2] = 0  # measured, but silent
+    result = run(model, kspace, masks, batch=batch, temperature=1.0)
+    assert not result.image[[0, 2]].any()
+    assert result.image[1].all()
+    assert len(result.warnings) == 1
+    assert "slice 0, 2:" in result.warnings[0]
+    assert np.isfinite(result.factors).all()
+    share = columns.mean()
+    expected = {"measured": 2 * share / 3, "completed": (1 - share) / 3, "zero": (2 - share) / 3}
+    assert result.shares == pytest.approx(expected)
+
+
+def test_where_only_bins_beyond_the_grid_are_measured_nothing_is_invented(model, head_kspace):
+    kspace = 1e-5 * head_kspace(size=64)
+    mask = np.zeros((64, 64), bool)
+    mask[:, :8] = True
+    result = run(model, kspace, mask)
+    np.testing.assert_array_equal(result.kspace, np.where(mask, kspace, 0))
+    assert len(result.warnings) == 1
+    assert result.shares["completed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kspace": np.ones((32, 32), complex)}, "complex (slices, H, W)"),
+        ({"kspace": np.ones((1, 1, 32, 32), complex)}, "complex (slices, H, W)"),
+        ({"kspace": np.ones((1, 32, 32))}, "complex (slices, H, W)"),
+        ({"kspace": np.ones((1, 32, 34), complex)}, "H = W"),
+        ({"kspace": np.ones((1, 16, 16), complex)}, "at least 32"),
+        ({"kspace": np.full((1, 32, 32), np.nan + 0j)}, "finite"),
+        ({"kspace": np.full((1, 32, 32), 1e300 + 0j)}, "finite"),
+        ({"mask": np.ones((31, 32), bool)}, "mask"),
+        ({"mask": np.ones((2, 32, 32), bool)}, "mask"),
+        ({"noise_sigma": -1.0}, "negative"),
+        ({"noise_sigma": np.nan}, "finite"),
+        ({"noise_sigma": np.ones(2)}, "noise_sigma"),
+        ({"batch": 0}, "batch"),
+        ({"method": "guess"}, "method"),
+        ({"data_consistency": "firm"}, "consistency"),
+        ({"steps": -1}, "steps"),
+        ({"temperature": -0.5}, "temperature"),
+    ],
+)
+def test_what_cannot_be_is_refused(model, change, message):
+    arguments = {"kspace": np.ones((1, 32, 32), complex), "mask": None, **change}
+    with pytest.raises(UsageError) as caught:
+        run(model, **arguments)
+    assert message in str(caught.value)
+
+
+def test_the_input_is_left_alone(model, head_kspace, columns):
+    kspace, mask = head_kspace(), columns.copy()
+    run(model, kspace, mask, up_to=8)
+    np.testing.assert_array_equal(kspace, head_kspace())
+    np.testing.assert_array_equal(mask, columns)
+
+
+def test_progress_counts_every_slice(model, head_kspace):
+    done = []
+    reconstruct_volume(
+        model, head_kspace(3), None, InferenceSettings("amortized"), batch=2, progress=done.append
+    )
+    assert done == [2, 1]

@@ -1,0 +1,163 @@
+"""One stage: schedules, averaged weights, steps that are dropped."""
+
+import math
+
+import lightning as L
+import pytest
+import torch
+
+from mri_iahvae.training import run as module
+from mri_iahvae.training.batches import CachedSlices
+from mri_iahvae.training.module import StageModule
+from mri_iahvae.training.settings import Stage, TrainSettings
+
+
+class Watch(L.Callback):
+    """Keeps the weights after each step; spoils gradients on demand."""
+
+    stop = False
+
+    def __init__(self, spoil=()):
+        self.spoil = spoil
+        self.weights, self.averages, self.norms, self.rates = [], [], [], []
+
+    def on_train_start(self, trainer, pl_module):
+        self.on_train_batch_end(trainer, pl_module)
+
+    def on_after_backward(self, trainer, pl_module):
+        if trainer.global_step in self.spoil:
+            next(iter(pl_module.model.parameters())).grad[0] = math.nan
+
+    def on_before_optimizer_step(self, *hook):
+        self.rates.append(hook[2].param_groups[0]["lr"])
+
+    def on_train_batch_end(self, *hook):
+        pl_module = hook[1]
+        self.weights.append([p.detach().clone() for p in pl_module.model.parameters()])
+        self.averages.append([p.detach().clone() for p in pl_module.average.parameters()])
+        if "gradient_norm" in pl_module.statistics:
+            self.norms.append(float(pl_module.statistics["gradient_norm"]))
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.fixture
+def fit(config, make_blobs):
+    """Trains a stage on the 16 x 16 grid and returns what was watched, and the module."""
+
+    def run(spoil=(), steps=6, **settings):
+        settings = TrainSettings((Stage(16, steps, batch=4),), validate_every=1000, **settings)
+        slices = CachedSlices(make_blobs(8))
+        stage = module._next_module(config, settings, 0, slices, None)
+        watch = Watch(spoil)
+        held_out = module._validation_batches(make_blobs(2, first=100))
+        module._fit(stage, slices, held_out, watch, torch.device("cpu"), None)
+        assert len(watch.weights) == steps + 1
+        return watch, stage
+
+    return run
+
+
+@pytest.fixture
+def stage(make_model):
+    def make(steps, sigma_start=0.6, **stage):
+        return StageModule(make_model(16), TrainSettings((Stage(16, steps, **stage),)), 0, sigma_start)
+
+    return make
+
+
+def test_sigma_falls_geometrically_over_the_first_half(stage):
+    sigma = stage(100, sigma_start=0.8, sigma=0.05).sigma
+    assert sigma(0) == pytest.approx(0.8)
+    assert sigma(25) == pytest.approx(0.2)
+    assert sigma(50) == pytest.approx(0.05)
+    assert sigma(51) == sigma(99) == sigma(1000) == pytest.approx(0.05)
+    ratios = [sigma(k + 1) / sigma(k) for k in range(50)]
+    assert ratios == pytest.approx([ratios[0]] * 50)
+    assert math.isfinite(stage(1).sigma(0))
+
+
+def test_rate_warms_up_and_falls_to_a_twentieth(stage):
+    rate = stage(1000).rate_factor
+    assert rate(0) == pytest.approx(1 / 50)
+    assert rate(24) == pytest.approx(0.5, abs=0.01)
+    assert rate(49) == pytest.approx(1.0, abs=0.01)
+    assert rate(500) == pytest.approx(0.525)
+    assert rate(1000) == rate(2000) == pytest.approx(0.05)
+    values = [rate(k) for k in range(1000)]
+    assert max(values) <= 1
+    assert values[50:] == sorted(values[50:], reverse=True)
+
+
+def test_the_schedule_is_the_optimizers(fit):
+    watch, stage = fit()
+    assert watch.rates == pytest.approx([stage.stage.rate * stage.rate_factor(k) for k in range(6)])
+
+
+def test_vectors_are_not_decayed(stage):
+    decayed, kept = stage(10).configure_optimizers()["optimizer"].param_groups
+    assert kept["weight_decay"] == 0 < decayed["weight_decay"]
+    assert {p.ndim for p in kept["params"]} == {1}
+    assert min(p.ndim for p in decayed["params"]) > 1
+
+
+def test_average_follows_the_weights_with_a_warmed_up_decay(fit):
+    watch, _ = fit(ema=0.3)
+    expected = watch.weights[0]
+    assert same(watch.averages[0], expected)
+    for step in range(6):
+        assert not same(watch.weights[step], watch.weights[step + 1])
+        decay = min(0.3, (1 + step) / (10 + step))
+        expected = [
+            decay * average + (1 - decay) * weight
+            for average, weight in zip(expected, watch.weights[step + 1], strict=True)
+        ]
+        for a, b in zip(watch.averages[step + 1], expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_step_without_finite_gradients_is_skipped_and_counted(fit):
+    watch, stage = fit(spoil={2, 3})
+    assert int(stage.skipped) == 2
+    for step in range(6):
+        assert same(watch.weights[step], watch.weights[step + 1]) == (step in (2, 3)), step
+    assert all(p.isfinite().all() for p in (*watch.weights[-1], *watch.averages[-1]))
+    assert [math.isfinite(norm) for norm in watch.norms] == [True, True, False, False, True, True]
+
+
+def test_gradients_far_too_large_are_skipped(fit):
+    watch, stage = fit(skip=1e-9)
+    assert int(stage.skipped) == 6
+    assert same(watch.weights[0], watch.weights[-1])
+    assert same(watch.averages[0], watch.averages[-1])
+
+
+def test_gradients_are_clipped_to_the_norm(stage):
+    module = stage(10)
+    weights = list(module.model.parameters())
+    for weight in weights:
+        weight.grad = torch.full_like(weight, 3.0)
+    before = float(torch.cat([w.grad.flatten() for w in weights]).norm())
+    module.configure_gradient_clipping(torch.optim.SGD(weights, lr=1.0))
+    after = float(torch.cat([w.grad.flatten() for w in weights]).norm())
+    assert float(module.statistics["gradient_norm"]) == pytest.approx(before, rel=1e-4)
+    assert after == pytest.approx(module.settings.clip, rel=1e-4)
+    assert int(module.skipped) == 0
+
+
+def test_a_step_is_a_function_of_weights_and_batch(stage, blobs):
+    module = stage(10)
+    trainer = L.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    module.trainer = trainer
+    seen = set()
+    for seed in range(8):
+        first = module.training_step((blobs[:4], seed), 0)
+        torch.manual_seed(seed + 50)
+        assert torch.equal(first, module.training_step((blobs[:4], seed), 7))
+        statistics = module.statistics
+        (term,) = {"completion", "masked"} & set(statistics)
+        assert torch.isclose(statistics["loss"], statistics["elbo_loss"] + statistics[term])
+        seen.add(term)
+    assert seen == {"completion", "masked"}

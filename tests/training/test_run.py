@@ -1,0 +1,244 @@
+"""Whole runs: growth, what is written, and resuming exactly where a run was stopped."""
+
+import json
+import math
+import os
+import shutil
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mri_iahvae.errors import CheckpointError, IahvaeError
+from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.model.config import preset
+from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.training.batches import CachedSlices
+from mri_iahvae.training.module import validation_scores
+from mri_iahvae.training.run import run_training
+from mri_iahvae.training.settings import Stage, TrainSettings
+from mri_iahvae.training.states import SafeStates, states
+from mri_iahvae.training.statistics import canonical_batch
+
+STAGES = (Stage(16, 20, batch=4, rate=1e-2), Stage(32, 20, batch=4, rate=1e-2))
+
+
+class Screen:
+    """Keeps what it is shown; sends SIGINT at chosen (stage, step) positions."""
+
+    def __init__(self, stop_at, signals):
+        self.stop_at, self.signals = stop_at, signals
+        self.steps, self.validations, self.pictures, self.models = [], [], [], {}
+
+    def step(self, entry, total):
+        self.steps.append((entry["stage"], entry["step"], total))
+        self._interrupt(entry)
+
+    def validation(self, entry):
+        self.validations.append(entry)
+        self._interrupt(entry)
+
+    def _interrupt(self, entry):
+        if (entry["stage"], entry["step"]) in self.stop_at:
+            for _ in range(self.signals):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    def draw(self, model, path, kspace):
+        assert kspace.shape[1:] == (model.size, model.size)
+        self.pictures.append(path.name)
+        self.models[model.size] = model.config
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory, make_blobs):
+    """Starts a run, or goes on with one: its folder and what the screen showed."""
+
+    def run(folder=None, *, resume=False, stop_at=(), signals=1, **settings):
+        folder = folder or tmp_path_factory.mktemp("run")
+        screen = Screen(stop_at, signals)
+        finished = run_training(
+            preset("tiny"),
+            TrainSettings(**{"stages": STAGES, "validate_every": 7, "seed": 3, **settings}),
+            make_blobs(12),
+            make_blobs(4, first=100),
+            folder,
+            device=torch.device("cpu"),
+            resume=resume,
+            display=screen,
+            draw=screen.draw,
+            record={"data": "blobs"},
+        )
+        assert finished == folder / "model"
+        return folder, screen
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(start):
+    """A run that nothing stopped."""
+    return start()
+
+
+def log(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def newest_state(folder):
+    return SafeStates().load_checkpoint(states(folder)[-1][2])
+
+
+def assert_same_result(folder, other):
+    """Weights, averages, optimizer and everything else in the last state, bit for bit; and the model."""
+    weights = [(f / "model" / "model.safetensors").read_bytes() for f in (folder, other)]
+    assert weights[0] == weights[1]
+    a, b = newest_state(folder), newest_state(other)
+    assert (a["global_step"], a["sigma_start"]) == (b["global_step"], b["sigma_start"])
+    assert a["model_config"] == b["model_config"]
+    assert set(a["state_dict"]) == set(b["state_dict"])
+    assert {key.split(".")[0] for key in a["state_dict"]} == {"model", "average", "skipped"}
+    assert all(torch.equal(a["state_dict"][key], b["state_dict"][key]) for key in a["state_dict"])
+    moments = [state["optimizer_states"][0]["state"] for state in (a, b)]
+    for key, values in moments[0].items():
+        assert all(torch.equal(values[name], moments[1][key][name]) for name in values)
+
+
+def test_files_of_a_run(finished):
+    folder, screen = finished
+    assert {path.name for path in folder.iterdir()} == {"states", "model", "log.jsonl"}
+    assert [(stage, step) for stage, step, _ in states(folder)] == [(1, 0), (1, 20)]
+    assert screen.pictures == [f"grid{grid:03d}-step{step:06d}.png" for grid in (16, 32) for step in (7, 14)]
+    assert screen.steps == [(0, 10, 20), (0, 20, 20), (1, 10, 20), (1, 20, 20)]
+
+
+def test_log(finished):
+    entries = log(finished[0])
+    steps = [e for e in entries if e["kind"] == "step"]
+    assert [(e["stage"], e["grid"], e["step"]) for e in steps] == [
+        (0, 16, 10), (0, 16, 20), (1, 32, 10), (1, 32, 20)
+    ]  # fmt: skip
+    for entry in steps:
+        assert len({"completion", "masked"} & set(entry)) == 1
+        assert set(entry) - {"completion", "masked"} == {
+            "time", "kind", "stage", "grid", "step", "slices_per_second", "skipped", "loss", "elbo_loss",
+            "sigma", "gradient_norm",
+        }  # fmt: skip
+        assert entry["skipped"] == 0
+        assert entry["slices_per_second"] > 0
+    # Sigma: 0.6 to 0.1 over 10 steps, the statistics being those of the step before the count; then doubled.
+    expected = [0.6 * (1 / 6) ** 0.9, 0.1, 0.2 * 0.5**0.9, 0.1]
+    assert [e["sigma"] for e in steps] == pytest.approx(expected, rel=1e-4)
+    validations = [e for e in entries if e["kind"] == "validation"]
+    assert [(e["stage"], e["grid"], e["step"]) for e in validations] == [
+        (0, 16, 7), (0, 16, 14), (1, 32, 7), (1, 32, 14)
+    ]  # fmt: skip
+    for entry in validations:
+        bands = 5 + entry["stage"]
+        assert len(entry["kl"]) == len(entry["error"]) == bands
+        assert len(entry["completion"]) == bands - 3
+        assert all(math.isfinite(entry[key]) for key in ("elbo_loss", "nmse"))
+    times = [e["time"] for e in entries]
+    assert times == sorted(times)
+
+
+def test_the_finished_model_is_the_average(finished, make_blobs):
+    folder, _ = finished
+    model, _ = load_model(folder / "model")
+    state = newest_state(folder)["state_dict"]
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, state[f"average.{key}"])
+    config = json.loads((folder / "model" / "config.json").read_text())
+    assert config["training"]["finished"]
+    assert config["training"]["data"] == "blobs"
+    assert config["training"]["settings"]["stages"][0]["size"] == 16
+    assert model.config.sigma == 0.1
+    assert replace(model.config, gains=(), core_power=()) == preset("tiny")
+    assert len(model.config.gains) == 6
+
+
+def test_growing_doubles_gains_and_sigma(finished):
+    folder, screen = finished
+    small, large = (screen.models[grid] for grid in (16, 32))
+    assert large.gains[:5] == pytest.approx([2 * gain for gain in small.gains])
+    assert len(large.gains) == 6
+    assert large.core_power != small.core_power
+    assert newest_state(folder)["sigma_start"] == pytest.approx(0.2)
+
+
+def test_another_seed_measures_other_gains(finished, start):
+    _, screen = start(seed=4, stages=(Stage(16, 1), Stage(32, 1)), validate_every=1)
+    assert set(screen.models[16].gains).isdisjoint(finished[1].models[16].gains)
+
+
+@pytest.mark.parametrize("validate_every", [7, 10])
+def test_an_interrupted_run_resumes_bit_for_bit(start, finished, tmp_path, validate_every):
+    whole = finished[0] if validate_every == 7 else start(validate_every=10)[0]
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path, stop_at={(0, 10)}, validate_every=validate_every)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert [(stage, step) for stage, step, _ in states(tmp_path)] == [(0, 0), (0, 10)]
+    # At the last step of a stage; after a validation, which lets the next step end; and at a logged step.
+    stops = (
+        {(0, 20): (0, 20), (1, 7): (1, 8), (1, 10): (1, 10)} if validate_every == 7 else {(1, 10): (1, 10)}
+    )
+    for position, saved in stops.items():
+        with pytest.raises(KeyboardInterrupt):
+            start(tmp_path, resume=True, stop_at={position}, validate_every=validate_every)
+        assert states(tmp_path)[-1][:2] == saved
+    _, screen = start(tmp_path, resume=True, validate_every=validate_every)
+    assert screen.steps == [(1, 20, 20)]
+    assert_same_result(tmp_path, whole)
+    validated, wanted = (
+        {(e["stage"], e["step"]): e["elbo_loss"] for e in log(folder) if e["kind"] == "validation"}
+        for folder in (tmp_path, whole)
+    )
+    missed = {(0, 10), *stops.values()}  # a run that is asked to stop does not validate any more
+    assert validated == {position: loss for position, loss in wanted.items() if position not in missed}
+
+
+def test_a_second_interrupt_ends_at_once(start, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path, stop_at={(0, 10)}, signals=2)
+    assert [(stage, step) for stage, step, _ in states(tmp_path)] == [(0, 0)]
+
+
+def test_a_damaged_newest_state_leaves_the_one_before(start, finished, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path, stop_at={(0, 10)})
+    newest = states(tmp_path)[-1][2]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    start(tmp_path, resume=True)
+    assert_same_result(tmp_path, finished[0])
+    for _, _, path in states(tmp_path):
+        path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="training state"):
+        start(tmp_path, resume=True)
+
+
+def test_resuming_a_finished_run_changes_nothing(start, finished, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished[0], folder)
+    _, screen = start(folder, resume=True)
+    assert screen.steps == []
+    assert_same_result(folder, finished[0])
+
+
+def test_resuming_nothing(start, tmp_path):
+    with pytest.raises(IahvaeError, match="found no state"):
+        start(tmp_path, resume=True)
+
+
+def test_training_learns(start, make_blobs):
+    """60 steps on smooth slices: the ELBO rises on others, well beyond that of the start and of zero-filling."""
+    kspace = canonical_batch(CachedSlices(make_blobs(4, first=100)).stack([0, 1, 2, 3]), 16)
+    folder, screen = start(stages=(Stage(16, 60, batch=8, rate=1e-2),), validate_every=20)
+    first, middle, last = (entry["elbo_loss"] for entry in screen.validations)
+    assert first > middle > last
+    model, _ = load_model(folder / "model")
+    torch.manual_seed(0)
+    fresh = IAHVAE(model.config).requires_grad_(requires_grad=False)
+    scores = [validation_scores(m, kspace, 0.1, torch.Generator().manual_seed(0)) for m in (fresh, model)]
+    assert scores[1]["elbo_loss"].mean() < 0.7 * scores[0]["elbo_loss"].mean()
+    assert scores[1]["nmse"].mean() < 0.7 < scores[0]["nmse"].mean()

@@ -1,0 +1,138 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mri_iahvae.errors import CheckpointError
+from mri_iahvae.training import states as module
+from mri_iahvae.training.states import SafeStates, prune, state_path, states
+
+STATE = {
+    "state_dict": {"a.weight": torch.randn(3, 2), "count": torch.tensor(7)},
+    "optimizer": [{"state": {0: {"step": torch.tensor(2.0)}, 5: {}}, "betas": (0.9, 0.999), "on": True}],
+    "epoch": 0,
+    "rate": 1e-3,
+    "nothing": None,
+    "name": "x",
+    "empty": ([], (), {}),
+    "half": torch.ones(2, dtype=torch.bfloat16),
+    "view": torch.arange(12).reshape(3, 4).T[1:],
+}
+
+
+def same(a, b):
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return a == b
+
+
+def test_round_trip(tmp_path):
+    path = tmp_path / "new" / "x.state.safetensors"
+    SafeStates().save_checkpoint(STATE, path)
+    loaded = SafeStates().load_checkpoint(path)
+    assert same(loaded, STATE)
+    assert all(type(key) is int for key in loaded["optimizer"][0]["state"])
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_keys_that_read_alike_stay_apart(tmp_path):
+    state = {1: torch.tensor(1), "1": torch.tensor(2), "a/b": torch.tensor(3), "a": {"b": torch.tensor(4)}}
+    SafeStates().save_checkpoint(state, tmp_path / "x")
+    assert same(SafeStates().load_checkpoint(tmp_path / "x"), state)
+
+
+def test_shared_storage_is_stored_twice(tmp_path):
+    weight = torch.ones(3)
+    SafeStates().save_checkpoint({"a": weight, "b": weight}, tmp_path / "x")
+    loaded = SafeStates().load_checkpoint(tmp_path / "x")
+    loaded["a"].zero_()
+    assert loaded["b"].sum() == 3
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, print, b"bytes", 1j])
+def test_what_is_not_plain_is_refused(tmp_path, value):
+    with pytest.raises(CheckpointError, match=r"outer/inner/0.*found"):
+        SafeStates().save_checkpoint({"outer": {"inner": [value]}}, tmp_path / "x")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_damaged_files_are_refused(tmp_path, keep):
+    path = tmp_path / "x"
+    SafeStates().save_checkpoint(STATE, path)
+    path.write_bytes(path.read_bytes()[:keep])
+    refused(path)
+
+
+@pytest.mark.parametrize(
+    "structure",
+    [None, "", "{", "7", '{"tensor": "missing"}', '{"a": 1, "b": 2}', '{"dict": 3}', '{"other": [1]}', '"x"'],
+)
+def test_foreign_files_are_refused(tmp_path, structure):
+    metadata = None if structure is None else {"structure": structure}
+    save_file({"t": torch.zeros(1)}, tmp_path / "x", metadata=metadata)
+    refused(tmp_path / "x")
+
+
+def test_missing_file_is_refused(tmp_path):
+    refused(tmp_path / "x")
+
+
+def refused(path):
+    with pytest.raises(CheckpointError) as caught:
+        SafeStates().load_checkpoint(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_interrupted_write_leaves_the_old_state(tmp_path, monkeypatch):
+    path = tmp_path / "x.state.safetensors"
+    SafeStates().save_checkpoint(STATE, path)
+
+    def write_half(tensors, part, metadata):
+        save_file(tensors, part, metadata=metadata)
+        content = part.read_bytes()
+        part.write_bytes(content[: len(content) // 2])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "save_file", write_half)
+    with pytest.raises(KeyboardInterrupt):
+        SafeStates().save_checkpoint({**STATE, "epoch": 1}, path)
+    assert same(SafeStates().load_checkpoint(path), STATE)
+    monkeypatch.undo()
+    SafeStates().save_checkpoint({**STATE, "epoch": 2}, path)
+    assert SafeStates().load_checkpoint(path)["epoch"] == 2
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_states_are_listed_in_order_and_two_are_kept(tmp_path):
+    assert states(tmp_path) == []
+    positions = [(0, 9), (0, 100), (1, 0), (0, 0), (10, 3), (2, 99)]
+    for stage, step in positions:
+        SafeStates().save_checkpoint({"at": [stage, step]}, state_path(tmp_path, stage, step))
+    (tmp_path / "states" / "stage3-step00000000.state.safetensors.part").touch()
+    assert [(stage, step) for stage, step, _ in states(tmp_path)] == sorted(positions)
+    for stage, step, path in states(tmp_path):
+        assert SafeStates().load_checkpoint(path) == {"at": [stage, step]}
+    prune(tmp_path)
+    assert [(stage, step) for stage, step, _ in states(tmp_path)] == [(2, 99), (10, 3)]
+    prune(tmp_path)
+    assert len(states(tmp_path)) == 2
+    SafeStates().remove_checkpoint(states(tmp_path)[0][2])
+    SafeStates().remove_checkpoint(tmp_path / "not there")
+    assert [(stage, step) for stage, step, _ in states(tmp_path)] == [(10, 3)]
+
+
+def test_nothing_is_pickled(tmp_path):
+    path = tmp_path / "x"
+    SafeStates().save_checkpoint(STATE, path)
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    json.loads(content[8 : 8 + length])  # the safetensors header: JSON, then raw numbers
