@@ -26,7 +26,7 @@ from mri_iahvae.cli.options import FiniteRange, device_option, seed_option
     "--stages",
     metavar="GRID:STEPS,...",
     default=None,
-    help="Growth plan  [default: 32:2000,64:1500,128:1100, up to the preset's grid]",
+    help="Growth plan  [default: 32:2000,64:1500,128:1300, up to the preset's grid]",
 )
 @click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Slices per step.")
 @click.option(

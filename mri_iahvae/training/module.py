@@ -86,9 +86,11 @@ class StageModule(L.LightningModule):
             term = masked_ratio(self.model, kspace[:half], masks).mean()
             name, weight = "masked", self.settings.masked_weight
         else:
-            first = min(scales(self.model.size).index(_FIRST_CUT), len(self.model.gains) - 2)
-            cut = first + seed // 4 % (len(self.model.gains) - 1 - first)
-            term = completion_ratio(self.model, kspace[:half], cut, passed.contexts[cut][:half]).mean()
+            cut = completion_cut(seed // 4, len(self.model.gains))
+            # From posterior means, as inference completes: contexts of samples are another distribution.
+            with torch.no_grad():
+                context = posterior_pass(self.model, kspace[:half], last=cut).contexts[cut]
+            term = completion_ratio(self.model, kspace[:half], cut, context).mean()
             name, weight = "completion", self.settings.completion_weight
         loss = elbo_loss + weight * term
         self.statistics = {
@@ -131,6 +133,19 @@ class StageModule(L.LightningModule):
         self._scores.clear()
         self.validation = {key: value.mean(dim=0).tolist() for key, value in joined.items()}
         self.log("validation_elbo_loss", self.validation["elbo_loss"], sync_dist=True, logger=False)
+
+
+def completion_cut(draw: int, count: int) -> int:
+    """Last known scale of the completion-aware term: half of the draws take the finest that leaves one to complete,
+    each coarser one comes half as often, down to 4x4. The finest scale is the newest and has the most to learn.
+
+    Args:
+        draw: a random whole number.
+        count: number of scales.
+    """
+    last, first = count - 2, min(_FIRST_CUT.bit_length() - 1, count - 2)
+    coarser = (draw & -draw).bit_length() - 1 if draw else 0  # trailing zero bits: geometric
+    return max(first, last - coarser)
 
 
 def validation_scores(

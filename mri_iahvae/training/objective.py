@@ -38,7 +38,11 @@ class PosteriorPass:
 
 
 def posterior_pass(
-    model: IAHVAE, kspace: Tensor, noise: torch.Generator | None = None, teacher: Tensor | None = None
+    model: IAHVAE,
+    kspace: Tensor,
+    noise: torch.Generator | None = None,
+    teacher: Tensor | None = None,
+    last: int | None = None,
 ) -> PosteriorPass:
     """Encode and decode fully sampled k-space.
 
@@ -49,11 +53,13 @@ def posterior_pass(
         teacher: bool (B,), slices whose contexts see the true coarser bins instead of the decoded ones; none
             by default. Inference gives contexts measured bins where there are any, decoded ones elsewhere, so
             training shows both.
+        last: index of the last scale to run; the finest by default.
     """
     errors, rates, contexts = [], [], []
     features = h = None
     decoded = kspace.new_zeros(kspace.shape[0], 0, 0)
-    for index, s in enumerate(scales(model.size)):
+    count = len(model.gains) if last is None else last + 1
+    for index, s in enumerate(scales(model.size)[:count]):
         target = crop(kspace, s)
         features = model.encode(index, target, features)
         seen = decoded.detach()
@@ -93,10 +99,12 @@ def completion_ratio(model: IAHVAE, kspace: Tensor, index: int, h: Tensor) -> Te
 
 
 def masked_ratio(model: IAHVAE, kspace: Tensor, mask: Tensor) -> Tensor:
-    """Squared error at unmeasured bins inferred from a measurement with holes, over their mean energy.
+    """Squared error of the bins inferred from a measurement with holes, over the mean energy of the holes.
 
     One fill round per scale, as inference does it: holes take the prior mean, the encoder sees the filled scale,
-    and its posterior mean predicts the holes. It trains the encoder for inputs that were filled.
+    and its posterior mean predicts them. It trains the encoder for inputs that were filled, and the decoder for
+    posterior means, which inference starts from: the ELBO alone shows it samples only, and measured bins count
+    here for that reason.
 
     Args:
         model: the model.
@@ -118,7 +126,7 @@ def masked_ratio(model: IAHVAE, kspace: Tensor, mask: Tensor) -> Tensor:
         here = model.encode(index, add_band(seen, filled), features)
         h, _, _, _ = model.amortize(index, h, here)
         band = model.band(index, h)
-        error = error + squared_error(torch.where(known, target, band), target)
+        error = error + squared_error(band, target)
         seen = add_band(seen, torch.where(known, target, band.detach()))
         if s < model.size:
             features = model.encode(index, seen, features)

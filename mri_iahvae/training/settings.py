@@ -62,7 +62,7 @@ class TrainSettings:
 
 
 def parse_stages(text: str, size: int, batch: int, rate: float, sigma: float) -> tuple[Stage, ...]:
-    """Read a growth plan such as "32:2000,64:1500,128:1100" (grid:steps).
+    """Read a growth plan such as "32:2000,64:1500,128:1300" (grid:steps).
 
     Raises:
         UsageError: not of that form, grids that do not grow to `size`, or no steps.
@@ -72,7 +72,7 @@ def parse_stages(text: str, size: int, batch: int, rate: float, sigma: float) ->
         stages = tuple(Stage(grid, steps, batch, rate, sigma) for grid, steps in pairs)
     except ValueError:
         raise UsageError(
-            f"--stages {text}: expected GRID:STEPS,... such as 32:2000,64:1500,128:1100"
+            f"--stages {text}: expected GRID:STEPS,... such as 32:2000,64:1500,128:1300"
         ) from None
     grids = [stage.size for stage in stages]
     powers = all(grid >= 16 and grid & (grid - 1) == 0 for grid in grids)
@@ -86,6 +86,6 @@ def parse_stages(text: str, size: int, batch: int, rate: float, sigma: float) ->
 
 def default_stages(size: int) -> str:
     """The growth plan of a model on a `size` x `size` grid."""
-    plan = ("32:2000", "64:1500", "128:1100")
+    plan = ("32:2000", "64:1500", "128:1300")
     chosen = [part for part in plan if int(part.split(":")[0]) <= size]
     return ",".join(chosen) if size in (32, 64, 128) else f"{size}:2000"

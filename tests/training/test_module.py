@@ -6,9 +6,9 @@ import lightning as L
 import pytest
 import torch
 
-from mri_iahvae.training import run as module
+from mri_iahvae.training import run as training
 from mri_iahvae.training.batches import CachedSlices
-from mri_iahvae.training.module import StageModule
+from mri_iahvae.training.module import StageModule, completion_cut
 from mri_iahvae.training.settings import Stage, TrainSettings
 
 
@@ -50,10 +50,10 @@ def fit(config, make_blobs):
     def run(spoil=(), steps=6, **settings):
         settings = TrainSettings((Stage(16, steps, batch=4),), validate_every=1000, **settings)
         slices = CachedSlices(make_blobs(8))
-        stage = module._next_module(config, settings, 0, slices, None)
+        stage = training._next_module(config, settings, 0, slices, None)
         watch = Watch(spoil)
-        held_out = module._validation_batches(make_blobs(2, first=100))
-        module._fit(stage, slices, held_out, watch, torch.device("cpu"), None)
+        held_out = training._validation_batches(make_blobs(2, first=100))
+        training._fit(stage, slices, held_out, watch, torch.device("cpu"), None)
         assert len(watch.weights) == steps + 1
         return watch, stage
 
@@ -81,19 +81,32 @@ def test_sigma_falls_geometrically_over_the_first_half(stage):
 
 def test_rate_warms_up_and_falls_to_a_twentieth(stage):
     rate = stage(1000).rate_factor
-    assert rate(0) == pytest.approx(1 / 50)
-    assert rate(24) == pytest.approx(0.5, abs=0.01)
-    assert rate(49) == pytest.approx(1.0, abs=0.01)
+    assert rate(0) == pytest.approx(1 / 100)
+    assert rate(49) == pytest.approx(0.5, abs=0.01)
+    assert rate(99) == pytest.approx(1.0, abs=0.03)
     assert rate(500) == pytest.approx(0.525)
     assert rate(1000) == rate(2000) == pytest.approx(0.05)
     values = [rate(k) for k in range(1000)]
     assert max(values) <= 1
-    assert values[50:] == sorted(values[50:], reverse=True)
+    assert values[100:] == sorted(values[100:], reverse=True)
 
 
 def test_the_schedule_is_the_optimizers(fit):
     watch, stage = fit()
     assert watch.rates == pytest.approx([stage.stage.rate * stage.rate_factor(k) for k in range(6)])
+
+
+@pytest.mark.parametrize(
+    ("count", "cuts"), [(5, (3, 2)), (6, (4, 3, 2)), (8, (6, 5, 4, 3, 2)), (3, (1,)), (4, (2,))]
+)
+def test_completion_starts_halve_from_fine_to_coarse(count, cuts):
+    """Each coarser start comes half as often, down to 4x4; the finest scale is never among the known ones."""
+    drawn = [completion_cut(draw, count) for draw in range(1, 4097)]
+    assert set(drawn) == set(cuts)
+    shares = [drawn.count(cut) / 4096 for cut in cuts]
+    expected = [0.5 ** (k + 1) for k in range(len(cuts))]
+    expected[-1] *= 2
+    assert shares == pytest.approx(expected, abs=1e-3)
 
 
 def test_vectors_are_not_decayed(stage):

@@ -5,6 +5,8 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
+from mri_iahvae.inference.engine import infer
+from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import band_mask, block_mask, crop, scales
 from mri_iahvae.kspace.noise import complex_noise
 from mri_iahvae.model.iahvae import add_band
@@ -75,6 +77,14 @@ def test_information_flows_from_coarse_to_fine(model, kspace, noise):
             assert torch.equal(a, b) == (k <= index)
 
 
+def test_a_pass_may_end_early(model, kspace):
+    whole, part = posterior_pass(model, kspace), posterior_pass(model, kspace, last=2)
+    assert torch.equal(part.bins, crop(whole.bins, 4))
+    assert torch.equal(part.error, whole.error[:3])
+    assert torch.equal(part.kl, whole.kl[:3])
+    assert all(torch.equal(x, y) for x, y in zip(part.contexts, whole.contexts[:3], strict=True))
+
+
 def test_teachers_show_the_true_coarser_bins(model, kspace):
     free, taught = (
         posterior_pass(model, kspace, teacher=torch.full((8,), fill_value=flag)) for flag in (False, True)
@@ -84,6 +94,18 @@ def test_teachers_show_the_true_coarser_bins(model, kspace):
     assert (free.error[1:] != taught.error[1:]).all()
     mixed = posterior_pass(model, kspace, teacher=torch.arange(8) < 3)
     torch.testing.assert_close(mixed.bins, torch.cat([taught.bins[:3], free.bins[3:]]), rtol=1e-3, atol=1e-3)
+
+
+def test_a_head_answers_for_its_own_band_only(model, kspace):
+    """Contexts see the coarser bins as they are given: finer bands do not train coarser heads."""
+    for index in range(5):
+        model.zero_grad()
+        posterior_pass(model, kspace).error[index].sum().backward()
+        for other in range(5):
+            gradients = [p.grad for p in model.stage(other).head.parameters()]
+            trained = all(g is not None and g.abs().max() > 0 for g in gradients)
+            silent = all(g is None or g.abs().max() == 0 for g in gradients)
+            assert trained if other == index else silent
 
 
 @pytest.mark.parametrize("index", [2, 3])
@@ -106,16 +128,15 @@ def test_completion_trains_the_finer_priors_only(model, kspace):
         assert trained == (finer and "posterior" not in name), name
 
 
-def test_masked_ratio_of_zero_filling_is_one_on_average(model, kspace, noise):
+def test_masked_ratio_of_a_silent_model_is_all_energy_over_that_of_the_holes(model, kspace, noise):
     silence(model)
-    mask = random_masks(1, 16, noise)
-    mask[:, 4:12, 4:12] = True  # only the bands' gains are left: power of single bins is known inside B_8
-    ratio = masked_ratio(model, kspace, mask.expand(8, -1, -1))
-    energy = kspace[:, ~mask[0]].abs().square().sum(1)
-    torch.testing.assert_close(ratio, energy / model.power[~mask[0]].sum())
-    assert masked_ratio(model, kspace, torch.ones(8, 16, 16, dtype=torch.bool)).abs().max() == 0
+    mask = random_masks(8, 16, noise)
+    energy = kspace.abs().square().sum(dim=(1, 2))
+    torch.testing.assert_close(
+        masked_ratio(model, kspace, mask), energy / (model.power * ~mask).sum(dim=(1, 2))
+    )
     nothing = masked_ratio(model, kspace, torch.zeros(8, 16, 16, dtype=torch.bool))
-    assert nothing.mean().item() == pytest.approx(1.0, rel=1e-4)
+    assert nothing.mean().item() == pytest.approx(1.0, rel=1e-4)  # powers were measured on these slices
 
 
 def test_masked_ratio_never_sees_unmeasured_bins(model, kspace, noise):
@@ -129,6 +150,24 @@ def test_masked_ratio_never_sees_unmeasured_bins(model, kspace, noise):
     )
     seen = masked_ratio(model, kspace + mask * complex_noise((8, 16, 16), 1.0, noise), mask) * energy
     assert not torch.isclose(seen, zero).any()
+
+
+def test_masked_ratio_is_the_error_of_one_fill_round(model, kspace):
+    """At inference, amortized; where every band is measured in part."""
+    with torch.no_grad():
+        for layer in (layer for index in range(5) for layer in model.layers(index)):
+            layer.posterior_block.expand.weight.mul_(30)  # what the encoder sees must matter
+    mask = torch.zeros(1, 16, 16, dtype=torch.bool)
+    mask[..., [0, 3, 4, 7, 8, 9, 13]] = True
+
+    def inferred(rounds):
+        settings = InferenceSettings(method="amortized", fill_rounds=rounds, data_consistency="none")
+        result = infer(model, kspace, mask, torch.zeros(8), settings, list(range(8)))
+        return (result - kspace).abs().square().sum(dim=(1, 2)) / model.power[~mask[0]].sum()
+
+    found = masked_ratio(model, kspace, mask.expand(8, -1, -1))
+    torch.testing.assert_close(found, inferred(1), rtol=1e-5, atol=0)
+    assert not torch.isclose(found, inferred(2), rtol=1e-4, atol=0).any()
 
 
 def test_masked_ratio_trains_the_encoder(model, kspace, noise):
