@@ -160,6 +160,20 @@ def test_gradients_are_clipped_to_the_norm(stage):
     assert int(module.skipped) == 0
 
 
+def test_growth_starts_from_the_averaged_weights(config, make_blobs):
+    settings = TrainSettings((Stage(16, 5, sigma=0.2), Stage(32, 5)))
+    slices = CachedSlices(make_blobs(8))
+    first = training._next_module(config, settings, 0, slices, None)
+    for weight in first.average.parameters():
+        weight.data.add_(0.1)
+    second = training._next_module(config, settings, 1, slices, first)
+    weights, averages = second.model.state_dict(), second.average.state_dict()
+    for key, value in first.average.state_dict().items():
+        assert torch.equal(weights[key], value)
+    assert all(torch.equal(weights[key], averages[key]) for key in weights)
+    assert (second.sigma_start, second.model.config.sigma) == (pytest.approx(0.4), 0.1)
+
+
 def test_a_step_is_a_function_of_weights_and_batch(stage, blobs):
     module = stage(10)
     trainer = L.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
