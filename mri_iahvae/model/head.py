@@ -27,8 +27,8 @@ class Head(nn.Module):
         kernel = 3 if resolution > 2 else 1
         self.image = nn.Conv2d(scale.channels, 2 * scale.patch**2, kernel, padding=kernel // 2)
         # A head starts silent: random bins of a fresh scale would drive its context into saturation first.
-        nn.init.zeros_(self.image.weight)
-        nn.init.zeros_(self.image.bias)
+        for parameter in self.image.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, h: Tensor, gain: Tensor) -> Tensor:
         """(B, C, r, r) to the bins of R_s, complex64 (B, s, s), zero inside B_{s/2}; canonical units."""
