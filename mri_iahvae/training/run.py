@@ -79,7 +79,8 @@ def run_training(
         _fit(module, slices, validation, recorder, device, state)
     if module is None:
         raise IahvaeError(f"{run}: nothing to train")
-    save_model(module.average, run / "model", {**record, "settings": settings.to_json(), "finished": True})
+    finished = {"settings": settings.to_json(), "finished": True, "validation": module.validation}
+    save_model(module.average, run / "model", {**record, **finished})
     return run / "model"
 
 
@@ -93,12 +94,13 @@ def _fit(
 ) -> None:
     """Train one stage to its end, from `state` when given."""
     accelerator, devices = ("cpu", 1) if device.type == "cpu" else (device.type, [device.index or 0])
+    interval = min(module.settings.validate_every, module.stage.steps)
     with _quiet_lightning():
         trainer = L.Trainer(
             accelerator=accelerator,
             devices=devices,
             max_steps=module.stage.steps,
-            val_check_interval=min(module.settings.validate_every, module.stage.steps),
+            val_check_interval=interval,
             check_val_every_n_epoch=None,
             callbacks=[recorder],
             plugins=[SafeStates()],
@@ -110,14 +112,12 @@ def _fit(
         )
         # Built when the loop asks for it: by then Lightning has restored the step that the state was saved at.
         loader = _Loader(module, slices)
+        held_out = DataLoader(cast("Dataset[torch.Tensor]", validation), batch_size=None)
         with _interruptible(recorder):
             try:
-                trainer.fit(
-                    module,
-                    loader,
-                    DataLoader(cast("Dataset[torch.Tensor]", validation), batch_size=None),
-                    ckpt_path=state,
-                )
+                trainer.fit(module, loader, held_out, ckpt_path=state)
+                if module.stage.steps % interval:  # the stage's end has not been validated
+                    trainer.validate(module, held_out, verbose=False)
             except SystemExit:  # how Lightning leaves after KeyboardInterrupt
                 raise KeyboardInterrupt from None
 

@@ -140,7 +140,7 @@ def test_json_has_the_numbers_of_the_text(reconstruct, make_scan, tmp_path):
 
 
 def test_quiet_leaves_stderr_to_warnings(reconstruct, make_scan):
-    assert reconstruct(make_scan(), "-q").stderr == ""
+    assert reconstruct(make_scan(), "-q", "--up-to", "8x8").stderr == ""
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e6])

@@ -5,6 +5,7 @@ import torch
 
 from mri_iahvae.inference.consistency import consistent
 from mri_iahvae.inference.engine import infer
+from mri_iahvae.inference.refine import refine
 from mri_iahvae.inference.settings import DATA_CONSISTENCY, METHODS, InferenceSettings
 from mri_iahvae.kspace.bands import band_mask, block_mask, crop, scales
 from mri_iahvae.kspace.noise import complex_noise
@@ -204,6 +205,18 @@ def test_noisy_data_count_less(model, kspace):
     ]
     assert (distances[0] > distances[1]).all()
     assert (distances[1] > distances[2]).all()
+
+
+def test_data_are_weighed_by_the_variances_of_model_and_noise(model, kspace):
+    """The scale of DC by hand: weight 1 / (2 (sigma^2 + sigma_n^2)), a noise level per slice."""
+    noise = torch.tensor([0.0, 0.4, 4.0])
+    h = model.context(0, None, kspace[:, :0, :0])
+    start = [torch.zeros(3, *model.latent_shape(0)) for _ in model.layers(0)]
+    weight = (1 / (2 * (0.3**2 + noise**2)))[:, None, None]
+    refined = refine(model, 0, h, start, crop(kspace, 1), weight, steps=12, rate=0.1)
+    expected = model.band(0, model.descend(0, h, refined)[0])
+    result = run(model, kspace, block(1), "iterative", noise, steps=12, data_consistency="none")
+    torch.testing.assert_close(crop(result, 1), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_more_fill_rounds_change_scales_with_holes_only(model, kspace):
