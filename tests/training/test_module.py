@@ -8,8 +8,9 @@ import torch
 
 from mri_iahvae.training import run as training
 from mri_iahvae.training.batches import CachedSlices
-from mri_iahvae.training.module import StageModule, completion_cut
+from mri_iahvae.training.module import StageModule, completion_cut, validation_scores
 from mri_iahvae.training.settings import Stage, TrainSettings
+from mri_iahvae.training.statistics import canonical_batch
 
 
 class Watch(L.Callback):
@@ -158,6 +159,24 @@ def test_gradients_are_clipped_to_the_norm(stage):
     assert float(module.statistics["gradient_norm"]) == pytest.approx(before, rel=1e-4)
     assert after == pytest.approx(module.settings.clip, rel=1e-4)
     assert int(module.skipped) == 0
+
+
+def test_validation_scores_the_averaged_weights_at_the_final_sigma(stage, blobs):
+    module = stage(10, sigma=0.25)
+    for weight in module.average.parameters():
+        weight.data.mul_(1.1)
+    module.log = lambda *_, **__: None  # there is no trainer to log to
+    with torch.no_grad():
+        module.validation_step(blobs, 0)
+        module.on_validation_epoch_end()
+        kspace = canonical_batch(blobs, 16)
+        seed = module.settings.seed
+        expected, other = (
+            validation_scores(model, kspace, 0.25, torch.Generator().manual_seed(seed))["elbo_loss"].mean()
+            for model in (module.average, module.model)
+        )
+    assert module.validation["elbo_loss"] == pytest.approx(float(expected), rel=1e-5)
+    assert module.validation["elbo_loss"] != pytest.approx(float(other), rel=1e-3)
 
 
 def test_growth_starts_from_the_averaged_weights(config, make_blobs):
