@@ -1,5 +1,6 @@
 """Synthetic data and a tiny model, shared by all tests."""
 
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,9 @@ from mri_iahvae.model.config import preset
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.scans.writer import write_scan
 from mri_iahvae.training.statistics import canonical_batch, measure
+
+# Where a shell started the tests in the background SIGINT is ignored, and the commands under test inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

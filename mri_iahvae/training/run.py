@@ -118,6 +118,8 @@ def _fit(
                 trainer.fit(module, loader, held_out, ckpt_path=state)
                 if module.stage.steps % interval:  # the stage's end has not been validated
                     trainer.validate(module, held_out, verbose=False)
+                if recorder.stop:  # asked for in the last validation, after which no step ends
+                    raise KeyboardInterrupt
             except SystemExit:  # how Lightning leaves after KeyboardInterrupt
                 raise KeyboardInterrupt from None
 

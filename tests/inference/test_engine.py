@@ -1,10 +1,13 @@
 """The scale loop on masks of every kind, with an untrained model: what holds whatever the weights are."""
 
+from itertools import combinations
+
 import pytest
 import torch
 
 from mri_iahvae.inference.consistency import consistent
 from mri_iahvae.inference.engine import infer
+from mri_iahvae.inference.paper import refine_layers
 from mri_iahvae.inference.refine import refine
 from mri_iahvae.inference.settings import DATA_CONSISTENCY, METHODS, InferenceSettings
 from mri_iahvae.kspace.bands import band_mask, block_mask, crop, scales
@@ -219,6 +222,17 @@ def test_data_are_weighed_by_the_variances_of_model_and_noise(model, kspace):
     torch.testing.assert_close(crop(result, 1), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_paper_is_algorithm_1_scale_by_scale(model, kspace):
+    """The scale of DC by hand, and no two methods give the same elsewhere."""
+    dc = crop(kspace, 1)
+    h = model.context(0, None, kspace[:, :0, :0])
+    last = refine_layers(model, 0, h, model.encode(0, dc, None), dc, torch.ones(1, 1, 1, dtype=torch.bool), 7)
+    results = [run(model, kspace, EVERYTHING, m, steps=7, data_consistency="none") for m in METHODS]
+    torch.testing.assert_close(crop(results[METHODS.index("paper")], 1), model.band(0, last))
+    for first, second in combinations(results, 2):
+        assert not torch.allclose(first, second, rtol=1e-4, atol=1e-4)
+
+
 def test_more_fill_rounds_change_scales_with_holes_only(model, kspace):
     one, three = (run(model, kspace, EVERYTHING, fill_rounds=k, data_consistency="none") for k in (1, 3))
     assert torch.equal(one, three)
@@ -233,6 +247,7 @@ def test_more_fill_rounds_change_scales_with_holes_only(model, kspace):
 def test_fill_rounds_feed_the_posterior_back(make_model, kspace):
     """One scale with holes: by hand, prior mean first, then decode, put the data back, encode again."""
     model = make_model(layers=1)
+    model.layers(3)[0].posterior_block.expand.weight.mul_(100)  # what the encoder sees must matter
     mask = block(8) & ~(block(8) & ~block(4) & MASKS["scattered"])
     taught = posterior_pass(model, crop_to(kspace, 4), teacher=torch.ones(3, dtype=torch.bool))
     h = model.context(3, taught.contexts[2], crop(kspace, 4))

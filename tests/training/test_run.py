@@ -25,7 +25,7 @@ STAGES = (Stage(16, 20, batch=4, rate=1e-2), Stage(32, 20, batch=4, rate=1e-2))
 
 
 class Screen:
-    """Keeps what it is shown; sends SIGINT at chosen (stage, step) positions."""
+    """Keeps what it is shown; sends SIGINT at chosen (kind, stage, step) entries."""
 
     def __init__(self, stop_at, signals):
         self.stop_at, self.signals = stop_at, signals
@@ -40,7 +40,7 @@ class Screen:
         self._interrupt(entry)
 
     def _interrupt(self, entry):
-        if (entry["stage"], entry["step"]) in self.stop_at:
+        if (entry["kind"], entry["stage"], entry["step"]) in self.stop_at:
             for _ in range(self.signals):
                 os.kill(os.getpid(), signal.SIGINT)
 
@@ -108,7 +108,9 @@ def test_files_of_a_run(finished):
     folder, screen = finished
     assert {path.name for path in folder.iterdir()} == {"states", "model", "log.jsonl"}
     assert [(stage, step) for stage, step, _ in states(folder)] == [(1, 0), (1, 20)]
-    assert screen.pictures == [f"grid{grid:03d}-step{step:06d}.png" for grid in (16, 32) for step in (7, 14)]
+    assert screen.pictures == [
+        f"grid{grid:03d}-step{step:06d}.png" for grid in (16, 32) for step in (7, 14, 20)
+    ]
     assert screen.steps == [(0, 10, 20), (0, 20, 20), (1, 10, 20), (1, 20, 20)]
 
 
@@ -131,8 +133,8 @@ def test_log(finished):
     assert [e["sigma"] for e in steps] == pytest.approx(expected, rel=1e-4)
     validations = [e for e in entries if e["kind"] == "validation"]
     assert [(e["stage"], e["grid"], e["step"]) for e in validations] == [
-        (0, 16, 7), (0, 16, 14), (1, 32, 7), (1, 32, 14)
-    ]  # fmt: skip
+        (stage, grid, step) for stage, grid in ((0, 16), (1, 32)) for step in (7, 14, 20)
+    ]
     for entry in validations:
         bands = 5 + entry["stage"]
         assert len(entry["kl"]) == len(entry["error"]) == bands
@@ -176,14 +178,14 @@ def test_an_interrupted_run_resumes_bit_for_bit(start, finished, tmp_path, valid
     whole = finished[0] if validate_every == 7 else start(validate_every=10)[0]
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        start(tmp_path, stop_at={(0, 10)}, validate_every=validate_every)
+        start(tmp_path, stop_at={("step", 0, 10)}, validate_every=validate_every)
     assert signal.getsignal(signal.SIGINT) is before
     assert [(stage, step) for stage, step, _ in states(tmp_path)] == [(0, 0), (0, 10)]
-    # At the last step of a stage; after a validation, which lets the next step end; and at a logged step.
-    stops = (
-        {(0, 20): (0, 20), (1, 7): (1, 8), (1, 10): (1, 10)} if validate_every == 7 else {(1, 10): (1, 10)}
-    )
-    for position, saved in stops.items():
+    stops = [(("step", 1, 10), (1, 10))]
+    if validate_every == 7:  # also at and after the last step of a stage; a validation lets the next step end
+        after = [(("step", 0, 20), (0, 20)), (("validation", 0, 20), (0, 20)), (("validation", 1, 7), (1, 8))]
+        stops = after + stops
+    for position, saved in stops:
         with pytest.raises(KeyboardInterrupt):
             start(tmp_path, resume=True, stop_at={position}, validate_every=validate_every)
         assert states(tmp_path)[-1][:2] == saved
@@ -194,19 +196,19 @@ def test_an_interrupted_run_resumes_bit_for_bit(start, finished, tmp_path, valid
         {(e["stage"], e["step"]): e["elbo_loss"] for e in log(folder) if e["kind"] == "validation"}
         for folder in (tmp_path, whole)
     )
-    missed = {(0, 10), *stops.values()}  # a run that is asked to stop does not validate any more
+    missed = {(0, 10), (1, 10)}  # a run that is asked to stop does not validate any more
     assert validated == {position: loss for position, loss in wanted.items() if position not in missed}
 
 
 def test_a_second_interrupt_ends_at_once(start, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        start(tmp_path, stop_at={(0, 10)}, signals=2)
+        start(tmp_path, stop_at={("step", 0, 10)}, signals=2)
     assert [(stage, step) for stage, step, _ in states(tmp_path)] == [(0, 0)]
 
 
 def test_a_damaged_newest_state_leaves_the_one_before(start, finished, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        start(tmp_path, stop_at={(0, 10)})
+        start(tmp_path, stop_at={("step", 0, 10)})
     newest = states(tmp_path)[-1][2]
     newest.write_bytes(newest.read_bytes()[:1000])
     start(tmp_path, resume=True)
