@@ -52,7 +52,7 @@ from mri_iahvae.cli.options import FiniteRange, device_option, seed_option
 )
 @click.option(
     "--masked-weight",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=1.0,
     show_default=True,
     help="Weight of the term that trains the encoder on inputs with filled holes.",
