@@ -6,13 +6,16 @@ from typing import Any
 
 import click
 
+from mri_iahvae.cli.inference import inference_options
 from mri_iahvae.cli.options import FiniteRange
-from mri_iahvae.cli.runs import inference_options, run_files
+from mri_iahvae.cli.runs import file_options, run_files
+from mri_iahvae.cli.sampling import sampling_options
 from mri_iahvae.errors import UsageError
 
 
 @click.command()
-@inference_options(consistency="soft")
+@file_options
+@sampling_options
 @click.option(
     "--sigma",
     type=FiniteRange(min=0),
@@ -26,19 +29,20 @@ from mri_iahvae.errors import UsageError
     default=None,
     help="Noise level as a multiple of the RMS per part of the noise-free slice.",
 )
+@inference_options("soft")
 def denoise(
     inputs: tuple[Path, ...],
     output: Path,
     checkpoint: str,
-    method: Any,  # noqa: ANN401 - one of click.Choice's strings
-    steps: int,
-    data_consistency: Any,  # noqa: ANN401
-    batch: int,
+    batch: int | None,
     device: str,
     as_json: bool,
     quiet: bool,
+    sampling: Any,  # noqa: ANN401 - a tasks.sampling.Sampling
     sigma: float | None,
     relative: float | None,
+    settings: Any,  # noqa: ANN401 - an InferenceSettings
+    keep_samples: bool,
 ) -> None:
     """Denoise k-space.
 
@@ -51,19 +55,26 @@ def denoise(
       mri-iahvae denoise scan.h5 --relative-sigma 0.2 -o denoised
     """
     # Imported here: torch must not load for --help.
-    from mri_iahvae.inference.settings import InferenceSettings  # noqa: PLC0415
     from mri_iahvae.tasks.denoise import denoise_file  # noqa: PLC0415
     from mri_iahvae.tasks.devices import find_device  # noqa: PLC0415
     from mri_iahvae.tasks.loaded import LoadedModel  # noqa: PLC0415
 
     if sigma is not None and relative is not None:
         raise UsageError("give --sigma or --relative-sigma, not both")
-    settings = InferenceSettings(method, steps, data_consistency=data_consistency)
     loaded = LoadedModel.load(checkpoint, find_device(device))
 
     def run(path: Path, target: Path, start: Callable[..., Any]) -> dict[str, Any]:
         return denoise_file(
-            loaded, path, target, settings, sigma=sigma, relative=relative, batch=batch, start=start
+            loaded,
+            path,
+            target,
+            settings,
+            sampling=sampling,
+            sigma=sigma,
+            relative=relative,
+            keep_samples=keep_samples,
+            batch=batch,
+            start=start,
         )
 
     run_files(inputs, output, run, as_json=as_json, quiet=quiet)

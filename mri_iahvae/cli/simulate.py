@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from mri_iahvae.cli.options import FiniteRange
+from mri_iahvae.cli.sampling import column_options
 
 
 @click.command()
@@ -19,7 +20,6 @@ from mri_iahvae.cli.options import FiniteRange
     help="Folder of the results.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
-# The image.
 @click.option(
     "--phase",
     metavar="RADIANS",
@@ -46,27 +46,7 @@ from mri_iahvae.cli.options import FiniteRange
 @click.option(
     "--seed", metavar="INT", default=0, show_default=True, type=int, help="Seed of phase and noise."
 )
-# The sampling.
-@click.option(
-    "--acceleration",
-    metavar="INT",
-    show_default="measure all",
-    type=click.IntRange(min=2),
-    help="Measure about one column in INT only.",
-)
-@click.option(
-    "--center-fraction",
-    metavar="FLOAT",
-    show_default="0.32 / acceleration",
-    type=FiniteRange(0, 1, min_open=True, max_open=True),
-    help="Share of columns around the centre of k-space that are always measured.",
-)
-@click.option(
-    "--mask-type",
-    show_default="random",
-    type=click.Choice(["random", "equispaced", "magic"]),
-    help="How the other columns are drawn; the file name is the seed.",
-)
+@column_options
 def simulate(output: Path, **settings: Any) -> None:  # noqa: ANN401 - Click passes options by name
     """Make fastMRI single-coil files from magnitude images.
 

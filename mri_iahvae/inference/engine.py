@@ -1,9 +1,7 @@
 """The scale loop: coarse to fine, each scale inferred with the coarser ones fixed.
 
-A scale's context holds the coarser scales' latents and their data-consistent bins. Where a scale is measured in
-part, the encoder would see holes: they are filled by decoding, putting the measured bins in and encoding again
-(as in Prost et al., arXiv 2303.11217, but per scale; the encoder is scale-causal, so the fill never disturbs
-coarser scales).
+A scale's context holds the coarser scales' latents and their data-consistent bins. Rows of a batch are independent:
+each is a slice's most probable estimate, or one posterior sample of it.
 """
 
 from dataclasses import dataclass
@@ -12,20 +10,26 @@ import torch
 from torch import Tensor
 
 from mri_iahvae.inference.consistency import consistent
+from mri_iahvae.inference.draws import Draws, Purpose, Row
+from mri_iahvae.inference.fill import Band, encode_filled
 from mri_iahvae.inference.paper import refine_layers
-from mri_iahvae.inference.refine import refine
+from mri_iahvae.inference.refine import Problem, refine
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import band_mask, crop, scales
 from mri_iahvae.model.iahvae import IAHVAE, add_band
 
 
 @dataclass(frozen=True)
-class _Band:
-    """One scale of the measurement, canonical units."""
+class Inference:
+    """What was inferred.
 
-    data: Tensor  # complex (B, s, s), zero where unmeasured
-    mask: Tensor  # bool (B, s, s), measured bins of the band
-    holes: bool
+    Attributes:
+        bins: complex64 (B, N, N), canonical.
+        steps: int64 (B, scales), refinement steps that each row took at each scale.
+    """
+
+    bins: Tensor
+    steps: Tensor
 
 
 def infer(
@@ -34,8 +38,8 @@ def infer(
     mask: Tensor,
     noise_sigma: Tensor,
     settings: InferenceSettings,
-    slice_numbers: list[int],
-) -> Tensor:
+    rows: list[Row],
+) -> Inference:
     """Infer all bins of the grid from the measured ones.
 
     Args:
@@ -44,34 +48,36 @@ def infer(
         mask: bool (B, N, N) or (1, N, N), true where measured.
         noise_sigma: float (B,), noise per real and imaginary part, canonical units; zero where unknown.
         settings: how.
-        slice_numbers: of the batch, (B,); prior samples depend on (seed, slice number) only.
+        rows: what each row of the batch is, (B,): decides its draws, with the seed.
 
     Returns:
-        complex64 (B, N, N), canonical.
+        The bins and the steps taken.
     """
     mask = mask.expand(kspace.shape)
-    generators = [_generator(settings.seed, number, kspace.device) for number in slice_numbers]
+    draws = Draws(settings.seed, settings.temperature, tuple(rows), kspace.device)
     finest = max((i for i, s in enumerate(scales(model.size)) if _measured(mask, s).any()), default=-1)
     seen = result = kspace.new_zeros(kspace.shape[0], 0, 0)
     h = features = None
-    with torch.no_grad():
+    steps = torch.zeros(len(kspace), len(model.decoder), dtype=torch.int64, device=kspace.device)
+    lower = settings.precision != "float32"
+    with torch.no_grad(), torch.autocast(kspace.device.type, torch.bfloat16, enabled=lower):
         for index, s in enumerate(scales(model.size)):
-            band = _band(kspace, mask, s)
+            band = _band(kspace, mask, s, index, model.config.sigma, noise_sigma, draws)
             start = h = model.context(index, h, seen)
-            known = band.mask.flatten(1).any(1)  # slices with any measured bin; the others take the prior
-            if not bool(known.all()):
-                draw = _prior_draw(model, index, settings.temperature, generators, ~known)
-                h, _ = model.descend(index, start, draw)
-            if bool(known.any()):
-                inferred = _infer_scale(model, index, start, features, seen, band, noise_sigma, settings)
+            known = band.mask.flatten(1).any(1)  # rows with any measured bin; the others take the prior
+            if index > finest or not bool(known.all()):
+                h, _ = model.descend(index, start, _normal(model, index, draws, "latents"))
+            if index <= finest:
+                inferred, used = _infer_scale(model, index, start, features, seen, band, settings, draws)
                 h = torch.where(known[:, None, None, None], inferred, h)
-            predicted = model.band(index, h)
-            fixed = consistent(predicted, band.data, band.mask, model.config.sigma, noise_sigma)
+                steps[:, index] = torch.where(known, used, 0)
+            predicted = model.band(index, h) + band.residual
+            fixed = consistent(predicted, band.noisy, band.mask, model.config.sigma, noise_sigma)
             seen = add_band(seen, fixed)
             result = add_band(result, _output(predicted, fixed, band, settings))
             if index < finest:
                 features = model.encode(index, seen, features)
-    return result
+    return Inference(result, steps)
 
 
 def _infer_scale(
@@ -80,43 +86,38 @@ def _infer_scale(
     h: Tensor,
     features: Tensor | None,
     seen: Tensor,
-    band: _Band,
-    noise_sigma: Tensor,
+    band: Band,
     settings: InferenceSettings,
-) -> Tensor:
-    """The last context of a scale that is measured, at least in part."""
-    start = [torch.zeros(len(seen), *model.latent_shape(index), device=h.device) for _ in model.layers(index)]
+    draws: Draws,
+) -> tuple[Tensor, Tensor | int]:
+    """The last context of a scale that is measured, at least in part, and the steps that each row took."""
+    centre = _normal(model, index, draws, "latents")
+    start, spread = centre, [torch.ones_like(e) for e in centre]
     if settings.method != "iterative":
-        here, start, last = _encode_filled(model, index, h, features, seen, band, settings.fill_rounds)
-        if settings.method == "amortized":
-            return last
+        here, means, spread = encode_filled(model, index, h, features, seen, band, settings.fill_rounds)
         if settings.method == "paper":
-            return refine_layers(model, index, h, here, band.data, band.mask, settings.steps)
-    variance = model.config.sigma**2 + noise_sigma.square()
-    weight = band.mask / (2 * variance[:, None, None])
-    refined = refine(model, index, h, start, band.data, weight, steps=settings.steps, rate=settings.rate)
-    return model.descend(index, h, refined)[0]
-
-
-def _encode_filled(
-    model: IAHVAE, index: int, h: Tensor, features: Tensor | None, seen: Tensor, band: _Band, rounds: int
-) -> tuple[Tensor, list[Tensor], Tensor]:
-    """Encode a scale, its holes filled from the prior mean first and from the posterior in later rounds.
-
-    Returns:
-        Encoder features, whitened posterior means and last context of the scale.
-    """
-    filled = band.data
-    if band.holes:
-        prior_mean = model.band(index, model.descend(index, h)[0])
-        filled = torch.where(band.mask, band.data, prior_mean)
-    for _ in range(rounds if band.holes else 1):
-        here = model.encode(index, add_band(seen, filled), features)
-        last, priors, posteriors, _ = model.amortize(index, h, here)
-        if band.holes:
-            filled = torch.where(band.mask, band.data, model.band(index, last))
-    whitened = [(q.mean - p.mean) / p.std for q, p in zip(posteriors, priors, strict=True)]
-    return here, whitened, last
+            last = refine_layers(model, index, h, here, band.data, band.mask, settings.budget[0])
+            return last, settings.budget[0] * len(means)
+        # Where the posterior has variance r^2, a draw from the prior moves the perturbed problem's minimum by r^2.
+        start = [m + r.square() * e for m, r, e in zip(means, spread, centre, strict=True)]
+        if settings.method == "amortized":
+            # The rest of the variance, r^2 = r^4 + r^2 (1 - r^2), comes from the data's noise.
+            other = _normal(model, index, draws, "posterior")
+            rest = [r * (1 - r.square()).clamp(min=0).sqrt() * e for r, e in zip(spread, other, strict=True)]
+            sample = [a + b for a, b in zip(start, rest, strict=True)]
+            return model.descend(index, h, sample)[0], 0
+    problem = Problem(model, index, h, centre, band.noisy - band.residual, band.weight)
+    steps, tolerance = settings.budget
+    refined, used = refine(
+        problem,
+        start,
+        spread,
+        steps=steps,
+        tolerance=tolerance,
+        optimizer=settings.optimizer,
+        schedule=settings.schedule,
+    )
+    return model.descend(index, h, refined)[0], used
 
 
 def _measured(mask: Tensor, s: int) -> Tensor:
@@ -124,33 +125,33 @@ def _measured(mask: Tensor, s: int) -> Tensor:
     return crop(mask, s) & band_mask(s, mask.device)
 
 
-def _band(kspace: Tensor, mask: Tensor, s: int) -> _Band:
-    """One scale of the measurement."""
+def _band(
+    kspace: Tensor, mask: Tensor, s: int, index: int, model_sigma: float, noise_sigma: Tensor, draws: Draws
+) -> Band:
+    """One scale of the measurement, and of the draws."""
     measured = _measured(mask, s)
-    holes = bool((band_mask(s, mask.device) & ~measured).any())
-    return _Band(torch.where(measured, crop(kspace, s), 0), measured, holes)
+    ring = band_mask(s, mask.device)
+    share = measured.flatten(1).sum(1) / ring.sum()
+    data = torch.where(measured, crop(kspace, s), 0)
+    noise = noise_sigma[:, None, None]
+    return Band(
+        data=data,
+        mask=measured,
+        share=share,
+        holes=bool((share < 1).any()),
+        weight=measured / (2 * (model_sigma**2 + noise.square())),
+        noisy=torch.where(measured, data - noise * draws.bins(s, index, "noise"), 0),
+        residual=torch.where(ring, model_sigma * draws.bins(s, index, "model"), 0),
+    )
 
 
-def _output(predicted: Tensor, fixed: Tensor, band: _Band, settings: InferenceSettings) -> Tensor:
+def _output(predicted: Tensor, fixed: Tensor, band: Band, settings: InferenceSettings) -> Tensor:
     if settings.data_consistency == "none":
         return predicted
     return fixed if settings.data_consistency == "soft" else torch.where(band.mask, band.data, predicted)
 
 
-def _prior_draw(
-    model: IAHVAE, index: int, temperature: float, generators: list[torch.Generator], wanted: Tensor
-) -> list[Tensor] | None:
-    """Whitened prior samples of the wanted slices, one generator per slice; None for the prior mean."""
-    if temperature == 0:
-        return None
+def _normal(model: IAHVAE, index: int, draws: Draws, purpose: Purpose) -> list[Tensor]:
+    """Standard normal latents of each layer; zero, the mean, for rows that are no samples."""
     shape = model.latent_shape(index)
-    draws = [torch.zeros(len(generators), *shape, device=wanted.device) for _ in model.layers(index)]
-    for draw in draws:
-        for k in wanted.nonzero().flatten().tolist():  # others must not advance their generators
-            draw[k] = temperature * torch.randn(shape, generator=generators[k], device=draw.device)
-    return draws
-
-
-def _generator(seed: int, number: int, device: torch.device) -> torch.Generator:
-    """One generator per slice, so that a sample does not depend on its batch."""
-    return torch.Generator(device).manual_seed((seed << 20) + number)
+    return [draws.normal(shape, index, purpose, j) for j in range(len(model.layers(index)))]

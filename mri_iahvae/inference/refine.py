@@ -1,84 +1,141 @@
 """Refinement of one scale's latents by gradients, its context fixed (paper, section 3 and Algorithm 1).
 
-The latents are whitened, z = mu_p + sigma_p e, and all layers of the scale move together:
+The latents are whitened, z = mu_p + sigma_p e:
 
-    J(e) = |e|^2 / 2 + sum over the measured bins of the band of |h(e) - y|^2 / (2 (sigma^2 + sigma_n^2))
+    J(e) = |e - e_0|^2 / 2 + sum over the measured bins of the band of |h(e) - y|^2 / (2 (sigma^2 + sigma_n^2))
 
-This is the negative log posterior of e up to a constant: the prior of e is standard normal, so no log sigma_p
-term can reward shrinking the prior, and one step size fits all layers. With the variances of the model and of
-the noise, beta = 1 needs no tuning.
+With e_0 = 0 this is the negative log posterior of e up to a constant: the prior of e is standard normal, so no
+log sigma_p term can reward shrinking the prior, and one step size fits all layers. With the variances of the model
+and of the noise, beta = 1 needs no tuning. With e_0 and y perturbed by draws from their own distributions, the
+minimum is a posterior sample, exactly so where h is linear ("randomize then optimize", Bardsley et al. 2014).
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from mri_iahvae.inference.lbfgs import Evaluate, minimise
+from mri_iahvae.inference.settings import Optimizer, Schedule
 from mri_iahvae.model.iahvae import IAHVAE
 
-_LAST_RATE = 0.1  # of the first step size
+_ADAM_RATE = 0.1  # first step, in standard deviations of the prior ...
+_ADAM_LAST = 0.1  # ... and the share of it that the last one takes, on a cosine
 
 
-def objective(
-    model: IAHVAE, index: int, h: Tensor, whitened: list[Tensor], data: Tensor, weight: Tensor
-) -> Tensor:
-    """J of each slice, in nats.
+@dataclass(frozen=True)
+class Problem:
+    """The objective J of one scale.
 
-    Args:
-        model: the model.
+    Attributes:
+        model: weights without gradients.
         index: scale index.
         h: (B, C, r, r), context that the scale starts from.
-        whitened: e of each layer, (B, latent, r, r).
-        data: complex (B, s, s), measured bins of the band.
+        centre: e_0 of each layer, (B, latent, r, r).
+        data: complex (B, s, s), y: measured bins of the band.
         weight: float (B, s, s), 1 / (2 (sigma^2 + sigma_n^2)) at measured bins of the band, else 0.
-
-    Returns:
-        float (B,).
     """
-    last, _ = model.descend(index, h, whitened)
-    residual = torch.view_as_real(model.band(index, last) - data).square().sum(-1)
-    prior = torch.stack([e.square().flatten(1).sum(1) for e in whitened]).sum(0) / 2
-    return prior + (weight * residual).flatten(1).sum(1)
+
+    model: IAHVAE
+    index: int
+    h: Tensor
+    centre: list[Tensor]
+    data: Tensor
+    weight: Tensor
+
+    def objective(self, whitened: list[Tensor], first: int = 0, h: Tensor | None = None) -> Tensor:
+        """J of each row in nats, (B,), of the layers from `first` on.
+
+        Args:
+            whitened: e of each of these layers.
+            first: number of the first layer.
+            h: context before it; None: that of the scale.
+        """
+        last, _ = self.model.descend(self.index, self.h if h is None else h, whitened, first)
+        residual = torch.view_as_real(self.model.band(self.index, last) - self.data).square().sum(-1)
+        offsets = [e - c for e, c in zip(whitened, self.centre[first:], strict=True)]
+        prior = torch.stack([e.square().flatten(1).sum(1) for e in offsets]).sum(0) / 2
+        return prior + (self.weight * residual).flatten(1).sum(1)
 
 
 def refine(
-    model: IAHVAE,
-    index: int,
-    h: Tensor,
+    problem: Problem,
     start: list[Tensor],
-    data: Tensor,
-    weight: Tensor,
+    spread: list[Tensor],
     *,
     steps: int,
-    rate: float,
-) -> list[Tensor]:
-    """Minimise J by Adam from `start`.
-
-    Adam is elementwise and J a sum over slices, so a slice's result does not depend on its batch.
+    tolerance: float = 0.0,
+    optimizer: Optimizer = "lbfgs",
+    schedule: Schedule = "joint",
+) -> tuple[list[Tensor], Tensor]:
+    """Minimise J. Rows are independent: a row's result does not depend on its batch.
 
     Args:
-        model: the model, weights without gradients.
-        index: scale index.
-        h: as in `objective`.
-        start: whitened latents to start from.
-        data: as in `objective`.
-        weight: as in `objective`.
-        steps: number of steps.
-        rate: first step size; it falls to a tenth on a cosine.
+        problem: the objective.
+        start: whitened latents of each layer to start from.
+        spread: expected standard deviation of each whitened latent about the minimum: 1 for the prior's, that of
+            the encoder's posterior when there is one. It preconditions L-BFGS.
+        steps: evaluations of J with its gradient, per layer for "sequential".
+        tolerance: of L-BFGS (`lbfgs.minimise`).
+        optimizer: "lbfgs" or "adam".
+        schedule: "joint" moves all layers together; "sequential" one after the other, later ones held.
 
     Returns:
-        The refined whitened latents.
+        The refined whitened latents, and the steps that each row used, int64 (B,).
     """
-    if steps == 0:
-        return start
-    with torch.enable_grad():
-        whitened = [e.detach().clone().requires_grad_() for e in start]
-        optimizer = torch.optim.Adam(whitened, lr=rate)
-        for step in range(steps):
-            cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
-            optimizer.param_groups[0]["lr"] = rate * (_LAST_RATE + (1 - _LAST_RATE) * cosine)
-            optimizer.zero_grad()
-            total = objective(model, index, h, whitened, data, weight).sum()
-            total.backward()
-            optimizer.step()
-    return [e.detach() for e in whitened]
+    moving = len(start) if schedule == "joint" else 1
+    h, refined = problem.h, []
+    used = torch.zeros(len(start[0]), dtype=torch.int64, device=h.device)
+    for first in range(0, len(start), moving):
+        last = first + moving
+        evaluate, layered = _evaluation(problem, h, start, first, last)
+        x = _flat(start[first:last])
+        if optimizer == "adam":
+            x = _adam(evaluate, x, steps)
+            used += steps
+        else:
+            x, more = minimise(evaluate, x, _flat(spread[first:last]), steps=steps, tolerance=tolerance)
+            used += more
+        refined += layered(x)
+        h, _ = problem.model.descend(problem.index, h, refined[first:], first)
+    return refined, used
+
+
+def _evaluation(
+    problem: Problem, h: Tensor, start: list[Tensor], first: int, last: int
+) -> tuple[Evaluate, Callable[[Tensor], list[Tensor]]]:
+    """J as a function of layers first ... last - 1 in one vector per row, later ones held at `start`.
+
+    Also returns what cuts such vectors into layers again. h is the context before layer `first`.
+    """
+    sizes = [e[0].numel() for e in start[first:last]]
+
+    def layered(x: Tensor) -> list[Tensor]:
+        parts = x.split(sizes, dim=1)
+        return [part.reshape(e.shape) for part, e in zip(parts, start[first:last], strict=True)]
+
+    def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            values = problem.objective(layered(x) + start[last:], first, h)
+            (gradient,) = torch.autograd.grad(values.sum(), x)
+        return values.detach(), gradient
+
+    return evaluate, layered
+
+
+def _flat(latents: list[Tensor]) -> Tensor:
+    return torch.cat([e.flatten(1) for e in latents], dim=1)
+
+
+def _adam(evaluate: Evaluate, start: Tensor, steps: int) -> Tensor:
+    x = start.clone()
+    optimizer = torch.optim.Adam([x], lr=_ADAM_RATE)
+    for step in range(steps):
+        cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+        optimizer.param_groups[0]["lr"] = _ADAM_RATE * (_ADAM_LAST + (1 - _ADAM_LAST) * cosine)
+        x.grad = evaluate(x)[1]
+        optimizer.step()
+    return x

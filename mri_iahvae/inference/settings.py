@@ -2,15 +2,29 @@
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from mri_iahvae.errors import UsageError
 
 Method = Literal["amortized", "iterative", "hybrid", "paper"]
 DataConsistency = Literal["hard", "soft", "none"]
+Optimizer = Literal["lbfgs", "adam"]
+Schedule = Literal["joint", "sequential"]
+Precision = Literal["float32", "bfloat16"]
+Steps = int | Literal["auto"]
 
-METHODS: tuple[Method, ...] = ("amortized", "iterative", "hybrid", "paper")
-DATA_CONSISTENCY: tuple[DataConsistency, ...] = ("hard", "soft", "none")
+_MOST_STEPS = 100
+_TOLERANCE = 1e-3
+
+METHODS: tuple[Method, ...] = get_args(Method)
+DATA_CONSISTENCY: tuple[DataConsistency, ...] = get_args(DataConsistency)
+_CHOICES = {
+    "method": METHODS,
+    "data_consistency": DATA_CONSISTENCY,
+    "optimizer": get_args(Optimizer),
+    "schedule": get_args(Schedule),
+    "precision": get_args(Precision),
+}
 
 
 @dataclass(frozen=True)
@@ -20,42 +34,73 @@ class InferenceSettings:
     Attributes:
         method: "amortized" (encoder only), "iterative" (refined from the prior mean), "hybrid" (refined from
             the encoder's posterior) or "paper" (Algorithm 1 as printed, see `inference.paper`).
-        steps: gradient steps per scale ("paper": per layer); unused by "amortized".
-        rate: Adam's first step size, in standard deviations of the prior; it falls to a tenth on a cosine.
+        steps: of refinement per scale (per layer where the schedule is sequential), a step being one evaluation
+            of the objective with its gradient; "auto": until the objective has converged. Unused by "amortized".
+        optimizer: "lbfgs" (see `inference.lbfgs`) or "adam"; "paper" has its own.
+        schedule: "joint" refines all layers of a scale together, "sequential" one layer after the other.
         fill_rounds: rounds in which the encoder's holes are filled, at scales that are measured in part.
         data_consistency: what the output holds at measured bins: "hard" the data, "soft" their posterior mean
             given noise, "none" the model's own bins.
-        temperature: scales without any measured bin take prior samples at this temperature; 0: the prior mean.
-        seed: of those samples.
+        samples: posterior samples per slice; 0: the most probable latents, and prior means where nothing was
+            measured.
+        temperature: factor on the standard deviation of all that is drawn.
+        seed: of all that is drawn.
+        precision: of the convolutions; the FFT and the objective are always float32.
     """
 
     method: Method = "hybrid"
-    steps: int = 25
-    rate: float = 0.1
+    steps: Steps = 10
+    optimizer: Optimizer = "lbfgs"
+    schedule: Schedule = "joint"
     fill_rounds: int = 3
     data_consistency: DataConsistency = "hard"
-    temperature: float = 0.0
+    samples: int = 0
+    temperature: float = 1.0
     seed: int = 0
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be computed.
 
         Raises:
-            UsageError: a value outside its range.
+            UsageError: a value outside its range, or two that exclude each other.
         """
-        if self.method not in METHODS:
-            raise UsageError(f"method {self.method}: expected one of {', '.join(METHODS)}")
-        if self.data_consistency not in DATA_CONSISTENCY:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise UsageError(
+                    f"{name.replace('_', ' ')} {getattr(self, name)}: expected one of {', '.join(choices)}"
+                )
+        if self.steps != "auto" and (not isinstance(self.steps, int) or self.steps < 0):
+            raise UsageError(f"steps {self.steps}: expected a whole number from 0 on, or auto")
+        if self.steps == "auto" and (self.optimizer != "lbfgs" or self.method == "paper"):
+            raise UsageError("steps auto: needs the optimizer lbfgs, and a method other than paper")
+        if self.samples and self.method == "paper":
+            raise UsageError("method paper gives one estimate: take another one for samples")
+        if self.fill_rounds < 1 or self.samples < 0 or not 0 <= self.seed < 2**32:
             raise UsageError(
-                f"data consistency {self.data_consistency}: expected one of {', '.join(DATA_CONSISTENCY)}"
+                "fill rounds must be positive, samples not negative, the seed from 0 to 2^32 - 1"
             )
-        if not (math.isfinite(self.rate) and math.isfinite(self.temperature)) or not 0 <= self.seed < 2**32:
-            raise UsageError("rate and temperature must be finite, the seed from 0 to 2^32 - 1")
-        if self.steps < 0 or self.fill_rounds < 1 or self.rate <= 0 or self.temperature < 0:
-            raise UsageError(
-                "steps and temperature must not be negative, fill rounds and rate must be positive"
-            )
+        if not math.isfinite(self.temperature) or self.temperature < 0:
+            raise UsageError("the temperature must be finite and not negative")
+
+    @property
+    def budget(self) -> tuple[int, float]:
+        """Most steps, and the share of the objective by which each must lower it for more to follow."""
+        return (_MOST_STEPS, _TOLERANCE) if self.steps == "auto" else (self.steps, 0.0)
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and strings."""
         return asdict(self)
+
+
+def inference_settings(**values: Any) -> InferenceSettings:  # noqa: ANN401 - by name, checked here
+    """Settings by name.
+
+    Raises:
+        UsageError: a name that no setting has, or as `InferenceSettings`.
+    """
+    unknown = sorted(set(values) - set(InferenceSettings.__dataclass_fields__))
+    if unknown:
+        known = ", ".join(InferenceSettings.__dataclass_fields__)
+        raise UsageError(f"{unknown[0]}: no such setting; expected one of {known}")
+    return InferenceSettings(**values)

@@ -1,5 +1,6 @@
 """Cartesian sampling masks: retrospective ones from fastMRI's own generators, and what describes a mask."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -9,6 +10,55 @@ from torch import Tensor
 from mri_iahvae.errors import UsageError
 
 MaskType = Literal["random", "equispaced", "magic"]
+
+_CENTER_SHARE = 0.32  # of fastMRI's settings: acceleration 4 with 0.08 of the columns, 8 with 0.04
+
+
+@dataclass(frozen=True)
+class ColumnSampling:
+    """Retrospective column masks of one kind; see `column_mask` for the fields."""
+
+    acceleration: int
+    center_fraction: float
+    mask_type: MaskType
+
+    def __str__(self) -> str:
+        """In words, such as "random columns 4x, centre 0.08"."""
+        return f"{self.mask_type} columns {self.acceleration}x, centre {self.center_fraction:g}"
+
+    def mask(self, width: int, seed: str) -> Tensor:
+        """Bool (width,); `column_mask` with these settings."""
+        return column_mask(width, self.acceleration, self.center_fraction, self.mask_type, seed)
+
+
+def column_sampling(
+    acceleration: int | None, center_fraction: float | None = None, mask_type: MaskType | None = None
+) -> ColumnSampling | None:
+    """What a user asks for, completed with defaults.
+
+    Args:
+        acceleration: nominal acceleration, at least 2; None measures everything.
+        center_fraction: 0.32 / acceleration by default.
+        mask_type: "random" by default.
+
+    Returns:
+        The sampling, None without an acceleration.
+
+    Raises:
+        UsageError: an acceleration or centre that cannot be, or details without an acceleration.
+    """
+    if acceleration is None:
+        if center_fraction is not None or mask_type is not None:
+            raise UsageError(
+                "--center-fraction and --mask-type describe undersampling: give --acceleration too"
+            )
+        return None
+    if acceleration < 2:
+        raise UsageError(f"acceleration {acceleration}: expected at least 2")
+    fraction = _CENTER_SHARE / acceleration if center_fraction is None else center_fraction
+    if not 0 < fraction < 1:
+        raise UsageError(f"center fraction {fraction:g}: expected between 0 and 1")
+    return ColumnSampling(acceleration, fraction, mask_type or "random")
 
 
 def column_mask(

@@ -111,20 +111,23 @@ class IAHVAE(nn.Module):
         return stage.context(h, ifft2c(embed(coarse, s)) * (s / self.size))
 
     def descend(
-        self, index: int, h: Tensor, whitened: list[Tensor] | None = None
+        self, index: int, h: Tensor, whitened: list[Tensor] | None = None, first: int = 0
     ) -> tuple[Tensor, list[Gaussian]]:
         """Run the layers of one scale from whitened latents e, z = mean + std e of each layer's prior.
 
         Args:
             index: scale index.
-            h: context that the scale starts from.
-            whitened: one (B, latent, r, r) per layer; None takes the prior mean everywhere (e = 0).
+            h: context that the scale starts from (that before layer `first`, when given).
+            whitened: one (B, latent, r, r) per layer, for as many layers as are to be run; None takes the prior
+                mean everywhere (e = 0).
+            first: layer to begin with.
 
         Returns:
-            The scale's last context, and the prior of each layer.
+            The context after the last layer that was run, and the prior of each.
         """
         priors = []
-        for j, layer in enumerate(self.layers(index)):
+        layers = self.layers(index)[first:]
+        for j, layer in enumerate(layers if whitened is None else layers[: len(whitened)]):
             prior, residual = layer.prior(h)
             z = prior.mean if whitened is None else prior.at(whitened[j])
             h = layer.advance(h, residual, z)
@@ -132,7 +135,7 @@ class IAHVAE(nn.Module):
         return h, priors
 
     def amortize(
-        self, index: int, h: Tensor, features: Tensor, noise: torch.Generator | None = None
+        self, index: int, h: Tensor, features: Tensor, noise: torch.Generator | list[Tensor] | None = None
     ) -> tuple[Tensor, list[Gaussian], list[Gaussian], list[Tensor]]:
         """Run the layers of one scale on the encoder's posterior.
 
@@ -140,18 +143,21 @@ class IAHVAE(nn.Module):
             index: scale index.
             h: context that the scale starts from.
             features: encoder features of the scale.
-            noise: draws posterior samples; None takes the posterior mean.
+            noise: draws posterior samples, or is their standard normal noise, one (B, latent, r, r) per layer;
+                None takes the posterior mean.
 
         Returns:
             The scale's last context; prior, posterior and latent z of each layer.
         """
         priors, posteriors, latents = [], [], []
-        for layer in self.layers(index):
+        for j, layer in enumerate(self.layers(index)):
             prior, residual = layer.prior(h)
             posterior = layer.posterior(h, features, prior)
             z = posterior.mean
-            if noise is not None:
+            if isinstance(noise, torch.Generator):
                 z = posterior.at(torch.randn(z.shape, generator=noise, device=z.device))
+            elif noise is not None:
+                z = posterior.at(noise[j])
             h = layer.advance(h, residual, z)
             priors.append(prior)
             posteriors.append(posterior)

@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 from mri_iahvae.errors import ScanError
 from mri_iahvae.scans.guard import dataset
 from mri_iahvae.scans.header import Header, HostileHeaderError, parse_header
+from mri_iahvae.scans.mask_array import require_mask, to_mask
 
 MaskSource = Literal["file", "zeros", "full"]
 
 KSPACE = "kspace"
 REFERENCE = "reconstruction_esc"
 _ATTRIBUTES = ("acquisition", "patient_id", "max", "norm", "acceleration", "num_low_frequency")
+_STRAY_ZEROS = 1e-3
 _MAX_SIDE = 4096
 _MAX_SLICES = 10_000
 _MAX_TEXT_BYTES = 2**24
@@ -54,21 +56,27 @@ def to_complex64(values: NDArray) -> NDArray[np.complex64]:
 
 
 def read_mask(file: h5py.File, kspace: h5py.Dataset) -> tuple[NDArray[np.bool_], MaskSource]:
-    """Measured bins (height, width), from the file or from columns that are exactly zero everywhere."""
-    _, height, width = kspace.shape
+    """Measured bins (height, width), from the file or from bins that are exactly zero in every slice."""
     stored = dataset(file, "mask")
     if stored is None:
-        columns = np.zeros(width, bool)
-        for number in range(len(kspace)):
-            columns |= (to_complex64(kspace[number]) != 0).any(axis=0)
-        return np.tile(columns, (height, 1)), "full" if columns.all() else "zeros"
-    wanted = f"'mask' of 0 and 1, shape ({width},) or ({height}, {width})"
-    if stored.shape not in {(width,), (height, width)} or stored.dtype.kind not in "biuf":
-        raise _expected(file, wanted, f"shape {stored.shape}, type {stored.dtype}", "correct the mask")
-    values = stored[()]
-    if not np.isin(values, (0, 1)).all():
-        raise _expected(file, wanted, "other values", "correct the mask")
-    return np.broadcast_to(values.astype(bool), (height, width)).copy(), "file"
+        return _mask_from_zeros(kspace)
+    size = kspace.shape[1:]
+    require_mask(file.filename, stored.shape, stored.dtype, size)
+    return to_mask(file.filename, stored[()], size), "file"
+
+
+def _mask_from_zeros(kspace: h5py.Dataset) -> tuple[NDArray[np.bool_], MaskSource]:
+    """Thermal noise leaves no bin at exactly zero: what is, was not measured."""
+    seen = np.zeros(kspace.shape[1:], bool)
+    for number in range(len(kspace)):
+        seen |= to_complex64(kspace[number]) != 0
+    if not seen.any():  # a silent file, not one of which nothing was measured
+        return ~seen, "full"
+    columns = seen.any(axis=0)
+    # A mask of columns explains the zeros unless more than a stray few lie in columns that it calls measured.
+    if np.count_nonzero(~seen[:, columns]) > _STRAY_ZEROS * seen[:, columns].size:
+        return seen, "zeros"
+    return np.tile(columns, (len(seen), 1)), "full" if columns.all() else "zeros"
 
 
 def read_noise_sigma(file: h5py.File, slices: int) -> NDArray[np.float64] | None:

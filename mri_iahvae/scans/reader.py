@@ -38,7 +38,7 @@ class Scan:
     mask: NDArray[np.bool_] = field(repr=False)
     """(height, width), true where measured; the same for all slices."""
     mask_source: MaskSource
-    """From the file's `mask`, inferred from columns that are exactly zero, or all measured."""
+    """From the file's `mask`, inferred from columns or bins that are exactly zero, or all measured."""
     noise_sigma: NDArray[np.float64] | None = field(repr=False)
     """(slices,), standard deviation of each of the real and imaginary parts, in the file's units (k-space and
     image alike, as the transform is unitary); None where the file does not say."""
@@ -120,8 +120,9 @@ def open_scan(path: str | Path) -> Scan:
 
     Args:
         path: a fastMRI single-coil HDF5 file: `kspace` (slices, height, width), and optionally `mask`
-            (width,) or (height, width), `reconstruction_esc`, `ismrmrd_header`, and `noise_sigma`, a dataset
-            or attribute, scalar or (slices,).
+            (width,) or (height, width) with any axes of length 1 that `require_mask` takes,
+            `reconstruction_esc`, `ismrmrd_header`, and `noise_sigma`, a dataset or attribute, scalar or
+            (slices,).
 
     Returns:
         The scan. Columns that the header calls padding count as unmeasured.

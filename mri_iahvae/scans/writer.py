@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -137,7 +138,7 @@ def write_reconstruction(
     reconstruction: NDArray[np.float32],
     image: NDArray[np.complex64],
     *,
-    attributes: Mapping[str, str | float],
+    attributes: Mapping[str, Any],
     extra: Mapping[str, NDArray] | None = None,
 ) -> None:
     """Write a result in fastMRI's submission format, with the complex image beside it.
@@ -146,7 +147,7 @@ def write_reconstruction(
         path: the file.
         reconstruction: float32 (slices, H, W), magnitude; dataset `reconstruction`.
         image: complex64 (slices, H, W); dataset `image`.
-        attributes: scalars and text needed to reproduce the result.
+        attributes: numbers, arrays of numbers and text needed to reproduce the result.
         extra: further datasets by name.
 
     Raises:

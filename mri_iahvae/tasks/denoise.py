@@ -1,19 +1,21 @@
 """Denoise k-space: every measured bin is uncertain by the noise level, the prior does the rest."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.inference.settings import DataConsistency, InferenceSettings, Method
+from mri_iahvae.inference.settings import InferenceSettings, inference_settings
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.scans.reader import open_scan, require_grid
 from mri_iahvae.tasks.devices import find_device
 from mri_iahvae.tasks.loaded import LoadedModel
 from mri_iahvae.tasks.noise_level import scan_noise
 from mri_iahvae.tasks.output import write_outputs
+from mri_iahvae.tasks.sampling import OWN_SAMPLING, Sampling
 from mri_iahvae.tasks.volume import Progress, Reconstruction, reconstruct_volume
 
 
@@ -22,13 +24,11 @@ def denoise(
     noise_sigma: NDArray[np.floating] | float,
     mask: NDArray[np.bool_] | None = None,
     *,
-    method: Method = "hybrid",
-    steps: int = 25,
-    data_consistency: DataConsistency = "soft",
-    seed: int = 0,
     checkpoint: str | Path = "small",
     device: str = "auto",
-    batch: int = 8,
+    batch: int | None = None,
+    keep_samples: bool = False,
+    **settings: Any,  # noqa: ANN401 - `InferenceSettings`, checked there
 ) -> Reconstruction:
     """Denoise a volume (Python API).
 
@@ -36,14 +36,13 @@ def denoise(
         kspace: complex (slices, H, W), H = W at least the model's grid (128 for the shipped models), centred.
         noise_sigma: standard deviation of the noise per real and imaginary part, in the units of `kspace`
             (equally those of the image: the FFT is unitary); one number or (slices,).
-        mask: bool (H, W) or (slices, H, W), true where measured; None when everything is.
-        method: as in `reconstruct`.
-        steps: gradient steps per scale.
-        data_consistency: "soft" by default: a measured bin becomes its posterior mean.
-        seed: stored with the result; nothing is drawn here as long as every scale is measured.
+        mask: bool (W,) for columns, (H, W) or (slices, H, W), true where measured; None when everything is.
         checkpoint: as in `reconstruct`.
         device: as in `reconstruct`.
-        batch: slices at a time.
+        batch: as in `reconstruct`.
+        keep_samples: as in `reconstruct`.
+        **settings: as in `reconstruct`; `data_consistency` is "soft" by default: a measured bin becomes its
+            posterior mean.
 
     Returns:
         As `reconstruct`.
@@ -52,9 +51,11 @@ def denoise(
         UsageError: an argument that cannot be.
         CheckpointError: the checkpoint cannot be read.
     """
-    settings = InferenceSettings(method, steps, data_consistency=data_consistency, seed=seed)
+    chosen = inference_settings(**{"data_consistency": "soft", **settings})
     model, _ = load_model(checkpoint, find_device(device))
-    return reconstruct_volume(model, kspace, mask, settings, noise_sigma=noise_sigma, batch=batch)
+    return reconstruct_volume(
+        model, kspace, mask, chosen, noise_sigma=noise_sigma, keep_samples=keep_samples, batch=batch
+    )
 
 
 def denoise_file(
@@ -65,8 +66,10 @@ def denoise_file(
     *,
     sigma: float | None,
     relative: float | None,
-    batch: int,
     start: Callable[[str, int], Progress],
+    sampling: Sampling = OWN_SAMPLING,
+    keep_samples: bool = False,
+    batch: int | None = None,
 ) -> dict[str, Any]:
     """Denoise one fastMRI-schema file.
 
@@ -77,8 +80,10 @@ def denoise_file(
         settings: how.
         sigma: noise level in the units of the file; None takes the next one that is there:
         relative: noise level as a multiple of the slice's RMS; the file's `noise_sigma`; an estimate.
-        batch: slices at a time.
         start: told the file's name and number of slices, gives the progress to report to.
+        sampling: which of the file's bins count as measured.
+        keep_samples: write every posterior sample too.
+        batch: slices at a time, as in `reconstruct`.
 
     Returns:
         The report, plain JSON values.
@@ -89,14 +94,17 @@ def denoise_file(
     """
     scan = open_scan(path)
     require_grid(scan, loaded.model.size)
-    kspace = scan.read(slice(None))
-    level, source = scan_noise(scan, kspace, sigma=sigma, relative=relative)
+    sampled = sampling.apply(scan)
+    used = replace(scan, mask=sampled.mask)
+    kspace = used.read(slice(None))
+    level, source = scan_noise(used, kspace, sigma=sigma, relative=relative)
     result = reconstruct_volume(
         loaded.model,
         kspace,
-        scan.mask,
+        sampled.mask,
         settings,
         noise_sigma=level,
+        keep_samples=keep_samples,
         batch=batch,
         progress=start(path.name, scan.slices),
     )
@@ -106,4 +114,4 @@ def denoise_file(
         "noise_source": source,
         "relative_sigma": relative,
     }
-    return write_outputs(scan, result, output, loaded, details)
+    return write_outputs(scan, sampled, result, output, loaded, details)

@@ -15,6 +15,7 @@ from mri_iahvae.scans.plots import kspace_figure
 from mri_iahvae.scans.reader import Scan
 from mri_iahvae.scans.writer import write_reconstruction
 from mri_iahvae.tasks.loaded import LoadedModel
+from mri_iahvae.tasks.sampling import SampledMask
 from mri_iahvae.tasks.volume import Reconstruction
 
 MIN_SIDE = 7
@@ -22,12 +23,18 @@ MIN_SIDE = 7
 
 
 def write_outputs(
-    scan: Scan, result: Reconstruction, output: Path, loaded: LoadedModel, details: dict[str, Any]
+    scan: Scan,
+    sampled: SampledMask,
+    result: Reconstruction,
+    output: Path,
+    loaded: LoadedModel,
+    details: dict[str, Any],
 ) -> dict[str, Any]:
     """Score, write and draw a result.
 
     Args:
         scan: the input.
+        sampled: the bins of it that were used; stored as the dataset `mask`.
         result: the reconstruction.
         output: HDF5 file to write; the figure is `<stem>_kspace.png` beside it.
         loaded: the model.
@@ -58,6 +65,7 @@ def write_outputs(
 
     record: dict[str, Any] = {
         **{key: value for key, value in details.items() if value is not None},
+        **sampled.to_json(),
         **result.settings.to_json(),
         "model": loaded.name,
         "model_sha256": loaded.sha256,
@@ -68,10 +76,13 @@ def write_outputs(
         **{f"share_{name}": share for name, share in result.shares.items()},
     }
     flat = {f"{name} {key}": value for name, s in scores.items() for key, value in s.to_dict().items()}
-    attributes = {**record, **{key: value for key, value in flat.items() if value is not None}}
+    attributes = {key: value for key, value in {**record, **flat}.items() if value is not None}
+    attributes["steps_used"] = result.steps
     attributes["created"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     picture = output.with_name(output.stem + "_kspace.png")
-    hidden = bool(scan.mask.all()) and result.shares["measured"] < 1  # measured, but --up-to left it out
+    # Held by the scan, left out by this run: shown beside the reference, which has the figure's third column.
+    whole = scan.mask_source == "full" or bool(scan.mask.all())
+    hidden = reference is not None and whole and bool((scan.mask & ~sampled.mask).any())
     kspace_figure(
         picture,
         zero_filled=baseline,
@@ -84,17 +95,21 @@ def write_outputs(
         title=_plain(scan.path.name),
     )
     # Last: where this file is, everything is.
-    write_reconstruction(
-        output, np.abs(image), image, attributes=attributes, extra={"canonical_factor": result.factors}
-    )
+    extra: dict[str, NDArray[Any]] = {"canonical_factor": result.factors, "mask": sampled.mask}
+    if result.std is not None:
+        extra["reconstruction_std"] = _centre(result.std, size)
+    if result.samples is not None:
+        extra["samples"] = _centre(result.samples, size)
+    write_reconstruction(output, np.abs(image), image, attributes=attributes, extra=extra)
     return {
         "input": str(scan.path),
         "output": str(output),
         "picture": str(picture),
         "slices": scan.slices,
         **record,
+        "steps_used": result.steps.tolist(),
         "scores": {name: s.to_dict() for name, s in scores.items()},
-        "warnings": [*scan.warnings, *result.warnings, *warnings],
+        "warnings": [*scan.warnings, *sampled.warnings, *result.warnings, *warnings],
     }
 
 

@@ -11,11 +11,10 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mri_iahvae.errors import IahvaeError, UsageError
 from mri_iahvae.kspace.fft import fft2c, ifft2c
-from mri_iahvae.kspace.masks import MaskType, column_mask, true_acceleration
+from mri_iahvae.kspace.masks import ColumnSampling, MaskType, column_sampling, true_acceleration
 from mri_iahvae.kspace.noise import complex_noise, rms_per_part
 from mri_iahvae.kspace.phase import smooth_phase
 from mri_iahvae.scans.magnitude import read_magnitudes
@@ -26,35 +25,18 @@ Reference = Literal["clean", "noisy"]
 PEAK = 1e-3
 """Largest magnitude of a simulated volume: tiny, as the intensities of fastMRI are."""
 
-_CENTER_SHARE = 0.32  # of fastMRI's settings: acceleration 4 with 0.08 of the columns, 8 with 0.04
-
 
 @dataclass(frozen=True)
 class _Settings:
     noise: float
     reference: Reference
     phase: float
-    acceleration: int | None
-    center_fraction: float | None
-    mask_type: MaskType | None
+    columns: ColumnSampling | None
     seed: int
 
     def __post_init__(self) -> None:
         if self.noise < 0 or self.phase < 0:
             raise UsageError("noise and phase must be at least 0")
-        if self.acceleration is None and (self.center_fraction is not None or self.mask_type is not None):
-            raise UsageError("center fraction and mask type describe undersampling: give an acceleration too")
-        if self.acceleration is not None and self.acceleration < 2:
-            raise UsageError(f"acceleration {self.acceleration}: expected at least 2")
-
-    def mask(self, width: int, name: str) -> Tensor | None:
-        """Bool (width,); drawn from the file name alone, as the fastMRI challenge does."""
-        if self.acceleration is None:
-            return None
-        fraction = _CENTER_SHARE / self.acceleration if self.center_fraction is None else self.center_fraction
-        if not 0 < fraction < 1:
-            raise UsageError(f"center fraction {fraction:g}: expected between 0 and 1")
-        return column_mask(width, self.acceleration, fraction, self.mask_type or "random", name)
 
 
 def simulate(
@@ -98,7 +80,8 @@ def simulate(
         ScanError: a source that cannot be used.
         IahvaeError: a file that cannot be written.
     """
-    settings = _Settings(noise, reference, phase, acceleration, center_fraction, mask_type, seed)
+    columns = column_sampling(acceleration, center_fraction, mask_type)
+    settings = _Settings(noise, reference, phase, columns, seed)
     folder = Path(output_dir)
     make_folder(folder)
     written: list[Path] = []
@@ -132,7 +115,7 @@ def write_example(path: str | Path, *, noise: float = 0.01, seed: int = 0, overw
         IahvaeError: this nibabel comes without the volume, or the file cannot be written.
     """
     path = Path(path)
-    settings = _Settings(noise, "clean", 1.0, None, None, None, seed)
+    settings = _Settings(noise, "clean", 1.0, None, seed)
     _require_new(path, overwrite)
     resource = files("nibabel") / "tests" / "data" / "example4d.nii.gz"
     if not resource.is_file():
@@ -153,7 +136,9 @@ def _write(path: Path, images: NDArray[np.float32], settings: _Settings, name: s
     kspace = fft2c(torch.polar(magnitude, angle))
     sigma = settings.noise * rms_per_part(kspace).double().square().mean().sqrt().item()
     kspace = kspace + complex_noise(tuple(kspace.shape), sigma, generator)
-    mask = settings.mask(kspace.shape[-1], path.name)
+    columns = settings.columns
+    # Drawn from the file name alone, as the fastMRI challenge does.
+    mask = None if columns is None else columns.mask(kspace.shape[-1], path.name)
     write_scan(
         path,
         kspace.numpy(),
@@ -161,7 +146,7 @@ def _write(path: Path, images: NDArray[np.float32], settings: _Settings, name: s
         reference=(magnitude if settings.reference == "clean" else ifft2c(kspace).abs()).numpy(),
         noise_sigma=sigma,
         acquisition="SIMULATED",
-        attributes={} if settings.acceleration is None else {"acceleration": settings.acceleration},
+        attributes={} if columns is None else {"acceleration": columns.acceleration},
     )
     sampling = "fully sampled" if mask is None else f"true acceleration {true_acceleration(mask):.2f}"
     return f"{path}: {len(images)} slices of {images.shape[1]}x{images.shape[2]}, {sampling}"

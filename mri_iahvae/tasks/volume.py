@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mri_iahvae.errors import UsageError
+from mri_iahvae.inference.draws import Row
 from mri_iahvae.inference.engine import infer
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import block_mask, crop, embed
 from mri_iahvae.kspace.canonical import canonical_factor
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.tasks.batches import Batches
 
 Progress = Callable[[int], None]
 """Called with the number of slices that were just finished."""
@@ -25,12 +27,16 @@ class Reconstruction:
     """A reconstructed volume.
 
     Attributes:
-        image: complex64 (slices, H, W), in the units of the input (the FFT is unitary).
+        image: complex64 (slices, H, W), in the units of the input (the FFT is unitary); the mean of the posterior
+            samples where there are any.
         kspace: complex64 (slices, H, W), its k-space.
         zero_filled: complex64 (slices, H, W), the measured bins that were used, zero elsewhere.
         factors: complex64 (slices,), what each slice's k-space was divided by (canonical form).
         shares: of the bins of `kspace`: "measured", "completed" by the model, left "zero"; they sum to 1.
+        steps: float (scales,), mean number of refinement steps at scales 1, 2, 4 ...
         settings: how it was computed.
+        std: float32 (slices, H, W), standard deviation of the magnitude over at least two posterior samples.
+        samples: complex64 (slices, K, H, W), the posterior samples' images, when they were asked for.
         warnings: one sentence each.
     """
 
@@ -39,13 +45,21 @@ class Reconstruction:
     zero_filled: NDArray[np.complex64]
     factors: NDArray[np.complex64]
     shares: dict[str, float]
+    steps: NDArray[np.float64]
     settings: InferenceSettings
+    std: NDArray[np.float32] | None = None
+    samples: NDArray[np.complex64] | None = None
     warnings: tuple[str, ...] = field(default=())
 
     @property
     def magnitude(self) -> NDArray[np.float32]:
         """float32 (slices, H, W)."""
         return np.abs(self.image)
+
+
+def default_batch(device: torch.device) -> int:
+    """Rows at a time to start with: enough to fill the device, few enough for its caches."""
+    return 8 if device.type == "cpu" else 64
 
 
 def reconstruct_volume(
@@ -56,7 +70,8 @@ def reconstruct_volume(
     *,
     up_to: int | None = None,
     noise_sigma: NDArray[np.floating] | float = 0.0,
-    batch: int = 8,
+    keep_samples: bool = False,
+    batch: int | None = None,
     progress: Progress = lambda _: None,
 ) -> Reconstruction:
     """Reconstruct a volume.
@@ -65,67 +80,130 @@ def reconstruct_volume(
         model: as `load_model` gives it.
         kspace: complex (slices, H, W), H = W at least the model's N; DC at (H // 2, W // 2). Bins beyond the
             central N x N are kept as measured.
-        mask: bool (H, W) or (slices, H, W), true where measured; None when all is.
+        mask: bool (W,) for columns, (H, W) or (slices, H, W), true where measured; None when all is.
         settings: how.
         up_to: use the measured bins of block B_s only; all others count as unmeasured.
         noise_sigma: per real and imaginary part, in the units of `kspace`: one number or (slices,); zero when
             unknown.
-        batch: slices at a time.
+        keep_samples: return every posterior sample, not only their mean and standard deviation.
+        batch: slices (or posterior samples of slices) at a time; halved when memory runs out. None: what suits
+            the device.
         progress: told of finished slices.
 
     Returns:
-        The reconstruction. Where nothing was measured within the model's grid there is nothing to complete
-        from: these bins stay zero, with a warning.
+        The reconstruction. Slices without signal within the model's grid stay zero; slices of which nothing is
+        measured there become a sample from the prior; both with a warning.
 
     Raises:
         UsageError: an array of the wrong shape, values that are not finite, or no slices at a time.
+        IahvaeError: out of memory with one slice at a time.
     """
-    if batch < 1:
+    device = model.gains.device
+    batches = Batches(default_batch(device) if batch is None else batch)
+    if batches.size < 1:
         raise UsageError(f"batch {batch}: expected at least one slice")
     values, wanted, sigma = _checked(model, kspace, mask, noise_sigma)
     height = values.shape[-1]
     if up_to is not None:
         wanted = wanted & block_mask(up_to, height)
     measured = torch.where(wanted, values, 0)
-    result = measured.clone()
-    factors = torch.ones(len(values), dtype=torch.complex64)
     central = block_mask(model.size, height)
-    for start in range(0, len(values), batch):
-        rows = slice(start, min(start + batch, len(values)))
-        grid, factors[rows] = _infer_batch(model, measured[rows], wanted[rows], sigma[rows], settings, start)
-        result[rows] = torch.where(central, embed(grid, height), measured[rows])
-        progress(rows.stop - rows.start)
-    empty = ~(measured[:, central] != 0).any(dim=1)
-    result[empty] = measured[empty]
-    warnings: tuple[str, ...] = ()
-    if bool(empty.any()):
-        numbers = ", ".join(str(i) for i in empty.nonzero().flatten().tolist())
-        warnings = (f"no signal in the central {model.size}x{model.size} bins of slice {numbers}: left zero",)
+    unknown = ~wanted[:, central].any(dim=1)
+    silent = ~unknown & ~(measured[:, central] != 0).any(dim=1)
+
+    task = _Task(model, settings, measured, wanted, sigma, unknown)
+    count = max(1, settings.samples)
+    result, factors = measured.clone(), torch.ones(len(values), dtype=torch.complex64)
+    steps = torch.zeros(len(values), len(model.decoder), dtype=torch.float64)
+    std = torch.zeros(values.shape) if count > 1 else None
+    samples = torch.zeros(len(values), count, height, height, dtype=torch.complex64) if keep_samples else None
+    group = max(1, batches.size // count)  # slices whose samples are held at a time
+    for start in range(0, len(values), group):
+        chosen = slice(start, min(start + group, len(values)))
+        bins, factors[chosen], steps[chosen] = task.infer(range(len(values))[chosen], batches)
+        held = silent[chosen, None, None, None]
+        here, outer = wanted[chosen, None], measured[chosen, None]
+        bins = torch.where(central & ~held, embed(bins, height), outer)
+        mean = bins.mean(dim=1)
+        if settings.data_consistency == "hard":  # exactly, not up to the rounding of divisions and means
+            bins, mean = torch.where(here, outer, bins), torch.where(wanted[chosen], measured[chosen], mean)
+        result[chosen] = mean
+        if std is not None or samples is not None:
+            images = ifft2c(bins)
+            if std is not None:
+                std[chosen] = images.abs().std(dim=1)
+            if samples is not None:
+                samples[chosen] = images
+        progress(chosen.stop - chosen.start)
     return Reconstruction(
         image=ifft2c(result).numpy(),
         kspace=result.numpy(),
         zero_filled=measured.numpy(),
         factors=factors.numpy(),
-        shares=_shares(wanted, central & ~empty[:, None, None]),
+        shares=_shares(wanted, central & ~silent[:, None, None]),
+        steps=steps.mean(dim=0).numpy(),
         settings=settings,
-        warnings=warnings,
+        std=None if std is None else std.numpy(),
+        samples=None if samples is None else samples.numpy(),
+        warnings=_warnings(model.size, silent, unknown, batches),
     )
 
 
-def _infer_batch(
-    model: IAHVAE, kspace: Tensor, mask: Tensor, sigma: Tensor, settings: InferenceSettings, first: int
-) -> tuple[Tensor, Tensor]:
-    """Central N x N bins of a batch, in its own units, and its canonical factors."""
-    device = model.gains.device
-    grid, grid_mask = crop(kspace, model.size).to(device), crop(mask, model.size).to(device)
-    factor = canonical_factor(grid, grid_mask, model.power)
-    canonical_sigma = sigma.to(device) / factor.abs()
-    numbers = list(range(first, first + len(kspace)))
-    bins = infer(model, grid / factor[:, None, None], grid_mask, canonical_sigma, settings, numbers)
-    bins = bins * factor[:, None, None]
-    if settings.data_consistency == "hard":
-        bins = torch.where(grid_mask, grid, bins)  # exactly, not up to the rounding of two divisions
-    return bins.cpu(), factor.cpu()
+@dataclass(frozen=True)
+class _Task:
+    """Slices that wait for inference."""
+
+    model: IAHVAE
+    settings: InferenceSettings
+    kspace: Tensor
+    mask: Tensor
+    sigma: Tensor
+    unknown: Tensor
+
+    def infer(self, chosen: range, batches: Batches) -> tuple[Tensor, Tensor, Tensor]:
+        """Central N x N bins of some slices (n, K, N, N) in their own units, canonical factors (n,), steps (n, S)."""
+        model, count = self.model, max(1, self.settings.samples)
+        rows = [
+            # What nothing is known of is drawn, even if no samples are asked for: the mean of all is nothing.
+            Row(number, sample if self.settings.samples or self.unknown[number] else None)
+            for number in chosen
+            for sample in range(count)
+        ]
+        bins = torch.empty(len(rows), model.size, model.size, dtype=torch.complex64)
+        factors = torch.empty(len(rows), dtype=torch.complex64)
+        steps = torch.empty(len(rows), len(model.decoder), dtype=torch.float64)
+
+        def work(rng: slice) -> None:
+            device, numbers = model.gains.device, [row.slice for row in rows[rng]]
+            grid = crop(self.kspace[numbers], model.size).to(device)
+            mask = crop(self.mask[numbers], model.size).to(device)
+            factor = canonical_factor(grid, mask, model.power)
+            sigma = self.sigma[numbers].to(device) / factor.abs()
+            found = infer(model, grid / factor[:, None, None], mask, sigma, self.settings, rows[rng])
+            bins[rng] = (found.bins * factor[:, None, None]).cpu()
+            factors[rng], steps[rng] = factor.cpu(), found.steps.cpu().double()
+
+        batches.run(work, len(rows))
+        shape = (len(chosen), count)
+        return bins.unflatten(0, shape), factors[::count], steps.unflatten(0, shape).mean(dim=1)
+
+
+def _warnings(size: int, silent: Tensor, unknown: Tensor, batches: Batches) -> tuple[str, ...]:
+    where = f"in the central {size}x{size} bins of slice"
+    found = []
+    if bool(silent.any()):
+        found.append(f"no signal {where} {_numbers(silent)}: left zero")
+    if bool(unknown.any()):
+        found.append(
+            f"nothing measured {where} {_numbers(unknown)}: a sample of the prior, in canonical units"
+        )
+    if batches.size < batches.first:
+        found.append(f"out of memory with {batches.first} slices at a time: went on with {batches.size}")
+    return tuple(found)
+
+
+def _numbers(chosen: Tensor) -> str:
+    return ", ".join(str(i) for i in chosen.nonzero().flatten().tolist())
 
 
 def _checked(

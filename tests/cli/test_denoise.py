@@ -8,6 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+import mri_iahvae
 from mri_iahvae.cli import main
 from mri_iahvae.errors import UsageError
 from mri_iahvae.kspace.noise import complex_noise, rms_per_part
@@ -43,8 +44,9 @@ def test_result_figure_and_report(denoise, make_scan, tmp_path):
     assert result.stderr == "scan.h5: 2 slices\n"
     lines = result.stdout.splitlines()
     assert lines[0].endswith("scan.h5: 2 slices, k-space 100.0% measured, 0.0% completed, 0.0% zero")
-    assert lines[1] == "  noise sigma 5e-07 per part (file)"
-    assert [line.split()[0] for line in lines[2:4]] == ["zero-filled", "reconstruction"]
+    assert lines[1] == "  mask: full sampling: true acceleration 1.0x"
+    assert lines[2] == "  noise sigma 5e-07 per part (file)"
+    assert [line.split()[0] for line in lines[3:5]] == ["zero-filled", "reconstruction"]
     with h5py.File(tmp_path / "out" / "scan.h5") as file:
         assert file["reconstruction"].dtype == np.float32
         assert file["reconstruction"].shape == (2, 32, 32)
@@ -93,6 +95,35 @@ def test_the_level_changes_the_result(denoise, make_scan, tmp_path):
 def test_sigma_zero_returns_the_data(denoise, make_scan):
     scores = report(denoise(make_scan(reference=True), "--sigma", 0, "--json"))["scores"]
     assert scores["reconstruction"]["nmse"] < 1e-9
+
+
+@pytest.mark.parametrize("options", [["--sigma", 1e-6], ["--relative-sigma", 0.3], []])
+def test_masks(denoise, make_scan, tmp_path, checkpoint, options):
+    """Bins that the mask leaves out count for nothing, in the noise level neither."""
+    path = make_scan(noise=0.1, mask=np.arange(32) != 3)
+    mask = np.random.default_rng(2).random((32, 32)) < 0.7
+    np.save(tmp_path / "mask.npy", mask)
+    file = report(denoise(path, "--mask", tmp_path / "mask.npy", "--json", *options))
+    kspace = open_scan(path).read(slice(None))
+    mask[:, 3] = False
+    assert file["share_measured"] == pytest.approx(mask.mean())
+    assert file["true_acceleration"] == pytest.approx(1 / mask.mean())
+    first = image(tmp_path)
+    with h5py.File(path, "r+") as spoiled:
+        np.testing.assert_array_equal(h5py.File(file["output"])["mask"], mask)
+        spoiled["kspace"][:] = np.where(mask, kspace, 1e3)
+    again = report(denoise(path, "--mask", tmp_path / "mask.npy", "--json", *options))
+    assert again["noise_sigma"] == file["noise_sigma"]
+    np.testing.assert_array_equal(image(tmp_path), first)
+    if file["noise_source"] == "option":
+        sampled = mri_iahvae.denoise(kspace, 1e-6, mask, steps=2, device="cpu", checkpoint=checkpoint)
+        np.testing.assert_array_equal(first, sampled.image)
+
+
+def test_column_masks(denoise, make_scan):
+    path = make_scan(noise=0.1)
+    text = denoise(path, "--acceleration", 2, "--center-fraction", 0.3, "--mask-type", "equispaced").stdout
+    assert "\n  mask: equispaced columns 2x, centre 0.3: true acceleration " in text
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
@@ -145,6 +176,9 @@ def test_silent_slices_are_zeros_with_a_warning(denoise, make_scan, tmp_path):
         (["--relative-sigma", "loud"], ["--relative-sigma"]),
         (["--steps", -5], ["--steps"]),
         (["--up-to", "8x8"], ["--up-to"]),
+        (["--center-fraction", 0.1], ["give --acceleration too"]),
+        (["--mask-type", "magic"], ["give --acceleration too"]),
+        (["--mask", "a.npy", "--acceleration", 4], ["--mask or --acceleration"]),
     ],
 )
 def test_impossible_options(denoise, make_scan, tmp_path, options, words):
@@ -153,6 +187,15 @@ def test_impossible_options(denoise, make_scan, tmp_path, options, words):
     assert result.stdout == ""
     assert result.stderr.splitlines()[-1].startswith("Error: ")
     assert all(word in result.stderr.splitlines()[-1] for word in words)
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_a_mask_file_that_cannot_be_used(denoise, make_scan, tmp_path):
+    np.save(tmp_path / "short.npy", np.ones(31))
+    result = denoise(make_scan(), "--mask", tmp_path / "short.npy")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {tmp_path / 'short.npy'}: expected a mask")
+    assert result.stderr.count("\n") == 1
     assert not list(tmp_path.glob("out/*"))
 
 

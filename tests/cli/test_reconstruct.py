@@ -17,7 +17,10 @@ from click.testing import CliRunner
 
 import mri_iahvae
 from mri_iahvae.cli import main
+from mri_iahvae.evaluation.metrics import score
+from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.tasks import output
 
 SETTINGS = ("method", "steps", "data_consistency", "temperature", "seed", "up_to")
 
@@ -86,10 +89,11 @@ def test_result_figure_and_report(reconstruct, make_scan, tmp_path):
     assert result.stderr == "scan.h5: 3 slices\n"
     lines = result.stdout.splitlines()
     assert lines[0].endswith("scan.h5: 3 slices, k-space 6.2% measured, 93.8% completed, 0.0% zero")
-    assert lines[1].split()[0] == "zero-filled"
-    assert lines[2].split()[0] == "reconstruction"
-    assert all(word in line for line in lines[1:3] for word in ("NMSE", "PSNR", "dB", "SSIM"))
-    assert [line.strip() for line in lines[3:]] == [
+    assert lines[1] == "  mask: full sampling, up to 8x8: true acceleration 16.0x"
+    assert lines[2].split()[0] == "zero-filled"
+    assert lines[3].split()[0] == "reconstruction"
+    assert all(word in line for line in lines[2:4] for word in ("NMSE", "PSNR", "dB", "SSIM"))
+    assert [line.strip() for line in lines[4:]] == [
         str(tmp_path / "out" / name) for name in ("scan.h5", "scan_kspace.png")
     ]
 
@@ -137,6 +141,137 @@ def test_json_has_the_numbers_of_the_text(reconstruct, make_scan, tmp_path):
         for key, value in scores.items():
             assert f"{key.upper()} {value:.4f}" in text
             assert stored[f"{name} {key}"] == value
+
+
+@pytest.fixture
+def masks(tmp_path):
+    """Mask files by name: columns, bins, and what is none."""
+    bins = np.random.default_rng(2).random((32, 32)) < 0.3
+    bins[12:20, 12:20] = True
+    np.save(tmp_path / "columns.npy", np.arange(32) % 3 > 0)
+    np.savez(tmp_path / "bins.npz", mask=bins)
+    np.save(tmp_path / "short.npy", np.ones(31))
+    np.save(tmp_path / "nan.npy", np.full(32, np.nan))
+    np.save(tmp_path / "half.npy", np.full((32, 32), 0.5))
+    (tmp_path / "text.npy").write_text("1 1 0")
+    return tmp_path
+
+
+@pytest.mark.parametrize("consistency", ["hard", "soft"])
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--acceleration", 4], "random columns 4x, centre 0.08"),
+        (
+            ["--acceleration", 2, "--center-fraction", 0.25, "--mask-type", "magic"],
+            "magic columns 2x, centre 0.25",
+        ),
+        (["--mask", "columns.npy"], "columns.npy"),
+        (["--mask", "bins.npz", "--up-to", "16x16"], "bins.npz, up to 16x16"),
+    ],
+)
+def test_asked_masks(reconstruct, make_scan, masks, monkeypatch, checkpoint, options, line, consistency):
+    """Only the mask's bins count: in the result, the stored mask, shares, baseline and figure."""
+    monkeypatch.chdir(masks)
+    drawn = {}
+    monkeypatch.setattr(output, "kspace_figure", lambda _, **panels: drawn.update(panels))
+    path = make_scan(reference=True, noise_sigma=1e-7)
+    result = reconstruct(path, *options, "--data-consistency", consistency)
+    assert result.exit_code == 0, result.output
+    data, stored = read(masks / "out" / "scan.h5")
+    mask = data["mask"]
+    assert mask.dtype == bool
+    assert stored["true_acceleration"] == pytest.approx(1024 / mask.sum())
+    assert f"\n  mask: {line}: true acceleration {1024 / mask.sum():.1f}x\n" in result.stdout
+    assert f"k-space {mask.mean():.1%} measured" in result.stdout
+    assert stored["share_measured"] == pytest.approx(mask.mean())
+
+    scan = open_scan(path)
+    kspace = scan.read(slice(None))
+    plain = {"data_consistency": consistency, "noise_sigma": 1e-7 if consistency == "soft" else 0.0}
+    again = mri_iahvae.reconstruct(kspace, mask, steps=2, device="cpu", checkpoint=checkpoint, **plain)
+    np.testing.assert_array_equal(data["image"], again.image)
+    baseline = np.abs(ifft2c(torch.from_numpy(np.where(mask, kspace, 0))).numpy())
+    expected = score(scan.read_reference(slice(None)), baseline).nmse
+    assert stored["zero-filled nmse"] == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_array_equal(drawn["measured"], np.where(mask, kspace, 0))
+    np.testing.assert_array_equal(drawn["reference_kspace"], kspace)
+    np.testing.assert_allclose(drawn["zero_filled"], baseline, rtol=1e-5)
+
+
+def test_masks_combine_with_that_of_the_file(reconstruct, make_scan, masks):
+    own = np.arange(32) < 24
+    path = make_scan(mask=own)
+    result = reconstruct(path, "--mask", masks / "bins.npz", "--json", "-q")
+    assert result.exit_code == 0
+    (report,) = json.loads(result.stdout)["files"]
+    data, stored = read(report["output"])
+    with np.load(masks / "bins.npz") as archive:
+        asked = archive["mask"]
+    np.testing.assert_array_equal(data["mask"], asked & own)
+    assert report["mask_source"] == stored["mask_source"] == "mask file"
+    assert report["mask"] == stored["mask"] == "bins.npz, within the file's own"
+    assert report["true_acceleration"] == pytest.approx(1024 / (asked & own).sum())
+    share = (asked & ~own).sum() / asked.sum()
+    assert result.stderr == (
+        f"Warning: {path}: {(asked & ~own).sum()} bins of the mask ({share:.1%}) are not in the file: "
+        "taken as unmeasured\n"
+    )
+
+
+def test_a_mask_inferred_from_zeros_is_said(reconstruct, make_scan, masks):
+    path = make_scan()
+    with np.load(masks / "bins.npz") as archive, h5py.File(path, "r+") as file:
+        mask = archive["mask"]
+        file["kspace"][:] = np.where(mask, file["kspace"], 0)
+    result = reconstruct(path)
+    assert (
+        f"\n  mask: inferred from exact zeros: true acceleration {1024 / mask.sum():.1f}x\n" in result.stdout
+    )
+    data, stored = read(masks / "out" / "scan.h5")
+    assert stored["mask_source"] == "zeros"
+    np.testing.assert_array_equal(data["mask"], mask)
+
+
+def test_the_mask_of_a_result_can_be_used_again(reconstruct, make_scan, tmp_path):
+    path = make_scan()
+    assert reconstruct(path, "--acceleration", 4, "--mask-type", "equispaced").exit_code == 0
+    first, _ = read(tmp_path / "out" / "scan.h5")
+    (tmp_path / "out" / "scan.h5").rename(tmp_path / "mask.h5")
+    assert reconstruct(path, "--mask", tmp_path / "mask.h5").exit_code == 0
+    again, _ = read(tmp_path / "out" / "scan.h5")
+    for name in ("mask", "image"):
+        np.testing.assert_array_equal(again[name], first[name])
+
+
+def test_a_mask_that_leaves_nothing_is_a_warning(reconstruct, make_scan, tmp_path):
+    np.save(tmp_path / "left.npy", np.arange(32) < 16)
+    path = make_scan(mask=np.arange(32) >= 16, reference=True)
+    result = reconstruct(path, "--mask", tmp_path / "left.npy", "-q")
+    assert result.exit_code == 0
+    assert f"Warning: {path}: no measured k-space bin is left\n" in result.stderr
+    assert "\n  mask: left.npy, within the file's own: nothing measured\n" in result.stdout
+    text = reconstruct(path, "--mask", tmp_path / "left.npy", "--json").stdout
+    report = json.loads(text, parse_constant=pytest.fail)
+    assert report["files"][0]["true_acceleration"] is None
+    assert "true_acceleration" not in read(tmp_path / "out" / "scan.h5")[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("none.npy", ["no such file"]),
+        ("short.npy", ["shape (31,)", "(32,) or (32, 32)"]),
+        ("nan.npy", ["the value nan"]),
+        ("half.npy", ["the value 0.5"]),
+        ("text.npy", ["npy, npz"]),
+        ("scan.h5", ["dataset 'mask'", "found none"]),
+        ("scan.png", ["'.png'"]),
+    ],
+)
+def test_mask_files_that_cannot_be_used(reconstruct, make_scan, masks, name, words):
+    expect_error(reconstruct(make_scan(), "--mask", masks / name), 1, str(masks / name), "expected", *words)
+    assert outputs(masks) == []
 
 
 def test_quiet_leaves_stderr_to_warnings(reconstruct, make_scan):
@@ -269,6 +404,16 @@ def test_files_that_cannot_be_used(reconstruct, make_scan, tmp_path, case, words
         (["--method", "guess"], ["--method"]),
         (["--data-consistency", "firm"], ["--data-consistency"]),
         (["--unknown"], ["--unknown"]),
+        (["--center-fraction", 0.08], ["--center-fraction", "give --acceleration too"]),
+        (["--mask-type", "random"], ["--mask-type", "give --acceleration too"]),
+        (["--mask", "a.npy", "--mask-type", "random"], ["--mask-type", "give --acceleration too"]),
+        (["--mask", "a.npy", "--acceleration", 4], ["--mask or --acceleration"]),
+        (["--acceleration", 1], ["--acceleration"]),
+        (["--acceleration", 2.5], ["--acceleration"]),
+        (["--acceleration", 4, "--center-fraction", 0], ["--center-fraction"]),
+        (["--acceleration", 4, "--center-fraction", "nan"], ["--center-fraction"]),
+        (["--acceleration", 4, "--center-fraction", 0.5], ["leaves none to draw"]),
+        (["--acceleration", 4, "--mask-type", "spiral"], ["--mask-type"]),
     ],
 )
 def test_impossible_options(reconstruct, make_scan, tmp_path, options, words):

@@ -88,6 +88,13 @@ def test_column_mask_from_file(write, kspace, dtype):
     assert not values[..., ~columns].any()
 
 
+@pytest.mark.parametrize("axes", [(1, 17), (1, 17, 1), (1, 1, 17, 1), (1, 20, 17), (20, 17, 1)])
+def test_axes_of_length_one(write, kspace, rng, axes):
+    mask = rng.random(axes) < 0.5
+    scan = open_scan(write(kspace=kspace, mask=mask))
+    np.testing.assert_array_equal(scan.mask, np.broadcast_to(mask.reshape(-1, 17), (20, 17)))
+
+
 def test_two_dimensional_mask(write, kspace, rng):
     mask = rng.random((20, 17)) < 0.3
     scan = open_scan(write(kspace=kspace, mask=mask))
@@ -101,6 +108,45 @@ def test_mask_inferred_from_zero_columns(write, kspace):
     scan = open_scan(write(kspace=kspace))
     assert scan.mask_source == "zeros"
     assert np.flatnonzero(~scan.mask[0]).tolist() == [0, 5]
+
+
+def test_a_few_stray_zeros_are_measured(write, kspace):
+    kspace[:, 3, 4] = 0  # one bin of 340 is more than a stray one, one of 4096 is not
+    assert open_scan(write(kspace=kspace)).mask_source == "zeros"
+    large = np.ones((2, 64, 64), np.complex64)
+    large[:, 3, [4, 9, 11, 60]] = 0
+    scan = open_scan(write(kspace=large))
+    assert scan.mask_source == "full"
+    assert scan.mask.all()
+    large[:, :, 10:13] = 0
+    scan = open_scan(write(kspace=large))
+    assert np.flatnonzero(~scan.mask.all(axis=0)).tolist() == [10, 11, 12]
+    assert scan.mask[:, 4].all()
+
+
+def test_mask_inferred_from_zero_bins(write, kspace, rng):
+    mask = rng.random((20, 17)) < 0.4
+    mask[0] = True  # no column is empty
+    kspace[:, ~mask] = 0
+    kspace[1, 0, 0] = 0  # zero in one slice only: measured
+    scan = open_scan(write(kspace=kspace))
+    assert scan.mask_source == "zeros"
+    np.testing.assert_array_equal(scan.mask, mask)
+    np.testing.assert_array_equal(scan.read(slice(None)), kspace)
+
+
+def test_empty_columns_of_a_two_dimensional_mask_do_not_hide_its_holes(write, kspace, rng):
+    mask = rng.random((20, 17)) < 0.4
+    mask[:, [0, 16]] = False
+    scan = open_scan(write(kspace=np.where(mask, kspace, 0)))
+    np.testing.assert_array_equal(scan.mask, mask)
+
+
+def test_rows_padded_with_zeros_are_not_measured(write, kspace):
+    kspace[:, :4] = 0
+    scan = open_scan(write(kspace=kspace))
+    assert np.flatnonzero(~scan.mask.any(axis=1)).tolist() == [0, 1, 2, 3]
+    assert scan.mask[4:].all()
 
 
 def test_nothing_measured_is_said(write, kspace):
@@ -182,7 +228,10 @@ def test_hostile_header_is_refused(write, kspace, text):
         ({"kspace": np.zeros((0, 8, 8), np.complex64)}, [r"\(0, 8, 8\)"]),
         ({"kspace": np.zeros((2, 8, 8), np.float32)}, ["float32", "complex64"]),
         ({"kspace": np.ones((2, 8, 9), np.complex64), "mask": np.ones(8)}, [r"\(9,\)", r"\(8,\)"]),
-        ({"kspace": np.ones((2, 8, 9), np.complex64), "mask": np.full(9, np.nan)}, ["mask"]),
+        ({"kspace": np.ones((2, 8, 9), np.complex64), "mask": np.full(9, np.nan)}, ["mask", "value nan"]),
+        ({"kspace": np.ones((2, 8, 9), np.complex64), "mask": np.full(9, 0.5)}, ["mask", "value 0.5"]),
+        ({"kspace": np.ones((2, 9, 9), np.complex64), "mask": np.ones((9, 1))}, ["mask", r"\(9, 1\)"]),
+        ({"kspace": np.ones((2, 8, 9), np.complex64), "mask": np.ones((2, 8, 9))}, [r"\(2, 8, 9\)"]),
         ({"kspace": np.ones((2, 8, 9), np.complex64), "noise_sigma": np.ones(5)}, ["noise_sigma"]),
         ({"kspace": np.ones((2, 8, 9), np.complex64), "noise_sigma": -1.0}, ["noise_sigma"]),
         ({"kspace": np.ones((2, 8, 9), np.complex64), "noise_sigma": "loud"}, ["noise_sigma"]),

@@ -12,8 +12,10 @@ from mri_iahvae.evaluation.metrics import score
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.tasks import output
 from mri_iahvae.tasks.loaded import LoadedModel
 from mri_iahvae.tasks.output import write_outputs
+from mri_iahvae.tasks.sampling import OWN_SAMPLING
 from mri_iahvae.tasks.volume import reconstruct_volume
 
 
@@ -29,8 +31,9 @@ def write(loaded, tmp_path):
     def run(path, **details):
         scan = open_scan(path)
         settings = InferenceSettings("amortized")
-        result = reconstruct_volume(loaded.model, scan.read(slice(None)), scan.mask, settings, up_to=16)
-        return result, write_outputs(scan, result, tmp_path / "out" / path.name, loaded, details)
+        sampled = OWN_SAMPLING.apply(scan, up_to=16)
+        result = reconstruct_volume(loaded.model, scan.read(slice(None)), sampled.mask, settings)
+        return result, write_outputs(scan, sampled, result, tmp_path / "out" / path.name, loaded, details)
 
     return run
 
@@ -137,6 +140,29 @@ def test_no_result_without_its_figure(make_scan, write, tmp_path):
     assert [path.name for path in tmp_path.glob("out/*")] == ["scan_kspace.png"]
 
 
+@pytest.mark.parametrize(
+    ("reference", "mask", "drawn"),
+    [
+        (True, None, True),
+        (True, np.ones(32, bool), True),
+        (True, np.arange(32) > 3, False),  # an undersampled scan does not hold the reference's k-space
+        (None, None, False),  # the figure has no room for it
+    ],
+)
+def test_what_the_run_left_out_is_drawn_beside_the_reference(
+    make_scan, write, monkeypatch, reference, mask, drawn
+):
+    panels = {}
+    monkeypatch.setattr(output, "kspace_figure", lambda _, **given: panels.update(given))
+    path = make_scan(reference=reference, mask=mask)
+    result, _ = write(path)
+    np.testing.assert_array_equal(panels["measured"], result.zero_filled)
+    if drawn:
+        np.testing.assert_array_equal(panels["reference_kspace"], open_scan(path).read(slice(None)))
+    else:
+        assert panels["reference_kspace"] is None
+
+
 @pytest.mark.parametrize("name", ["cost $1 and $2_.h5", r"$\frac$.h5", "头.h5", "Kopf_é.h5"])
 def test_any_file_name_can_be_a_title(make_scan, write, name):
     _, report = write(make_scan(name))
@@ -147,6 +173,7 @@ def test_warnings_of_scan_and_result_are_in_the_report(make_scan, write):
     path = make_scan(mask=np.zeros(32, bool))
     _, report = write(path, noise_sigma=0.0, noise_source="estimate")
     assert report["warnings"][0] == "no k-space bin is measured"
+    assert report["true_acceleration"] is None
     assert "slice 0, 1" in report["warnings"][1]
     assert "estimate the noise" in report["warnings"][2]
 

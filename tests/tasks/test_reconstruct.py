@@ -52,6 +52,7 @@ def test_arrays_in_and_out(checkpoint, head_kspace):
     mask = np.ones((32, 32), bool)
     mask[:, 1::3] = False
     result = reconstruct(kspace, mask, checkpoint=checkpoint)
+    np.testing.assert_array_equal(reconstruct(kspace, mask[0], checkpoint=checkpoint).image, result.image)
     assert result.image.shape == result.kspace.shape == (3, 32, 32)
     assert result.image.dtype == np.complex64
     np.testing.assert_array_equal(result.kspace[:, mask], kspace.astype(np.complex64)[:, mask])

@@ -179,6 +179,12 @@ def test_prior_samples_depend_on_the_seed_and_the_slice_alone(model, head_kspace
     assert error(sample(0, temperature=0.0), first) > 1e-3
 
 
+def test_a_mask_of_columns(model, head_kspace, columns):
+    flat = run(model, head_kspace(), columns[0])
+    np.testing.assert_array_equal(flat.image, run(model, head_kspace(), columns).image)
+    assert not flat.zero_filled[..., ~columns[0]].any()
+
+
 def test_one_mask_per_slice(model, head_kspace, columns):
     kspace = head_kspace()
     masks = np.stack([columns, np.ones_like(columns)])

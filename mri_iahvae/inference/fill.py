@@ -1,0 +1,68 @@
+"""Encoding a scale that is measured in part: holes are filled before the encoder sees them.
+
+Decode, put the measured bins in, encode, and again, as in Prost et al., arXiv 2303.11217, but per scale: the encoder
+is scale-causal, so the fill never disturbs coarser scales.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mri_iahvae.model.iahvae import IAHVAE, add_band
+
+
+@dataclass(frozen=True)
+class Band:
+    """One scale of a batch's measurement, canonical units.
+
+    Attributes:
+        data: complex (B, s, s), zero where unmeasured.
+        mask: bool (B, s, s), measured bins of the band.
+        share: float (B,), share of the band's bins that is measured.
+        holes: whether any row lacks any bin of the band.
+        weight: float (B, s, s), 1 / (2 (sigma^2 + sigma_n^2)) where measured, else zero.
+        noisy: `data` less a draw of the measurement's noise; `data` itself for rows that are no samples.
+        residual: complex (B, s, s), a draw of what the latents leave open (the likelihood's sigma), or zero.
+    """
+
+    data: Tensor
+    mask: Tensor
+    share: Tensor
+    holes: bool
+    weight: Tensor
+    noisy: Tensor
+    residual: Tensor
+
+
+def encode_filled(
+    model: IAHVAE, index: int, h: Tensor, features: Tensor | None, seen: Tensor, band: Band, rounds: int
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Encode a scale, its holes filled from the prior mean first and from the posterior mean in later rounds.
+
+    Args:
+        model: the model.
+        index: scale index.
+        h: context that the scale starts from.
+        features: encoder features of the coarser scale, None at scale 1.
+        seen: complex (B, s/2, s/2), bins of the coarser scales.
+        band: the scale.
+        rounds: of filling and encoding; one is enough where there are no holes.
+
+    Returns:
+        Encoder features; mean and standard deviation of each layer's posterior, whitened by its prior.
+    """
+    filled = band.data
+    if band.holes:
+        filled = torch.where(band.mask, band.data, model.band(index, model.descend(index, h)[0]))
+    for _ in range(rounds if band.holes else 1):
+        here = model.encode(index, add_band(seen, filled), features)
+        last, priors, posteriors, _ = model.amortize(index, h, here)
+        if band.holes:
+            filled = torch.where(band.mask, band.data, model.band(index, last))
+    pairs = list(zip(posteriors, priors, strict=True))
+    means = [(q.mean - p.mean) / p.std for q, p in pairs]
+    # The encoder takes filled holes for measured. Its variance is right for the share of the band that is, the
+    # prior's (1) for the rest.
+    share = band.share[:, None, None, None]
+    return here, means, [(share * (q.std / p.std).square() + 1 - share).sqrt() for q, p in pairs]

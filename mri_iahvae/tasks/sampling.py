@@ -1,0 +1,132 @@
+"""Which k-space bins of a scan count as measured: what the file holds, and what the user asks for of it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mri_iahvae.errors import UsageError
+from mri_iahvae.kspace.bands import block
+from mri_iahvae.kspace.masks import ColumnSampling, MaskType, column_sampling, true_acceleration
+from mri_iahvae.scans.fields import MaskSource
+from mri_iahvae.scans.mask_file import read_mask_file
+from mri_iahvae.scans.reader import Scan
+
+Source = MaskSource | Literal["mask file", "acceleration"]
+"""Where a mask comes from: the scan (`Scan.mask_source`), a mask file, or drawn columns."""
+
+_OWN: dict[MaskSource, str] = {
+    "full": "full sampling",
+    "file": "the file's own",
+    "zeros": "inferred from exact zeros",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class SampledMask:
+    """The bins that count as measured.
+
+    Attributes:
+        mask: bool (height, width), the same for all slices.
+        source: where it comes from.
+        description: in words.
+        warnings: one sentence each.
+    """
+
+    mask: NDArray[np.bool_] = field(repr=False)
+    source: Source
+    description: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def true_acceleration(self) -> float | None:
+        """All bins over measured bins; None where nothing is measured."""
+        return true_acceleration(torch.from_numpy(self.mask)) if self.mask.any() else None
+
+    def to_json(self) -> dict[str, Any]:
+        """For the record: plain values."""
+        return {
+            "mask_source": self.source,
+            "mask": self.description,
+            "true_acceleration": self.true_acceleration,
+        }
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What the user asks for; nothing is the scan's own sampling.
+
+    Attributes:
+        mask_path: a mask file, see `read_mask_file`.
+        acceleration: column masks drawn from the scan's file name, as the fastMRI challenge does; see
+            `column_sampling` for this and the next two.
+        center_fraction: share of columns around the centre.
+        mask_type: "random", "equispaced" or "magic".
+
+    Raises:
+        UsageError: options that contradict each other, or values that cannot be.
+    """
+
+    mask_path: Path | None = None
+    acceleration: int | None = None
+    center_fraction: float | None = None
+    mask_type: MaskType | None = None
+
+    def __post_init__(self) -> None:
+        """Check."""
+        if self._columns is not None and self.mask_path is not None:
+            raise UsageError("give --mask or --acceleration, not both")
+
+    def apply(self, scan: Scan, up_to: int | None = None) -> SampledMask:
+        """The bins of a scan that count: those that the file holds, this sampling keeps, and B_s contains.
+
+        Args:
+            scan: any size.
+            up_to: side of the centred block of k-space that is used; None for all.
+
+        Returns:
+            The mask. It may be empty, with a warning.
+
+        Raises:
+            ScanError: the mask file cannot be used.
+            UsageError: the centre leaves no columns to draw.
+        """
+        asked, source, description = self._asked(scan)
+        mask, warnings = asked & scan.mask, []
+        if self != OWN_SAMPLING and not scan.mask.all():
+            inferred = scan.mask_source == "zeros"
+            description += f", within that {_OWN['zeros']}" if inferred else ", within the file's own"
+        # Drawn columns often meet padding, as in the fastMRI challenge; a mask file should know better.
+        if self.mask_path is not None and (lacking := np.count_nonzero(asked & ~scan.mask)):
+            share = lacking / np.count_nonzero(asked)
+            warnings.append(
+                f"{lacking} bins of the mask ({share:.1%}) are not in the file: taken as unmeasured"
+            )
+        if up_to is not None:
+            central = np.zeros_like(mask)
+            central[block(scan.height, up_to), block(scan.width, up_to)] = True
+            mask, description = mask & central, f"{description}, up to {up_to}x{up_to}"
+        if scan.mask.any() and not mask.any():
+            warnings.append("no measured k-space bin is left")
+        return SampledMask(mask, source, description, tuple(warnings))
+
+    def _asked(self, scan: Scan) -> tuple[NDArray[np.bool_], Source, str]:
+        """The bins asked for, whatever the file holds; where they come from; and that in words."""
+        if self.mask_path is not None:
+            # Not every file name is text that a file's attributes or a terminal can take.
+            name = self.mask_path.name.encode("utf-8", "replace").decode()
+            return read_mask_file(self.mask_path, scan.height, scan.width), "mask file", name
+        if self._columns is not None:
+            return self._columns.mask(scan.width, scan.path.name).numpy(), "acceleration", str(self._columns)
+        return scan.mask, scan.mask_source, _OWN[scan.mask_source]
+
+    @property
+    def _columns(self) -> ColumnSampling | None:
+        return column_sampling(self.acceleration, self.center_fraction, self.mask_type)
+
+
+OWN_SAMPLING = Sampling()
+"""The scan's own."""

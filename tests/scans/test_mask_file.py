@@ -1,0 +1,238 @@
+"""Mask files: what they say, and that hostile or useless ones end in one line, cheaply."""
+
+import io
+import re
+import tracemalloc
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+
+from mri_iahvae.errors import ScanError
+from mri_iahvae.scans.mask_file import read_mask_file
+
+HEIGHT, WIDTH = 20, 17
+SUFFIXES = [".npy", ".npz", ".h5", ".hdf5"]
+DTYPES = [bool, np.uint8, np.int64, np.float16, np.float32, np.longdouble]
+
+
+@pytest.fixture
+def columns(rng):
+    return rng.random(WIDTH) < 0.4
+
+
+@pytest.fixture
+def bins(rng):
+    return rng.random((HEIGHT, WIDTH)) < 0.3
+
+
+@pytest.fixture
+def save(tmp_path):
+    def write(values, suffix=".npy", name="mask"):
+        path = tmp_path / f"lines{suffix}"
+        if suffix == ".npy":
+            np.save(path, values)
+        elif suffix == ".npz":
+            np.savez_compressed(path, **{name: values})
+        else:
+            with h5py.File(path, "w") as file:
+                file[name] = values
+        return path
+
+    return write
+
+
+def refused(path, *words):
+    """The file is refused in one short line that names it, what was expected, found, and what to do."""
+    with pytest.raises(ScanError) as caught:
+        read_mask_file(path, HEIGHT, WIDTH)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: expected ")
+    assert "\n" not in message
+    assert len(message) < len(str(path)) + 400
+    for word in (", found", "; ", *words):
+        assert word in message
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_columns_and_bins_of_any_number_type(save, columns, bins, suffix, dtype):
+    found = read_mask_file(save(columns.astype(dtype), suffix), HEIGHT, WIDTH)
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found, np.tile(columns, (HEIGHT, 1)))
+    np.testing.assert_array_equal(read_mask_file(save(bins.astype(dtype), suffix), HEIGHT, WIDTH), bins)
+
+
+def test_orders_of_storage_do_not_matter(save, bins):
+    np.testing.assert_array_equal(read_mask_file(save(np.asfortranarray(bins)), HEIGHT, WIDTH), bins)
+    swapped = bins.astype(">f4")
+    np.testing.assert_array_equal(read_mask_file(save(swapped), HEIGHT, WIDTH), bins)
+
+
+@pytest.mark.parametrize("axes", [(1, WIDTH), (1, WIDTH, 1), (1, 1, WIDTH, 1), (1, 1, 1, WIDTH)])
+@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (WIDTH, WIDTH)])
+def test_columns_as_fastmri_stores_them(save, columns, axes, size):
+    found = read_mask_file(save(columns.reshape(axes)), *size)
+    np.testing.assert_array_equal(found, np.tile(columns, (size[0], 1)))
+
+
+@pytest.mark.parametrize("axes", [(1, HEIGHT, WIDTH), (1, 1, HEIGHT, WIDTH, 1), (HEIGHT, WIDTH, 1)])
+def test_bins_behind_axes_of_length_one(save, bins, axes):
+    np.testing.assert_array_equal(read_mask_file(save(bins.reshape(axes)), HEIGHT, WIDTH), bins)
+
+
+def test_the_array_called_mask_or_the_only_one(tmp_path, columns):
+    np.savez(tmp_path / "a.npz", other=np.ones(3), mask=columns)
+    np.savez(tmp_path / "b.npz", lines=columns)
+    for name in "ab":
+        assert (read_mask_file(tmp_path / f"{name}.npz", HEIGHT, WIDTH) == columns).all()
+    np.savez(tmp_path / "c.npz", one=columns, two=columns)
+    refused(tmp_path / "c.npz", "2 arrays, none called 'mask'")
+    zipfile.ZipFile(tmp_path / "d.npz", "w").close()
+    refused(tmp_path / "d.npz", "0 arrays")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        (np.ones(HEIGHT), "shape (20,)"),
+        (np.ones((WIDTH, HEIGHT)), "shape (17, 20)"),
+        (np.ones((HEIGHT, 1)), "shape (20, 1)"),
+        (np.ones((WIDTH, 1)), "shape (17, 1)"),
+        (np.ones((3, HEIGHT, WIDTH)), "shape (3, 20, 17)"),
+        (np.ones(()), "shape ()"),
+        (np.ones(0), "shape (0,)"),
+        (np.ones(WIDTH, complex), "complex128"),
+        (np.full(WIDTH, np.nan), "the value nan"),
+        (np.linspace(0, 1, WIDTH), "the value 0.0625"),
+        (np.full((HEIGHT, WIDTH), 2), "the value 2"),
+        (np.full(WIDTH, -1), "the value -1"),
+        (np.full(WIDTH, np.inf, np.float32), "the value inf"),
+        (np.full(WIDTH, b"1"), "shape (17,), type"),
+    ],
+)
+def test_what_is_no_mask_is_refused(save, suffix, values, word):
+    refused(save(values, suffix), word, f"shape ({WIDTH},) or ({HEIGHT}, {WIDTH})")
+
+
+def test_rows_are_not_taken_for_columns_on_a_square(save):
+    path = save(np.ones((WIDTH, 1)))
+    with pytest.raises(ScanError, match=r"found shape \(17, 1\)"):
+        read_mask_file(path, WIDTH, WIDTH)
+
+
+def test_other_files_are_refused(save, tmp_path, columns):
+    for name, word in [
+        ("none.npy", "no such file"),
+        ("none.npz", "no such file"),
+        ("none.h5", "no such file"),
+    ]:
+        refused(tmp_path / name, word)
+    for suffix in SUFFIXES:
+        (tmp_path / f"folder{suffix}").mkdir()
+        refused(tmp_path / f"folder{suffix}", "a folder")
+        (tmp_path / f"text{suffix}").write_text("1 0 1\n1")
+        refused(tmp_path / f"text{suffix}")
+        (tmp_path / f"empty{suffix}").touch()
+        refused(tmp_path / f"empty{suffix}")
+    refused(tmp_path / "mask.mat", "'.mat'")
+    refused(tmp_path / "mask", "suffix ''")
+    refused(save(columns, ".h5", "lines"), "dataset 'mask'", "found none")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_damaged_files_give_one_line_or_a_mask(save, bins, rng, suffix):
+    path = save(bins, suffix)
+    good = path.read_bytes()
+    path.write_bytes(good[: len(good) // 2])
+    refused(path)
+    for _ in range(200):
+        bad = bytearray(good)
+        for position in rng.integers(0, min(len(good), 600), size=3):
+            bad[position] = rng.integers(0, 256)
+        path.write_bytes(bad)
+        try:
+            assert read_mask_file(path, HEIGHT, WIDTH).shape == (HEIGHT, WIDTH)
+        except ScanError as error:
+            assert re.fullmatch(r".*: expected .*found.*", str(error))  # noqa: PT017 - some are read
+
+
+class Explosive:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('unpickled')",)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_nothing_is_unpickled(save, suffix):
+    refused(save(np.array([Explosive()] * WIDTH, object), suffix), "type object")
+
+
+def npy_bytes(descr, shape, data=b""):
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": descr, "fortran_order": False, "shape": shape})
+    return stream.getvalue() + data
+
+
+def archived(path, content, method=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(path, "w", method) as archive, archive.open("mask.npy", "w") as member:
+        for part in content:
+            member.write(part)
+    return path
+
+
+@pytest.mark.parametrize("shape", [(10**12,), (10**6, 10**6), (-1,), (HEIGHT, -WIDTH), (1,) * 40])
+def test_absurd_sizes_are_refused_by_the_header_alone(tmp_path, shape):
+    content = npy_bytes("|u1", shape)
+    (tmp_path / "a.npy").write_bytes(content)
+    refused(tmp_path / "a.npy", "shape (")
+    refused(archived(tmp_path / "a.npz", [content]), "shape (")
+
+
+def test_absurd_hdf5_sizes_are_refused_unread(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("mask", (10**6, 10**6), np.uint8, chunks=(64, 64))
+    refused(tmp_path / "a.h5", "shape (1000000, 1000000)")
+
+
+@pytest.mark.parametrize("link", [h5py.SoftLink("/other"), h5py.ExternalLink("other.h5", "/mask")])
+def test_links_are_refused(tmp_path, link):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["other"] = np.ones(WIDTH)
+        file["mask"] = link
+    refused(tmp_path / "a.h5", "plain dataset")
+
+
+@pytest.mark.parametrize("part", ["data", "header"])
+def test_decompression_bombs_stay_small(tmp_path, part):
+    """64 MiB of zeros behind a good header, or a header of 64 MiB: neither is inflated."""
+    start = (
+        npy_bytes("|u1", (10**8,)) if part == "data" else b"\x93NUMPY\x02\x00" + (2**26).to_bytes(4, "little")
+    )
+    path = archived(tmp_path / "bomb.npz", [start, *[bytes(2**20)] * 64])
+    assert path.stat().st_size < 2**17
+    tracemalloc.start()
+    refused(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compression_without_a_limit_is_refused(tmp_path, columns, method):
+    path = archived(tmp_path / "a.npz", [npy_bytes("|b1", (WIDTH,), columns.tobytes())], method)
+    refused(path, "compression method")
+
+
+def test_headers_of_other_versions(tmp_path, columns):
+    for version in ((2, 0), (3, 0)):
+        with (tmp_path / "a.npy").open("wb") as file:
+            np.lib.format.write_array(file, columns, version=version)
+        if version == (3, 0):
+            refused(tmp_path / "a.npy", "version 3.0")
+        else:
+            assert (read_mask_file(tmp_path / "a.npy", HEIGHT, WIDTH) == columns).all()
+    old = b"{'descr': '|b1', 'fortran_order': False, 'shape': (17L,), }".ljust(117) + b"\n"
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00\x76\x00" + old + columns.tobytes())  # by Python 2
+    assert (read_mask_file(tmp_path / "a.npy", HEIGHT, WIDTH) == columns).all()
