@@ -10,7 +10,7 @@ image where the task is denoising.
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -29,10 +29,13 @@ from mri_iahvae.tasks.volume import reconstruct_volume
 
 METHODS = {
     "amortized": InferenceSettings("amortized"),
-    "hybrid N=25": InferenceSettings("hybrid", 25),
-    "iterative N=25": InferenceSettings("iterative", 25),
-    "paper N=25": InferenceSettings("paper", 25),
+    **{f"hybrid N={n}": InferenceSettings("hybrid", n) for n in (5, 10, 25, 50)},
+    "hybrid N=auto": InferenceSettings("hybrid", "auto"),
+    "iterative N=10": InferenceSettings("iterative", 10),
+    **{f"paper N={n}": InferenceSettings("paper", n) for n in (5, 10, 25, 50)},
 }
+DEFAULT = ("amortized", "hybrid N=10", "hybrid N=25")
+EVERYTHING = ("amortized", "hybrid N=10", "hybrid N=25", "iterative N=10", "paper N=25")
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Task:
     columns: tuple[int, float, str] | None = None
     density: float | None = None
     noise: float = 0.0
-    methods: tuple[str, ...] = ("amortized", "hybrid N=25")
+    methods: tuple[str, ...] = DEFAULT
 
     def mask(self, size: int, seed: str) -> NDArray[np.bool_] | None:
         """(size, size), or None when everything is measured."""
@@ -55,9 +58,20 @@ class Task:
             return np.broadcast_to(columns, (size, size))
         return None if self.density is None else variable_density(size, self.density, seed)
 
+    def measure(
+        self, name: str, full: NDArray[np.complex64]
+    ) -> tuple[NDArray[np.complex64], NDArray[np.bool_] | None, NDArray[np.float32]]:
+        """k-space (slices, N, N) with this task's noise, its mask, and the noise level of each slice."""
+        values = torch.from_numpy(full)
+        level = self.noise * rms_per_part(values)
+        if self.noise:
+            generator = torch.Generator().manual_seed(sum(map(ord, name)))
+            values = values + complex_noise(tuple(values.shape), level[:, None, None], generator)
+        return values.numpy(), self.mask(full.shape[-1], name), level.numpy()
+
 
 TASKS = (
-    Task("everything measured", "none", methods=tuple(METHODS)),
+    Task("everything measured", "none", methods=EVERYTHING),
     *(Task(f"up to {s}x{s}", "hard", up_to=s) for s in (8, 16, 32, 64)),
     Task("random columns 4x / 0.08", "hard", columns=(4, 0.08, "random")),
     Task("random columns 8x / 0.04", "hard", columns=(8, 0.04, "random")),
@@ -94,28 +108,13 @@ def run_task(model: IAHVAE, data: Path, task: Task, limit: int | None) -> dict[s
     scores: dict[str, list[dict[str, float]]] = {}
     seconds = dict.fromkeys(task.methods, 0.0)
     for name, full, target in scans(data):
-        kspace, reference = full[:limit], target[:limit]
-        sigma = np.zeros(len(kspace), np.float32)
-        if task.noise:
-            values = torch.from_numpy(kspace)
-            level = task.noise * rms_per_part(values)
-            generator = torch.Generator().manual_seed(sum(map(ord, name)))
-            kspace = (values + complex_noise(tuple(values.shape), level[:, None, None], generator)).numpy()
-            sigma = level.numpy()
+        reference = target[:limit]
+        kspace, mask, sigma = task.measure(name, full[:limit])
         images: dict[str, NDArray[np.complex64]] = {}
         for method in task.methods:
-            settings = InferenceSettings(
-                METHODS[method].method, METHODS[method].steps, data_consistency=task.consistency
-            )
+            settings = replace(METHODS[method], data_consistency=task.consistency)
             start = time.perf_counter()
-            result = reconstruct_volume(
-                model,
-                kspace,
-                task.mask(kspace.shape[-1], name),
-                settings,
-                up_to=task.up_to,
-                noise_sigma=sigma,
-            )
+            result = reconstruct_volume(model, kspace, mask, settings, up_to=task.up_to, noise_sigma=sigma)
             seconds[method] += time.perf_counter() - start
             images[method] = result.image
             zero_filled = result.zero_filled
@@ -161,12 +160,21 @@ def markdown(tasks: dict[str, dict[str, dict[str, float]]]) -> str:
 @click.option("--checkpoint", default="small", show_default=True)
 @click.option("--json", "output", type=click.Path(path_type=Path), help="Also write the table to a file.")
 @click.option("--task", "only", multiple=True, help="Only tasks whose name holds this text.")
+@click.option("--method", "methods", multiple=True, help="These methods instead of each task's own.")
 @click.option("--slices", "limit", type=int, help="Only the first slices of each file.")
-def main(data: Path, checkpoint: str, output: Path | None, only: tuple[str, ...], limit: int | None) -> None:
+def main(
+    data: Path,
+    checkpoint: str,
+    output: Path | None,
+    only: tuple[str, ...],
+    methods: tuple[str, ...],
+    limit: int | None,
+) -> None:
     """Score all tasks on the fully sampled fastMRI-schema files in DATA."""
     model, digest = load_model(checkpoint)
     results = {}
-    for task in TASKS:
+    for listed in TASKS:
+        task = replace(listed, methods=methods) if methods else listed
         if only and not any(text in task.name for text in only):
             continue
         results[task.name] = run_task(model, data, task, limit)

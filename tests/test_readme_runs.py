@@ -59,7 +59,7 @@ def test_the_readme_runs_from_top_to_bottom(tmp_path, monkeypatch):
     write_sources(tmp_path)
     commands = calls()
     assert [command[0] for command in commands] == [
-        "example", *["reconstruct"] * 4, "denoise", "simulate", "train", "train", "reconstruct",
+        "example", *["reconstruct"] * 5, "denoise", "simulate", "train", "train", "reconstruct",
     ]  # fmt: skip
     for arguments in commands:
         if arguments[0] == "train":

@@ -47,7 +47,8 @@ def denoise(
     """Denoise k-space.
 
     Each INPUT is a fastMRI-schema HDF5 file. Without --sigma or --relative-sigma the noise level is the file's
-    `noise_sigma` (dataset or attribute), else an estimate from the outermost k-space bins.
+    `noise_sigma` (dataset or attribute), else an estimate from the image background or the
+    outermost k-space bins.
 
     \b
     Examples:

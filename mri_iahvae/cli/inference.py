@@ -48,7 +48,7 @@ _OPTIONS = (
         "--fill-rounds",
         type=click.IntRange(1, 1000),
         metavar="N",
-        show_default="3",
+        show_default="2",
         help="Rounds in which unmeasured bins are filled for the encoder, at scales measured in part.",
     ),
     click.option(

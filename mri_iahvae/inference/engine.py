@@ -59,10 +59,11 @@ def infer(
     seen = result = kspace.new_zeros(kspace.shape[0], 0, 0)
     h = features = None
     steps = torch.zeros(len(kspace), len(model.decoder), dtype=torch.int64, device=kspace.device)
+    filtered = settings.method != "paper" and bool((noise_sigma > 0).any())  # Algorithm 1 knows of no noise
     lower = settings.precision != "float32"
     with torch.no_grad(), torch.autocast(kspace.device.type, torch.bfloat16, enabled=lower):
         for index, s in enumerate(scales(model.size)):
-            band = _band(kspace, mask, s, index, model.config.sigma, noise_sigma, draws)
+            band = _band(kspace, mask, s, index, model.config.sigma, noise_sigma, filtered, draws)
             start = h = model.context(index, h, seen)
             known = band.mask.flatten(1).any(1)  # rows with any measured bin; the others take the prior
             if index > finest or not bool(known.all()):
@@ -126,7 +127,14 @@ def _measured(mask: Tensor, s: int) -> Tensor:
 
 
 def _band(
-    kspace: Tensor, mask: Tensor, s: int, index: int, model_sigma: float, noise_sigma: Tensor, draws: Draws
+    kspace: Tensor,
+    mask: Tensor,
+    s: int,
+    index: int,
+    model_sigma: float,
+    noise_sigma: Tensor,
+    filtered: bool,
+    draws: Draws,
 ) -> Band:
     """One scale of the measurement, and of the draws."""
     measured = _measured(mask, s)
@@ -140,6 +148,7 @@ def _band(
         share=share,
         holes=bool((share < 1).any()),
         weight=measured / (2 * (model_sigma**2 + noise.square())),
+        noise=noise_sigma if filtered else None,
         noisy=torch.where(measured, data - noise * draws.bins(s, index, "noise"), 0),
         residual=torch.where(ring, model_sigma * draws.bins(s, index, "model"), 0),
     )

@@ -1,4 +1,4 @@
-"""Encoding a scale that is measured in part: holes are filled before the encoder sees them.
+"""What the encoder sees of a scale that is measured in part, or with noise: holes filled, noise filtered.
 
 Decode, put the measured bins in, encode, and again, as in Prost et al., arXiv 2303.11217, but per scale: the encoder
 is scale-causal, so the fill never disturbs coarser scales.
@@ -22,6 +22,7 @@ class Band:
         share: float (B,), share of the band's bins that is measured.
         holes: whether any row lacks any bin of the band.
         weight: float (B, s, s), 1 / (2 (sigma^2 + sigma_n^2)) where measured, else zero.
+        noise: float (B,), sigma_n, for the encoder to reckon with; None: no row has any.
         noisy: `data` less a draw of the measurement's noise; `data` itself for rows that are no samples.
         residual: complex (B, s, s), a draw of what the latents leave open (the likelihood's sigma), or zero.
     """
@@ -31,6 +32,7 @@ class Band:
     share: Tensor
     holes: bool
     weight: Tensor
+    noise: Tensor | None
     noisy: Tensor
     residual: Tensor
 
@@ -39,6 +41,8 @@ def encode_filled(
     model: IAHVAE, index: int, h: Tensor, features: Tensor | None, seen: Tensor, band: Band, rounds: int
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """Encode a scale, its holes filled from the prior mean first and from the posterior mean in later rounds.
+
+    Noise is taken from what the encoder sees by a Wiener filter about the prior mean.
 
     Args:
         model: the model.
@@ -52,14 +56,18 @@ def encode_filled(
     Returns:
         Encoder features; mean and standard deviation of each layer's posterior, whitened by its prior.
     """
-    filled = band.data
-    if band.holes:
-        filled = torch.where(band.mask, band.data, model.band(index, model.descend(index, h)[0]))
+    measured = filled = band.data
+    if band.holes or band.noise is not None:
+        expected = model.band(index, model.descend(index, h)[0])
+        if band.noise is not None:  # the prior's deviation is the band's gain, per part
+            noise, signal = band.noise.square()[:, None, None], model.gains[index].square() / 2
+            measured = band.data + noise / (noise + signal) * (expected - band.data)
+        filled = torch.where(band.mask, measured, expected)
     for _ in range(rounds if band.holes else 1):
         here = model.encode(index, add_band(seen, filled), features)
         last, priors, posteriors, _ = model.amortize(index, h, here)
         if band.holes:
-            filled = torch.where(band.mask, band.data, model.band(index, last))
+            filled = torch.where(band.mask, measured, model.band(index, last))
     pairs = list(zip(posteriors, priors, strict=True))
     means = [(q.mean - p.mean) / p.std for q, p in pairs]
     # The encoder takes filled holes for measured. Its variance is right for the share of the band that is, the

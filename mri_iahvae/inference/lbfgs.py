@@ -33,7 +33,8 @@ def minimise(
         start: float (B, n).
         diagonal: float (B, n), positive: guess of the inverse Hessian's diagonal, up to a factor.
         steps: evaluations, the first one included.
-        tolerance: a row is done once an accepted step lowers its objective by less than this share; 0: never.
+        tolerance: a row is done once an accepted step lowers its objective by less than this share (not the very
+            first step: its length is a guess); 0: never.
 
     Returns:
         The best x (B, n), and the evaluations that each row used, int64 (B,).
@@ -64,7 +65,8 @@ def minimise(
         valid = curvature > 1e-12
         history.append((s, y, torch.where(valid, 1 / curvature, 0)))
         factor = torch.where(valid, curvature / (y * diagonal * y).sum(1, keepdim=True), factor)
-        converged = accepted & (value - new_value <= tolerance * value) & (tolerance > 0)
+        gain = value - new_value
+        converged = accepted & (gain <= tolerance * value) & (tolerance > 0) & (step > 1)
         # The parabola through both values and the slope says how far to step back.
         back = -slope / (2 * (new_value - value - slope))
         shorter = torch.where(back.isfinite(), back.clamp(0.1, 0.5), 0.1)[:, None] * length

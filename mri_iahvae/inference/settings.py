@@ -14,7 +14,7 @@ Precision = Literal["float32", "bfloat16"]
 Steps = int | Literal["auto"]
 
 _MOST_STEPS = 100
-_TOLERANCE = 1e-3
+_TOLERANCE = 1e-2
 
 METHODS: tuple[Method, ...] = get_args(Method)
 DATA_CONSISTENCY: tuple[DataConsistency, ...] = get_args(DataConsistency)
@@ -52,7 +52,7 @@ class InferenceSettings:
     steps: Steps = 10
     optimizer: Optimizer = "lbfgs"
     schedule: Schedule = "joint"
-    fill_rounds: int = 3
+    fill_rounds: int = 2
     data_consistency: DataConsistency = "hard"
     samples: int = 0
     temperature: float = 1.0

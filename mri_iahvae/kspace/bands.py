@@ -6,6 +6,7 @@ that knows the partition.
 """
 
 import re
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -65,11 +66,16 @@ def block_mask(s: int, size: int, device: torch.device | None = None) -> Tensor:
     return mask
 
 
+@lru_cache(maxsize=64)
 def band_mask(s: int, device: torch.device | None = None) -> Tensor:
-    """Bool (s, s), true in band R_s: everything in B_s that is not in B_{s/2}."""
-    mask = torch.ones(s, s, dtype=torch.bool, device=device)
-    if s > 1:
-        mask[block(s, s // 2), block(s, s // 2)] = False
+    """Bool (s, s), true in band R_s: everything in B_s that is not in B_{s/2}.
+
+    Kept, because every step of a refinement asks for it: not to be changed in place.
+    """
+    with torch.inference_mode(mode=False):  # as validation has it: autograd would refuse what it made
+        mask = torch.ones(s, s, dtype=torch.bool, device=device)
+        if s > 1:
+            mask[block(s, s // 2), block(s, s // 2)] = False
     return mask
 
 

@@ -31,6 +31,7 @@ def kspace_figure(
     completed: NDArray[np.complexfloating],
     reference: NDArray[np.floating] | None = None,
     reference_kspace: NDArray[np.complexfloating] | None = None,
+    deviation: NDArray[np.floating] | None = None,
     index: int | None = None,
     scores: Mapping[str, Scores] | None = None,
     title: str = "",
@@ -47,6 +48,7 @@ def kspace_figure(
         completed: complex (slices, H, W), k-space of the reconstruction.
         reference: (slices, H, W), magnitude; adds the reference and the error images.
         reference_kspace: complex (slices, H, W); adds its panel.
+        deviation: (slices, H, W), standard deviation of posterior samples; adds its image, as bright as the errors.
         index: the slice; the middle one by default.
         scores: of the volume, for the titles; by panel, "zero-filled" and "reconstruction".
         title: above the figure.
@@ -62,6 +64,8 @@ def kspace_figure(
             f"error of {name} x{ERROR_GAIN}": ERROR_GAIN * np.abs(images[name] - images["reference"])
             for name in ("zero-filled", "reconstruction")
         }
+    if deviation is not None:
+        images[f"standard deviation x{ERROR_GAIN}"] = ERROR_GAIN * deviation[index]
     spectra = {"measured k-space": measured[index], "completed k-space": completed[index]}
     if reference_kspace is not None:
         spectra = {"reference k-space": reference_kspace[index], **spectra}

@@ -48,7 +48,7 @@ def write_outputs(
     """
     reference, warnings = _reference(scan)
     if details.get("noise_source") == "estimate" and details["noise_sigma"] == 0:
-        warnings.append("too little is measured at the edge of k-space to estimate the noise: taken as none")
+        warnings.append("too little is measured to estimate the noise: taken as none")
     if result.shares["measured"] == 1 and result.settings.data_consistency == "hard":
         warnings.append("every bin is measured, so the result is the data: see --up-to, denoise")
     if details.get("task") == "denoise" and scan.height > loaded.model.size:
@@ -90,6 +90,7 @@ def write_outputs(
         measured=result.zero_filled,
         completed=result.kspace,
         reference=reference,
+        deviation=None if result.std is None else _centre(result.std, size),
         reference_kspace=scan.read(slice(None)) if hidden else None,
         scores=scores,
         title=_plain(scan.path.name),

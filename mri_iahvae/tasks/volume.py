@@ -95,13 +95,16 @@ def reconstruct_volume(
         measured there become a sample from the prior; both with a warning.
 
     Raises:
-        UsageError: an array of the wrong shape, values that are not finite, or no slices at a time.
+        UsageError: an array of the wrong shape, values that are not finite, no slices at a time, or no samples
+            to keep.
         IahvaeError: out of memory with one slice at a time.
     """
     device = model.gains.device
     batches = Batches(default_batch(device) if batch is None else batch)
     if batches.size < 1:
         raise UsageError(f"batch {batch}: expected at least one slice")
+    if keep_samples and not settings.samples:
+        raise UsageError("keep_samples needs samples")
     values, wanted, sigma = _checked(model, kspace, mask, noise_sigma)
     height = values.shape[-1]
     if up_to is not None:

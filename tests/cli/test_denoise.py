@@ -20,8 +20,9 @@ from mri_iahvae.tasks.simulate import write_example
 
 @pytest.fixture
 def denoise(checkpoint, tmp_path):
-    def run(*args):
-        common = ("--checkpoint", checkpoint, "--steps", 2, "--device", "cpu", "-o", tmp_path / "out")
+    def run(*args, steps=2):
+        common = ["--checkpoint", checkpoint, "--device", "cpu", "-o", tmp_path / "out"]
+        common += ["--steps", steps] if "amortized" not in args else []  # which has none
         return CliRunner().invoke(main, ["denoise", *map(str, common), *map(str, args)])
 
     return run
@@ -45,8 +46,9 @@ def test_result_figure_and_report(denoise, make_scan, tmp_path):
     lines = result.stdout.splitlines()
     assert lines[0].endswith("scan.h5: 2 slices, k-space 100.0% measured, 0.0% completed, 0.0% zero")
     assert lines[1] == "  mask: full sampling: true acceleration 1.0x"
-    assert lines[2] == "  noise sigma 5e-07 per part (file)"
-    assert [line.split()[0] for line in lines[3:5]] == ["zero-filled", "reconstruction"]
+    assert lines[2] == "  method hybrid; mean steps at scales 1, 2, 4 ...: 2 2 2 2 2 2"
+    assert lines[3] == "  noise sigma 5e-07 per part (file)"
+    assert [line.split()[0] for line in lines[4:6]] == ["zero-filled", "reconstruction"]
     with h5py.File(tmp_path / "out" / "scan.h5") as file:
         assert file["reconstruction"].dtype == np.float32
         assert file["reconstruction"].shape == (2, 32, 32)
@@ -139,6 +141,23 @@ def test_every_method_runs(denoise, make_scan, method):
     assert report(denoise(make_scan(noise=0.1), "--method", method, "--json"))["method"] == method
 
 
+def test_samples(denoise, make_scan, tmp_path):
+    """Everything is measured, with noise: the uncertainty is zero nowhere, and grows with the noise."""
+    path = make_scan(noise=0.1)
+    spreads = []
+    for sigma in (1e-7, 1e-6):
+        result = denoise(path, "--sigma", sigma, "--samples", 4, "--keep-samples")
+        assert result.exit_code == 0, result.output
+        assert "; 4 posterior samples at temperature 1\n" in result.stdout
+        with h5py.File(tmp_path / "out" / "scan.h5") as file:
+            samples, spread = file["samples"][()], file["reconstruction_std"][()]
+            np.testing.assert_allclose(file["image"], samples.mean(axis=1), rtol=1e-3, atol=1e-10)
+        np.testing.assert_allclose(spread, np.abs(samples).std(axis=1, ddof=1), rtol=1e-3, atol=1e-12)
+        assert (spread > 0).all()
+        spreads.append(spread.mean())
+    assert spreads[1] > 2 * spreads[0]
+
+
 def test_a_level_that_cannot_be_estimated_is_said(denoise, make_scan):
     """k-space that was padded with zeros holds no noise at its edge."""
     path = make_scan(noise=0.1)
@@ -150,7 +169,7 @@ def test_a_level_that_cannot_be_estimated_is_said(denoise, make_scan):
     assert result.exit_code == 0
     assert "noise sigma 0 per part (estimate)" in result.stdout
     assert "Warning: " in result.stderr
-    assert "estimate the noise" in result.stderr
+    assert "too little is measured to estimate the noise: taken as none" in result.stderr
     assert "Warning" not in denoise(path, "--sigma", 1e-6).stderr
 
 
@@ -176,6 +195,8 @@ def test_silent_slices_are_zeros_with_a_warning(denoise, make_scan, tmp_path):
         (["--relative-sigma", "loud"], ["--relative-sigma"]),
         (["--steps", -5], ["--steps"]),
         (["--up-to", "8x8"], ["--up-to"]),
+        (["--method", "paper", "--samples", 2], ["--samples does not apply to --method paper"]),
+        (["--keep-samples"], ["--keep-samples needs --samples"]),
         (["--center-fraction", 0.1], ["give --acceleration too"]),
         (["--mask-type", "magic"], ["give --acceleration too"]),
         (["--mask", "a.npy", "--acceleration", 4], ["--mask or --acceleration"]),

@@ -18,11 +18,12 @@ from click.testing import CliRunner
 import mri_iahvae
 from mri_iahvae.cli import main
 from mri_iahvae.evaluation.metrics import score
+from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.tasks import output
 
-SETTINGS = ("method", "steps", "data_consistency", "temperature", "seed", "up_to")
+SETTINGS = (*InferenceSettings.__dataclass_fields__, "up_to")
 
 
 @pytest.fixture
@@ -30,7 +31,8 @@ def arguments(checkpoint, tmp_path):
     """Builds a command line; later options override the defaults here."""
 
     def build(*args, command="reconstruct"):
-        common = ("--checkpoint", checkpoint, "--steps", 2, "--device", "cpu", "-o", tmp_path / "out")
+        common = ["--checkpoint", checkpoint, "--device", "cpu", "-o", tmp_path / "out"]
+        common += ["--steps", 2] if "amortized" not in args else []  # which has none
         return [command, *map(str, common), *map(str, args)]
 
     return build
@@ -90,10 +92,11 @@ def test_result_figure_and_report(reconstruct, make_scan, tmp_path):
     lines = result.stdout.splitlines()
     assert lines[0].endswith("scan.h5: 3 slices, k-space 6.2% measured, 93.8% completed, 0.0% zero")
     assert lines[1] == "  mask: full sampling, up to 8x8: true acceleration 16.0x"
-    assert lines[2].split()[0] == "zero-filled"
-    assert lines[3].split()[0] == "reconstruction"
-    assert all(word in line for line in lines[2:4] for word in ("NMSE", "PSNR", "dB", "SSIM"))
-    assert [line.strip() for line in lines[4:]] == [
+    assert lines[2] == "  method hybrid; mean steps at scales 1, 2, 4 ...: 2 2 2 2 0 0"
+    assert lines[3].split()[0] == "zero-filled"
+    assert lines[4].split()[0] == "reconstruction"
+    assert all(word in line for line in lines[3:5] for word in ("NMSE", "PSNR", "dB", "SSIM"))
+    assert [line.strip() for line in lines[5:]] == [
         str(tmp_path / "out" / name) for name in ("scan.h5", "scan_kspace.png")
     ]
 
@@ -106,7 +109,15 @@ def test_without_a_reference_no_scores(reconstruct, make_scan, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [(), ("--up-to", "8x8", "--temperature", 1, "--seed", 5), ("--method", "paper")]
+    "options",
+    [
+        (),
+        ("--up-to", "8x8", "--samples", 2, "--temperature", 0.5, "--seed", 5),
+        ("--method", "paper"),
+        ("--method", "amortized", "--fill-rounds", 1),
+        ("--steps", "auto", "--precision", "bfloat16"),
+        ("--method", "iterative", "--optimizer", "adam", "--schedule", "sequential"),
+    ],
 )
 def test_the_attributes_reproduce_the_run(reconstruct, make_scan, checkpoint, tmp_path, options):
     path = make_scan(mask=np.arange(32) % 3 > 0)
@@ -303,30 +314,146 @@ def test_a_scan_larger_than_the_grid(reconstruct, make_scan, tmp_path):
     assert "1.6% measured, 23.4% completed, 75.0% zero" in reconstruct(path, "--up-to", "8x8").stdout
 
 
-def test_seeds(reconstruct, make_scan, tmp_path):
-    def image(*options):
-        assert reconstruct(make_scan(), "--up-to", "8x8", *options).exit_code == 0
-        return read(tmp_path / "out" / "scan.h5")[0]["image"]
-
-    drawn = image("--temperature", 1)
-    np.testing.assert_array_equal(image("--temperature", 1), drawn)
-    assert error(image("--temperature", 1, "--seed", 1), drawn) > 1e-3
-    np.testing.assert_array_equal(image("--seed", 1), image())
+def read_after(reconstruct, path, tmp_path, *options):
+    result = reconstruct(path, *options)
+    assert result.exit_code == 0, result.output
+    return (*read(tmp_path / "out" / "scan.h5"), result.stdout)
 
 
-@pytest.mark.parametrize("silent", ["slice", "file", "mask"])
+def test_samples(reconstruct, make_scan, tmp_path):
+    options = ("--up-to", "8x8", "--samples", 4, "--keep-samples")
+    data, stored, text = read_after(reconstruct, make_scan(), tmp_path, *options)
+    assert data["samples"].shape == (2, 4, 32, 32)
+    assert data["samples"].dtype == np.complex64
+    assert data["reconstruction_std"].shape == (2, 32, 32)
+    assert data["reconstruction_std"].dtype == np.float32
+    np.testing.assert_allclose(data["image"], data["samples"].mean(axis=1), rtol=1e-3, atol=1e-10)
+    expected = np.abs(data["samples"]).std(axis=1, ddof=1)
+    np.testing.assert_allclose(data["reconstruction_std"], expected, rtol=1e-3, atol=1e-12)
+    assert (data["reconstruction_std"] > 0).all()
+    assert stored["samples"] == 4
+    assert stored["temperature"] == 1
+    assert stored["steps_used"].tolist() == [2, 2, 2, 2, 0, 0]
+    assert (
+        "\n  method hybrid; mean steps at scales 1, 2, 4 ...: 2 2 2 2 0 0; "
+        "4 posterior samples at temperature 1\n" in text
+    )
+    without, _, _ = read_after(reconstruct, make_scan(), tmp_path, *options[:4])
+    assert set(data) - set(without) == {"samples"}
+    report = json.loads(reconstruct(make_scan(), *options, "--json").stdout)["files"][0]
+    assert report["steps_used"] == [2, 2, 2, 2, 0, 0]
+
+
+def test_equal_seeds_give_equal_bytes(reconstruct, make_scan, tmp_path):
+    def arrays(*options):
+        return read_after(
+            reconstruct, make_scan(), tmp_path, "--up-to", "8x8", "--samples", 2, "--keep-samples", *options
+        )[0]
+
+    first = arrays("--seed", 3)
+    for name, values in arrays("--seed", 3).items():
+        assert values.tobytes() == first[name].tobytes(), name
+    for options in (("--seed", 4), ("--seed", 3, "--temperature", 0.5)):
+        other = arrays(*options)
+        for name in ("samples", "reconstruction_std"):
+            assert error(other[name], first[name]) > 1e-3
+
+
+def test_the_seed_does_not_matter_where_nothing_is_drawn(reconstruct, make_scan, tmp_path):
+    images = [
+        read_after(reconstruct, make_scan(), tmp_path, "--up-to", "8x8", "--seed", seed)[0]["image"]
+        for seed in (0, 1)
+    ]
+    np.testing.assert_array_equal(*images)
+
+
+def test_automatic_steps_are_said(reconstruct, make_scan, tmp_path):
+    path = make_scan(mask=np.arange(32) % 3 > 0)
+    _, stored, text = read_after(reconstruct, path, tmp_path, "--steps", "auto")
+    assert stored["steps"] == "auto"
+    used = stored["steps_used"]
+    assert used.shape == (6,)
+    assert ((used > 1) & (used <= 100)).all()
+    assert used[0] < 20  # one latent
+    numbers = " ".join(f"{steps:.3g}" for steps in used)
+    assert f"\n  method hybrid; mean steps at scales 1, 2, 4 ...: {numbers}\n" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("--method", "amortized"), "method amortized"),
+        (("--method", "paper"), "method paper; mean steps at scales 1, 2, 4 ...: 2 2 2 2 2 2"),
+        (
+            ("--optimizer", "adam", "--steps", 5),
+            "method hybrid; mean steps at scales 1, 2, 4 ...: 5 5 5 5 5 5",
+        ),
+        (
+            ("--samples", 3, "--temperature", 0.5, "--method", "amortized"),
+            "method amortized; 3 posterior samples at temperature 0.5",
+        ),
+    ],
+)
+def test_the_report_says_how_it_was_computed(reconstruct, make_scan, tmp_path, options, line):
+    assert f"\n  {line}\n" in read_after(reconstruct, make_scan(), tmp_path, *options)[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("--optimizer", ("lbfgs", "adam")),
+        ("--fill-rounds", (1, 4)),
+        ("--precision", ("float32", "bfloat16")),
+        ("--steps", (1, 6)),
+    ],
+)
+def test_options_change_the_result_and_are_stored(reconstruct, make_scan, tmp_path, name, values):
+    path = make_scan(mask=np.arange(32) % 3 > 0)
+    results = [read_after(reconstruct, path, tmp_path, name, value) for value in values]
+    assert (results[0][0]["image"] != results[1][0]["image"]).any()
+    for value, (_, stored, _) in zip(values, results, strict=True):
+        assert stored[name[2:].replace("-", "_")] == value
+
+
+def test_with_one_layer_per_scale_the_schedule_does_not_matter(reconstruct, make_scan, tmp_path):
+    path = make_scan(mask=np.arange(32) % 3 > 0)
+    images = []
+    for schedule in ("joint", "sequential"):
+        data, stored, _ = read_after(reconstruct, path, tmp_path, "--schedule", schedule)
+        assert stored["schedule"] == schedule
+        images.append(data["image"])
+    np.testing.assert_array_equal(*images)
+
+
+@pytest.mark.parametrize("silent", ["slice", "file"])
 def test_silent_slices_are_zeros_with_a_warning(reconstruct, make_scan, tmp_path, silent):
-    path = make_scan(reference=True, mask=np.zeros(32, bool) if silent == "mask" else None)
-    if silent != "mask":
-        with h5py.File(path, "r+") as file:
-            file["kspace"][slice(None) if silent == "file" else 1] = 0
+    path = make_scan(reference=True)
+    with h5py.File(path, "r+") as file:
+        file["kspace"][slice(None) if silent == "file" else 1] = 0
     result = reconstruct(path, "-q")
     assert result.exit_code == 0
-    assert "Warning: " in result.stderr
-    assert "slice 1:" in result.stderr if silent == "slice" else "slice 0, 1:" in result.stderr
+    numbers = "1" if silent == "slice" else "0, 1"
+    assert f"no signal in the central 32x32 bins of slice {numbers}: left zero\n" in result.stderr
     data, _ = read(tmp_path / "out" / "scan.h5")
     assert not data["image"][1].any()
     assert data["image"][0].any() == (silent == "slice")
+
+
+def test_with_nothing_measured_the_prior_is_sampled_with_a_warning(reconstruct, make_scan, tmp_path):
+    path = make_scan(mask=np.zeros(32, bool))
+    images = []
+    for seed in (0, 0, 1):
+        result = reconstruct(path, "-q", "--seed", seed)
+        assert result.exit_code == 0
+        assert (
+            f"Warning: {path}: nothing measured in the central 32x32 bins of slice 0, 1: "
+            "a sample of the prior, in canonical units\n" in result.stderr
+        )
+        assert "0.0% measured, 100.0% completed" in result.stdout
+        images.append(read(tmp_path / "out" / "scan.h5")[0]["image"])
+    np.testing.assert_array_equal(images[0], images[1])
+    assert error(images[2], images[0]) > 1e-2
+    assert images[0].all()
 
 
 def damaged(path, case):
@@ -402,6 +529,25 @@ def test_files_that_cannot_be_used(reconstruct, make_scan, tmp_path, case, words
         (["--temperature", "nan"], ["--temperature"]),
         (["--temperature", "inf"], ["--temperature"]),
         (["--method", "guess"], ["--method"]),
+        (["--method", "amortized", "--steps", 5], ["--steps does not apply to --method amortized"]),
+        (["--method", "amortized", "--optimizer", "adam"], ["--optimizer does not apply"]),
+        (["--method", "amortized", "--schedule", "joint"], ["--schedule does not apply"]),
+        (["--method", "paper", "--optimizer", "lbfgs"], ["--optimizer does not apply to --method paper"]),
+        (["--method", "paper", "--schedule", "joint"], ["--schedule does not apply"]),
+        (["--method", "paper", "--samples", 3], ["--samples does not apply"]),
+        (["--method", "paper", "--steps", "auto"], ["steps auto"]),
+        (["--method", "iterative", "--fill-rounds", 2], ["--fill-rounds does not apply"]),
+        (["--temperature", 0.5], ["--temperature needs --samples"]),
+        (["--temperature", 0.5, "--samples", 0], ["--temperature needs --samples"]),
+        (["--keep-samples"], ["--keep-samples needs --samples"]),
+        (["--optimizer", "adam", "--steps", "auto"], ["steps auto", "lbfgs"]),
+        (["--optimizer", "newton"], ["--optimizer"]),
+        (["--schedule", "late"], ["--schedule"]),
+        (["--precision", "float16"], ["--precision"]),
+        (["--fill-rounds", 0], ["--fill-rounds"]),
+        (["--steps", "many"], ["--steps"]),
+        (["--steps", 1.5], ["--steps"]),
+        (["--samples", -1], ["--samples"]),
         (["--data-consistency", "firm"], ["--data-consistency"]),
         (["--unknown"], ["--unknown"]),
         (["--center-fraction", 0.08], ["--center-fraction", "give --acceleration too"]),

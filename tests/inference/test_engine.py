@@ -1,18 +1,20 @@
 """The scale loop on masks of every kind, with an untrained model: what holds whatever the weights are."""
 
+import math
 from itertools import combinations
 
 import pytest
 import torch
 
 from mri_iahvae.inference.consistency import consistent
+from mri_iahvae.inference.draws import Draws, Row
 from mri_iahvae.inference.engine import infer
 from mri_iahvae.inference.paper import refine_layers
-from mri_iahvae.inference.refine import refine
+from mri_iahvae.inference.refine import Problem, refine
 from mri_iahvae.inference.settings import DATA_CONSISTENCY, METHODS, InferenceSettings
 from mri_iahvae.kspace.bands import band_mask, block_mask, crop, scales
 from mri_iahvae.kspace.noise import complex_noise
-from mri_iahvae.model.iahvae import complete
+from mri_iahvae.model.iahvae import add_band, complete
 from mri_iahvae.training.objective import posterior_pass
 
 NO_NOISE = torch.zeros(3)
@@ -60,9 +62,21 @@ def method(request):
     return request.param
 
 
-def run(model, kspace, mask, method="hybrid", noise=NO_NOISE, numbers=(0, 1, 2), **settings):
+def inference(model, kspace, mask, method="hybrid", noise=NO_NOISE, rows=None, **settings):
     settings = InferenceSettings(method=method, **{"steps": 3, **settings})
-    return infer(model, kspace, mask, noise[: len(kspace)], settings, list(numbers))
+    rows = rows or [Row(k) for k in range(len(kspace))]
+    return infer(model, kspace, mask, noise[: len(kspace)], settings, rows)
+
+
+def run(*args, **options):
+    return inference(*args, **options).bins
+
+
+def draw(model, kspace, mask, count, method="hybrid", noise=0.0, slice_number=0, **settings):
+    """Samples of one slice, complex (count, 16, 16); `kspace` complex (16, 16)."""
+    rows = [Row(slice_number, k) for k in range(count)]
+    kspace, noise = kspace.expand(count, -1, -1), torch.full((count,), noise)
+    return run(model, kspace, mask, method, noise, rows=rows, **settings)
 
 
 def prior_mean(model, count=3):
@@ -141,9 +155,30 @@ def test_nothing_measured_is_the_prior_mean(model, kspace, method):
 
 def test_endless_noise_leaves_the_prior_mean(model, kspace):
     result = run(
-        model, kspace, EVERYTHING, "iterative", torch.full((3,), 1e6), data_consistency="soft", steps=150
+        model, kspace, EVERYTHING, "iterative", torch.full((3,), 1e6), data_consistency="soft", steps=40
     )
     torch.testing.assert_close(result, prior_mean(model), rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("method", ["amortized", "hybrid"])
+def test_endless_noise_hides_the_data_from_the_encoder(model, kspace, mask, method):
+    noise = torch.full((3,), 1e5)
+    first, second = (
+        run(model, data, mask, method, noise, data_consistency="soft") for data in (kspace, 2j * kspace)
+    )
+    torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-3)
+
+
+def test_algorithm_1_knows_of_no_noise(model, kspace):
+    """Its latents do not, that is: what a measured bin becomes may still depend on it."""
+    quiet, loud = (
+        run(model, kspace, EVERYTHING, "paper", torch.full((3,), sigma), data_consistency="none")
+        for sigma in (0.0, 5.0)
+    )
+    assert torch.equal(crop(quiet, 1), crop(loud, 1))
+    amortized = run(model, kspace, EVERYTHING, "amortized", torch.full((3,), 5.0), data_consistency="none")
+    before = run(model, kspace, EVERYTHING, "amortized", data_consistency="none")
+    assert (crop(amortized, 1) != crop(before, 1)).all()
 
 
 def test_no_steps_from_the_prior_are_the_prior_mean_band_by_band(model, kspace):
@@ -165,11 +200,10 @@ def test_refinement_fits_the_measured_bins_better(model, kspace, kind):
         own = run(model, kspace, MASKS[kind], method, steps=steps, data_consistency="none")
         return ((own - kspace) * MASKS[kind]).abs().square().sum(dim=(1, 2))
 
-    amortized = misfit("amortized", 0)
-    few, many = misfit("hybrid", 5), misfit("hybrid", 40)
-    assert (few < amortized).all()
-    assert (many < few).all()
-    assert (misfit("iterative", 40) < misfit("iterative", 0)).all()
+    for method, start in (("hybrid", misfit("amortized", 0)), ("iterative", misfit("iterative", 0))):
+        refined = misfit(method, 10)
+        assert (refined < 0.7 * start).all()
+        assert (refined < misfit(method, 2)).all()
 
 
 def test_outputs_are_one_inference_seen_in_three_ways(model, kspace, mask, method):
@@ -216,7 +250,8 @@ def test_data_are_weighed_by_the_variances_of_model_and_noise(model, kspace):
     h = model.context(0, None, kspace[:, :0, :0])
     start = [torch.zeros(3, *model.latent_shape(0)) for _ in model.layers(0)]
     weight = (1 / (2 * (0.3**2 + noise**2)))[:, None, None]
-    refined = refine(model, 0, h, start, crop(kspace, 1), weight, steps=12, rate=0.1)
+    problem = Problem(model, 0, h, start, crop(kspace, 1), weight)
+    refined, _ = refine(problem, start, [torch.ones_like(e) for e in start], steps=12)
     expected = model.band(0, model.descend(0, h, refined)[0])
     result = run(model, kspace, block(1), "iterative", noise, steps=12, data_consistency="none")
     torch.testing.assert_close(crop(result, 1), expected, rtol=1e-4, atol=1e-4)
@@ -231,6 +266,73 @@ def test_paper_is_algorithm_1_scale_by_scale(model, kspace):
     torch.testing.assert_close(crop(results[METHODS.index("paper")], 1), model.band(0, last))
     for first, second in combinations(results, 2):
         assert not torch.allclose(first, second, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "each"),
+    [
+        ({"method": "amortized"}, 0),
+        ({"method": "paper"}, 10),  # per layer
+        ({"method": "iterative"}, 5),
+        ({"optimizer": "adam"}, 5),
+        ({"optimizer": "adam", "schedule": "sequential"}, 10),
+        ({"schedule": "sequential"}, 10),
+    ],
+)
+def test_steps_are_reported_per_row_and_scale(model, kspace, options, each):
+    """None where nothing is measured."""
+    masks = torch.cat([EVERYTHING, block(4), NOTHING])
+    found = inference(model, kspace, masks, steps=5, **options).steps
+    assert found.tolist() == [[each] * 5, [*[each] * 3, 0, 0], [0] * 5]
+
+
+def test_automatic_steps_stop_each_scale_when_it_has_converged(model, kspace):
+    auto = inference(model, kspace, MASKS["columns"], steps="auto", data_consistency="none")
+    assert (auto.steps[:, 0] < 15).all()  # two latents
+    assert (auto.steps > 2).all()
+    assert (auto.steps <= 100).all()
+    assert len(auto.steps.unique()) > 3
+    for k in range(3):  # rows stop on their own
+        one = slice(k, k + 1)
+        alone = inference(model, kspace[one], MASKS["columns"], steps="auto")
+        assert alone.steps[0, :2].tolist() == auto.steps[k, :2].tolist()
+    few, many = (run(model, kspace, MASKS["columns"], steps=n, data_consistency="none") for n in (3, 100))
+    away = [((other - many) * MASKS["columns"]).abs().square().sum() for other in (auto.bins, few)]
+    assert away[0] < 0.2 * away[1]
+
+
+@pytest.mark.parametrize("options", [{"optimizer": "adam"}, {"schedule": "sequential"}])
+def test_other_optimizers_and_schedules_fit_as_well_by_another_way(model, kspace, options):
+    def misfit(own):
+        return ((own - kspace) * MASKS["scattered"]).abs().square().sum(dim=(1, 2))
+
+    start, default, other = (
+        run(model, kspace, MASKS["scattered"], steps=steps, data_consistency="none", **extra)
+        for steps, extra in ((0, {}), (15, {}), (15, options))
+    )
+    assert not torch.allclose(default, other, rtol=1e-3, atol=1e-3)
+    assert (misfit(other) < 0.5 * misfit(start)).all()
+    assert (misfit(default) < 0.5 * misfit(start)).all()
+
+
+@pytest.mark.parametrize("kind", ["nothing", "block", "columns"])
+def test_bfloat16_rounds_the_convolutions_only(model, kspace, kind, method):
+    """Within 2 % where nothing is refined; elsewhere the refinement fits the measured bins within 10 % as well.
+
+    (Of the several minima of this untrained model rounding may choose another one. A trained model: tests/tasks.)
+    """
+    mask = MASKS[kind]
+    high, low = (
+        run(model, kspace, mask, method, precision=name, steps=10, data_consistency="none")
+        for name in ("float32", "bfloat16")
+    )
+    assert low.dtype == torch.complex64
+    assert not torch.equal(low, high)
+    if method in ("amortized", "paper") or kind == "nothing":
+        assert (low - high).norm() < 0.02 * high.norm()
+    else:
+        misfits = [float(((own - kspace) * mask).norm()) for own in (high, low)]
+        assert misfits[1] == pytest.approx(misfits[0], rel=0.1)
 
 
 def test_more_fill_rounds_change_scales_with_holes_only(model, kspace):
@@ -271,58 +373,220 @@ def crop_to(kspace, s):
     return kspace * block_mask(s, kspace.shape[-1])
 
 
-def test_samples_depend_on_seed_and_slice_number_alone(model, kspace):
-    mask = block(4)
-
-    def sample(rows, numbers, seed=0, temperature=1.0):
-        return run(model, kspace[rows], mask, numbers=numbers, temperature=temperature, seed=seed)
-
-    together = sample([0, 1, 2], [5, 6, 7])
-    assert torch.equal(together, sample([0, 1, 2], [5, 6, 7]))
-    torch.testing.assert_close(sample([1], [6]), together[1:2], rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(sample([2, 1], [7, 6]), together[[2, 1]], rtol=1e-3, atol=1e-3)
-    outside = ~mask[0]
-    for other in (sample([1], [7]), sample([1], [6], seed=1), sample([1], [6], temperature=0.0)):
-        assert (other[:, outside] != together[1:2, outside]).all()
-        assert torch.equal(other[:, ~outside], together[1:2, ~outside])
-    same_twice = sample([0, 0], [5, 5])
-    torch.testing.assert_close(same_twice[0], same_twice[1], rtol=1e-3, atol=1e-3)
-
-
-def test_temperature_scales_the_spread(model, kspace):
-    mean = run(model, kspace, NOTHING)
-    spread = [
-        (run(model, kspace, NOTHING, temperature=t) - mean).abs().square().mean() for t in (0.1, 0.3, 1.0)
-    ]
-    assert spread[1] / spread[0] == pytest.approx(9, rel=0.5)
-    assert spread[2] > spread[1]
-
-
-def test_measured_scales_are_not_sampled(model, kspace):
-    for mask in (EVERYTHING, MASKS["columns"]):
-        cold, warm = (run(model, kspace, mask, temperature=t, data_consistency="none") for t in (0.0, 1.0))
-        assert torch.equal(cold, warm)
-
-
 @pytest.mark.parametrize("kind", ["everything", "block", "columns"])
 def test_a_slice_does_not_depend_on_its_batch(model, kspace, method, kind):
     noise = torch.tensor([0.0, 0.3, 1.0])
     together = run(model, kspace, MASKS[kind], method, noise, data_consistency="none")
     for k in range(3):
         one = slice(k, k + 1)
-        alone = run(model, kspace[one], MASKS[kind], method, noise[one], numbers=[k], data_consistency="none")
+        alone = run(model, kspace[one], MASKS[kind], method, noise[one], data_consistency="none")
         torch.testing.assert_close(alone, together[one], rtol=2e-3, atol=2e-3)
 
 
 def test_masks_may_differ_within_a_batch(model, kspace, method):
     masks = torch.cat([MASKS["block"], MASKS["columns"], NOTHING])
-    together = run(model, kspace, masks, method, data_consistency="none", temperature=0.5)
+    together = run(model, kspace, masks, method, data_consistency="none")
     for k in range(3):
         one = slice(k, k + 1)
-        alone = run(
-            model, kspace[one], masks[one], method, numbers=[k], data_consistency="none", temperature=0.5
-        )
+        alone = run(model, kspace[one], masks[one], method, data_consistency="none")
         torch.testing.assert_close(alone, together[one], rtol=2e-3, atol=2e-3)
+
+
+SAMPLED = [method for method in METHODS if method != "paper"]
+
+
+@pytest.fixture(params=SAMPLED)
+def sampled(request):
+    """A method that gives samples."""
+    return request.param
+
+
+def test_samples_repeat_bit_for_bit_and_do_not_depend_on_their_batch(model, kspace, sampled):
+    """On their own seed, slice and sample alone: to 0.2 % and 0.002, what the rounding of a batch may grow to."""
+    rows = [Row(5, 0), Row(5, 1), Row(6, 2)]
+    noise = torch.tensor([0.0, 0.0, 0.4])
+    masks = torch.cat([MASKS["columns"], MASKS["columns"], block(4)])
+    data = kspace[[0, 0, 1]]
+
+    def sample(chosen, rows, seed=0):
+        options = {"rows": rows, "seed": seed, "data_consistency": "soft"}
+        return run(model, data[chosen], masks[chosen], sampled, noise[chosen], **options)
+
+    together = sample([0, 1, 2], rows)
+    assert torch.equal(sample([0, 1, 2], rows), together)
+    for chosen in ([0], [2], [2, 1], [1, 2, 0, 0]):
+        others = sample(chosen, [rows[k] for k in chosen])
+        torch.testing.assert_close(others, together[chosen], rtol=2e-3, atol=2e-3)
+    for row, seed in ((Row(6, 0), 0), (Row(5, 1), 0), (Row(5, 2), 0), (Row(5, 0), 1), (Row(5, None), 0)):
+        other = sample([0], [row], seed)
+        free = ~masks[0]
+        assert (other[0, free] != together[0, free]).all()
+
+
+def test_samples_spread_wherever_the_bins_are_not_known(model, kspace, sampled):
+    """Without noise: at every unmeasured bin, in bands measured in part too, and at no measured one."""
+    for mask in (some_columns(), scattered(), block(4), NOTHING):
+        spread = draw(model, kspace[0], mask, 6, sampled).std(dim=0)
+        assert (spread[~mask[0]] > 1e-3).all()
+        assert not spread[mask[0]].any()
+
+
+def test_samples_spread_at_noisy_bins_unless_the_data_are_to_be_kept(model, kspace, sampled):
+    for mask in (EVERYTHING, some_columns()):
+        soft, hard, own = (
+            draw(model, kspace[0], mask, 6, sampled, 0.5, data_consistency=kind).std(dim=0)
+            for kind in ("soft", "hard", "none")
+        )
+        assert (soft > 1e-2).all()
+        assert (own > 1e-2).all()
+        assert not hard[mask[0]].any()
+        assert (hard[~mask[0]] > 1e-2).all()
+
+
+def test_more_noise_spreads_samples_further(model, kspace):
+    spreads = [
+        draw(model, kspace[0], EVERYTHING, 8, noise=sigma, data_consistency="soft").std(dim=0).mean()
+        for sigma in (0.01, 0.1, 1.0)
+    ]
+    assert 3 * spreads[0] < spreads[1]
+    assert 2 * spreads[1] < spreads[2]
+
+
+def test_at_temperature_zero_samples_are_the_most_probable_estimate(model, kspace, mask, sampled):
+    noise, rows = torch.tensor([0.0, 0.3, 1.0]), [Row(k, k) for k in range(3)]
+    options = {"data_consistency": "soft", "temperature": 0.0}
+    cold = run(model, kspace, mask, sampled, noise, rows=rows, **options)
+    assert torch.equal(cold, run(model, kspace, mask, sampled, noise, data_consistency="soft"))
+
+
+def test_the_temperature_scales_the_spread(model, kspace):
+    spreads = [
+        draw(model, kspace[0], some_columns(), 8, "amortized", temperature=t).std(dim=0).mean()
+        for t in (0.0, 0.01, 0.1)
+    ]
+    assert spreads[0] == 0
+    assert spreads[2] / spreads[1] == pytest.approx(10, rel=0.2)
+
+
+def test_with_nothing_measured_samples_are_those_of_the_prior(model, kspace, sampled):
+    """By hand: latents and what they leave open, drawn scale by scale."""
+    drawn = Draws(0, 1.0, (Row(4, 0), Row(4, 1)), kspace.device)
+    h, expected = None, kspace.new_zeros(2, 0, 0)
+    for index, s in enumerate(scales(16)):
+        h = model.context(index, h, expected)
+        shape = model.latent_shape(index)
+        h, _ = model.descend(index, h, [drawn.normal(shape, index, "latents", j) for j in range(2)])
+        residual = model.config.sigma * drawn.bins(s, index, "model")
+        expected = add_band(expected, model.band(index, h) + residual * band_mask(s))
+    for kind in DATA_CONSISTENCY:
+        found = draw(model, kspace[0], NOTHING, 2, sampled, slice_number=4, data_consistency=kind)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    other = draw(model, kspace[0], NOTHING, 2, sampled, slice_number=4, seed=1)
+    assert (other != found).all()
+
+
+def linear_posterior(linear, kspace, mask, sigma):
+    """Mean and covariance of all bins given the data: real parts of a band before its imaginary ones, band by band."""
+    means, covariances = [], []
+    for index, s in enumerate(scales(4)):
+        ring = band_mask(s)
+        offset, matrix = linear.prior_of(index)
+        covariance = matrix @ matrix.T + linear.config.sigma**2 * torch.eye(len(offset))
+        data, measured = crop(kspace, s)[ring], crop(mask, s)[ring].repeat(2)
+        data = torch.cat((data.real, data.imag))[measured]
+        inverse = torch.linalg.inv(
+            covariance[measured][:, measured] + sigma**2 * torch.eye(int(measured.sum()))
+        )
+        gain = covariance[:, measured] @ inverse
+        means.append(offset + gain @ (data - offset[measured]))
+        covariances.append(covariance - gain @ covariance[measured])
+    return torch.cat(means), torch.block_diag(*covariances)
+
+
+def flat_bands(kspace):
+    bands = [crop(kspace, s)[..., band_mask(s)] for s in scales(kspace.shape[-1])]
+    return torch.cat([part for band in bands for part in (band.real, band.imag)], dim=-1)
+
+
+@pytest.mark.parametrize("method", ["iterative", "hybrid"])
+@pytest.mark.parametrize(
+    ("kind", "sigma"), [("some", 0.0), ("some", 0.5), ("everything", 0.5), ("nothing", 0.0)]
+)
+def test_samples_of_a_linear_model_are_those_of_its_posterior(
+    linear, noise, check_samples, method, sigma, kind
+):
+    """Mean and covariance of all bins, measured with and without noise, or not: wherever the encoder starts."""
+    mask = {
+        "some": torch.rand(4, 4, generator=noise) < 0.5,
+        "everything": torch.ones(4, 4, dtype=torch.bool),
+        "nothing": torch.zeros(4, 4, dtype=torch.bool),
+    }[kind]
+    kspace = complex_noise((4, 4), 1.5, noise)
+    mean, covariance = linear_posterior(linear, kspace, mask, sigma)
+    found = flat_bands(
+        draw(linear, kspace, mask[None], 1200, method, sigma, steps=40, data_consistency="soft")
+    )
+    known = covariance.diagonal() < 1e-4  # measured without noise
+    assert bool(known.any()) == (kind == "some" and sigma == 0)
+    torch.testing.assert_close(found[:, known], mean[known].expand(len(found), -1), rtol=0, atol=1e-4)
+    check_samples(found[:, ~known], mean[~known], covariance[~known][:, ~known])
+    best = run(
+        linear, kspace[None], mask[None], method, torch.tensor([sigma]), steps=40, data_consistency="soft"
+    )
+    torch.testing.assert_close(flat_bands(best)[0], mean, rtol=0, atol=5e-3)
+
+
+@pytest.mark.parametrize("measured", [16, 11])
+def test_amortized_samples_have_the_encoder_s_mean_and_variance(linear, noise, check_samples, measured):
+    """Of the latents r^2, the encoder's variance for the share of the band that is measured, else the prior's."""
+    mask = torch.arange(16).reshape(4, 4) < measured  # the last five bins belong to the finest band
+    kspace = complex_noise((4, 4), 1.5, noise)
+    found = draw(linear, kspace, mask[None], 1200, "amortized", fill_rounds=1, data_consistency="none")
+    filled = kspace.clone()
+    ring = band_mask(4)
+    half = len(kspace[ring])
+    offset, _ = linear.prior_of(2)
+    filled[ring] = torch.where(mask[ring], kspace[ring], torch.complex(offset[:half], offset[half:]))
+    for index, s in enumerate(scales(4)):
+        offset, matrix = linear.prior_of(index)
+        share = float(crop(mask, s)[band_mask(s)].float().mean())
+        variance = share * math.exp(-0.7) ** 2 + 1 - share
+        mean = offset + matrix @ (0.3 * crop(filled, s).real.flatten()).repeat(2)
+        covariance = variance * matrix @ matrix.T + linear.config.sigma**2 * torch.eye(len(offset))
+        band = crop(found, s)[:, band_mask(s)]
+        check_samples(torch.cat((band.real, band.imag), dim=1), mean, covariance)
+
+
+def random_mask(kind, generator):
+    mask = NOTHING[0].clone()
+    row, column = torch.randint(16, (2,), generator=generator).tolist()
+    if kind == "single bin":
+        mask[row, column] = True
+    elif kind == "single column":
+        mask[:, column] = True
+    elif kind != "empty":
+        density = {"dense": 0.8, "sparse": 0.1, "full": 1.1, "no centre": 0.5}[kind]
+        mask = torch.rand(16, 16, generator=generator) < density
+    return mask & ~block_mask(4, 16) if kind == "no centre" else mask
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_mask_gives_finite_bins_and_keeps_the_data(model, kspace, method, seed):
+    """Most probable estimates and samples, noisy or not, all in one batch."""
+    generator = torch.Generator().manual_seed(seed)
+    kinds = ["empty", "full", "single bin", "single column", "no centre", "dense", "sparse"]
+    masks = torch.stack([random_mask(kind, generator) for kind in kinds]).repeat(2, 1, 1)
+    data = kspace[torch.randint(3, (14,), generator=generator)] * 10 ** (seed - 1)
+    noise = torch.rand(14, generator=generator) * torch.randint(2, (14,), generator=generator)
+    rows = [Row(k, k if k < 7 and method != "paper" else None) for k in range(14)]
+    options = {"steps": 2, "seed": seed, "rows": rows}
+    hard = run(model, data, masks, method, noise, **options)
+    soft = run(model, data, masks, method, noise, data_consistency="soft", **options)
+    assert hard.isfinite().all()
+    assert soft.isfinite().all()
+    assert torch.equal(hard[masks], data[masks])
+    exact = masks & (noise == 0)[:, None, None]
+    torch.testing.assert_close(soft[exact], data[exact], rtol=1e-4, atol=1e-4)
 
 
 def test_nothing_is_left_on_the_model(model, kspace, method):

@@ -1,10 +1,20 @@
 import json
 import math
+from itertools import product
+from typing import get_args
 
 import pytest
 
 from mri_iahvae.errors import UsageError
-from mri_iahvae.inference.settings import DATA_CONSISTENCY, METHODS, InferenceSettings
+from mri_iahvae.inference.settings import (
+    DATA_CONSISTENCY,
+    METHODS,
+    InferenceSettings,
+    Optimizer,
+    Precision,
+    Schedule,
+    inference_settings,
+)
 
 
 @pytest.mark.parametrize(
@@ -14,15 +24,21 @@ from mri_iahvae.inference.settings import DATA_CONSISTENCY, METHODS, InferenceSe
         {"method": "Hybrid"},
         {"data_consistency": "maybe"},
         {"steps": -1},
+        {"steps": 2.5},
+        {"steps": "many"},
+        {"steps": "auto", "optimizer": "adam"},
+        {"steps": "auto", "method": "paper"},
+        {"optimizer": "newton"},
+        {"schedule": "random"},
+        {"precision": "float16"},
         {"fill_rounds": 0},
-        {"rate": 0.0},
-        {"rate": -0.1},
-        {"rate": math.nan},
-        {"rate": math.inf},
+        {"samples": -1},
+        {"samples": 4, "method": "paper"},
         {"temperature": -0.1},
         {"temperature": math.nan},
         {"temperature": math.inf},
         {"seed": -1},
+        {"seed": 2**32},
     ],
 )
 def test_what_cannot_be_computed_is_refused(values):
@@ -32,7 +48,32 @@ def test_what_cannot_be_computed_is_refused(values):
 
 
 def test_every_choice_is_taken_and_stored():
-    for method in METHODS:
-        for consistency in DATA_CONSISTENCY:
-            settings = InferenceSettings(method, steps=0, data_consistency=consistency, temperature=0.7)
-            assert InferenceSettings(**json.loads(json.dumps(settings.to_json()))) == settings
+    choices = product(METHODS, DATA_CONSISTENCY, get_args(Optimizer), get_args(Schedule), get_args(Precision))
+    for method, consistency, optimizer, schedule, precision in choices:
+        settings = InferenceSettings(
+            method,
+            steps=0,
+            data_consistency=consistency,
+            optimizer=optimizer,
+            schedule=schedule,
+            precision=precision,
+            temperature=0.7,
+            seed=2**32 - 1,
+        )
+        assert InferenceSettings(**json.loads(json.dumps(settings.to_json()))) == settings
+
+
+def test_automatic_steps_are_stored_as_such_and_end():
+    settings = InferenceSettings(steps="auto")
+    assert json.loads(json.dumps(settings.to_json()))["steps"] == "auto"
+    most, tolerance = settings.budget
+    assert most >= 50
+    assert 0 < tolerance < 0.1
+    assert InferenceSettings(steps=7).budget == (7, 0.0)
+
+
+def test_settings_by_name():
+    assert inference_settings(method="iterative", samples=3) == InferenceSettings("iterative", samples=3)
+    with pytest.raises(UsageError, match="rate: no such setting; expected one of method, steps") as caught:
+        inference_settings(rate=0.1)
+    assert "\n" not in str(caught.value)

@@ -132,3 +132,13 @@ def test_parse_scale(text, scale):
 def test_parse_scale_says_what_is_possible(text):
     with pytest.raises(UsageError, match=r"1x1, 2x2, .*, 128x128 on this model's 128x128 grid"):
         parse_scale(text, 128)
+
+
+def test_bands_first_asked_for_in_validation_serve_training():
+    """They are kept: what inference mode made, autograd would refuse."""
+    band_mask.cache_clear()
+    with torch.inference_mode():
+        band_mask(4)
+    values = torch.ones(4, 4, requires_grad=True)
+    (values * values * band_mask(4)).sum().backward()
+    assert torch.equal(values.grad, 2.0 * band_mask(4))

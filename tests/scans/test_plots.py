@@ -37,6 +37,21 @@ def test_kspace_figure_with_and_without_reference(tmp_path, rng):
     assert {p.name for p in tmp_path.iterdir()} == {"plain.png", "full.png"}
 
 
+@pytest.mark.parametrize("referenced", [False, True])
+def test_a_standard_deviation_adds_its_panel(tmp_path, rng, referenced):
+    options = {**arguments(rng), "reference": rng.random((3, 16, 16)) if referenced else None}
+    deviation = np.zeros((3, 16, 16))
+    deviation[1, 8, 8] = 1  # the middle slice is drawn
+    shown = []
+    for number, values in enumerate((None, deviation, 0 * deviation)):
+        kspace_figure(tmp_path / f"{number}.png", **options, deviation=values)
+        shown.append(pictures.imread(tmp_path / f"{number}.png"))
+    assert shown[1].shape[1] > shown[0].shape[1]
+    assert shown[1].shape == shown[2].shape
+    differing = (shown[1] != shown[2]).any(axis=(0, 2)).nonzero()[0]
+    assert differing.min() > (0.8 if referenced else 2 / 3) * shown[1].shape[1]  # in the last column only
+
+
 def test_all_zero_data_can_be_drawn(tmp_path):
     zeros = {name: np.zeros((1, 8, 8)) for name in ("zero_filled", "reconstruction", "measured", "completed")}
     kspace_figure(tmp_path / "a.png", **zeros)

@@ -52,6 +52,25 @@ def test_masks_are_completed(checkpoint, head_kspace):
     assert (result.kspace[:, ~mask] != 0).mean() > 0.99
 
 
+def test_samples_show_how_uncertain_the_image_is(checkpoint, head_kspace):
+    """The standard deviation grows with the noise, and is not zero where everything is measured."""
+    spreads = []
+    for sigma in (0.0, 0.02, 0.2):
+        result = denoise(head_kspace(1), sigma, checkpoint=checkpoint, samples=4, keep_samples=True)
+        assert result.settings.data_consistency == "soft"
+        assert error(result.samples.mean(axis=1), result.image) < 1e-5
+        spreads.append(result.std)
+    assert spreads[0].max() < 1e-4
+    assert (spreads[1] > 0).all()
+    assert spreads[2].mean() > 2 * spreads[1].mean()
+
+
+def test_settings_that_cannot_be_are_refused(checkpoint, head_kspace):
+    for options in ({"method": "paper", "samples": 2}, {"speed": 1}):
+        with pytest.raises(UsageError):
+            denoise(head_kspace(), 0.1, checkpoint=checkpoint, **options)
+
+
 @pytest.mark.parametrize("sigma", [-1.0, np.nan, np.inf, np.ones(3), np.ones((2, 2))])
 def test_levels_that_cannot_be_are_refused(checkpoint, head_kspace, sigma):
     with pytest.raises(UsageError, match="noise_sigma"):

@@ -28,11 +28,13 @@ def loaded(checkpoint):
 def write(loaded, tmp_path):
     """Reconstructs a scan from 16x16 and writes the result; gives the result and the report."""
 
-    def run(path, **details):
+    def run(path, *, samples=0, keep_samples=False, **details):
         scan = open_scan(path)
-        settings = InferenceSettings("amortized")
+        settings = InferenceSettings("amortized", samples=samples)
         sampled = OWN_SAMPLING.apply(scan, up_to=16)
-        result = reconstruct_volume(loaded.model, scan.read(slice(None)), sampled.mask, settings)
+        result = reconstruct_volume(
+            loaded.model, scan.read(slice(None)), sampled.mask, settings, keep_samples=keep_samples
+        )
         return result, write_outputs(scan, sampled, result, tmp_path / "out" / path.name, loaded, details)
 
     return run
@@ -65,6 +67,24 @@ def test_everything_that_reproduces_the_run_is_stored(make_scan, write, loaded):
     assert {"version", "torch", "created", "model"} <= set(stored)
     assert "left_out" not in stored
     assert report == json.loads(json.dumps(report))
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_samples_and_their_deviation_are_stored_in_the_size_of_the_image(make_scan, write, kept):
+    path = make_scan(reference=np.ones((2, 20, 24), np.float32))
+    result, report = write(path, samples=3, keep_samples=kept)
+    with h5py.File(report["output"]) as file:
+        np.testing.assert_array_equal(file["reconstruction_std"], centre(result.std, 20, 24))
+        assert file["reconstruction_std"].dtype == np.float32
+        assert ("samples" in file) == kept
+        if kept:
+            np.testing.assert_array_equal(file["samples"], centre(result.samples, 20, 24))
+            assert file["samples"].shape == (2, 3, 20, 24)
+        assert file.attrs["samples"] == report["samples"] == 3
+        np.testing.assert_array_equal(file.attrs["steps_used"], result.steps)
+    _, plain = write(path)
+    with h5py.File(plain["output"]) as file:
+        assert {"reconstruction_std", "samples"}.isdisjoint(file)
 
 
 def test_scores_compare_magnitudes_with_the_reference(make_scan, write):
@@ -163,6 +183,16 @@ def test_what_the_run_left_out_is_drawn_beside_the_reference(
         assert panels["reference_kspace"] is None
 
 
+def test_the_deviation_of_samples_is_drawn(make_scan, write, monkeypatch):
+    panels = {}
+    monkeypatch.setattr(output, "kspace_figure", lambda _, **given: panels.update(given))
+    path = make_scan(reference=np.ones((2, 20, 24), np.float32))
+    result, _ = write(path, samples=2)
+    np.testing.assert_array_equal(panels["deviation"], centre(result.std, 20, 24))
+    write(path)
+    assert panels["deviation"] is None
+
+
 @pytest.mark.parametrize("name", ["cost $1 and $2_.h5", r"$\frac$.h5", "头.h5", "Kopf_é.h5"])
 def test_any_file_name_can_be_a_title(make_scan, write, name):
     _, report = write(make_scan(name))
@@ -175,7 +205,7 @@ def test_warnings_of_scan_and_result_are_in_the_report(make_scan, write):
     assert report["warnings"][0] == "no k-space bin is measured"
     assert report["true_acceleration"] is None
     assert "slice 0, 1" in report["warnings"][1]
-    assert "estimate the noise" in report["warnings"][2]
+    assert report["warnings"][2] == "too little is measured to estimate the noise: taken as none"
 
 
 @pytest.mark.parametrize(

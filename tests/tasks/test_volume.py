@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from mri_iahvae.errors import UsageError
-from mri_iahvae.inference.settings import METHODS, InferenceSettings
+from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.inference.engine import infer
+from mri_iahvae.inference.settings import DATA_CONSISTENCY, METHODS, InferenceSettings
 from mri_iahvae.kspace.bands import block
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.model.checkpoint import load_model
-from mri_iahvae.tasks.volume import reconstruct_volume
+from mri_iahvae.tasks import volume
+from mri_iahvae.tasks.volume import default_batch, reconstruct_volume
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +27,28 @@ def columns(rng):
     return np.tile(chosen, (32, 1))
 
 
-def run(model, kspace, mask=None, *, up_to=None, noise_sigma=0.0, batch=8, steps=3, **settings):
-    chosen = InferenceSettings(steps=steps, **settings)
-    return reconstruct_volume(model, kspace, mask, chosen, up_to=up_to, noise_sigma=noise_sigma, batch=batch)
+def run(
+    model,
+    kspace,
+    mask=None,
+    *,
+    up_to=None,
+    noise_sigma=0.0,
+    keep_samples=False,
+    batch=8,
+    steps=3,
+    **settings,
+):
+    return reconstruct_volume(
+        model,
+        kspace,
+        mask,
+        InferenceSettings(steps=steps, **settings),
+        up_to=up_to,
+        noise_sigma=noise_sigma,
+        keep_samples=keep_samples,
+        batch=batch,
+    )
 
 
 def error(image, target):
@@ -41,6 +62,9 @@ def test_types_and_shapes(model, head_kspace, columns):
         assert getattr(result, name).dtype == np.complex64
     assert result.magnitude.dtype == np.float32
     assert result.factors.shape == (3,)
+    assert result.steps.tolist() == [3] * 6
+    assert result.std is None
+    assert result.samples is None
     assert result.warnings == ()
     assert error(fft2c(torch.from_numpy(result.image)).numpy(), result.kspace) < 1e-6
 
@@ -164,11 +188,111 @@ def test_a_slice_does_not_depend_on_its_batch(model, head_kspace, columns):
     assert error(run(model, kspace[1:2], columns).image, whole.image[1:2]) < 1e-3
 
 
-def test_prior_samples_depend_on_the_seed_and_the_slice_alone(model, head_kspace):
+def test_without_a_batch_the_device_decides(model, head_kspace, columns):
+    kspace = head_kspace(3)
+    done = []
+    result = reconstruct_volume(
+        model, kspace, columns, InferenceSettings(steps=3), batch=None, progress=done.append
+    )
+    assert done == [3]
+    np.testing.assert_array_equal(result.image, run(model, kspace, columns).image)
+    assert default_batch(torch.device("cpu")) > 1
+    assert default_batch(torch.device("cuda")) > default_batch(torch.device("cpu"))
+
+
+def failing_above(most, monkeypatch):
+    """Lets inference run out of memory on more than `most` rows; gives the list of batches that were tried."""
+    tried = []
+
+    def limited(model, kspace, *args):
+        tried.append(len(kspace))
+        if len(kspace) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return infer(model, kspace, *args)
+
+    monkeypatch.setattr(volume, "infer", limited)
+    return tried
+
+
+@pytest.mark.parametrize("samples", [0, 3])
+def test_memory_that_runs_out_halves_the_batch_and_is_said(model, head_kspace, columns, monkeypatch, samples):
+    kspace = head_kspace(5)
+    expected = run(model, kspace, columns, samples=samples)
+    tried = failing_above(2, monkeypatch)
+    result = run(model, kspace, columns, samples=samples)
+    fits = 1 if samples else 2  # 6 samples of 2 slices: 6, 3, 1; else 5 slices: 5, 2
+    assert max(tried[2:]) == fits
+    assert result.warnings == (f"out of memory with 8 slices at a time: went on with {fits}",)
+    assert error(result.image, expected.image) < 1e-3
+    assert result.shares == expected.shares
+    if samples:
+        assert error(result.std, expected.std) < 1e-3
+
+
+def test_a_slice_that_does_not_fit_is_an_error(model, head_kspace, monkeypatch):
+    failing_above(0, monkeypatch)
+    with pytest.raises(IahvaeError, match="one slice at a time"):
+        run(model, head_kspace(2))
+
+
+@pytest.mark.parametrize("consistency", DATA_CONSISTENCY)
+@pytest.mark.parametrize("batch", [1, 4, 8])
+def test_samples_give_mean_and_standard_deviation(model, head_kspace, columns, consistency, batch):
+    kspace = head_kspace(3)
+    options = {"noise_sigma": 0.05, "data_consistency": consistency, "samples": 4, "batch": batch}
+    result = run(model, kspace, columns, keep_samples=True, **options)
+    assert result.samples.shape == (3, 4, 32, 32)
+    assert result.samples.dtype == np.complex64
+    assert result.std.shape == (3, 32, 32)
+    assert result.std.dtype == np.float32
+    assert error(result.samples.mean(axis=1), result.image) < 1e-5
+    np.testing.assert_allclose(result.std, np.abs(result.samples).std(axis=1, ddof=1), rtol=1e-3, atol=1e-5)
+    assert (result.std > 0).all()
+    spread = fft2c(torch.from_numpy(result.samples)).std(dim=1).numpy()
+    if consistency == "hard":
+        np.testing.assert_array_equal(result.kspace[:, columns], kspace[:, columns])
+        assert spread[:, columns].max() < 1e-4 * spread[:, ~columns].mean()
+    else:
+        assert spread[:, columns].min() > 0
+    without = run(model, kspace, columns, **options)
+    assert without.samples is None
+    np.testing.assert_array_equal(without.image, result.image)
+    np.testing.assert_array_equal(without.std, result.std)
+
+
+def test_one_sample_has_no_standard_deviation(model, head_kspace):
+    result = run(model, head_kspace(2), up_to=8, samples=1, keep_samples=True)
+    assert result.std is None
+    np.testing.assert_allclose(result.samples[:, 0], result.image, rtol=1e-4, atol=1e-5)
+
+
+def test_more_samples_hold_the_first_ones(model, head_kspace, columns):
+    few, many = (
+        run(model, head_kspace(1), columns, samples=count, keep_samples=True).samples for count in (2, 5)
+    )
+    assert error(few[0], many[0, :2]) < 1e-3
+    assert all(error(many[0, k], many[0, 0]) > 1e-3 for k in range(1, 5))
+
+
+def test_samples_scale_with_the_input(model, head_kspace, columns):
+    plain, scaled = (run(model, scale * head_kspace(1), columns, samples=3) for scale in (1, 1e-5))
+    assert error(1e5 * scaled.image, plain.image) < 1e-3
+    assert error(1e5 * scaled.std, plain.std) < 1e-3
+
+
+def test_samples_share_the_canonical_factor_of_their_slice(model, head_kspace, columns):
+    kspace = head_kspace(3)
+    sampled = run(model, kspace, columns, samples=2, method="amortized")
+    np.testing.assert_allclose(sampled.factors, run(model, kspace, columns, steps=0).factors, rtol=1e-5)
+    assert len(np.unique(sampled.factors)) == 3
+
+
+def test_samples_depend_on_the_seed_and_the_slice_alone(model, head_kspace):
     kspace = head_kspace(1).repeat(3, axis=0)
 
     def sample(seed, temperature=1.0, batch=8):
-        return run(model, kspace, up_to=8, temperature=temperature, seed=seed, batch=batch).image
+        options = {"samples": 1, "temperature": temperature, "seed": seed, "batch": batch}
+        return run(model, kspace, up_to=8, **options).image
 
     first = sample(0)
     np.testing.assert_array_equal(sample(0), first)
@@ -176,7 +300,17 @@ def test_prior_samples_depend_on_the_seed_and_the_slice_alone(model, head_kspace
     assert error(sample(1), first) > 1e-3
     assert error(first[0], first[1]) > 1e-3  # equal slices, independent draws
     np.testing.assert_array_equal(sample(0, temperature=0.0), sample(1, temperature=0.0))
-    assert error(sample(0, temperature=0.0), first) > 1e-3
+    np.testing.assert_array_equal(sample(0, temperature=0.0), run(model, kspace, up_to=8).image)
+
+
+def test_steps_are_means_over_the_slices(model, head_kspace, columns):
+    masks = np.stack([columns, np.zeros_like(columns)])
+    assert run(model, head_kspace(2), masks, steps=4).steps.tolist() == [2] * 6
+    assert run(model, head_kspace(2), up_to=4, steps=4, samples=2).steps.tolist() == [4, 4, 4, 0, 0, 0]
+    assert run(model, head_kspace(2), method="amortized").steps.tolist() == [0] * 6
+    automatic = run(model, head_kspace(2), columns, steps="auto").steps
+    assert (automatic > 1).all()
+    assert (automatic <= 100).all()
 
 
 def test_a_mask_of_columns(model, head_kspace, columns):
@@ -194,31 +328,58 @@ def test_one_mask_per_slice(model, head_kspace, columns):
     assert result.shares["measured"] == pytest.approx(masks.mean())
 
 
+@pytest.mark.parametrize("samples", [0, 2])
 @pytest.mark.parametrize("batch", [1, 8])
-def test_slices_without_signal_are_zeros(model, head_kspace, columns, batch):
+def test_slices_without_signal_are_zeros_and_unknown_ones_prior_samples(
+    model, head_kspace, columns, batch, samples
+):
     kspace = head_kspace(3)
     masks = np.stack([columns] * 3)
     masks[0] = False  # nothing measured
     kspace[2] = 0  # measured, but silent
-    result = run(model, kspace, masks, batch=batch, temperature=1.0)
-    assert not result.image[[0, 2]].any()
+    result = run(model, kspace, masks, batch=batch, samples=samples)
+    assert not result.image[2].any()
     assert result.image[1].all()
-    assert len(result.warnings) == 1
-    assert "slice 0, 2:" in result.warnings[0]
+    assert result.image[0].all()
+    other = run(model, kspace, masks, batch=batch, samples=samples, seed=1)
+    if samples:  # antithetic about the prior mean: only the deviation is another one
+        assert not result.std[2].any()
+        assert result.std[0].all()
+        assert error(other.std[0], result.std[0]) > 0.01
+    else:
+        assert error(other.image[0], result.image[0]) > 0.01
+        np.testing.assert_array_equal(other.image[1:], result.image[1:])
+    silent, unknown = result.warnings
+    assert silent == "no signal in the central 32x32 bins of slice 2: left zero"
+    assert unknown == (
+        "nothing measured in the central 32x32 bins of slice 0: a sample of the prior, in canonical units"
+    )
     assert np.isfinite(result.factors).all()
+    assert result.factors[0] == 1
     share = columns.mean()
-    expected = {"measured": 2 * share / 3, "completed": (1 - share) / 3, "zero": (2 - share) / 3}
+    expected = {"measured": 2 * share / 3, "completed": (2 - share) / 3, "zero": (1 - share) / 3}
     assert result.shares == pytest.approx(expected)
 
 
-def test_where_only_bins_beyond_the_grid_are_measured_nothing_is_invented(model, head_kspace):
-    kspace = 1e-5 * head_kspace(size=64)
+def test_at_temperature_zero_unknown_slices_are_the_prior_mean(model, head_kspace):
+    kspace, mask = head_kspace(2), np.zeros((32, 32), bool)
+    first, second = run(model, kspace, mask, temperature=0.0).image
+    np.testing.assert_array_equal(first, second)
+    assert error(run(model, kspace, mask).image[0], first) > 1e-2
+
+
+def test_where_only_bins_beyond_the_grid_are_measured_they_are_kept(model, head_kspace):
+    kspace = head_kspace(size=64)
     mask = np.zeros((64, 64), bool)
     mask[:, :8] = True
     result = run(model, kspace, mask)
-    np.testing.assert_array_equal(result.kspace, np.where(mask, kspace, 0))
+    inside = np.zeros((64, 64), bool)
+    inside[block(64, 32), block(64, 32)] = True
+    np.testing.assert_array_equal(result.kspace[:, ~inside], np.where(mask, kspace, 0)[:, ~inside])
+    assert (result.kspace[:, inside] != 0).mean() > 0.99
     assert len(result.warnings) == 1
-    assert result.shares["completed"] == 0
+    assert result.warnings[0].startswith("nothing measured in the central 32x32 bins of slice 0, 1:")
+    assert result.shares == {"measured": 1 / 8, "completed": 1 / 4, "zero": 5 / 8}
 
 
 @pytest.mark.parametrize(
@@ -241,6 +402,9 @@ def test_where_only_bins_beyond_the_grid_are_measured_nothing_is_invented(model,
         ({"data_consistency": "firm"}, "consistency"),
         ({"steps": -1}, "steps"),
         ({"temperature": -0.5}, "temperature"),
+        ({"samples": -1}, "samples"),
+        ({"method": "paper", "samples": 2}, "paper"),
+        ({"keep_samples": True}, "keep_samples needs samples"),
     ],
 )
 def test_what_cannot_be_is_refused(model, change, message):

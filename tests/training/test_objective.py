@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
+from mri_iahvae.inference.draws import Row
 from mri_iahvae.inference.engine import infer
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import band_mask, block_mask, crop, scales
@@ -164,7 +165,8 @@ def test_masked_ratio_is_the_error_of_one_fill_round(model, kspace):
 
     def inferred(rounds):
         settings = InferenceSettings(method="amortized", fill_rounds=rounds, data_consistency="none")
-        result = infer(model, kspace, mask, torch.zeros(8), settings, list(range(8)))
+        rows = [Row(k) for k in range(8)]
+        result = infer(model, kspace, mask, torch.zeros(8), settings, rows).bins
         return (result - kspace).abs().square().sum(dim=(1, 2)) / model.power[~mask[0]].sum()
 
     found = masked_ratio(model, kspace, mask.expand(8, -1, -1))

@@ -1,0 +1,186 @@
+"""Speed of refinement, all sides on the same weights, taking turns in one run.
+
+    python benchmarks/speed.py data/reporting --json benchmarks/speed.json
+
+Parts:
+    a  cost of the separable gradient against the ordinary HVAE's, for every schedule: narrow untrained models of
+       M = 1, 2, 5, 8 layers per scale, and the shipped model with its NMSE
+    b  seconds per slice until the NMSE of `paper` at N = 50 is reached
+    c  seconds per slice and peak memory by preset, batch 1 and the fastest one, float32 and bfloat16
+    d  preset `paper` beside the times in the paper, and beside the floor that its operations and bytes set
+
+Numbers of parts that are not run stay in the JSON file. Its keys are dotted, as `speedup.joint_over_layerwise.M5`.
+"""
+
+import json
+import math
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import speed_gradient
+import speed_quality
+import speed_slices
+import torch
+from timing import interleaved, untrained
+
+from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.model.config import PRESETS
+from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.tasks.devices import find_device
+
+PARTS = ("a", "b", "c", "d")
+_COST = {"a": 400, "b": 300, "c": 200, "d": 300}  # about, in reconstructions of one slice with N = 3
+_BATCH = 4  # of part b
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        model: the shipped one, or a stand-in.
+        label: its name.
+        device: where.
+        rounds: turns of each timing.
+        slices: of part b.
+        longest: seconds of a run of parts c and d that is still timed.
+        depths: M of the narrow models.
+        size: side of their grid.
+        steps: N of the schedules on scans.
+        presets: of part c.
+        paper: preset of part d.
+        most: largest batch of parts c and d.
+    """
+
+    model: IAHVAE
+    label: str
+    device: torch.device
+    rounds: int
+    slices: int
+    longest: float
+    depths: tuple[int, ...] = (1, 2, 5, 8)
+    size: int = 128
+    steps: int = speed_gradient.STEPS
+    presets: tuple[str, ...] = ("small", "base", "paper")
+    paper: str = "paper"
+    most: int = 16
+
+    def measure(self, part: str, data: Path, peaks: speed_slices.Peaks) -> dict[str, Any]:
+        """Numbers of one part, by dotted keys."""
+        size = self.model.size
+        if part == "a":
+            narrow = speed_gradient.part(self.device, self.rounds, self.depths, self.size)
+            chosen = speed_quality.samples(data, size, max(1, self.slices // 4))
+            groups = speed_quality.batches(chosen, 1)
+            trained = speed_quality.schedules(self.model, groups, self.label, self.steps)
+            return dict(flat(narrow)) | dict(flat(trained))
+        if part == "b":
+            chosen = speed_quality.samples(data, size, self.slices)
+            found = {
+                name: speed_quality.time_to_quality(self.model, chosen, _BATCH, task)
+                for name, task in speed_quality.tasks(size).items()
+            }
+            return dict(flat({"time_to_quality": found}))
+        common = (self.rounds, self.longest, self.most)
+        if part == "c":
+            found = speed_slices.part(self.device, self.presets, ("amortized", "hybrid"), *common)
+            return dict(flat({"slices": found}))
+        methods = ("amortized", "hybrid", "iterative")
+        found = speed_slices.part(self.device, (self.paper,), methods, *common, peaks)
+        return dict(flat({"beside_paper": found}))
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested dicts as dotted keys; what is not finite becomes None."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            finite = not isinstance(value, float) or math.isfinite(value)
+            yield f"{prefix}{key}", value if finite else None
+
+
+def record(output: Path, values: dict[str, Any]) -> None:
+    """Add numbers to the JSON file."""
+    old = json.loads(output.read_text()) if output.exists() else {}
+    output.write_text(json.dumps({**old, **values}, indent=1) + "\n")
+
+
+@click.command()
+@click.argument("data", type=click.Path(exists=True, path_type=Path))
+@click.option("--json", "output", type=click.Path(path_type=Path), help="Also write the numbers to a file.")
+@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Default: a, b, c; d on CUDA.")
+@click.option("--checkpoint", default="small", show_default=True)
+@click.option("--device", "device_name", default="cpu", show_default=True)
+@click.option("--threads", type=int, help="CPU threads; all by default.")
+@click.option(
+    "--rounds", default=3, show_default=True, help="Turns that each timing takes; the median counts."
+)
+@click.option("--slices", default=8, show_default=True, help="Slices of part b; a quarter of them in part a.")
+@click.option(
+    "--longest", default=4.0, show_default=True, help="Seconds of a run of parts c, d that is timed."
+)
+@click.option(
+    "--peak-tflops", type=float, help="Peak rate of the device in float32, for the floor in part d."
+)
+@click.option("--peak-tflops-bfloat16", type=float, help="The same in bfloat16.")
+@click.option("--bandwidth", type=float, help="Its memory bandwidth in GB/s.")
+@click.option("--quick", is_flag=True, help="Dry run on tiny untrained models: no number means anything.")
+def main(
+    data: Path,
+    output: Path | None,
+    parts: tuple[str, ...],
+    checkpoint: str,
+    device_name: str,
+    threads: int | None,
+    rounds: int,
+    slices: int,
+    longest: float,
+    peak_tflops: float | None,
+    peak_tflops_bfloat16: float | None,
+    bandwidth: float | None,
+    quick: bool,
+) -> None:
+    """Measure speed on the fully sampled fastMRI-schema files in DATA."""
+    device = find_device(device_name)
+    if threads:
+        torch.set_num_threads(threads)
+    if quick:
+        stand_in = untrained(PRESETS["tiny"], device)
+        plan, digest = Plan(stand_in, "tiny", device, 1, 2, 0.0, (1, 2), 8, 3, ("tiny",), "tiny", 1), None
+    else:
+        model, digest = load_model(checkpoint, device)
+        plan = Plan(model, checkpoint, device, rounds, slices, longest)
+        plan = replace(plan, most=256) if device.type == "cuda" else plan
+    peaks = {
+        name: rate and 1e12 * rate
+        for name, rate in (("float32", peak_tflops), ("bfloat16", peak_tflops_bfloat16))
+    }
+    peaks["bandwidth"] = bandwidth and 1e9 * bandwidth
+
+    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    about = {"torch": str(torch.__version__), "device": machine, "threads": torch.get_num_threads()}
+    click.echo(", ".join(f"{key} {value}" for key, value in about.items()))
+    unit = speed_slices.reconstruction(plan.model, 1, InferenceSettings("hybrid", 3))
+    one = interleaved({"": unit}, device, rounds=3)[""]
+    for part in parts or (PARTS if device.type == "cuda" else PARTS[:3]):
+        cost = _COST[part] * (slices / 8 if part == "b" else 1)
+        click.echo(f"\n== part {part}" + ("" if quick else f", about {cost * one / 60:.0f} min"))
+        start = time.perf_counter()
+        values = plan.measure(part, data, peaks)
+        click.echo(
+            f"part {part} took {time.perf_counter() - start:.0f} s, {(time.perf_counter() - start) / one:.0f} units"
+        )
+        if output is not None:
+            run = {**about, "model_sha256": digest, "seconds": time.perf_counter() - start}
+            record(output, values | dict(flat({f"part_{part}": run})))
+
+
+if __name__ == "__main__":
+    main()

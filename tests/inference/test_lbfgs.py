@@ -1,0 +1,197 @@
+"""Batched L-BFGS on functions whose minimum is known."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from mri_iahvae.inference.lbfgs import minimise
+
+BATCH, SIZE = 5, 12
+
+
+@pytest.fixture
+def quadratic(noise):
+    """Batched x^T H x / 2 - b^T x + c, minimum value 1; gives the function, its minima, H and a start."""
+    root = torch.randn(BATCH, SIZE, SIZE, generator=noise)
+    hessian = root @ root.mT / SIZE + torch.eye(SIZE)
+    minimum = torch.randn(BATCH, SIZE, generator=noise)
+    return bowl(hessian, minimum), minimum, hessian, torch.randn(BATCH, SIZE, generator=noise)
+
+
+def bowl(hessian, minimum):
+    def evaluate(x):
+        slope = (hessian @ (x - minimum)[..., None])[..., 0]
+        return 1 + ((x - minimum) * slope).sum(1) / 2, slope
+
+    return evaluate
+
+
+def with_gradient(function):
+    """Objective and gradient of a function of (B, n)."""
+
+    def evaluate(x):
+        x = x.detach().requires_grad_()
+        values = function(x)
+        return values.detach(), torch.autograd.grad(values.sum(), x)[0]
+
+    return evaluate
+
+
+def counted(evaluate):
+    """The same function, and a list that grows by what it returned."""
+    seen = []
+
+    def call(x):
+        seen.append(evaluate(x))
+        return seen[-1]
+
+    return call, seen
+
+
+def solve(evaluate, start, steps, diagonal=None, **options):
+    return minimise(
+        evaluate, start, torch.ones_like(start) if diagonal is None else diagonal, steps=steps, **options
+    )
+
+
+def test_the_minimum_of_a_quadratic_is_that_of_the_linear_system(quadratic, noise):
+    _, _, hessian, start = quadratic
+    right = torch.randn(BATCH, SIZE, generator=noise)
+
+    def evaluate(x):
+        product = (hessian @ x[..., None])[..., 0]
+        return (x * product).sum(1) / 2 - (x * right).sum(1), product - right
+
+    found, used = solve(evaluate, start, 3 * SIZE)
+    torch.testing.assert_close(found, torch.linalg.solve(hessian, right), rtol=1e-3, atol=1e-3)
+    assert (used > SIZE).all()
+    assert (used <= 3 * SIZE).all()  # rounding ends it where no step can lower the objective any more
+    assert used.dtype == torch.int64
+
+
+def test_the_diagonal_of_the_inverse_hessian_saves_steps(noise):
+    """A diagonal Hessian of condition 10^4: from its inverse the second step lands on the minimum."""
+    curvatures = torch.logspace(-2, 2, SIZE).expand(BATCH, SIZE)
+    minimum, start = torch.randn(2, BATCH, SIZE, generator=noise)
+    evaluate = bowl(torch.diag_embed(curvatures), minimum)
+    for factor in (1.0, 1e-3, 1e3):  # it need only be right up to a factor
+        found, _ = solve(evaluate, start, 3, factor / curvatures)
+        torch.testing.assert_close(found, minimum, rtol=1e-3, atol=1e-3)
+    plain, _ = solve(evaluate, start, 12)
+    assert ((plain - minimum).abs().amax(1) > 0.01).all()
+
+
+def test_a_row_does_not_depend_on_the_others(quadratic):
+    evaluate, minimum, hessian, start = quadratic
+    diagonal = 1 / hessian.diagonal(dim1=1, dim2=2)
+    together, used = solve(evaluate, start, 9, diagonal, tolerance=1e-2)
+    for k in range(BATCH):
+        one = slice(k, k + 1)
+        alone, steps = solve(bowl(hessian[one], minimum[one]), start[one], 9, diagonal[one], tolerance=1e-2)
+        torch.testing.assert_close(alone, together[one], rtol=1e-4, atol=1e-5)
+        assert steps == used[k]
+
+
+def test_a_row_that_fails_does_not_disturb_the_others(quadratic):
+    evaluate, _, _, start = quadratic
+
+    def broken(x):
+        values, gradient = evaluate(x)
+        return torch.where(torch.arange(BATCH) == 2, torch.nan, values), gradient
+
+    found, _ = solve(broken, start, 20)
+    others = [0, 1, 3, 4]
+    torch.testing.assert_close(found[others], solve(evaluate, start, 20)[0][others])
+    assert torch.equal(found[2], start[2])
+
+
+def rosenbrock(x):
+    return ((1 - x[:, 0]).square() + 100 * (x[:, 1] - x[:, 0].square()).square()) / 50
+
+
+def with_a_wall(x):
+    """Convex, falling towards a wall at radius 1 beyond which neither it nor its gradient is defined."""
+    return x.sum(1) - (1 - x.square().sum(1)).sqrt()
+
+
+def infinite_outside(x):
+    return torch.where(x.abs().amax(1) < 1, (x - 0.9).square().sum(1), torch.inf)
+
+
+@pytest.mark.parametrize("function", [rosenbrock, with_a_wall, infinite_outside])
+@pytest.mark.parametrize("ratio", [1e-2, 1.0, 1e2])
+def test_more_steps_never_end_higher(noise, function, ratio):
+    """Not even where the valley is bent, or where a step may leave the domain; nor with a wrong diagonal."""
+    start = 0.4 * torch.randn(BATCH, 2, generator=noise).clamp(-1, 1)  # within all domains
+    evaluate, diagonal = with_gradient(function), torch.tensor([[1.0, ratio]]).expand(BATCH, 2)
+    values = [evaluate(solve(evaluate, start, steps, diagonal)[0])[0] for steps in range(25)]
+    for before, after in pairwise(values):
+        assert (after <= before + 1e-6).all()
+    assert (values[-1] < values[0] - 1e-2).all()
+
+
+def test_the_bent_valley_is_followed_to_its_end(noise):
+    start = torch.randn(BATCH, 2, generator=noise)
+    found, _ = solve(with_gradient(rosenbrock), start, 100)
+    torch.testing.assert_close(found, torch.ones(BATCH, 2), rtol=0, atol=0.02)
+
+
+def test_the_minimum_before_a_wall_is_found(noise):
+    """At -1 / sqrt(3) each: there the gradient 1 + x / sqrt(1 - |x|^2) vanishes."""
+    call, seen = counted(with_gradient(with_a_wall))
+    found, _ = solve(call, 0.2 * torch.randn(BATCH, 2, generator=noise), 40)
+    torch.testing.assert_close(found, torch.full((BATCH, 2), -(3**-0.5)), rtol=0, atol=5e-3)
+    assert any(values.isnan().any() for values, _ in seen)  # it was touched
+
+
+def test_no_steps_evaluate_nothing_and_one_moves_nothing(quadratic):
+    evaluate, _, _, start = quadratic
+    for steps in (0, 1):
+        call, seen = counted(evaluate)
+        found, used = solve(call, start, steps)
+        assert torch.equal(found, start)
+        assert len(seen) == steps
+        assert (used == steps).all()
+
+
+def test_steps_are_evaluations(quadratic):
+    evaluate, _, _, start = quadratic
+    call, seen = counted(evaluate)
+    _, used = solve(call, start, 7)
+    assert len(seen) == 7
+    assert (used == 7).all()
+
+
+def test_tolerance_stops_each_row_when_it_has_converged(quadratic):
+    """Rows that start at different distances; each stops once a step gains less than the share."""
+    evaluate, minimum, _, start = quadratic
+    distance = torch.logspace(-2, 3, BATCH)[:, None]
+    start = minimum + distance * (start - minimum)
+    call, seen = counted(evaluate)
+    found, used = solve(call, start, 100, tolerance=1e-3)
+    assert used[0] < used[-1] < 100
+    assert used.max() <= len(seen) <= used.max() + 4  # all are done: nothing more is evaluated
+    value, _ = evaluate(found)
+    assert (value < 1 + 0.05).all()
+    # Without the tolerance the same path goes on.
+    for k in range(BATCH):
+        path, _ = solve(evaluate, start, int(used[k]))
+        torch.testing.assert_close(path[k], found[k])
+
+
+def test_at_the_minimum_nothing_moves(quadratic):
+    evaluate, minimum, _, _ = quadratic
+    found, used = solve(evaluate, minimum, 6)
+    assert torch.equal(found, minimum)
+    found, used = solve(evaluate, minimum, 6, tolerance=1e-3)
+    assert torch.equal(found, minimum)
+    assert (used == 3).all()
+
+
+def test_arguments_are_left_alone(quadratic):
+    evaluate, _, _, start = quadratic
+    copy, diagonal = start.clone(), torch.ones_like(start)
+    solve(evaluate, start, 5, diagonal)
+    assert torch.equal(start, copy)
+    assert torch.equal(diagonal, torch.ones_like(start))
