@@ -59,7 +59,7 @@ def test_the_readme_runs_from_top_to_bottom(tmp_path, monkeypatch):
     write_sources(tmp_path)
     commands = calls()
     assert [command[0] for command in commands] == [
-        "example", *["reconstruct"] * 5, "denoise", "simulate", "train", "train", "reconstruct",
+        "example", *["reconstruct"] * 5, "example", "denoise", "simulate", "train", "train", "reconstruct",
     ]  # fmt: skip
     for arguments in commands:
         if arguments[0] == "train":
@@ -68,7 +68,7 @@ def test_the_readme_runs_from_top_to_bottom(tmp_path, monkeypatch):
         result = CliRunner().invoke(main, arguments)
         assert result.exit_code == 0, (arguments, result.output)
     assert (tmp_path / "results" / "scan.h5").is_file()
-    assert (tmp_path / "denoised" / "scan_kspace.png").is_file()
+    assert (tmp_path / "denoised" / "noisy_kspace.png").is_file()
 
 
 def test_the_example_script_runs_and_beats_zero_filling():

@@ -14,7 +14,7 @@ from mri_iahvae.errors import UsageError
 
 
 @click.command()
-@file_options
+@file_options("denoised")
 @sampling_options
 @click.option(
     "--sigma",

@@ -12,7 +12,7 @@ from mri_iahvae.cli.sampling import sampling_options
 
 
 @click.command()
-@file_options
+@file_options("reconstructions")
 @sampling_options
 @click.option(
     "--up-to",

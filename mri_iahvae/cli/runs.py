@@ -19,8 +19,12 @@ Run = Callable[[Path, Path, Start], dict[str, Any]]
 """(input, output, start of progress) to report."""
 
 
-def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator: the files in and out, the model, and how the run reports."""
+def file_options(folder: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: the files in and out, the model, and how the run reports.
+
+    Args:
+        folder: default of `--output`.
+    """
     options = (
         click.argument(
             "inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path)
@@ -29,7 +33,7 @@ def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "-o",
             "--output",
             metavar="DIR",
-            default="reconstructions",
+            default=folder,
             show_default=True,
             type=click.Path(path_type=Path),
             help="Folder of the results, under the names of the inputs.",
@@ -52,9 +56,13 @@ def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout."),
         click.option("-q", "--quiet", is_flag=True, help="No progress."),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def run_files(inputs: Sequence[Path], output: Path, run: Run, *, as_json: bool, quiet: bool) -> None:

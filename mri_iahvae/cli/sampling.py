@@ -16,7 +16,7 @@ _COLUMN_OPTIONS = (
         metavar="INT",
         show_default="measure all",
         type=click.IntRange(min=2),
-        help="Measure about one column in INT only.",
+        help="Keep about one k-space column in INT, drawn as the fastMRI challenge does.",
     ),
     click.option(
         "--center-fraction",

@@ -73,7 +73,9 @@ class InferenceSettings:
         if self.steps != "auto" and (not isinstance(self.steps, int) or self.steps < 0):
             raise UsageError(f"steps {self.steps}: expected a whole number from 0 on, or auto")
         if self.steps == "auto" and (self.optimizer != "lbfgs" or self.method == "paper"):
-            raise UsageError("steps auto: needs the optimizer lbfgs, and a method other than paper")
+            raise UsageError(
+                "steps auto: give a number, or take the optimizer lbfgs and a method other than paper"
+            )
         if self.samples and self.method == "paper":
             raise UsageError("method paper gives one estimate: take another one for samples")
         if self.fill_rounds < 1 or self.samples < 0 or not 0 <= self.seed < 2**32:

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 
 from mri_iahvae.inference.settings import InferenceSettings, inference_settings
 from mri_iahvae.model.checkpoint import load_model
-from mri_iahvae.scans.reader import open_scan, require_grid
+from mri_iahvae.scans.reader import Scan, open_scan, require_grid
 from mri_iahvae.tasks.devices import find_device
 from mri_iahvae.tasks.loaded import LoadedModel
 from mri_iahvae.tasks.noise_level import scan_noise
 from mri_iahvae.tasks.output import write_outputs
 from mri_iahvae.tasks.sampling import OWN_SAMPLING, Sampling
 from mri_iahvae.tasks.volume import Progress, Reconstruction, reconstruct_volume
+
+_FAR_ABOVE = 3.0  # times the estimate, which errs by less
 
 
 def denoise(
@@ -114,4 +116,15 @@ def denoise_file(
         "noise_source": source,
         "relative_sigma": relative,
     }
-    return write_outputs(scan, sampled, result, output, loaded, details)
+    return write_outputs(scan, sampled, result, output, loaded, details, _doubts(used, kspace, level, source))
+
+
+def _doubts(scan: Scan, kspace: NDArray[np.complex64], level: NDArray[np.floating], source: str) -> list[str]:
+    """A stated level far above what the data show would smooth away anatomy."""
+    seen = float(np.median(scan_noise(replace(scan, noise_sigma=None), kspace)[0]))
+    stated = float(np.median(level))
+    if source == "estimate" or seen == 0 or stated <= _FAR_ABOVE * seen:
+        return []
+    return [
+        f"the noise level taken is {stated / seen:.0f} times the estimate from the data, {seen:.3g}: is it right?"
+    ]

@@ -1,6 +1,7 @@
 """What a reconstruction leaves behind: the HDF5 file, the figure, and the report."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def write_outputs(
     output: Path,
     loaded: LoadedModel,
     details: dict[str, Any],
+    doubts: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Score, write and draw a result.
 
@@ -39,6 +41,7 @@ def write_outputs(
         output: HDF5 file to write; the figure is `<stem>_kspace.png` beside it.
         loaded: the model.
         details: of the task, for the record.
+        doubts: further warnings of the task.
 
     Returns:
         The report, plain JSON values: everything that reproduces the run, shares, scores and warnings.
@@ -47,6 +50,8 @@ def write_outputs(
         IahvaeError: an output cannot be written.
     """
     reference, warnings = _reference(scan)
+    if result.shares["measured"] == 0:  # a sample of the prior, not of this scan
+        reference = None
     if details.get("noise_source") == "estimate" and details["noise_sigma"] == 0:
         warnings.append("too little is measured to estimate the noise: taken as none")
     if result.shares["measured"] == 1 and result.settings.data_consistency == "hard":
@@ -110,7 +115,7 @@ def write_outputs(
         **record,
         "steps_used": result.steps.tolist(),
         "scores": {name: s.to_dict() for name, s in scores.items()},
-        "warnings": [*scan.warnings, *sampled.warnings, *result.warnings, *warnings],
+        "warnings": [*scan.warnings, *sampled.warnings, *result.warnings, *doubts, *warnings],
     }
 
 

@@ -36,7 +36,8 @@ class Reconstruction:
         steps: float (scales,), mean number of refinement steps at scales 1, 2, 4 ...
         settings: how it was computed.
         std: float32 (slices, H, W), standard deviation of the magnitude over at least two posterior samples.
-        samples: complex64 (slices, K, H, W), the posterior samples' images, when they were asked for.
+        samples: complex64 (slices, K, H, W), the posterior samples' images, when they were asked for; drawn in
+            antithetic pairs (0 and 1, 2 and 3 ...), so only every other one is independent.
         warnings: one sentence each.
     """
 
@@ -134,7 +135,7 @@ def reconstruct_volume(
         if std is not None or samples is not None:
             images = ifft2c(bins)
             if std is not None:
-                std[chosen] = images.abs().std(dim=1)
+                std[chosen] = _deviation(images.abs())
             if samples is not None:
                 samples[chosen] = images
         progress(chosen.stop - chosen.start)
@@ -191,8 +192,18 @@ class _Task:
         return bins.unflatten(0, shape), factors[::count], steps.unflatten(0, shape).mean(dim=1)
 
 
+def _deviation(samples: Tensor) -> Tensor:
+    """Standard deviation over antithetic pairs of samples, (n, K, ...) to (n, ...).
+
+    The draws of a pair cancel in the mean, which therefore costs no degree of freedom; an odd last one does not.
+    """
+    count = samples.shape[1]
+    squares = (samples - samples.mean(dim=1, keepdim=True)).square().sum(dim=1)
+    return (squares / (count - count % 2 / count)).sqrt()
+
+
 def _warnings(size: int, silent: Tensor, unknown: Tensor, batches: Batches) -> tuple[str, ...]:
-    where = f"in the central {size}x{size} bins of slice"
+    where = f"in the central {size}x{size} bins of"
     found = []
     if bool(silent.any()):
         found.append(f"no signal {where} {_numbers(silent)}: left zero")
@@ -206,7 +217,8 @@ def _warnings(size: int, silent: Tensor, unknown: Tensor, batches: Batches) -> t
 
 
 def _numbers(chosen: Tensor) -> str:
-    return ", ".join(str(i) for i in chosen.nonzero().flatten().tolist())
+    numbers = chosen.nonzero().flatten().tolist()
+    return ("slice " if len(numbers) == 1 else "slices ") + ", ".join(str(i) for i in numbers)
 
 
 def _checked(

@@ -204,7 +204,7 @@ def test_warnings_of_scan_and_result_are_in_the_report(make_scan, write):
     _, report = write(path, noise_sigma=0.0, noise_source="estimate")
     assert report["warnings"][0] == "no k-space bin is measured"
     assert report["true_acceleration"] is None
-    assert "slice 0, 1" in report["warnings"][1]
+    assert "slices 0, 1" in report["warnings"][1]
     assert report["warnings"][2] == "too little is measured to estimate the noise: taken as none"
 
 

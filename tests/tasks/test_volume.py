@@ -11,7 +11,7 @@ from mri_iahvae.kspace.bands import block
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.tasks import volume
-from mri_iahvae.tasks.volume import default_batch, reconstruct_volume
+from mri_iahvae.tasks.volume import _deviation, default_batch, reconstruct_volume
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +246,8 @@ def test_samples_give_mean_and_standard_deviation(model, head_kspace, columns, c
     assert result.std.shape == (3, 32, 32)
     assert result.std.dtype == np.float32
     assert error(result.samples.mean(axis=1), result.image) < 1e-5
-    np.testing.assert_allclose(result.std, np.abs(result.samples).std(axis=1, ddof=1), rtol=1e-3, atol=1e-5)
+    # Antithetic pairs: the mean of an even number costs no degree of freedom.
+    np.testing.assert_allclose(result.std, np.abs(result.samples).std(axis=1), rtol=1e-3, atol=1e-5)
     assert (result.std > 0).all()
     spread = fft2c(torch.from_numpy(result.samples)).std(dim=1).numpy()
     if consistency == "hard":
@@ -378,7 +379,7 @@ def test_where_only_bins_beyond_the_grid_are_measured_they_are_kept(model, head_
     np.testing.assert_array_equal(result.kspace[:, ~inside], np.where(mask, kspace, 0)[:, ~inside])
     assert (result.kspace[:, inside] != 0).mean() > 0.99
     assert len(result.warnings) == 1
-    assert result.warnings[0].startswith("nothing measured in the central 32x32 bins of slice 0, 1:")
+    assert result.warnings[0].startswith("nothing measured in the central 32x32 bins of slices 0, 1:")
     assert result.shares == {"measured": 1 / 8, "completed": 1 / 4, "zero": 5 / 8}
 
 
@@ -427,3 +428,10 @@ def test_progress_counts_every_slice(model, head_kspace):
         model, head_kspace(3), None, InferenceSettings("amortized"), batch=2, progress=done.append
     )
     assert done == [2, 1]
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 7])
+def test_the_deviation_of_antithetic_pairs_is_unbiased(count):
+    noise = torch.randn(20_000, (count + 1) // 2, generator=torch.Generator().manual_seed(0))
+    pairs = torch.stack([noise, -noise], dim=2).flatten(1)[:, :count]
+    assert _deviation(5 + 3 * pairs).square().mean().sqrt() == pytest.approx(3, rel=0.02)
