@@ -150,7 +150,15 @@ def test_rows_padded_with_zeros_are_not_measured(write, kspace):
 
 
 def test_nothing_measured_is_said(write, kspace):
-    assert open_scan(write(kspace=0 * kspace)).warnings == ("no k-space bin is measured",)
+    scan = open_scan(write(kspace=kspace, mask=np.zeros(17)))
+    assert scan.warnings == ("no k-space bin is measured",)
+    assert not scan.mask.any()
+
+
+def test_a_silent_file_was_measured(write, kspace):
+    scan = open_scan(write(kspace=0 * kspace))
+    assert scan.mask.all()
+    assert scan.mask_source == "full"
 
 
 @pytest.mark.parametrize("place", ["dataset", "attribute"])
