@@ -78,7 +78,8 @@ class StageModule(L.LightningModule):
         count = kspace.shape[0]
         teacher = torch.rand(count, generator=noise, device=self.device) < 0.5
         sigma = self.sigma(self.global_step)
-        passed = posterior_pass(self.model, kspace, noise, teacher)
+        means = torch.rand(count, generator=noise, device=self.device) < self.settings.mean_share
+        passed = posterior_pass(self.model, kspace, noise, teacher, means=means)
         elbo_loss = passed.negative_elbo(sigma)
         half = (count + 1) // 2
         if seed // 2 % 2:

@@ -43,6 +43,7 @@ def posterior_pass(
     noise: torch.Generator | None = None,
     teacher: Tensor | None = None,
     last: int | None = None,
+    means: Tensor | None = None,
 ) -> PosteriorPass:
     """Encode and decode fully sampled k-space.
 
@@ -54,6 +55,8 @@ def posterior_pass(
             by default. Inference gives contexts measured bins where there are any, decoded ones elsewhere, so
             training shows both.
         last: index of the last scale to run; the finest by default.
+        means: bool (B,), slices that take posterior means all the same; none by default. Inference starts from
+            means, and a decoder that never sees them learns to need the noise of samples.
     """
     errors, rates, contexts = [], [], []
     features = h = None
@@ -65,7 +68,9 @@ def posterior_pass(
         seen = decoded.detach()
         if teacher is not None and index:
             seen = torch.where(teacher[:, None, None], crop(kspace, s // 2), seen)
-        h, priors, posteriors, _ = model.amortize(index, model.context(index, h, seen), features, noise)
+        h, priors, posteriors, _ = model.amortize(
+            index, model.context(index, h, seen), features, _normal(model, index, noise, means)
+        )
         band = model.band(index, h)
         errors.append(squared_error(band, target * band_mask(s, target.device)))
         rates.append(
@@ -74,6 +79,17 @@ def posterior_pass(
         contexts.append(h)
         decoded = add_band(decoded, band)
     return PosteriorPass(torch.stack(errors), torch.stack(rates), contexts, decoded)
+
+
+def _normal(
+    model: IAHVAE, index: int, noise: torch.Generator | None, means: Tensor | None
+) -> torch.Generator | list[Tensor] | None:
+    """Noise of a scale's latents, zero for the slices that take means."""
+    if noise is None or means is None:
+        return noise
+    shape = (len(means), *model.latent_shape(index))
+    keep = ~means[:, None, None, None]
+    return [torch.randn(shape, generator=noise, device=means.device) * keep for _ in model.layers(index)]
 
 
 def completion_ratio(model: IAHVAE, kspace: Tensor, index: int, h: Tensor) -> Tensor:

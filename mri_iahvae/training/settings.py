@@ -35,6 +35,7 @@ class TrainSettings:
             ended with, because canonical bins double with the grid.
         completion_weight: weight of the completion-aware term.
         masked_weight: weight of the masked term, which takes its place in every other step.
+        mean_share: share of the slices that the likelihood term decodes from posterior means, not samples.
         weight_decay: of AdamW.
         clip: gradient norm that gradients are clipped to.
         skip: gradient norm above which a step is skipped.
@@ -48,6 +49,7 @@ class TrainSettings:
     sigma_start: float = 0.6
     completion_weight: float = 1.0
     masked_weight: float = 1.0
+    mean_share: float = 0.25
     weight_decay: float = 0.01
     clip: float = 1.0
     skip: float = 1e4

@@ -211,3 +211,11 @@ def test_elbo_prefers_the_true_sigma(model, kspace):
     at = [passed.negative_elbo(best * factor) for factor in (0.97, 1.0, 1.03)]
     assert at[1] < min(at[0], at[2])
     assert at[1].item() == pytest.approx(0.5 + 0.5 * math.log(2 * math.pi * best**2), abs=1e-4)
+
+
+def test_slices_that_take_means_decode_as_without_noise(model, kspace):
+    means = torch.arange(8) < 3
+    mixed = posterior_pass(model, kspace, torch.Generator().manual_seed(2), means=means)
+    mean = posterior_pass(model, kspace)
+    torch.testing.assert_close(mixed.bins[means], mean.bins[means], rtol=1e-4, atol=1e-4)
+    assert ((mixed.bins - mean.bins)[~means].abs().sum(dim=(1, 2)) > 1e-3).all()
