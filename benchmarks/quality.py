@@ -31,6 +31,8 @@ METHODS = {
     "amortized": InferenceSettings("amortized"),
     **{f"hybrid N={n}": InferenceSettings("hybrid", n) for n in (5, 10, 25, 50)},
     "hybrid N=auto": InferenceSettings("hybrid", "auto"),
+    "hybrid N=10 bfloat16": InferenceSettings("hybrid", 10, precision="bfloat16"),
+    **{f"adam N={n}": InferenceSettings("hybrid", n, optimizer="adam") for n in (10, 50)},
     "iterative N=10": InferenceSettings("iterative", 10),
     **{f"paper N={n}": InferenceSettings("paper", n) for n in (5, 10, 25, 50)},
 }

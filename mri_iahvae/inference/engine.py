@@ -66,10 +66,13 @@ def infer(
             band = _band(kspace, mask, s, index, model.config.sigma, noise_sigma, filtered, draws)
             start = h = model.context(index, h, seen)
             known = band.mask.flatten(1).any(1)  # rows with any measured bin; the others take the prior
+            centre = _normal(model, index, draws, "latents")
             if index > finest or not bool(known.all()):
-                h, _ = model.descend(index, start, _normal(model, index, draws, "latents"))
+                h, _ = model.descend(index, start, centre)
             if index <= finest:
-                inferred, used = _infer_scale(model, index, start, features, seen, band, settings, draws)
+                inferred, used = _infer_scale(
+                    model, index, start, centre, features, seen, band, settings, draws
+                )
                 h = torch.where(known[:, None, None, None], inferred, h)
                 steps[:, index] = torch.where(known, used, 0)
             predicted = model.band(index, h) + band.residual
@@ -85,6 +88,7 @@ def _infer_scale(
     model: IAHVAE,
     index: int,
     h: Tensor,
+    centre: list[Tensor],
     features: Tensor | None,
     seen: Tensor,
     band: Band,
@@ -92,7 +96,6 @@ def _infer_scale(
     draws: Draws,
 ) -> tuple[Tensor, Tensor | int]:
     """The last context of a scale that is measured, at least in part, and the steps that each row took."""
-    centre = _normal(model, index, draws, "latents")
     start, spread = centre, [torch.ones_like(e) for e in centre]
     if settings.method != "iterative":
         here, means, spread = encode_filled(model, index, h, features, seen, band, settings.fill_rounds)

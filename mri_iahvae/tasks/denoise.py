@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mri_iahvae.inference.settings import InferenceSettings, inference_settings
+from mri_iahvae.kspace.noise import estimate_sigma
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.scans.reader import Scan, open_scan, require_grid
 from mri_iahvae.tasks.devices import find_device
@@ -121,9 +123,11 @@ def denoise_file(
 
 def _doubts(scan: Scan, kspace: NDArray[np.complex64], level: NDArray[np.floating], source: str) -> list[str]:
     """A stated level far above what the data show would smooth away anatomy."""
-    seen = float(np.median(scan_noise(replace(scan, noise_sigma=None), kspace)[0]))
+    if source == "estimate":
+        return []
+    seen = estimate_sigma(torch.from_numpy(kspace), torch.from_numpy(scan.mask))
     stated = float(np.median(level))
-    if source == "estimate" or seen == 0 or stated <= _FAR_ABOVE * seen:
+    if seen == 0 or stated <= _FAR_ABOVE * seen:
         return []
     return [
         f"the noise level taken is {stated / seen:.0f} times the estimate from the data, {seen:.3g}: is it right?"
