@@ -11,12 +11,13 @@ minimum is a posterior sample, exactly so where h is linear ("randomize then opt
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from mri_iahvae.inference.graphs import recordable, recorded
 from mri_iahvae.inference.lbfgs import Evaluate, minimise
 from mri_iahvae.inference.settings import Optimizer, Schedule
 from mri_iahvae.model.iahvae import IAHVAE
@@ -110,20 +111,33 @@ def _evaluation(
 
     Also returns what cuts such vectors into layers again. h is the context before layer `first`.
     """
-    sizes = [e[0].numel() for e in start[first:last]]
+    shapes = [e.shape for e in start[first:last]]
+    sizes = [shape[1:].numel() for shape in shapes]
+    layers = len(start)
 
     def layered(x: Tensor) -> list[Tensor]:
         parts = x.split(sizes, dim=1)
-        return [part.reshape(e.shape) for part, e in zip(parts, start[first:last], strict=True)]
+        return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
-    def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            values = problem.objective(layered(x) + start[last:], first, h)
-            (gradient,) = torch.autograd.grad(values.sum(), x)
-        return values.detach(), gradient
+    def build(tensors: Sequence[Tensor]) -> Evaluate:
+        context, data, weight, *rest = tensors
+        centre, held = rest[:layers], rest[layers:]
+        here = replace(problem, data=data, weight=weight, centre=centre)
 
-    return evaluate, layered
+        def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.enable_grad():
+                x = x.detach().requires_grad_()
+                values = here.objective(layered(x) + held, first, context)
+                (gradient,) = torch.autograd.grad(values.sum(), x)
+            return values.detach(), gradient
+
+        return evaluate
+
+    tensors = [h, problem.data, problem.weight, *problem.centre, *start[last:]]
+    if not recordable(h.device):
+        return build(tensors), layered
+    key = (problem.index, first, last)
+    return recorded(problem.model, key, build, tensors, _flat(start[first:last])), layered
 
 
 def _flat(latents: list[Tensor]) -> Tensor:
