@@ -2,7 +2,7 @@
 
     python benchmarks/noise.py data/reporting --json benchmarks/noise.json
 
-White noise is added at a multiple of the noise-free RMS per part: of each slice, where slices are estimated one by
+White noise is added at a multiple of the noise-free RMS: of each slice, where slices are estimated one by
 one, of the volume, where one level is estimated for all slices, as `mri-iahvae denoise` does. The truth also holds
 what noise the file itself declares (`noise_sigma`). A number is estimate over truth.
 """
@@ -18,7 +18,7 @@ from quality import variable_density
 from torch import Tensor
 
 from mri_iahvae.kspace.masks import column_mask
-from mri_iahvae.kspace.noise import complex_noise, estimate_sigma, rms_per_part
+from mri_iahvae.kspace.noise import complex_noise, estimate_sigma, rms
 from mri_iahvae.scans.reader import Scan, open_scan
 
 LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
@@ -37,12 +37,12 @@ def ratios(scan: Scan, mask: Tensor, level: float) -> tuple[list[float], float]:
     seed = torch.Generator().manual_seed(sum(map(ord, scan.path.name)))
     noise = complex_noise(tuple(kspace.shape), 1.0, seed)
     own = torch.zeros(scan.slices) if scan.noise_sigma is None else torch.from_numpy(scan.noise_sigma)
-    rms = rms_per_part(kspace)
+    scale = rms(kspace)
     slices = [
         estimate_sigma(kspace[i : i + 1] + sigma * noise[i : i + 1], mask) / float(torch.hypot(sigma, own[i]))
-        for i, sigma in enumerate(level * rms)
+        for i, sigma in enumerate(level * scale)
     ]
-    sigma = level * rms.square().mean().sqrt()
+    sigma = level * scale.square().mean().sqrt()
     volume = estimate_sigma(kspace + sigma * noise, mask) / float(torch.hypot(sigma, own.median()))
     return slices, volume
 

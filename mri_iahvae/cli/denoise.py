@@ -27,7 +27,7 @@ from mri_iahvae.errors import UsageError
     "relative",
     type=FiniteRange(min=0),
     default=None,
-    help="Noise level as a multiple of the RMS per part of the noise-free slice.",
+    help="Noise level per part as a multiple of the RMS of the noise-free slice.",
 )
 @inference_options("soft")
 def denoise(

@@ -16,7 +16,7 @@ from mri_iahvae.cli.options import FiniteRange
     default=0.01,
     show_default=True,
     type=FiniteRange(min=0),
-    help="Standard deviation of the noise per real and imaginary part, in units of the image's RMS per part.",
+    help="Standard deviation of the noise per real and imaginary part, in units of the image's RMS.",
 )
 @click.option(
     "--seed", metavar="INT", default=0, show_default=True, type=int, help="Seed of phase and noise."

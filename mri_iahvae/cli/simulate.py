@@ -34,7 +34,7 @@ from mri_iahvae.cli.sampling import column_options
     default=0.01,
     show_default=True,
     type=FiniteRange(min=0),
-    help="Standard deviation of the noise per real and imaginary part, in units of the image's RMS per part.",
+    help="Standard deviation of the noise per real and imaginary part, in units of the image's RMS.",
 )
 @click.option(
     "--reference",

@@ -16,12 +16,13 @@ def complex_noise(shape: tuple[int, ...], sigma: float | Tensor, generator: torc
     return torch.view_as_complex(parts) * sigma
 
 
-def rms_per_part(kspace: Tensor) -> Tensor:
-    """Root mean square of the real and imaginary parts of each slice: (..., H, W) complex to (...) float.
+def rms(kspace: Tensor) -> Tensor:
+    """Root mean square magnitude of each slice: (..., H, W) complex to (...) float.
 
-    "Noise 0.2" means sigma = 0.2 of this number of the noise-free slice.
+    "Noise 0.2" means sigma = 0.2 of this number of the noise-free slice, per part: at 0.71 the noise has the
+    power of the signal.
     """
-    return (kspace.abs().double().square().mean(dim=(-2, -1)) / 2).sqrt().float()
+    return kspace.abs().double().square().mean(dim=(-2, -1)).sqrt().float()
 
 
 def estimate_sigma(kspace: Tensor, mask: Tensor) -> float:

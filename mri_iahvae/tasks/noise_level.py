@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mri_iahvae.kspace.noise import estimate_sigma, rms_per_part
+from mri_iahvae.kspace.noise import estimate_sigma, rms
 from mri_iahvae.scans.reader import Scan
 
 
@@ -21,7 +21,7 @@ def scan_noise(
         scan: the file; its mask says what is measured.
         kspace: its k-space, complex64 (slices, H, W).
         sigma: as the user states it, per real and imaginary part, in the units of the file.
-        relative: as the user states it, as a multiple of the noise-free slice's RMS per part.
+        relative: as the user states it, as a multiple of the noise-free slice's RMS.
 
     Returns:
         float (slices,) in the units of the file; and where it comes from, the first that there is: "option",
@@ -32,10 +32,10 @@ def scan_noise(
         return np.full(scan.slices, sigma), "option"
     values, mask = torch.from_numpy(kspace), torch.from_numpy(scan.mask)
     if relative is not None:
-        # Power adds: RMS_noisy^2 = RMS^2 (1 + share R^2). Noise lies in every measured bin alike; the signal in
+        # Power adds: RMS_noisy^2 = RMS^2 (1 + 2 share R^2). Noise lies in every measured bin alike; the signal in
         # those around the centre, which every useful mask measures.
         share = scan.mask.mean()
-        return rms_per_part(values).numpy() * relative / np.sqrt(1 + share * relative**2), "relative"
+        return rms(values).numpy() * relative / np.sqrt(1 + 2 * share * relative**2), "relative"
     if scan.noise_sigma is not None:
         return scan.noise_sigma, "file"
     # Thermal noise is that of the scanner, one level for all slices: those with least anatomy tell most.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mri_iahvae.errors import IahvaeError, UsageError
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.masks import ColumnSampling, MaskType, column_sampling, true_acceleration
-from mri_iahvae.kspace.noise import complex_noise, rms_per_part
+from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.kspace.phase import smooth_phase
 from mri_iahvae.scans.magnitude import read_magnitudes
 from mri_iahvae.scans.writer import make_folder, write_scan
@@ -61,7 +61,7 @@ def simulate(
     Args:
         sources: NIfTI files or npz archives, see `mri_iahvae.scans.magnitude`.
         output_dir: folder of the results, `<stem>.h5` per NIfTI file, `<subject>.h5` per subject of an npz.
-        noise: sigma per real and imaginary part, in units of the noise-free volume's RMS per part.
+        noise: sigma per real and imaginary part, in units of the noise-free volume's RMS.
         reference: `reconstruction_esc` is the noise-free magnitude ("clean") or that of the noisy, fully
             sampled image ("noisy"), as in fastMRI.
         phase: standard deviation of the smooth phase within a slice, in radians.
@@ -134,7 +134,7 @@ def _write(path: Path, images: NDArray[np.float32], settings: _Settings, name: s
     magnitude = torch.from_numpy(images) * PEAK
     angle = smooth_phase(len(magnitude), (magnitude.shape[1], magnitude.shape[2]), generator, settings.phase)
     kspace = fft2c(torch.polar(magnitude, angle))
-    sigma = settings.noise * rms_per_part(kspace).double().square().mean().sqrt().item()
+    sigma = settings.noise * rms(kspace).double().square().mean().sqrt().item()
     kspace = kspace + complex_noise(tuple(kspace.shape), sigma, generator)
     columns = settings.columns
     # Drawn from the file name alone, as the fastMRI challenge does.

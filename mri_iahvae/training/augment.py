@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from mri_iahvae.kspace.fft import fft2c
-from mri_iahvae.kspace.noise import complex_noise, rms_per_part
+from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.kspace.phase import smooth_phase
 
 _ZOOM = (0.8, 1.1)  # below 1 the head shrinks; far above 1 the outer bins would hold nothing
 _ASPECT = 1.12
 _SHIFT = 0.08  # of the field of view
 _PHASE = 0.5  # radians
-_NOISE = 0.01  # of the slice's RMS per part
+_NOISE = 0.007  # per part, of the slice's RMS
 
 
 def augment(kspace: Tensor, generator: torch.Generator) -> Tensor:
@@ -45,7 +45,7 @@ def augment(kspace: Tensor, generator: torch.Generator) -> Tensor:
     image = _contrast(image, uniform(0.75, 1.33), waves, uniform(0.5, 1.5), uniform(0, 2 * math.pi))
     phase = smooth_phase(count, (size, size), generator, strength=_PHASE)
     kspace = fft2c(image * torch.polar(torch.ones_like(phase), phase))
-    sigma = rms_per_part(kspace) * uniform(0.0, _NOISE)
+    sigma = rms(kspace) * uniform(0.0, _NOISE)
     return kspace + complex_noise(tuple(kspace.shape), sigma[:, None, None], generator)
 
 

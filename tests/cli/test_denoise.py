@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import mri_iahvae
 from mri_iahvae.cli import main
 from mri_iahvae.errors import UsageError
-from mri_iahvae.kspace.noise import complex_noise, rms_per_part
+from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.model.checkpoint import find_checkpoint
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.writer import write_scan
@@ -74,8 +74,8 @@ def test_sources_of_the_noise_level(denoise, make_scan, options, stored, source,
     assert file["noise_source"] == source
     assert file.get("relative_sigma") == (0.5 if source == "relative" else None)
     if sigma is None:
-        rms = np.median(rms_per_part(torch.from_numpy(open_scan(path).read(slice(None)))).numpy())
-        sigma = rms * 0.5 / np.sqrt(1.25) if source == "relative" else 3e-6
+        scale = np.median(rms(torch.from_numpy(open_scan(path).read(slice(None)))).numpy())
+        sigma = scale * 0.5 / np.sqrt(1.5) if source == "relative" else 3e-6
     assert file["noise_sigma"] == pytest.approx(sigma, rel=0.2 if source == "estimate" else 1e-4)
 
 
@@ -241,7 +241,7 @@ def test_the_shipped_model_removes_noise(denoise, tmp_path, relative):
     example = open_scan(write_example(tmp_path / "example.h5", noise=0))
     chosen = slice(8, 20, 4)
     kspace = torch.from_numpy(example.read(chosen))
-    sigma = relative * rms_per_part(kspace)[:, None, None]
+    sigma = relative * rms(kspace)[:, None, None]
     noisy = kspace + complex_noise(tuple(kspace.shape), sigma, torch.Generator().manual_seed(0))
     path = tmp_path / "scan.h5"
     write_scan(path, noisy.numpy(), reference=example.read_reference(chosen))

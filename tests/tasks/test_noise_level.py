@@ -6,7 +6,7 @@ import torch
 
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.kspace.masks import column_mask
-from mri_iahvae.kspace.noise import complex_noise, rms_per_part
+from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.tasks.noise_level import scan_noise
 
@@ -59,7 +59,7 @@ def test_estimate_of_silence_is_zero(make_scan):
 @pytest.mark.parametrize("acceleration", [1, 4, 8])
 def test_relative_is_of_the_noise_free_slice(make_scan, head_kspace, relative, acceleration):
     clean = torch.from_numpy(head_kspace(3, 128))
-    true = relative * rms_per_part(clean)
+    true = relative * rms(clean)
     noisy = clean + complex_noise(tuple(clean.shape), true[:, None, None], torch.Generator().manual_seed(0))
     mask = torch.ones(128, dtype=torch.bool)
     if acceleration > 1:

@@ -7,7 +7,7 @@ from mri_iahvae.errors import IahvaeError, ScanError, UsageError
 from mri_iahvae.kspace.bands import band_mask, crop
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.kspace.masks import column_mask
-from mri_iahvae.kspace.noise import rms_per_part
+from mri_iahvae.kspace.noise import rms
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.tasks import simulate as task
 from mri_iahvae.tasks.simulate import PEAK, simulate, write_example
@@ -59,16 +59,16 @@ def test_measured_noise_is_the_stored_one(head, tmp_path, noise):
     clean, noisy = open_scan(clean_path).read(slice(None)), open_scan(path).read(slice(None))
     sigma = open_scan(path).noise_sigma
     assert len(set(sigma)) == 1
-    volume_rms = float(np.sqrt((np.abs(clean.astype(complex)) ** 2).mean() / 2))
+    volume_rms = float(np.sqrt((np.abs(clean.astype(complex)) ** 2).mean()))
     assert sigma[0] == pytest.approx(noise * volume_rms, rel=1e-4)
-    assert rms_per_part(torch.from_numpy(clean))[0] > volume_rms  # one sigma per volume, not per slice
+    assert rms(torch.from_numpy(clean))[0] > volume_rms  # one sigma per volume, not per slice
     difference = noisy - clean
     assert difference.real.std() == pytest.approx(sigma[0], rel=0.01)
     assert difference.imag.std() == pytest.approx(sigma[0], rel=0.01)
     # White: the same in every band.
     for s in (32, 64, 128):
         values = crop(torch.from_numpy(difference), s)[:, band_mask(s)]
-        assert rms_per_part(values[None]).item() == pytest.approx(sigma[0], rel=0.05)
+        assert rms(values[None]).item() == pytest.approx(sigma[0] * 2**0.5, rel=0.05)
 
 
 def test_reference_is_clean_or_noisy(head, tmp_path):
