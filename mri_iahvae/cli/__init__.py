@@ -8,6 +8,8 @@ from mri_iahvae.cli.group import Entry, LazyGroup
 _COMMANDS = {
     "reconstruct": Entry("mri_iahvae.cli.reconstruct:reconstruct", "Reconstruct undersampled scans."),
     "denoise": Entry("mri_iahvae.cli.denoise:denoise", "Denoise fully sampled scans."),
+    "evaluate": Entry("mri_iahvae.cli.evaluate:evaluate", "Score reconstructions against their targets."),
+    "sample": Entry("mri_iahvae.cli.sample:sample", "Draw images from the prior."),
     "train": Entry("mri_iahvae.cli.train:train", "Train a model on magnitude images."),
     "simulate": Entry("mri_iahvae.cli.simulate:simulate", "Make scans from magnitude images."),
     "example": Entry("mri_iahvae.cli.example:example", "Write an example scan."),

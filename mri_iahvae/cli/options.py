@@ -24,6 +24,20 @@ device_option = click.option(
     metavar="DEVICE",
     help="auto (CUDA when there is one), cpu, cuda or cuda:N.",
 )
+checkpoint_option = click.option(
+    "--checkpoint",
+    metavar="NAME|PATH",
+    default="small",
+    show_default=True,
+    help="A shipped model, or a folder with model.safetensors and config.json.",
+)
+batch_option = click.option(
+    "--batch",
+    type=click.IntRange(1, 4096),
+    metavar="SLICES",
+    show_default="8 on a CPU, 64 on CUDA",
+    help="Slices at a time; halved when memory runs out.",
+)
 seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Random seed."
 )

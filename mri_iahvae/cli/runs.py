@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from mri_iahvae.cli.options import device_option
+from mri_iahvae.cli.options import batch_option, checkpoint_option, device_option
 from mri_iahvae.errors import IahvaeError, UsageError
 
 Start = Callable[[str, int], Callable[[int], None]]
@@ -38,20 +38,8 @@ def file_options(folder: str) -> Callable[[Callable[..., Any]], Callable[..., An
             type=click.Path(path_type=Path),
             help="Folder of the results, under the names of the inputs.",
         ),
-        click.option(
-            "--checkpoint",
-            metavar="NAME|PATH",
-            default="small",
-            show_default=True,
-            help="A shipped model, or a folder with model.safetensors and config.json.",
-        ),
-        click.option(
-            "--batch",
-            type=click.IntRange(1, 4096),
-            metavar="SLICES",
-            show_default="8 on a CPU, 64 on CUDA",
-            help="Slices at a time; halved when memory runs out.",
-        ),
+        checkpoint_option,
+        batch_option,
         device_option,
         click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout."),
         click.option("-q", "--quiet", is_flag=True, help="No progress."),
@@ -101,12 +89,26 @@ def run_files(inputs: Sequence[Path], output: Path, run: Run, *, as_json: bool, 
                 if len(inputs) > 1:
                     say(f"Error: {error}")
     _print(reports, failures, as_json=as_json)
-    if failures and len(inputs) == 1:
-        raise IahvaeError(failures[0]["error"])
-    if failures and not reports:
-        raise IahvaeError(f"all {len(failures)} files failed")
-    if failures:
-        click.echo(f"{len(failures)} of {len(inputs)} files failed", err=True)
+    exit_on_failures([failure["error"] for failure in failures], len(inputs))
+
+
+def exit_on_failures(errors: Sequence[str], files: int) -> None:
+    """End a run over files by what failed; nothing happens where nothing did.
+
+    Args:
+        errors: one per file that failed; shown already where there are several files.
+        files: how many there were.
+
+    Raises:
+        IahvaeError: the only file failed, or all did (exit code 1).
+        SystemExit: with code 3 when some of several files failed.
+    """
+    if errors and files == 1:
+        raise IahvaeError(errors[0])
+    if errors and len(errors) == files:
+        raise IahvaeError(f"all {files} files failed")
+    if errors:
+        click.echo(f"{len(errors)} of {files} files failed", err=True)
         click.get_current_context().exit(3)
 
 

@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+MIN_SIDE = 7
+"""Side of the smallest image: SSIM looks through 7 x 7 windows."""
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -54,3 +57,28 @@ def score(target: NDArray[np.floating], image: NDArray[np.floating]) -> Scores:
             psnr=float(evaluate.psnr(target, image)),
             ssim=float(evaluate.ssim(target, image).item()),
         )
+
+
+def crop_pair(target: NDArray, image: NDArray) -> tuple[NDArray, NDArray]:
+    """Crop two volumes as `fastmri.evaluate` does before it scores them.
+
+    Both are cropped around their centres to the square of the target's width. fastMRI refuses targets of fewer
+    rows than columns; here they keep their height.
+
+    Args:
+        target: (slices, H, W).
+        image: (slices, H', W'), at least as large as the cropped target.
+
+    Returns:
+        Both, (slices, min(H, W), W).
+
+    Raises:
+        ValueError: `image` is smaller than that.
+    """
+    from fastmri.data.transforms import center_crop  # noqa: PLC0415 - as in `score`
+
+    height, width = target.shape[-2:]
+    size = min(height, width), width
+    if image.shape[-2] < size[0] or image.shape[-1] < size[1]:
+        raise ValueError(f"expected at least {size[0]}x{size[1]}, got {image.shape[-2]}x{image.shape[-1]}")
+    return center_crop(target, size), center_crop(image, size)

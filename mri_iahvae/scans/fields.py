@@ -17,8 +17,8 @@ KSPACE = "kspace"
 REFERENCE = "reconstruction_esc"
 _ATTRIBUTES = ("acquisition", "patient_id", "max", "norm", "acceleration", "num_low_frequency")
 _STRAY_ZEROS = 1e-3
-_MAX_SIDE = 4096
-_MAX_SLICES = 10_000
+MAX_SIDE = 4096
+MAX_SLICES = 10_000
 _MAX_TEXT_BYTES = 2**24
 
 
@@ -39,8 +39,8 @@ def kspace_dataset(file: h5py.File) -> h5py.Dataset:
         raise _expected(file, wanted, f"shape {kspace.shape}", "rearrange the array")
     if kspace.dtype.kind != "c" and kspace.dtype.names not in {("r", "i"), ("real", "imag")}:
         raise _expected(file, "complex numbers in 'kspace'", f"type {kspace.dtype}", "store it as complex64")
-    if not (0 < kspace.shape[0] <= _MAX_SLICES and all(0 < side <= _MAX_SIDE for side in kspace.shape[1:])):
-        limits = f"1 to {_MAX_SLICES} slices of at most {_MAX_SIDE}x{_MAX_SIDE} in 'kspace'"
+    if not (0 < kspace.shape[0] <= MAX_SLICES and all(0 < side <= MAX_SIDE for side in kspace.shape[1:])):
+        limits = f"1 to {MAX_SLICES} slices of at most {MAX_SIDE}x{MAX_SIDE} in 'kspace'"
         raise _expected(file, limits, f"shape {kspace.shape}", "check how the file was made")
     return kspace
 
@@ -101,7 +101,7 @@ def reference_name(file: h5py.File, slices: int, warnings: list[str]) -> str | N
     if stored is None:
         return None
     sized = stored.ndim == 3 and stored.shape[0] == slices and min(stored.shape) > 0
-    if not sized or max(stored.shape[1:]) > _MAX_SIDE or stored.dtype.kind != "f":
+    if not sized or max(stored.shape[1:]) > MAX_SIDE or stored.dtype.kind != "f":
         warnings.append(f"'{REFERENCE}' has shape {stored.shape} and type {stored.dtype}: not used")
         return None
     return REFERENCE

@@ -1,5 +1,6 @@
-"""Figures of reconstructions, as PNG files."""
+"""Figures of reconstructions and samples, as PNG files."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,24 +84,54 @@ def kspace_figure(
 
 
 def grid_figure(
-    path: Path, rows: Sequence[Sequence[NDArray[np.floating]]], titles: Sequence[str], title: str = ""
+    path: Path,
+    rows: Sequence[Sequence[NDArray[np.floating]]],
+    titles: Sequence[str],
+    title: str = "",
+    window: int = 0,
 ) -> None:
-    """Rows of images, each row in its own grey window from 0 to its first image's maximum.
+    """Rows of images, each row in its own grey window from 0 to the maximum of one of its images.
 
     Args:
         path: PNG file to write.
         rows: of (H, W) magnitude images, each row as long as `titles`.
         titles: one per column.
         title: above the figure.
+        window: number of the image that decides the row's window; the first by default, -1 for the last.
 
     Raises:
         IahvaeError: the file cannot be written.
     """
     figure, axes = _figure(len(rows), len(titles))
     for row, (images, line) in enumerate(zip(rows, axes, strict=True)):
-        white = float(images[0].max()) or 1.0
+        white = float(images[window].max()) or 1.0
         for axis, image, name in zip(line, images, titles, strict=True):
             _show(axis, image, (0, white), name if row == 0 else "")
+    if title:
+        figure.suptitle(title, fontsize=10)
+    _save(figure, path)
+
+
+def plain_text(name: str) -> str:
+    """A name for a title: no mathematics between dollar signs, no letters that the font may lack."""
+    return name.encode("ascii", "replace").decode().replace("$", r"\$")
+
+
+def sheet_figure(path: Path, images: Sequence[NDArray[np.floating]], title: str = "") -> None:
+    """Numbered images on a sheet that is about square, each in its own grey window from 0 to its maximum.
+
+    Args:
+        path: PNG file to write.
+        images: (H, W) magnitude images, at least one.
+        title: above the figure.
+
+    Raises:
+        IahvaeError: the file cannot be written.
+    """
+    columns = math.ceil(math.sqrt(len(images)))
+    figure, axes = _figure(math.ceil(len(images) / columns), columns)
+    for number, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
+        _show(axis, image, (0, float(image.max()) or 1.0), str(number))
     if title:
         figure.suptitle(title, fontsize=10)
     _save(figure, path)

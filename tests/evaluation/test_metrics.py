@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from mri_iahvae.evaluation.metrics import score
+from mri_iahvae.evaluation.metrics import crop_pair, score
 
 GOLDEN = (0.0063537814, 26.526809, 0.97803941)
 """NMSE, PSNR and SSIM of `test_golden_numbers`, made once by fastmri.evaluate."""
@@ -52,3 +52,23 @@ def test_limits():
     assert score(0 * target, target).to_dict()["nmse"] is None
     with pytest.raises(ValueError, match="one shape"):
         score(target, target[:1])
+
+
+@pytest.mark.parametrize(("shape", "size"), [((11, 8), (8, 8)), ((8, 8), (8, 8)), ((7, 10), (7, 10))])
+def test_pairs_are_cropped_around_their_centres(shape, size):
+    """Taller targets to a square; the image may be larger by any number of pixels."""
+    target = np.zeros((1, *shape))
+    target[0, shape[0] // 2, shape[1] // 2] = 1
+    image = np.zeros((1, shape[0] + 6, shape[1] + 4))
+    image[0, image.shape[1] // 2, image.shape[2] // 2] = 1
+    a, b = crop_pair(target, image)
+    assert a.shape == b.shape == (1, *size)
+    np.testing.assert_array_equal(a, b)
+    assert a.sum() == 1
+
+
+def test_an_image_smaller_than_the_cropped_target_is_refused():
+    target = np.ones((1, 12, 8))
+    assert crop_pair(target, np.ones((1, 8, 8)))[1].shape == (1, 8, 8)
+    with pytest.raises(ValueError, match="at least 8x8, got 8x7"):
+        crop_pair(target, np.ones((1, 8, 7)))

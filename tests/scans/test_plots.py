@@ -5,7 +5,7 @@ from matplotlib import image as pictures
 
 from mri_iahvae.errors import IahvaeError
 from mri_iahvae.evaluation.metrics import Scores
-from mri_iahvae.scans.plots import grid_figure, kspace_figure
+from mri_iahvae.scans.plots import grid_figure, kspace_figure, plain_text, sheet_figure
 
 
 def arguments(rng):
@@ -65,6 +65,38 @@ def test_grid_figure(tmp_path, rng):
     with pytest.raises(ValueError, match="zip"):
         grid_figure(tmp_path / "b.png", [[rng.random((8, 8))]], ["x", "y"])
     assert not (tmp_path / "b.png").exists()
+
+
+def test_the_window_is_that_of_the_chosen_image(tmp_path):
+    dim, bright = np.full((8, 8), 0.5), np.full((8, 8), 1.0)
+    shades = []
+    for window in (0, -1):
+        path = tmp_path / f"{window}.png"
+        grid_figure(path, [[dim, bright]], ["", ""], window=window)
+        picture = pictures.imread(path)[..., 0]
+        shades.append(
+            picture[picture.shape[0] // 2, picture.shape[1] // 4]
+        )  # in the middle of the left panel
+    assert shades == pytest.approx([1, 0.5], abs=0.01)
+
+
+@pytest.mark.parametrize(("count", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (5, 2, 3), (9, 3, 3)])
+def test_sheet_figure_is_about_square(tmp_path, rng, count, rows, columns):
+    sheet_figure(tmp_path / "a.png", list(rng.random((count, 8, 8))), "title")
+    grid_figure(tmp_path / "b.png", [[rng.random((8, 8))] * columns] * rows, [""] * columns)
+    assert pictures.imread(tmp_path / "a.png").shape == pictures.imread(tmp_path / "b.png").shape
+
+
+def test_each_image_of_a_sheet_has_its_own_window(tmp_path):
+    sheet_figure(tmp_path / "a.png", [np.full((8, 8), value) for value in (1e-3, 1e3, 0)])
+    picture = pictures.imread(tmp_path / "a.png")[..., 0]
+    height, width = picture.shape
+    assert [picture[height // 4, width // 4], picture[height // 4, 3 * width // 4]] == [1, 1]
+    assert picture[3 * height // 4, width // 4] == 0
+
+
+def test_names_in_titles_are_no_mathematics():
+    assert plain_text("a$b$\u4e2d.h5") == r"a\$b\$?.h5"
 
 
 def test_pyplot_is_left_alone(tmp_path, rng):

@@ -1,0 +1,112 @@
+"""`mri-iahvae evaluate`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mri_iahvae.cli.runs import exit_on_failures
+from mri_iahvae.errors import UsageError
+
+if TYPE_CHECKING:
+    from mri_iahvae.evaluation.summary import Summary
+    from mri_iahvae.tasks.evaluate import Evaluation
+
+_FORMS = {"nmse": ".4f", "psnr": ".2f", "ssim": ".4f"}
+_LOG_WIDTH = 160  # columns of a table that goes to a file or pipe, which has no width of its own
+
+
+@click.command()
+@click.argument("predictions", type=click.Path(path_type=Path))
+@click.argument("targets", type=click.Path(path_type=Path))
+@click.option(
+    "--target",
+    metavar="NAME",
+    show_default="reconstruction_esc or reconstruction_rss",
+    help="Dataset of the target.",
+)
+@click.option(
+    "--acquisition", metavar="NAME", help="Score only volumes of this acquisition, such as CORPD_FBK."
+)
+@click.option(
+    "--json",
+    "json_path",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write all scores to this file too.",
+)
+def evaluate(
+    predictions: Path, targets: Path, target: str | None, acquisition: str | None, json_path: Path | None
+) -> None:
+    """Score reconstructions against their targets as fastMRI does.
+
+    PREDICTIONS is an HDF5 file with `reconstruction` (slices, height, width), or a folder of them; TARGETS is a
+    fastMRI file, or a folder of files of the same names. Without a target dataset, fully sampled single-coil
+    k-space serves as one. NMSE, PSNR and SSIM are those of a volume, cropped to the square of the target's width;
+    the data range is the target volume's maximum. The table gives them per volume, and their mean +/- 2 standard
+    deviations over the volumes of each acquisition and over all.
+
+    \b
+    Examples:
+      mri-iahvae evaluate reconstructions singlecoil_val
+      mri-iahvae evaluate reconstructions/scan.h5 scan.h5 --json scores.json
+      mri-iahvae evaluate reconstructions singlecoil_val --acquisition CORPD_FBK
+    """
+    # Imported here: nothing heavy must load for --help.
+    from mri_iahvae.scans.writer import atomic_path  # noqa: PLC0415
+    from mri_iahvae.tasks.evaluate import file_pairs, score_pairs  # noqa: PLC0415
+
+    pairs = file_pairs(predictions, targets)
+    if json_path is not None and any(
+        json_path.resolve() == path.resolve() for pair in pairs for path in pair
+    ):
+        raise UsageError(f"--json {json_path}: that is one of the files to read; choose another name")
+    with click.progressbar(pairs, label="Scoring", show_pos=True, file=sys.stderr) as bar:
+        evaluation = score_pairs(bar, target=target, acquisition=acquisition)
+    if evaluation.volumes:
+        _print(evaluation)
+        if json_path is not None:
+            with atomic_path(json_path) as part:
+                part.write_text(json.dumps(evaluation.to_json(), indent=1) + "\n")
+    files = len(evaluation.volumes) + len(evaluation.failures)
+    errors = [failure.error for failure in evaluation.failures]
+    if files > 1:
+        for error in errors:
+            click.echo(f"Error: {error}", err=True)
+    exit_on_failures(errors, files)
+
+
+def _print(evaluation: "Evaluation") -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("volume", overflow="fold")
+    table.add_column("acquisition", overflow="fold")
+    for name in ("slices", "NMSE", "PSNR (dB)", "SSIM"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for volume in evaluation.volumes:
+        cells = [format(getattr(volume.scores, name), form) for name, form in _FORMS.items()]
+        # As text: a file may be called [red].h5, or have a name that no terminal can show.
+        stem = Text(click.format_filename(volume.prediction.name))
+        table.add_row(stem, Text(volume.acquisition), str(volume.slices), *cells)
+    if len(evaluation.volumes) > 1:
+        table.add_section()
+        groups = evaluation.by_acquisition
+        for acquisition, summary in groups.items() if len(groups) > 1 else ():
+            table.add_row(f"{summary.volumes} volumes", Text(acquisition), "", *_cells(summary))
+        if (overall := evaluation.overall) is not None:
+            table.add_row(f"{overall.volumes} volumes", "all", "", *_cells(overall))
+    Console(width=None if sys.stdout.isatty() else _LOG_WIDTH).print(table)
+
+
+def _cells(summary: "Summary") -> list[str]:
+    """Mean and two standard deviations of each score, as fastMRI prints them."""
+    cells = []
+    for name, form in _FORMS.items():
+        spread = f" +/- {2 * summary.std[name]:{form}}" if summary.volumes > 1 else ""
+        cells.append(f"{summary.mean[name]:{form}}{spread}")
+    return cells

@@ -1,0 +1,231 @@
+"""Score reconstructions against their targets, as fastMRI's own evaluation does."""
+
+from collections.abc import Iterable, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+import mri_iahvae
+from mri_iahvae.errors import IahvaeError, ScanError, UsageError
+from mri_iahvae.evaluation.metrics import MIN_SIDE, Scores, crop_pair, score
+from mri_iahvae.evaluation.summary import Summary, summarise
+from mri_iahvae.scans.images import RECONSTRUCTION, read_reconstruction, read_target
+
+UNSTATED = "not stated"
+"""Group of the volumes whose file states no acquisition."""
+
+_NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class VolumeScores:
+    """One reconstructed volume against its target.
+
+    Attributes:
+        prediction: file of the reconstruction.
+        target: file of the target.
+        dataset: what the target comes from; "kspace" where it was made from fully sampled k-space.
+        acquisition: as the target's file states it.
+        slices: how many.
+        scores: over the volume.
+    """
+
+    prediction: Path
+    target: Path
+    dataset: str
+    acquisition: str
+    slices: int
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A pair of files that could not be scored, and why in one line."""
+
+    prediction: Path
+    error: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of all volumes.
+
+    Attributes:
+        volumes: by acquisition, then by name.
+        failures: what could not be scored.
+    """
+
+    volumes: tuple[VolumeScores, ...]
+    failures: tuple[Failure, ...]
+
+    @property
+    def by_acquisition(self) -> dict[str, Summary]:
+        """Over the volumes of each acquisition."""
+        groups: dict[str, list[Scores]] = {}
+        for volume in self.volumes:
+            groups.setdefault(volume.acquisition, []).append(volume.scores)
+        return {acquisition: summarise(scores) for acquisition, scores in groups.items()}
+
+    @property
+    def overall(self) -> Summary | None:
+        """Over all volumes; None where none was scored."""
+        return summarise([volume.scores for volume in self.volumes]) if self.volumes else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "version": mri_iahvae.__version__,
+            "volumes": [
+                {
+                    "prediction": str(volume.prediction),
+                    "target": str(volume.target),
+                    "dataset": volume.dataset,
+                    "acquisition": volume.acquisition,
+                    "slices": volume.slices,
+                    **volume.scores.to_dict(),
+                }
+                for volume in self.volumes
+            ],
+            "by_acquisition": {name: summary.to_dict() for name, summary in self.by_acquisition.items()},
+            "overall": self.overall and self.overall.to_dict(),
+            "failed": [
+                {"prediction": str(failure.prediction), "error": failure.error} for failure in self.failures
+            ],
+        }
+
+
+def evaluate(
+    predictions: str | Path,
+    targets: str | Path,
+    *,
+    target: str | None = None,
+    acquisition: str | None = None,
+) -> Evaluation:
+    """Score reconstructions against their targets by fastMRI's definitions (Python API).
+
+    Args:
+        predictions: HDF5 file with `reconstruction` (slices, H, W), magnitude, or a folder of them (`*.h5`).
+        targets: HDF5 file, or a folder of files of the same names; for what counts as the target see
+            `scans.images.read_target`.
+        target: dataset of the target.
+        acquisition: score only volumes whose target file states this acquisition.
+
+    Returns:
+        The scores. A pair that cannot be scored is a failure of its own and does not stop the others.
+
+    Raises:
+        UsageError: as `file_pairs` and `score_pairs`.
+        ScanError: as `file_pairs`.
+    """
+    return score_pairs(file_pairs(Path(predictions), Path(targets)), target=target, acquisition=acquisition)
+
+
+def file_pairs(predictions: Path, targets: Path) -> list[tuple[Path, Path]]:
+    """Predictions with their targets: two files as they are, folders by file name.
+
+    Where one is a file and the other a folder, the file's name is looked for in the folder.
+
+    Raises:
+        UsageError: a file without its counterpart, or a folder without files.
+        ScanError: neither a file nor a folder.
+    """
+    for path in (predictions, targets):
+        if not path.exists():
+            raise ScanError(
+                f"{path}: expected an HDF5 file or a folder of them, found neither; check the path"
+            )
+    if predictions.is_file() and targets.is_file():
+        return [(predictions, targets)]
+    left, right = _by_name(predictions), _by_name(targets)
+    alone = []
+    if targets.is_dir() and (names := left.keys() - right.keys()):
+        alone.append(f"no target for {_listed(names)}")
+    if predictions.is_dir() and (names := right.keys() - left.keys()):
+        alone.append(f"no prediction for {_listed(names)}")
+    if alone:
+        raise UsageError(
+            f"{predictions} and {targets}: expected files of the same names, found {' and '.join(alone)}; "
+            "add what is missing, or leave the others out"
+        )
+    return [(left[name], right[name]) for name in sorted(left.keys() & right.keys())]
+
+
+def score_pairs(
+    pairs: Iterable[tuple[Path, Path]], *, target: str | None = None, acquisition: str | None = None
+) -> Evaluation:
+    """Score pairs of a prediction and a target file.
+
+    Per volume: both are cropped as `crop_pair` says; the data range of PSNR and SSIM is the maximum of the target
+    volume after that.
+
+    Args:
+        pairs: prediction and target, read one pair at a time.
+        target: as in `evaluate`.
+        acquisition: as in `evaluate`.
+
+    Returns:
+        As `evaluate`.
+
+    Raises:
+        UsageError: no target of that acquisition, or a target's name that cannot be one.
+    """
+    found: list[VolumeScores] = []
+    failures: list[Failure] = []
+    others: set[str] = set()
+    for prediction, path in pairs:
+        try:
+            reference = read_target(path, target)
+            stated = reference.acquisition or UNSTATED
+            if acquisition is not None and stated != acquisition:
+                others.add(stated)
+                continue
+            scores = _score(prediction, path, reference.images)
+        except UsageError:
+            raise
+        except IahvaeError as error:
+            failures.append(Failure(prediction, str(error)))
+        else:
+            slices = len(reference.images)
+            found.append(VolumeScores(prediction, path, reference.source, stated, slices, scores))
+    if others and not found and not failures:
+        raise UsageError(f"--acquisition {acquisition}: no target has it; found {', '.join(sorted(others))}")
+    found.sort(key=lambda volume: (volume.acquisition, volume.prediction.name))
+    return Evaluation(tuple(found), tuple(failures))
+
+
+def _score(prediction: Path, path: Path, target: NDArray) -> Scores:
+    images = read_reconstruction(prediction)
+    if len(images) != len(target):
+        raise ScanError(
+            f"{prediction}: expected {len(target)} slices, as in the target, found {len(images)}; "
+            "compare whole volumes"
+        )
+    try:
+        target, images = crop_pair(target, images)
+    except ValueError as error:
+        raise ScanError(
+            f"{prediction}: {error} pixels of '{RECONSTRUCTION}'; reconstruct the whole field"
+        ) from None
+    if min(target.shape[1:]) < MIN_SIDE:
+        raise ScanError(f"{path}: expected a target of at least {MIN_SIDE}x{MIN_SIDE}, found {target.shape}")
+    if not target.any():
+        raise ScanError(f"{path}: expected a target with signal, found zeros only; leave the file out")
+    return score(target, images)
+
+
+def _by_name(path: Path) -> dict[str, Path]:
+    """Files of a folder, or the one file, by name."""
+    if path.is_file():
+        return {path.name: path}
+    files = {file.name: file for file in path.glob("*.h5")}
+    if not files:
+        raise UsageError(f"{path}: expected HDF5 files (*.h5), found none")
+    return files
+
+
+def _listed(names: Set[str]) -> str:
+    shown = sorted(names)[:_NAMES_SHOWN]
+    rest = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {rest} more" if rest else "")

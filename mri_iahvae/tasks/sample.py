@@ -1,0 +1,165 @@
+"""Samples of the prior: arrays, or files with figures."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import mri_iahvae
+from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.inference.draws import Draws, Row
+from mri_iahvae.inference.prior import sample_prior
+from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.kspace.bands import crop, embed, scales
+from mri_iahvae.kspace.fft import fft2c, ifft2c
+from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.scans.plots import grid_figure, plain_text, sheet_figure
+from mri_iahvae.scans.writer import make_folder, write_samples
+from mri_iahvae.tasks.batches import Batches
+from mri_iahvae.tasks.devices import find_device
+from mri_iahvae.tasks.loaded import LoadedModel
+from mri_iahvae.tasks.volume import Progress, default_batch
+
+ON_SHEET = 64
+"""Most samples on the sheet."""
+
+ON_PROGRESSION = 8
+"""Most samples on the figure of the progression."""
+
+
+def sample(
+    count: int = 1,
+    *,
+    temperature: float = 1.0,
+    seed: int = 0,
+    checkpoint: str | Path = "small",
+    device: str = "auto",
+    batch: int | None = None,
+) -> NDArray[np.complex64]:
+    """Draw images from the prior (Python API).
+
+    Args:
+        count: how many.
+        temperature: factor on the standard deviation of all latents; 0 gives the prior mean.
+        seed: of the draws. Sample k depends on the seed and k alone, not on `count` or `batch`; on other devices it is
+            the same up to rounding.
+        checkpoint: name of a shipped model, or folder of a checkpoint.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        batch: samples at a time, halved when memory runs out; None: what suits the device.
+
+    Returns:
+        complex64 (count, N, N), images in canonical units: a mean pixel power of about 1.
+
+    Raises:
+        UsageError: an argument that cannot be.
+        CheckpointError: the checkpoint cannot be read.
+        IahvaeError: out of memory with one sample at a time, or a temperature at which nothing finite is drawn.
+    """
+    model, _ = load_model(checkpoint, find_device(device))
+    return draw(model, count, temperature=temperature, seed=seed, batch=batch)
+
+
+def draw(
+    model: IAHVAE,
+    count: int,
+    *,
+    temperature: float,
+    seed: int,
+    batch: int | None = None,
+    progress: Progress = lambda _: None,
+) -> NDArray[np.complex64]:
+    """`sample` with a model that is loaded already; `progress` is told of finished samples."""
+    if count < 1 or (batch is not None and batch < 1):
+        raise UsageError(f"{count} samples, {batch} at a time: expected at least one")
+    InferenceSettings(temperature=temperature, seed=seed)  # refuses what cannot be
+    device = model.gains.device
+    images = np.empty((count, model.size, model.size), np.complex64)
+
+    def work(rng: slice) -> None:
+        # Slices of their own, all first samples: the second of a slice would be the first one's antithesis.
+        rows = tuple(Row(number, 0) for number in range(count)[rng])
+        images[rng] = ifft2c(sample_prior(model, Draws(seed, temperature, rows, device))).cpu().numpy()
+        progress(len(rows))
+
+    Batches(default_batch(device) if batch is None else batch).run(work, count)
+    if not np.isfinite(images).all():
+        raise IahvaeError(
+            f"temperature {temperature:g}: the samples hold NaN or infinity; choose a lower one"
+        )
+    return images
+
+
+def progression(image: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """An image summed up to each scale: the inverse FFTs of blocks B_1, B_2, B_4 ... B_N of its k-space.
+
+    Args:
+        image: complex64 (N, N), N a power of two.
+
+    Returns:
+        complex64 (scales, N, N); the last is the image.
+    """
+    kspace = fft2c(torch.from_numpy(image))
+    size = kspace.shape[-1]
+    return ifft2c(torch.stack([embed(crop(kspace, s), size) for s in scales(size)])).numpy()
+
+
+def sample_to_folder(
+    loaded: LoadedModel,
+    folder: Path,
+    count: int,
+    *,
+    temperature: float,
+    seed: int,
+    with_progression: bool = False,
+    batch: int | None = None,
+    progress: Progress = lambda _: None,
+) -> list[Path]:
+    """Draw images from the prior into a folder.
+
+    Args:
+        loaded: the model and where it came from.
+        folder: made where it is missing; files of the same names are replaced.
+        count: as in `sample`, and so are `temperature`, `seed` and `batch`.
+        temperature: see there.
+        seed: see there.
+        with_progression: store and draw the image summed up to each scale too.
+        batch: see there.
+        progress: told of finished samples.
+
+    Returns:
+        The files: `samples.png`, magnitudes of the first `ON_SHEET`; where asked for `progression.png`, of the
+        first `ON_PROGRESSION`; and `samples.h5`, written last.
+
+    Raises:
+        UsageError: as `sample`.
+        IahvaeError: as `sample`, or a file cannot be written.
+    """
+    make_folder(folder)
+    model = loaded.model
+    images = draw(model, count, temperature=temperature, seed=seed, batch=batch, progress=progress)
+    title = f"{plain_text(loaded.name)}: samples of the prior at temperature {temperature:g}, seed {seed}"
+    sheet, rows, data = (folder / name for name in ("samples.png", "progression.png", "samples.h5"))
+    sheet_figure(sheet, list(np.abs(images[:ON_SHEET])), title)
+    written = [sheet]
+    if with_progression:
+        stacks = [list(np.abs(progression(image))) for image in images[:ON_PROGRESSION]]
+        grid_figure(rows, stacks, [f"up to {s}x{s}" for s in scales(model.size)], title, window=-1)
+        written.append(rows)
+    attributes = {
+        "model": loaded.name,
+        "model_sha256": loaded.sha256,
+        "grid": model.size,
+        "scales": np.array(scales(model.size)),
+        "temperature": temperature,
+        "seed": seed,
+        "device": str(model.gains.device),
+        "version": mri_iahvae.__version__,
+        "torch": str(torch.__version__),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    stored = map(progression, images) if with_progression else ()
+    write_samples(data, images, attributes=attributes, progression=stored)
+    return [*written, data]

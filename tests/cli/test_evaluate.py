@@ -1,0 +1,124 @@
+"""`mri-iahvae evaluate`, as a user runs it."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import mri_iahvae
+from mri_iahvae.cli import main
+
+
+@pytest.fixture
+def volumes(tmp_path, rng):
+    """Folders of predictions and targets, three files each."""
+    for number, (name, acquisition) in enumerate([("[red].h5", "AXT1"), ("b.h5", "AXT2"), ("c.h5", "AXT2")]):
+        images = rng.random((2, 12, 12)).astype(np.float32)
+        for folder, values in (("targets", images), ("predictions", images + 0.01 * (1 + number))):
+            path = tmp_path / folder / name
+            path.parent.mkdir(exist_ok=True)
+            with h5py.File(path, "w") as file:
+                file["reconstruction" if folder == "predictions" else "reconstruction_esc"] = values
+                file.attrs["acquisition"] = acquisition
+    return tmp_path / "predictions", tmp_path / "targets"
+
+
+def evaluate(*args):
+    return CliRunner().invoke(main, ["evaluate", *map(str, args)])
+
+
+def rows(result):
+    return [line.split() for line in result.stdout.splitlines() if line.strip()]
+
+
+def test_the_table(volumes):
+    result = evaluate(*volumes)
+    assert result.exit_code == 0, result.output
+    scores = mri_iahvae.evaluate(*volumes)
+    lines = rows(result)
+    assert lines[0] == ["volume", "acquisition", "slices", "NMSE", "PSNR", "(dB)", "SSIM"]
+    for line, volume in zip(lines[1:4], scores.volumes, strict=True):
+        found = volume.scores
+        assert line[:3] == [volume.prediction.name, volume.acquisition, "2"]
+        assert line[3:] == [f"{found.nmse:.4f}", f"{found.psnr:.2f}", f"{found.ssim:.4f}"]
+    assert [line[:3] for line in lines[4:]] == [
+        ["1", "volumes", "AXT1"],
+        ["2", "volumes", "AXT2"],
+        ["3", "volumes", "all"],
+    ]
+    assert "+/-" not in lines[4]
+    mean, std = scores.overall.mean, scores.overall.std
+    assert lines[6][3:6] == [f"{mean['nmse']:.4f}", "+/-", f"{2 * std['nmse']:.4f}"]
+    assert result.stderr == "Scoring\n"
+
+
+def test_one_volume_is_one_line(volumes):
+    predictions, targets = volumes
+    assert len(rows(evaluate(predictions / "b.h5", targets))) == 2
+    filtered = rows(evaluate(*volumes, "--acquisition", "AXT2"))
+    assert [line[0] for line in filtered] == ["volume", "b.h5", "c.h5", "2"]  # one group: it is all
+
+
+def test_json(volumes, tmp_path):
+    path = tmp_path / "new" / "scores.json"
+    assert evaluate(*volumes, "--json", path).exit_code == 0
+    found = json.loads(path.read_text())
+    assert found == json.loads(json.dumps(mri_iahvae.evaluate(*volumes).to_json()))
+    assert found["version"] == mri_iahvae.__version__
+    assert [volume["acquisition"] for volume in found["volumes"]] == ["AXT1", "AXT2", "AXT2"]
+    assert found["by_acquisition"]["AXT1"]["std"] == {"nmse": None, "psnr": None, "ssim": None}
+    assert found["overall"]["volumes"] == 3
+    mean = np.mean([volume["nmse"] for volume in found["volumes"]])
+    assert found["overall"]["mean"]["nmse"] == pytest.approx(mean)
+
+
+def test_some_of_several_files_fail(volumes, tmp_path):
+    predictions, _ = volumes
+    (predictions / "b.h5").write_text("no HDF5")
+    result = evaluate(*volumes, "--json", tmp_path / "scores.json")
+    assert result.exit_code == 3
+    assert len(rows(result)) == 1 + 2 + 3
+    lines = result.stderr.splitlines()
+    assert lines[1].startswith(f"Error: {predictions / 'b.h5'}: expected a readable HDF5 file")
+    assert lines[2:] == ["1 of 3 files failed"]
+    failed = json.loads((tmp_path / "scores.json").read_text())["failed"]
+    assert [failure["prediction"] for failure in failed] == [str(predictions / "b.h5")]
+
+
+def test_all_fail(volumes, tmp_path):
+    predictions, targets = volumes
+    result = evaluate(targets, predictions, "--json", tmp_path / "scores.json")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[-1] == "Error: all 3 files failed"
+    assert not (tmp_path / "scores.json").exists()
+    result = evaluate(targets / "b.h5", predictions / "b.h5")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.count("Error: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--acquisition", "AXFLAIR"), "no target has it; found AXT1, AXT2"),
+        (("--target", "a/b"), "root of the file"),
+        (("--json", "{targets}/b.h5"), "one of the files to read"),
+    ],
+)
+def test_wrong_usage(volumes, options, words):
+    options = [option.format(targets=volumes[1]) for option in options]
+    before = (volumes[1] / "b.h5").read_bytes()
+    result = evaluate(*volumes, *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr.splitlines()[-1]
+    assert (volumes[1] / "b.h5").read_bytes() == before
+
+
+def test_names_without_counterpart(volumes):
+    predictions, targets = volumes
+    (targets / "c.h5").rename(targets / "d.h5")
+    result = evaluate(*volumes)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no target for c.h5 and no prediction for d.h5" in result.stderr
+    assert evaluate(predictions, targets / "none").exit_code == 1

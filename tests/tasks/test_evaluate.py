@@ -1,0 +1,187 @@
+"""Scores of files, against the numbers of fastMRI's own evaluation of the same files."""
+
+from argparse import Namespace
+
+import h5py
+import numpy as np
+import pytest
+from fastmri import evaluate as reference
+
+import mri_iahvae
+from mri_iahvae.errors import ScanError, UsageError
+from mri_iahvae.tasks.evaluate import UNSTATED, file_pairs
+
+VOLUMES = {
+    "a.h5": "CORPD_FBK",
+    "b.h5": "CORPDFS_FBK",
+    "c.h5": "CORPD_FBK",
+    "d.h5": "CORPDFS_FBK",
+    "e.h5": "CORPD_FBK",
+}
+
+
+def write(path, attrs=None, **datasets):
+    path.parent.mkdir(exist_ok=True)
+    with h5py.File(path, "w") as file:
+        for name, values in datasets.items():
+            file[name] = values
+        file.attrs.update(attrs or {})
+    return path
+
+
+@pytest.fixture
+def volumes(tmp_path, rng):
+    """Targets taller than wide in fastMRI's tiny units, predictions with a margin, as from uncropped k-space."""
+    y, x = np.mgrid[:30, :26] / 10
+    for number, (name, acquisition) in enumerate(VOLUMES.items()):
+        slices = 1 + number
+        whole = 1e-5 * (np.sin(y + number) ** 2 + np.cos(x) ** 2 + 0.2 * rng.random((slices, 30, 26)))
+        noisy = whole + 1e-6 * (1 + number) * rng.normal(size=whole.shape)
+        target = whole[:, 2:-2, 3:-3].astype(np.float32)
+        attrs = {"acquisition": acquisition}
+        write(tmp_path / "targets" / name, attrs, reconstruction_esc=target, reconstruction_rss=2 * target)
+        write(tmp_path / "predictions" / name, reconstruction=noisy.astype(np.float32))
+    return tmp_path / "predictions", tmp_path / "targets"
+
+
+def fastmri_metrics(predictions, targets, acquisition=None, key="reconstruction_esc"):
+    arguments = Namespace(
+        predictions_path=predictions, target_path=targets, acquisition=acquisition, acceleration=None
+    )
+    return reference.evaluate(arguments, key)
+
+
+def agrees(summary, metrics):
+    """With fastMRI, whose sums are of single precision."""
+    for ours, theirs in (summary.mean, metrics.means()), (summary.std, metrics.stddevs()):
+        for name, value in ours.items():
+            assert value == pytest.approx(float(theirs[name.upper()].item()), rel=2e-4), name
+
+
+def test_every_number_is_that_of_fastmri(volumes):
+    result = mri_iahvae.evaluate(*volumes)
+    assert result.failures == ()
+    agrees(result.overall, fastmri_metrics(*volumes))
+    assert list(result.by_acquisition) == ["CORPDFS_FBK", "CORPD_FBK"]
+    for acquisition, summary in result.by_acquisition.items():
+        assert summary.volumes == list(VOLUMES.values()).count(acquisition)
+        agrees(summary, fastmri_metrics(*volumes, acquisition))
+        filtered = mri_iahvae.evaluate(*volumes, acquisition=acquisition)
+        assert filtered.overall == summary
+    assert [volume.prediction.name for volume in result.volumes] == ["b.h5", "d.h5", "a.h5", "c.h5", "e.h5"]
+    assert [volume.slices for volume in result.volumes] == [2, 4, 1, 3, 5]
+    assert result.overall.std["nmse"] > 0.1 * result.overall.mean["nmse"] > 0
+
+
+def test_volumes_one_by_one(volumes):
+    predictions, targets = volumes
+    for volume in mri_iahvae.evaluate(*volumes).volumes:
+        name = volume.prediction.name
+        alone = mri_iahvae.evaluate(predictions / name, targets / name)
+        assert alone.volumes == (volume,)
+        with h5py.File(predictions / name) as file, h5py.File(targets / name) as other:
+            image = file["reconstruction"][:, 5:-5, 3:-3].astype(np.float64)
+            target = other["reconstruction_esc"][:, 3:-3].astype(np.float64)
+        for metric in ("NMSE", "PSNR", "SSIM"):
+            expected = reference.METRIC_FUNCS[metric](target, image).item()
+            assert getattr(volume.scores, metric.lower()) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_target_can_be_named(volumes):
+    result = mri_iahvae.evaluate(*volumes, target="reconstruction_rss")
+    agrees(result.overall, fastmri_metrics(*volumes, key="reconstruction_rss"))
+    assert {volume.dataset for volume in result.volumes} == {"reconstruction_rss"}
+
+
+def test_what_the_tool_writes_is_scored_as_it_reports(make_scan, tmp_path, checkpoint):
+    """Without a reference dataset the fully sampled k-space serves."""
+    scan = make_scan(noise=0.05, slices=2)
+    with h5py.File(scan) as file:
+        kspace = file["kspace"][()]
+    result = mri_iahvae.reconstruct(kspace, up_to="16x16", steps=1, checkpoint=checkpoint, device="cpu")
+    prediction = write(tmp_path / "out" / "scan.h5", reconstruction=result.magnitude)
+    scored = mri_iahvae.evaluate(prediction, scan).volumes[0]
+    everything = mri_iahvae.reconstruct(kspace, steps=1, checkpoint=checkpoint, device="cpu").magnitude
+    assert scored.dataset == "kspace"
+    assert scored.acquisition == UNSTATED
+    error = np.linalg.norm(result.magnitude - everything) ** 2 / np.linalg.norm(everything) ** 2
+    assert scored.scores.nmse == pytest.approx(error, rel=1e-4)
+    assert scored.scores.nmse > 1e-3
+
+
+def test_pairs(volumes, tmp_path):
+    predictions, targets = volumes
+    names = sorted(VOLUMES)
+    (predictions / "a_kspace.png").write_text("a picture beside it")
+    assert file_pairs(predictions, targets) == [(predictions / name, targets / name) for name in names]
+    assert file_pairs(predictions / "a.h5", targets) == [(predictions / "a.h5", targets / "a.h5")]
+    assert file_pairs(predictions, targets / "b.h5") == [(predictions / "b.h5", targets / "b.h5")]
+    assert file_pairs(predictions / "a.h5", targets / "b.h5") == [(predictions / "a.h5", targets / "b.h5")]
+    (predictions / "a.h5").rename(predictions / "y.h5")
+    (predictions / "b.h5").rename(predictions / "z.h5")
+    with pytest.raises(UsageError, match=r"no target for y\.h5, z\.h5 and no prediction for a\.h5, b\.h5; "):
+        file_pairs(predictions, targets)
+    with pytest.raises(UsageError, match=r"found no target for y\.h5; "):
+        file_pairs(predictions / "y.h5", targets)
+    with pytest.raises(UsageError, match=r"found no prediction for a\.h5; "):
+        file_pairs(predictions, targets / "a.h5")
+    for number in range(9):
+        write(predictions / f"more{number}.h5")
+    with pytest.raises(
+        UsageError, match=r"no target for more0\.h5, .*more4\.h5 and 6 more and no prediction"
+    ):
+        file_pairs(predictions, targets)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"empty: expected HDF5 files \(\*\.h5\), found none"):
+        file_pairs(tmp_path / "empty", targets)
+    with pytest.raises(ScanError, match="none: expected an HDF5 file or a folder"):
+        file_pairs(predictions, tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("prediction", "target", "pattern"),
+    [
+        ((2, 20, 20), (3, 20, 20), "expected 3 slices, as in the target, found 2"),
+        ((2, 20, 19), (2, 20, 20), "expected at least 20x20, got 20x19 pixels of 'reconstruction'"),
+        ((2, 20, 20), (2, 20, 6), "a target of at least 7x7"),
+    ],
+)
+def test_volumes_that_do_not_fit_are_failures_of_their_own(volumes, prediction, target, pattern):
+    predictions, targets = volumes
+    before = mri_iahvae.evaluate(*volumes)
+    write(predictions / "z.h5", reconstruction=np.ones(prediction))
+    write(targets / "z.h5", reconstruction_esc=np.ones(target))
+    result = mri_iahvae.evaluate(*volumes)
+    assert result.overall == before.overall
+    assert [failure.prediction.name for failure in result.failures] == ["z.h5"]
+    assert pattern in result.failures[0].error
+    assert result.to_json()["failed"] == [
+        {"prediction": str(predictions / "z.h5"), "error": result.failures[0].error}
+    ]
+
+
+def test_a_silent_target_and_a_damaged_file_fail(volumes):
+    predictions, targets = volumes
+    with h5py.File(targets / "a.h5", "r+") as file:
+        file["reconstruction_esc"][...] = 0
+    (predictions / "b.h5").write_bytes(b"no HDF5")
+    result = mri_iahvae.evaluate(*volumes)
+    assert "a.h5: expected a target with signal" in result.failures[0].error
+    assert "b.h5: expected a readable HDF5 file" in result.failures[1].error
+    assert len(result.volumes) == 3
+
+
+def test_a_perfect_volume(tmp_path, rng):
+    images = rng.random((1, 8, 8))
+    result = mri_iahvae.evaluate(
+        write(tmp_path / "a.h5", reconstruction=images), write(tmp_path / "b.h5", reconstruction_rss=images)
+    )
+    assert result.volumes[0].scores.nmse == 0
+    assert result.to_json()["overall"]["mean"] == {"nmse": 0, "psnr": None, "ssim": pytest.approx(1)}
+
+
+def test_an_acquisition_that_no_target_has(volumes):
+    with pytest.raises(
+        UsageError, match="--acquisition AXT2: no target has it; found CORPDFS_FBK, CORPD_FBK"
+    ):
+        mri_iahvae.evaluate(*volumes, acquisition="AXT2")

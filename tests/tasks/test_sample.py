@@ -1,0 +1,145 @@
+"""Samples of the prior: the Python API and what it leaves behind."""
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from matplotlib import image as pictures
+
+import mri_iahvae
+from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.kspace.fft import fft2c, ifft2c
+from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.model.iahvae import complete
+from mri_iahvae.tasks.loaded import LoadedModel
+from mri_iahvae.tasks.sample import progression, sample_to_folder
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def sample(checkpoint):
+    return lambda *args, **options: mri_iahvae.sample(
+        *args, **{"checkpoint": checkpoint, "device": "cpu", **options}
+    )
+
+
+def relative(a, b):
+    return np.linalg.norm(a - b) / np.linalg.norm(b)
+
+
+def test_a_sample_depends_on_seed_and_number_alone(sample):
+    images = sample(5, seed=3)
+    assert images.shape == (5, 32, 32)
+    assert images.dtype == np.complex64
+    for options in ({"batch": 1}, {"batch": 2}, {"batch": 5}):
+        assert relative(sample(5, seed=3, **options), images) < 1e-5
+    assert relative(sample(2, seed=3), images[:2]) < 1e-5
+    assert relative(sample(5, seed=4), images) > 0.1
+
+
+def test_all_samples_are_independent(sample):
+    """No two of them mirror each other about the prior mean, as pairs of posterior samples do."""
+    images = sample(6) - sample(1, temperature=0)
+    for a in range(6):
+        for b in range(a):
+            correlation = (
+                abs(np.vdot(images[a], images[b])) / np.linalg.norm(images[a]) / np.linalg.norm(images[b])
+            )
+            assert correlation < 0.9
+
+
+def test_temperature_zero_is_the_prior_mean(sample, checkpoint):
+    model, _ = load_model(checkpoint)
+    with torch.no_grad():
+        mean = ifft2c(complete(model, -1, None, torch.zeros(1, 0, 0, dtype=torch.complex64)))[0].numpy()
+    for image in sample(3, temperature=0):
+        assert relative(image, mean) < 1e-5
+    assert relative(sample(1, temperature=0.5)[0], mean) > 0.01
+
+
+def test_samples_spread_as_the_model_says(sample, checkpoint):
+    """Per block, against `complete`, which draws by another generator."""
+    model, _ = load_model(checkpoint)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        expected = complete(model, -1, None, torch.zeros(300, 0, 0, dtype=torch.complex64), generator)
+    found = fft2c(torch.from_numpy(sample(300)))
+    mean = fft2c(torch.from_numpy(sample(1, temperature=0)))
+    for s in (2, 8, 32):
+        inside = slice(16 - s // 2, 16 + s // 2)
+        spread = [float((bins - mean)[:, inside, inside].abs().square().mean()) for bins in (found, expected)]
+        assert spread[0] == pytest.approx(spread[1], rel=0.15)
+
+
+def test_progression_sums_the_bands(sample):
+    image = sample(1)[0]
+    stages = progression(image)
+    assert stages.shape == (6, 32, 32)
+    assert stages.dtype == np.complex64
+    np.testing.assert_allclose(stages[-1], image, atol=1e-5)
+    np.testing.assert_allclose(stages[0], np.full((32, 32), image.mean()), atol=1e-5)  # DC alone
+    whole = fft2c(torch.from_numpy(image)).numpy()
+    for index, stage in enumerate(stages):
+        s = 2**index
+        block = np.zeros((32, 32), bool)
+        block[16 - s // 2 : 16 - s // 2 + s, 16 - s // 2 : 16 - s // 2 + s] = True
+        np.testing.assert_allclose(
+            fft2c(torch.from_numpy(stage)).numpy(), np.where(block, whole, 0), atol=1e-4
+        )
+
+
+def test_files_reproduce_themselves(sample, checkpoint, tmp_path):
+    loaded = LoadedModel.load(str(checkpoint), CPU)
+    told = []
+    files = sample_to_folder(
+        loaded,
+        tmp_path / "new" / "folder",
+        3,
+        temperature=0.7,
+        seed=5,
+        with_progression=True,
+        batch=2,
+        progress=told.append,
+    )
+    assert told == [2, 1]
+    assert [path.name for path in files] == ["samples.png", "progression.png", "samples.h5"]
+    assert sorted(files) == sorted((tmp_path / "new" / "folder").iterdir())
+    with h5py.File(files[-1]) as file:
+        attributes = dict(file.attrs)
+        assert set(file) == {"samples", "progression"}
+        images, stages = file["samples"][()], file["progression"][()]
+    again = sample(len(images), temperature=attributes["temperature"], seed=int(attributes["seed"]))
+    assert relative(images, again) < 1e-5
+    np.testing.assert_allclose(stages, [progression(image) for image in images], atol=1e-6)
+    assert stages.shape == (3, 6, 32, 32)
+    assert images.dtype == stages.dtype == np.complex64
+    assert attributes["model_sha256"] == loaded.sha256
+    assert attributes["version"] == mri_iahvae.__version__
+    assert attributes["scales"].tolist() == [1, 2, 4, 8, 16, 32]
+    sheet, rows = (pictures.imread(path) for path in files[:2])
+    assert rows.shape[1] > 2 * sheet.shape[1]  # six columns against two
+
+
+def test_without_progression(checkpoint, tmp_path):
+    loaded = LoadedModel.load(str(checkpoint), CPU)
+    files = sample_to_folder(loaded, tmp_path, 1, temperature=1.0, seed=0)
+    assert [path.name for path in files] == ["samples.png", "samples.h5"]
+    with h5py.File(files[-1]) as file:
+        assert set(file) == {"samples"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"count": 0}, {"batch": 0}, {"temperature": -1.0}, {"temperature": float("nan")}, {"seed": -1}],
+)
+def test_what_cannot_be_drawn(sample, options):
+    with pytest.raises(UsageError):
+        sample(**options)
+
+
+def test_samples_that_are_not_finite_are_not_written(checkpoint, tmp_path):
+    loaded = LoadedModel.load(str(checkpoint), CPU)
+    with pytest.raises(IahvaeError, match=r"temperature 1e\+38: .*choose a lower one"):
+        sample_to_folder(loaded, tmp_path, 1, temperature=1e38, seed=0)
+    assert list(tmp_path.iterdir()) == []
