@@ -17,7 +17,7 @@ import click
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from quality import TASKS, Task, scans
+from quality_tasks import TASKS, Task, scans
 
 from mri_iahvae.evaluation.metrics import score
 from mri_iahvae.inference.settings import InferenceSettings

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from quality import variable_density
+from quality_tasks import variable_density
 from torch import Tensor
 
 from mri_iahvae.kspace.masks import column_mask

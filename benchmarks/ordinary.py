@@ -5,6 +5,8 @@ all finer scales, and through their heads, to the error of the whole image. So i
 any layer with its contexts attached, through the coarser bins too, which are the model's own. Later latents are held
 at their start. The optimizer is the package's, as are the encoder's features.
 
+For speed on the same weights; an ordinary HVAE that was trained as one is compared in `comparators.py`.
+
 Scales of which nothing is measured are left out, as in the package. (An ordinary HVAE could not do that: every layer
 counts for every bin.)
 """

@@ -1,195 +1,115 @@
-"""Quality of the shipped methods on fully sampled scans, task by task, in one run.
+"""Quality of reconstruction on fully sampled scans: ours beside zero-filling, compressed sensing, BM3D and a U-Net.
 
     python benchmarks/quality.py data/reporting --json benchmarks/quality.json
 
 Every slice is scored as a volume of its own (NMSE, PSNR, SSIM as fastMRI defines them, data range = the slice's
-maximum) against the noise-free reference; a row is the mean over slices. "baseline" is zero-filled, or the noisy
-image where the task is denoising.
+maximum) against the noise-free reference; a row is the mean over slices. Time is processor time of one slice in a
+batch of its file, all threads together: other work on the machine does not count.
+
+The file is written after every row, and a second run goes on where the first stopped: only rows whose measurements,
+weights or settings have changed are made again. Several processes can share the work:
+
+    python benchmarks/quality.py data/reporting --task "up to" --task columns --json part.json
+    python benchmarks/quality.py data/reporting --merge part.json --json benchmarks/quality.json
+
+`classical.py` tunes the regularisation weights, `unet.py` trains the U-Net, `quality_tables.py` writes the tables of
+README and model card.
 """
 
-import json
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from quality_figures import draw
+from quality_methods import OURS, Method, Tools, left_out, methods
+from quality_results import Results, fingerprint
+from quality_tasks import TASKS, Measurement, chosen_tasks, measurements
 
-from mri_iahvae.evaluation.metrics import score
-from mri_iahvae.inference.settings import InferenceSettings
-from mri_iahvae.kspace.masks import column_mask
-from mri_iahvae.kspace.noise import complex_noise, rms_per_part
-from mri_iahvae.model.checkpoint import load_model
-from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.tasks.volume import reconstruct_volume
-
-METHODS = {
-    "amortized": InferenceSettings("amortized"),
-    **{f"hybrid N={n}": InferenceSettings("hybrid", n) for n in (5, 10, 25, 50)},
-    "hybrid N=auto": InferenceSettings("hybrid", "auto"),
-    "hybrid N=10 bfloat16": InferenceSettings("hybrid", 10, precision="bfloat16"),
-    **{f"adam N={n}": InferenceSettings("hybrid", n, optimizer="adam") for n in (10, 50)},
-    "iterative N=10": InferenceSettings("iterative", 10),
-    **{f"paper N={n}": InferenceSettings("paper", n) for n in (5, 10, 25, 50)},
-}
-DEFAULT = ("amortized", "hybrid N=10", "hybrid N=25")
-EVERYTHING = ("amortized", "hybrid N=10", "hybrid N=25", "iterative N=10", "paper N=25")
+HERE = Path(__file__).parent
 
 
-@dataclass(frozen=True)
-class Task:
-    """One way to undersample or spoil a scan."""
-
-    name: str
-    consistency: str
-    up_to: int | None = None
-    columns: tuple[int, float, str] | None = None
-    density: float | None = None
-    noise: float = 0.0
-    methods: tuple[str, ...] = DEFAULT
-
-    def mask(self, size: int, seed: str) -> NDArray[np.bool_] | None:
-        """(size, size), or None when everything is measured."""
-        if self.columns is not None:
-            acceleration, fraction, kind = self.columns
-            columns = column_mask(size, acceleration, fraction, kind, seed).numpy()  # type: ignore[arg-type]
-            return np.broadcast_to(columns, (size, size))
-        return None if self.density is None else variable_density(size, self.density, seed)
-
-    def measure(
-        self, name: str, full: NDArray[np.complex64]
-    ) -> tuple[NDArray[np.complex64], NDArray[np.bool_] | None, NDArray[np.float32]]:
-        """k-space (slices, N, N) with this task's noise, its mask, and the noise level of each slice."""
-        values = torch.from_numpy(full)
-        level = self.noise * rms_per_part(values)
-        if self.noise:
-            generator = torch.Generator().manual_seed(sum(map(ord, name)))
-            values = values + complex_noise(tuple(values.shape), level[:, None, None], generator)
-        return values.numpy(), self.mask(full.shape[-1], name), level.numpy()
-
-
-TASKS = (
-    Task("everything measured", "none", methods=EVERYTHING),
-    *(Task(f"up to {s}x{s}", "hard", up_to=s) for s in (8, 16, 32, 64)),
-    Task("random columns 4x / 0.08", "hard", columns=(4, 0.08, "random")),
-    Task("random columns 8x / 0.04", "hard", columns=(8, 0.04, "random")),
-    Task("equispaced columns 4x / 0.08", "hard", columns=(4, 0.08, "equispaced")),
-    Task("2-D variable density 6x", "hard", density=6.0),
-    *(Task(f"denoise {r}", "soft", noise=r) for r in (0.1, 0.2, 1.0)),
-)
-
-
-def variable_density(size: int, acceleration: float, seed: str) -> NDArray[np.bool_]:
-    """2-D random mask, density falling as a Gaussian of the radius, a 12 x 12 centre always measured."""
-    generator = np.random.default_rng([ord(c) for c in seed])
-    axis = (np.arange(size) - size // 2) / size
-    density = np.exp(-(axis[:, None] ** 2 + axis[None] ** 2) / (2 * 0.2**2))
-    half = slice(size // 2 - 6, size // 2 + 6)
-    density[half, half] = np.inf
-    low, high = 0.0, 10.0
-    for _ in range(60):  # bisection for the factor that gives the share of bins
-        factor = (low + high) / 2
-        too_many = np.minimum(1, factor * density).mean() > 1 / acceleration
-        low, high = (low, factor) if too_many else (factor, high)
-    return generator.random((size, size)) < factor * density
-
-
-def scans(data: Path) -> Iterator[tuple[str, NDArray[np.complex64], NDArray[np.float32]]]:
-    """(name, k-space, reference) of each file."""
-    for path in sorted(data.glob("*.h5")):
-        scan = open_scan(path)
-        yield path.name, scan.read(slice(None)), scan.read_reference(slice(None))
-
-
-def run_task(model: IAHVAE, data: Path, task: Task, limit: int | None) -> dict[str, dict[str, float]]:
-    """Mean scores of baseline and methods."""
-    scores: dict[str, list[dict[str, float]]] = {}
-    seconds = dict.fromkeys(task.methods, 0.0)
-    for name, full, target in scans(data):
-        reference = target[:limit]
-        kspace, mask, sigma = task.measure(name, full[:limit])
-        images: dict[str, NDArray[np.complex64]] = {}
-        for method in task.methods:
-            settings = replace(METHODS[method], data_consistency=task.consistency)
-            start = time.perf_counter()
-            result = reconstruct_volume(model, kspace, mask, settings, up_to=task.up_to, noise_sigma=sigma)
-            seconds[method] += time.perf_counter() - start
-            images[method] = result.image
-            zero_filled = result.zero_filled
-        transform = np.fft.fftshift(
-            np.fft.ifft2(np.fft.ifftshift(zero_filled, axes=(1, 2)), norm="ortho"), axes=(1, 2)
-        )
-        for label, image in {"baseline": transform, **images}.items():
-            rows = scores.setdefault(label, [])
-            for i in range(len(reference)):
-                rows.append(vars(score(reference[i : i + 1], np.abs(image[i : i + 1]))))
-    table = {
-        label: {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
-        for label, rows in scores.items()
-    }
-    for method, total in seconds.items():
-        table[method]["seconds_per_slice"] = total / len(scores["baseline"])
-    return table
-
-
-def markdown(tasks: dict[str, dict[str, dict[str, float]]]) -> str:
-    """The table for README and model card."""
-    lines = [
-        "| task | method | NMSE | of baseline | PSNR (dB) | SSIM |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for task, rows in tasks.items():
-        base = rows["baseline"]["nmse"]
-        for method, row in rows.items():
-            label = method
-            if method == "baseline":
-                label = "noisy" if task.startswith("denoise") else "zero-filled"
-                if task == "everything measured":
-                    continue  # the data themselves
-            share = "" if task == "everything measured" else f"{row['nmse'] / base:.2f}"
-            lines.append(
-                f"| {task} | {label} | {row['nmse']:.4f} | {share} | {row['psnr']:.2f} | {row['ssim']:.3f} |"
-            )
-    return "\n".join(lines) + "\n"
+def measure(method: Method, measured: list[Measurement]) -> dict[str, float]:
+    """Mean scores over all slices, and processor seconds per slice."""
+    first = measured[0]
+    method.run(first.part(slice(1)))  # what is loaded and compiled at the first call is no slice's time
+    start = time.process_time()
+    images = [method.run(one) for one in measured]
+    seconds = time.process_time() - start
+    scores = [vars(s) for one, image in zip(measured, images, strict=True) for s in one.scored(image)]
+    means = {key: float(np.mean([score[key] for score in scores])) for key in scores[0]}
+    return {**means, "seconds_per_slice": seconds / len(scores)}
 
 
 @click.command()
 @click.argument("data", type=click.Path(exists=True, path_type=Path))
 @click.option("--checkpoint", default="small", show_default=True)
-@click.option("--json", "output", type=click.Path(path_type=Path), help="Also write the table to a file.")
+@click.option(
+    "--unet",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default=HERE / "unet.safetensors" if (HERE / "unet.safetensors").exists() else None,
+    help="Weights of the U-Net, made by unet.py; benchmarks/unet.safetensors where it exists.",
+)
+@click.option(
+    "--json", "output", type=click.Path(path_type=Path), help="Rows go here, and are taken from here."
+)
+@click.option(
+    "--merge", type=click.Path(exists=True, path_type=Path), multiple=True, help="Take rows from here, too."
+)
 @click.option("--task", "only", multiple=True, help="Only tasks whose name holds this text.")
-@click.option("--method", "methods", multiple=True, help="These methods instead of each task's own.")
+@click.option(
+    "--method",
+    "names",
+    type=click.Choice(list(OURS)),
+    multiple=True,
+    help="These of our methods, and no others.",
+)
 @click.option("--slices", "limit", type=int, help="Only the first slices of each file.")
+@click.option(
+    "--figures", type=click.Path(path_type=Path), help="Also draw one slice of each task into a folder."
+)
 def main(
     data: Path,
     checkpoint: str,
+    unet: Path | None,
     output: Path | None,
+    merge: tuple[Path, ...],
     only: tuple[str, ...],
-    methods: tuple[str, ...],
+    names: tuple[str, ...],
     limit: int | None,
+    figures: Path | None,
 ) -> None:
     """Score all tasks on the fully sampled fastMRI-schema files in DATA."""
-    model, digest = load_model(checkpoint)
-    results = {}
-    for listed in TASKS:
-        task = replace(listed, methods=methods) if methods else listed
-        if only and not any(text in task.name for text in only):
-            continue
-        results[task.name] = run_task(model, data, task, limit)
-        base = results[task.name]["baseline"]["nmse"]
-        for label, row in results[task.name].items():
+    tools = Tools.load(checkpoint, HERE / "classical.json", unet)
+    for line in () if names else left_out(tools):
+        click.echo(f"left out: {line}", err=True)
+    plan = {}
+    for task in TASKS:  # of all, so that the rows of tasks not chosen stay
+        measured = measurements(data, task, slice(limit))
+        plan[task.name] = {m.name: fingerprint(measured, m.identity) for m in methods(task, tools, names)}
+    facts = {
+        "model_sha256": tools.digest,
+        "slices": sum(len(one.kspace) for one in measured),
+        "torch": str(torch.__version__),
+        "threads": torch.get_num_threads(),
+    }
+    results = Results(output, plan, facts, merge)
+    results.save()
+    for task in chosen_tasks(only):
+        measured = measurements(data, task, slice(limit))
+        available = methods(task, tools, names)
+        for method in available:
+            made = not results.has(task.name, method.name)
+            if made:
+                results.add(task.name, method.name, measure(method, measured))
+            row = results.rows[task.name][method.name]
             click.echo(
-                f"{task.name:30} {label:15} NMSE {row['nmse']:.5f} ({row['nmse'] / base:5.3f} of baseline)  "
-                f"PSNR {row['psnr']:6.2f}  SSIM {row['ssim']:.4f}  {row.get('seconds_per_slice', 0):6.3f} s/slice"
+                f"{task.name:30} {method.name:18} NMSE {row['nmse']:.5f}  PSNR {row['psnr']:6.2f}  "
+                f"SSIM {row['ssim']:.4f}  {row['seconds_per_slice']:7.3f} s/slice{'' if made else '  (kept)'}"
             )
-    if output:
-        record = {"model_sha256": digest, "torch": str(torch.__version__), "tasks": results}
-        output.write_text(json.dumps(record, indent=1) + "\n")
-        click.echo(markdown(results))
+        if figures:
+            click.echo(f"wrote {draw(figures, measured[0], available)}")
 
 
 if __name__ == "__main__":

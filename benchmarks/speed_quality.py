@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from ordinary import ORDINARY, SCHEDULES, SEPARABLE, STEP_SIZE, evaluations, observe, paper, refine
-from quality import Task
+from quality_tasks import Task
 from speed_gradient import ratios, report
 from timing import Line, timed
 from torch import Tensor
