@@ -1,10 +1,15 @@
 """`mri-iahvae train`: a folder of fastMRI-schema files to a checkpoint."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mri_iahvae.cli.options import FiniteRange, device_option, seed_option
+
+if TYPE_CHECKING:
+    from mri_iahvae.model.config import Decoder, Encoder, Heads
+    from mri_iahvae.training.settings import Precision
 
 
 @click.command()
@@ -21,12 +26,41 @@ from mri_iahvae.cli.options import FiniteRange, device_option, seed_option
 @click.option(
     "--preset", default="small", show_default=True, metavar="NAME", help="Model: tiny, small, base or paper."
 )
+@click.option(
+    "--grid",
+    type=int,
+    metavar="N",
+    default=None,
+    show_default="the preset's",
+    help="Side of the grid: only the scales up to it.",
+)
+@click.option(
+    "--encoder",
+    type=click.Choice(["causal", "bottom-up"]),
+    default="causal",
+    show_default=True,
+    help="Coarse to fine, each scale from its own block of k-space; or the paper's, from full resolution down.",
+)
+@click.option(
+    "--heads",
+    type=click.Choice(["image", "spectral"]),
+    default="image",
+    show_default=True,
+    help="What heads predict: images that are transformed, or k-space itself.",
+)
+@click.option(
+    "--decoder",
+    type=click.Choice(["separable", "ordinary"]),
+    default="separable",
+    show_default=True,
+    help="A head per scale for its own band; or an ordinary HVAE, one head for all, with the bottom-up encoder.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the newest state in RUN.")
 @click.option(
     "--stages",
     metavar="GRID:STEPS,...",
     default=None,
-    help="Growth plan  [default: 32:2000,64:1500,128:1300, up to the preset's grid]",
+    help="Growth plan  [default: 32:2000,64:1500,128:1300, up to the grid; with a bottom-up encoder GRID:2000]",
 )
 @click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Slices per step.")
 @click.option(
@@ -65,12 +99,30 @@ from mri_iahvae.cli.options import FiniteRange, device_option, seed_option
     metavar="STEPS",
     help="Steps between validations.",
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Precision of the convolutions; bfloat16 saves time where the hardware has it.",
+)
+@click.option(
+    "--domain",
+    metavar="TEXT",
+    default=None,
+    show_default="the acquisitions that the files state",
+    help="What the scans show, such as 'knee; PD, PD fat-suppressed': stored with the weights, which warn of others.",
+)
 @device_option
 @seed_option
 def train(
     data: Path,
     run: Path,
     preset: str,
+    grid: int | None,
+    encoder: "Encoder",
+    heads: "Heads",
+    decoder: "Decoder",
     resume: bool,
     stages: str | None,
     batch: int,
@@ -79,6 +131,8 @@ def train(
     completion_weight: float,
     masked_weight: float,
     validate_every: int,
+    precision: "Precision",
+    domain: str | None,
     device: str,
     seed: int,
 ) -> None:
@@ -98,17 +152,26 @@ def train(
     from mri_iahvae.tasks.train import train as train_model  # noqa: PLC0415
     from mri_iahvae.training.settings import TrainSettings, default_stages, parse_stages  # noqa: PLC0415
 
-    config = find_preset(preset)
-    plan = parse_stages(stages or default_stages(config.size), config.size, batch, rate, sigma)
+    config = find_preset(preset, grid=grid, encoder=encoder, heads=heads, decoder=decoder)
+    stages = stages or default_stages(config.size, grows=config.grows)
+    plan = parse_stages(stages, config.size, batch, rate, sigma)
     settings = TrainSettings(
         plan,
         completion_weight=completion_weight,
         masked_weight=masked_weight,
         validate_every=validate_every,
+        precision=precision,
         seed=seed,
     )
     with training_display() as display:
         folder = train_model(
-            data, run, config, settings, display=display, device=find_device(device), resume=resume
+            data,
+            run,
+            config,
+            settings,
+            display=display,
+            device=find_device(device),
+            resume=resume,
+            domain=domain,
         )
     click.echo(folder)

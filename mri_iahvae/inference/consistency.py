@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from mri_iahvae.inference.settings import DataConsistency
+
 
 def consistent(
     predicted: Tensor, measured: Tensor, mask: Tensor, model_sigma: float, noise_sigma: Tensor
@@ -25,3 +27,23 @@ def consistent(
     noise = noise_sigma.square()[:, None, None]
     weight = model_sigma**2 / (model_sigma**2 + noise)
     return torch.where(mask, predicted + weight * (measured - predicted), predicted)
+
+
+def output(
+    predicted: Tensor, fixed: Tensor, measured: Tensor, mask: Tensor, data_consistency: DataConsistency
+) -> Tensor:
+    """What is shown of the bins.
+
+    Args:
+        predicted: complex (B, s, s), the model's bins.
+        fixed: complex (B, s, s), as `consistent` gives them.
+        measured: complex (B, s, s), the data.
+        mask: bool, broadcastable to (B, s, s).
+        data_consistency: "hard", "soft" or "none".
+
+    Returns:
+        complex (B, s, s).
+    """
+    if data_consistency == "none":
+        return predicted
+    return fixed if data_consistency == "soft" else torch.where(mask, measured, predicted)

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mri_iahvae.model.iahvae import IAHVAE
+
 Purpose = Literal["latents", "posterior", "model", "noise"]
 _PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
@@ -62,6 +64,11 @@ class Draws:
                 if row.sample % 2:
                     target.neg_()
         return (self.temperature * out).to(self.device)
+
+    def latents(self, model: IAHVAE, index: int, purpose: Purpose) -> list[Tensor]:
+        """Whitened latents of each layer of a scale, (B, latent, r, r); zero, the mean, where rows are no samples."""
+        shape = model.latent_shape(index)
+        return [self.normal(shape, index, purpose, j) for j in range(len(model.layers(index)))]
 
     def bins(self, s: int, index: int, purpose: Purpose, count: int = 0) -> Tensor:
         """Complex numbers of that deviation per real and imaginary part, complex64 (B, s, s)."""

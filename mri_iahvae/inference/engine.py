@@ -9,14 +9,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mri_iahvae.inference.consistency import consistent
-from mri_iahvae.inference.draws import Draws, Purpose, Row
+from mri_iahvae.inference.consistency import consistent, output
+from mri_iahvae.inference.draws import Draws, Row
 from mri_iahvae.inference.fill import Band, encode_filled
+from mri_iahvae.inference.ordinary import infer_whole
 from mri_iahvae.inference.paper import refine_layers
+from mri_iahvae.inference.posterior import perturbed, sampled
 from mri_iahvae.inference.refine import Problem, refine
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import band_mask, crop, scales
-from mri_iahvae.model.iahvae import IAHVAE, add_band
+from mri_iahvae.model.iahvae import IAHVAE, Encode, add_band
 
 
 @dataclass(frozen=True)
@@ -59,33 +61,44 @@ def infer(
     seen = result = kspace.new_zeros(kspace.shape[0], 0, 0)
     h = features = None
     steps = torch.zeros(len(kspace), len(model.decoder), dtype=torch.int64, device=kspace.device)
-    filtered = settings.method != "paper" and bool((noise_sigma > 0).any())  # Algorithm 1 knows of no noise
+    causal = (
+        model.config.encoder == "causal"
+    )  # a bottom-up encoder sees the measurement as it is, once for all
+    filtered = (
+        causal and settings.method != "paper" and bool((noise_sigma > 0).any())
+    )  # Algorithm 1: no noise
     lower = settings.precision != "float32"
     with torch.no_grad(), torch.autocast(kspace.device.type, torch.bfloat16, enabled=lower):
+        if model.config.decoder == "ordinary":
+            return Inference(*infer_whole(model, kspace, mask, noise_sigma, settings, draws))
+        encode = model.encoder_for(torch.where(mask, kspace, 0))
         for index, s in enumerate(scales(model.size)):
-            band = _band(kspace, mask, s, index, model.config.sigma, noise_sigma, filtered, draws)
+            band = _band(kspace, mask, s, index, model.config.sigma, noise_sigma, filtered, causal, draws)
             start = h = model.context(index, h, seen)
             known = band.mask.flatten(1).any(1)  # rows with any measured bin; the others take the prior
-            centre = _normal(model, index, draws, "latents")
+            centre = draws.latents(model, index, "latents")
             if index > finest or not bool(known.all()):
                 h, _ = model.descend(index, start, centre)
             if index <= finest:
                 inferred, used = _infer_scale(
-                    model, index, start, centre, features, seen, band, settings, draws
+                    model, encode, index, start, centre, features, seen, band, settings, draws
                 )
                 h = torch.where(known[:, None, None, None], inferred, h)
                 steps[:, index] = torch.where(known, used, 0)
             predicted = model.band(index, h) + band.residual
             fixed = consistent(predicted, band.noisy, band.mask, model.config.sigma, noise_sigma)
             seen = add_band(seen, fixed)
-            result = add_band(result, _output(predicted, fixed, band, settings))
+            result = add_band(
+                result, output(predicted, fixed, band.data, band.mask, settings.data_consistency)
+            )
             if index < finest:
-                features = model.encode(index, seen, features)
+                features = encode(index, seen, features)
     return Inference(result, steps)
 
 
 def _infer_scale(
     model: IAHVAE,
+    encode: Encode,
     index: int,
     h: Tensor,
     centre: list[Tensor],
@@ -98,18 +111,16 @@ def _infer_scale(
     """The last context of a scale that is measured, at least in part, and the steps that each row took."""
     start, spread = centre, [torch.ones_like(e) for e in centre]
     if settings.method != "iterative":
-        here, means, spread = encode_filled(model, index, h, features, seen, band, settings.fill_rounds)
+        here, means, spread = encode_filled(
+            model, encode, index, h, features, seen, band, settings.fill_rounds
+        )
         if settings.method == "paper":
             last = refine_layers(model, index, h, here, band.data, band.mask, settings.budget[0])
             return last, settings.budget[0] * len(means)
-        # Where the posterior has variance r^2, a draw from the prior moves the perturbed problem's minimum by r^2.
-        start = [m + r.square() * e for m, r, e in zip(means, spread, centre, strict=True)]
+        start = perturbed(means, spread, centre)
         if settings.method == "amortized":
-            # The rest of the variance, r^2 = r^4 + r^2 (1 - r^2), comes from the data's noise.
-            other = _normal(model, index, draws, "posterior")
-            rest = [r * (1 - r.square()).clamp(min=0).sqrt() * e for r, e in zip(spread, other, strict=True)]
-            sample = [a + b for a, b in zip(start, rest, strict=True)]
-            return model.descend(index, h, sample)[0], 0
+            other = draws.latents(model, index, "posterior")
+            return model.descend(index, h, sampled(start, spread, other))[0], 0
     problem = Problem(model, index, h, centre, band.noisy - band.residual, band.weight)
     steps, tolerance = settings.budget
     refined, used = refine(
@@ -137,6 +148,7 @@ def _band(
     model_sigma: float,
     noise_sigma: Tensor,
     filtered: bool,
+    causal: bool,
     draws: Draws,
 ) -> Band:
     """One scale of the measurement, and of the draws."""
@@ -149,21 +161,9 @@ def _band(
         data=data,
         mask=measured,
         share=share,
-        holes=bool((share < 1).any()),
+        holes=causal and bool((share < 1).any()),
         weight=measured / (2 * (model_sigma**2 + noise.square())),
         noise=noise_sigma if filtered else None,
         noisy=torch.where(measured, data - noise * draws.bins(s, index, "noise"), 0),
         residual=torch.where(ring, model_sigma * draws.bins(s, index, "model"), 0),
     )
-
-
-def _output(predicted: Tensor, fixed: Tensor, band: Band, settings: InferenceSettings) -> Tensor:
-    if settings.data_consistency == "none":
-        return predicted
-    return fixed if settings.data_consistency == "soft" else torch.where(band.mask, band.data, predicted)
-
-
-def _normal(model: IAHVAE, index: int, draws: Draws, purpose: Purpose) -> list[Tensor]:
-    """Standard normal latents of each layer; zero, the mean, for rows that are no samples."""
-    shape = model.latent_shape(index)
-    return [draws.normal(shape, index, purpose, j) for j in range(len(model.layers(index)))]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mri_iahvae.model.iahvae import IAHVAE, add_band
+from mri_iahvae.inference.posterior import whiten
+from mri_iahvae.model.iahvae import IAHVAE, Encode, add_band
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Band:
         data: complex (B, s, s), zero where unmeasured.
         mask: bool (B, s, s), measured bins of the band.
         share: float (B,), share of the band's bins that is measured.
-        holes: whether any row lacks any bin of the band.
+        holes: whether the encoder is to see filled holes, because any row lacks any bin of the band.
         weight: float (B, s, s), 1 / (2 (sigma^2 + sigma_n^2)) where measured, else zero.
         noise: float (B,), sigma_n, for the encoder to reckon with; None: no row has any.
         noisy: `data` less a draw of the measurement's noise; `data` itself for rows that are no samples.
@@ -38,7 +39,14 @@ class Band:
 
 
 def encode_filled(
-    model: IAHVAE, index: int, h: Tensor, features: Tensor | None, seen: Tensor, band: Band, rounds: int
+    model: IAHVAE,
+    encode: Encode,
+    index: int,
+    h: Tensor,
+    features: Tensor | None,
+    seen: Tensor,
+    band: Band,
+    rounds: int,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """Encode a scale, its holes filled from the prior mean first and from the posterior mean in later rounds.
 
@@ -46,6 +54,7 @@ def encode_filled(
 
     Args:
         model: the model.
+        encode: its encoder, as `IAHVAE.encoder_for` gives it.
         index: scale index.
         h: context that the scale starts from.
         features: encoder features of the coarser scale, None at scale 1.
@@ -64,13 +73,8 @@ def encode_filled(
             measured = band.data + noise / (noise + signal) * (expected - band.data)
         filled = torch.where(band.mask, measured, expected)
     for _ in range(rounds if band.holes else 1):
-        here = model.encode(index, add_band(seen, filled), features)
+        here = encode(index, add_band(seen, filled), features)
         last, priors, posteriors, _ = model.amortize(index, h, here)
         if band.holes:
             filled = torch.where(band.mask, measured, model.band(index, last))
-    pairs = list(zip(posteriors, priors, strict=True))
-    means = [(q.mean - p.mean) / p.std for q, p in pairs]
-    # The encoder takes filled holes for measured. Its variance is right for the share of the band that is, the
-    # prior's (1) for the rest.
-    share = band.share[:, None, None, None]
-    return here, means, [(share * (q.std / p.std).square() + 1 - share).sqrt() for q, p in pairs]
+    return here, *whiten(priors, posteriors, band.share)

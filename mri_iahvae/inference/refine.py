@@ -21,6 +21,7 @@ from mri_iahvae.inference.graphs import recordable, recorded
 from mri_iahvae.inference.lbfgs import Evaluate, minimise
 from mri_iahvae.inference.settings import Optimizer, Schedule
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.model.ordinary import WholeLadder
 
 _ADAM_RATE = 0.1  # first step, in standard deviations of the prior ...
 _ADAM_LAST = 0.1  # ... and the share of it that the last one takes, on a cosine
@@ -39,7 +40,7 @@ class Problem:
         weight: float (B, s, s), 1 / (2 (sigma^2 + sigma_n^2)) at measured bins of the band, else 0.
     """
 
-    model: IAHVAE
+    model: IAHVAE | WholeLadder
     index: int
     h: Tensor
     centre: list[Tensor]

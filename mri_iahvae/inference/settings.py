@@ -38,7 +38,8 @@ class InferenceSettings:
             of the objective with its gradient; "auto": until the objective has converged. Unused by "amortized".
         optimizer: "lbfgs" (see `inference.lbfgs`) or "adam"; "paper" has its own.
         schedule: "joint" refines all layers of a scale together, "sequential" one layer after the other.
-        fill_rounds: rounds in which the encoder's holes are filled, at scales that are measured in part.
+        fill_rounds: rounds in which the encoder's holes are filled, at scales that are measured in part; a bottom-up
+            encoder sees the holes as they are.
         data_consistency: what the output holds at measured bins: "hard" the data, "soft" their posterior mean
             given noise, "none" the model's own bins.
         samples: posterior samples per slice; 0: the most probable latents, and prior means where nothing was

@@ -12,21 +12,30 @@ from safetensors.torch import load_file, save_file
 
 from mri_iahvae.errors import CheckpointError, UsageError
 from mri_iahvae.model.config import ModelConfig
+from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.iahvae import IAHVAE
 
 FORMAT = 1
 """Version of the format; a reader refuses what it does not know."""
 
-_KEYS = {"format", "model", "training", "sha256"}
+_KEYS = {"format", "model", "training", "sha256"}  # and, where it was measured, "domain"
 
 
-def save_model(model: IAHVAE, folder: Path, training: dict[str, Any], *, half: bool = False) -> None:
+def save_model(
+    model: IAHVAE,
+    folder: Path,
+    training: dict[str, Any],
+    *,
+    domain: Domain | None = None,
+    half: bool = False,
+) -> None:
     """Write a checkpoint; each file is written beside and renamed, the configuration last.
 
     Args:
         model: weights and configuration.
         folder: made when missing.
         training: plain JSON values about the training (data, settings, steps), for the record.
+        domain: what the model knows; without it, it cannot warn of strange scans.
         half: store weights in half precision, to ship them.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,10 +49,10 @@ def save_model(model: IAHVAE, folder: Path, training: dict[str, Any], *, half: b
         "model": model.config.to_json(),
         "training": training,
     }
+    if domain is not None:
+        config["domain"] = domain.to_json()
     _replace(part, folder / "model.safetensors")
-    text = folder / "config.json.part"
-    text.write_text(json.dumps(config, indent=1) + "\n")
-    _replace(text, folder / "config.json")
+    _write_config(folder, config)
 
 
 def load_model(checkpoint: str | Path, device: torch.device | None = None) -> tuple[IAHVAE, str]:
@@ -83,6 +92,31 @@ def load_model(checkpoint: str | Path, device: torch.device | None = None) -> tu
     return model.to(device or torch.device("cpu")).eval().requires_grad_(requires_grad=False), digest
 
 
+def load_domain(checkpoint: str | Path) -> Domain | None:
+    """What the model of a checkpoint knows; None where the checkpoint does not say.
+
+    Raises:
+        UsageError, CheckpointError: as `load_model`.
+    """
+    path = find_checkpoint(checkpoint) / "config.json"
+    config = _read_config(path)
+    if "domain" not in config:
+        return None
+    try:
+        return Domain.from_json(config["domain"])
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+
+
+def store_domain(folder: Path, domain: Domain) -> None:
+    """Add a domain to a checkpoint, or replace it; the weights, and so their SHA-256, stay as they are.
+
+    Raises:
+        CheckpointError: the folder does not hold a checkpoint that this version can read.
+    """
+    _write_config(folder, {**_read_config(folder / "config.json"), "domain": domain.to_json()})
+
+
 def find_checkpoint(checkpoint: str | Path) -> Path:
     """Folder of a checkpoint: a path that exists, or a shipped model's name.
 
@@ -118,9 +152,15 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: expected checkpoint format {FORMAT}; train again or use another version"
         )
-    if set(config) != _KEYS:
+    if set(config) - {"domain"} != _KEYS:
         raise CheckpointError(f"{path}: expected the keys {', '.join(sorted(_KEYS))}; found others")
     return config
+
+
+def _write_config(folder: Path, config: dict[str, Any]) -> None:
+    part = folder / "config.json.part"
+    part.write_text(json.dumps(config, indent=1) + "\n")
+    _replace(part, folder / "config.json")
 
 
 def _sha256(path: Path) -> str:

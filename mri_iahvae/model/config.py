@@ -2,9 +2,15 @@
 
 import math
 from dataclasses import asdict, astuple, dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 from mri_iahvae.errors import CheckpointError, UsageError
+
+Encoder = Literal["causal", "bottom-up"]
+Heads = Literal["image", "spectral"]
+Decoder = Literal["separable", "ordinary"]
+_CHOICES = {"encoder": get_args(Encoder), "heads": get_args(Heads), "decoder": get_args(Decoder)}
+_SMALLEST = 16  # side of a grid that is trained
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,11 @@ class ModelConfig:
         latent: latent channels per pixel of a scale.
         encoder_blocks: residual blocks per scale in the encoder.
         head_blocks: residual blocks per head.
+        encoder: "causal": features of scale s from B_s alone; "bottom-up": from the whole grid, finest scale first.
+        heads: what a head predicts before the gains: an "image", to be transformed, or the bins themselves
+            ("spectral").
+        decoder: "separable": each scale answers for its own band, contexts see the coarser bins; "ordinary": an
+            ordinary HVAE, one head on the last context answers for all bins. It wants the bottom-up encoder.
         sigma: likelihood standard deviation per real and imaginary part, canonical units.
         gains: RMS per k-space bin of each band on the training set, canonical units.
         core_power: mean power per bin of block B_8 on the training set, canonical units, row by row.
@@ -43,6 +54,9 @@ class ModelConfig:
     latent: int = 1
     encoder_blocks: int = 2
     head_blocks: int = 3
+    encoder: Encoder = "causal"
+    heads: Heads = "image"
+    decoder: Decoder = "separable"
     sigma: float = 0.1
     gains: tuple[float, ...] = ()
     core_power: tuple[tuple[float, ...], ...] = ()
@@ -56,6 +70,11 @@ class ModelConfig:
     def depth(self) -> int:
         """Number L of stochastic layers."""
         return sum(scale.layers for scale in self.scales)
+
+    @property
+    def grows(self) -> bool:
+        """Whether finer scales can be added to a trained model: not where the finest scale feeds all others."""
+        return self.encoder == "causal"
 
     def coarse(self, size: int) -> Self:
         """The same model up to scale `size` only: where growth starts."""
@@ -103,6 +122,11 @@ def _check_values(config: ModelConfig) -> None:
     counts += [count for scale in config.scales for count in astuple(scale)]
     if not config.scales or any(type(count) is not int or count < 1 for count in counts):
         raise ValueError("scales, layers, channels and blocks must be positive whole numbers")
+    for name, choices in _CHOICES.items():
+        if getattr(config, name) not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}")
+    if not _combined(config):
+        raise ValueError("an ordinary decoder needs a bottom-up encoder and an image head")
     if any(2**k % scale.patch for k, scale in enumerate(config.scales)):
         raise ValueError("a patch must divide the side of its scale")
     if not all(math.isfinite(v) and v > 0 for v in (config.sigma, *config.gains)):
@@ -110,6 +134,11 @@ def _check_values(config: ModelConfig) -> None:
     rows = len(config.core_power)
     if len(config.gains) > len(config.scales) or any(len(row) != rows for row in config.core_power):
         raise ValueError("more gains than scales, or a core that is not square")
+
+
+def _combined(config: ModelConfig) -> bool:
+    """Whether encoder, heads and decoder go together."""
+    return config.decoder == "separable" or (config.encoder, config.heads) == ("bottom-up", "image")
 
 
 def _ladder(layers: str, channels: str, inner: str, patch: str) -> tuple[ScaleConfig, ...]:
@@ -152,12 +181,32 @@ PRESETS = {
 }
 
 
-def preset(name: str) -> ModelConfig:
-    """A preset by name.
+def preset(
+    name: str,
+    *,
+    grid: int | None = None,
+    encoder: Encoder = "causal",
+    heads: Heads = "image",
+    decoder: Decoder = "separable",
+) -> ModelConfig:
+    """A preset by name, or what the paper compares with in its widths and depths.
+
+    Args:
+        name: of the preset.
+        grid: side of the grid, for its coarse scales only.
+        encoder: as in `ModelConfig`, like the next two.
+        heads: likewise.
+        decoder: likewise.
 
     Raises:
-        UsageError: there is no such preset.
+        UsageError: there is no such preset, it has no such grid, or the choices do not go together.
     """
     if name not in PRESETS:
         raise UsageError(f"preset {name}: expected one of {', '.join(PRESETS)}")
-    return PRESETS[name]
+    config = replace(PRESETS[name], encoder=encoder, heads=heads, decoder=decoder)
+    grids = [2**k for k in range(len(config.scales)) if 2**k >= _SMALLEST]
+    if grid is not None and grid not in grids:
+        raise UsageError(f"--grid {grid}: preset {name} has {', '.join(map(str, grids))}")
+    if not _combined(config):
+        raise UsageError("--decoder ordinary: needs --encoder bottom-up and --heads image")
+    return config if grid is None else config.coarse(grid)

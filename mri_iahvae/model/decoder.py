@@ -1,5 +1,7 @@
 """One scale of the decoder: context from the coarser scales, M stochastic layers, one head."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,12 +20,20 @@ class DecoderStage(nn.Module):
         scale: widths of this scale.
         resolution: side r = s / patch of its maps.
         latent: latent channels per pixel.
-        head_blocks: residual blocks of the head.
         coarser: channels of the coarser scale's context, None at scale 1.
+        sees: whether contexts see the coarser bins.
+        head: makes the head; None where the scale answers for no bin.
     """
 
     def __init__(
-        self, scale: ScaleConfig, resolution: int, latent: int, head_blocks: int, coarser: int | None
+        self,
+        scale: ScaleConfig,
+        resolution: int,
+        latent: int,
+        coarser: int | None,
+        *,
+        sees: bool,
+        head: Callable[[], Head] | None,
     ) -> None:
         super().__init__()
         self.patch = scale.patch
@@ -32,25 +42,29 @@ class DecoderStage(nn.Module):
         kernel = 3 if resolution > 2 else 1
         if coarser is not None:
             self.merge = nn.Conv2d(coarser, scale.channels, 1)
-            self.look = nn.Conv2d(2 * scale.patch**2, scale.channels, kernel, padding=kernel // 2)
+            self.look = (
+                nn.Conv2d(2 * scale.patch**2, scale.channels, kernel, padding=kernel // 2) if sees else None
+            )
         self.layers = nn.ModuleList(
             LadderLayer(scale, resolution, latent * scale.patch**2) for _ in range(scale.layers)
         )
-        self.head = Head(scale, resolution, head_blocks)
+        self.head = None if head is None else head()
 
-    def context(self, h: Tensor, image: Tensor) -> Tensor:
+    def context(self, h: Tensor, image: Tensor | None) -> Tensor:
         """The context that this scale starts from.
 
         Args:
             h: last context of scale s / 2, (B, C', r', r').
             image: complex (B, s, s), the image of block B_{s/2} seen at this scale's resolution: what the
-                coarser scales are known to be, measured bins included.
+                coarser scales are known to be, measured bins included; None where contexts do not see it.
 
         Returns:
             float (B, C, r, r).
         """
-        seen = self.look(F.pixel_unshuffle(to_channels(image), self.patch))
-        return enlarge(self.merge(h), self.resolution) + seen + self.bias
+        start = enlarge(self.merge(h), self.resolution)
+        if self.look is not None and image is not None:
+            start = start + self.look(F.pixel_unshuffle(to_channels(image), self.patch))
+        return start + self.bias
 
     def first_context(self, batch: int) -> Tensor:
         """The context of scale 1, which has nothing coarser: a learned constant, (B, C, 1, 1)."""

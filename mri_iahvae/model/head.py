@@ -1,26 +1,27 @@
-"""Head of one scale: context to the k-space bins of that scale, and of no other."""
+"""Head of one scale: context to the k-space bins that the scale answers for, and no others."""
 
 import math
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mri_iahvae.kspace.bands import band_mask
 from mri_iahvae.kspace.fft import fft2c, to_complex
 from mri_iahvae.model.blocks import Bottleneck
 from mri_iahvae.model.config import ScaleConfig
 
 
 class Head(nn.Module):
-    """Predicts a complex s x s image, transforms it, scales it by the band's gain and keeps band R_s.
+    """Predicts a complex s x s image, transforms it, scales its bins by their gains and keeps the scale's own.
 
     Convolutions stay in image space, their natural domain; what follows them is linear, so the sum over
-    scales is linearly separable in the Fourier domain (paper, equation 5).
+    scales is linearly separable in the Fourier domain (paper, equation 5). A spectral head predicts the bins
+    themselves, a literal reading of the paper.
     """
 
-    def __init__(self, scale: ScaleConfig, resolution: int, blocks: int) -> None:
+    def __init__(self, scale: ScaleConfig, resolution: int, blocks: int, *, spectral: bool = False) -> None:
         super().__init__()
         self.patch = scale.patch
+        self.spectral = spectral
         self.blocks = nn.Sequential(
             *(Bottleneck(scale.channels, scale.inner, resolution) for _ in range(blocks))
         )
@@ -30,9 +31,16 @@ class Head(nn.Module):
         for parameter in self.image.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, h: Tensor, gain: Tensor) -> Tensor:
-        """(B, C, r, r) to the bins of R_s, complex64 (B, s, s), zero inside B_{s/2}; canonical units."""
-        image = to_complex(F.pixel_shuffle(self.image(F.silu(self.blocks(h))).float(), self.patch))
-        bins = fft2c(image)
+    def forward(self, h: Tensor, gains: Tensor) -> Tensor:
+        """Bins of one scale.
+
+        Args:
+            h: last context of the scale, (B, C, r, r).
+            gains: float (s, s), RMS of each bin, canonical units; 0 where the scale does not answer for it.
+
+        Returns:
+            complex64 (B, s, s), canonical units.
+        """
+        predicted = to_complex(F.pixel_shuffle(self.image(F.silu(self.blocks(h))).float(), self.patch))
         # Two real channels of unit power make a complex bin of power two.
-        return bins * (gain / math.sqrt(2.0)) * band_mask(bins.shape[-1], bins.device)
+        return (predicted if self.spectral else fft2c(predicted)) * (gains / math.sqrt(2.0))

@@ -1,24 +1,32 @@
 """The complex IA-HVAE: a hierarchical VAE whose decoder is linearly separable in the Fourier domain.
 
 All k-space here is in canonical form (`mri_iahvae.kspace.canonical`) on the model's N x N grid; `index` counts
-scales, s = 2^index. Method: Penninga and van Sloun, arXiv 2601.15894.
+scales, s = 2^index. Method: Penninga and van Sloun, arXiv 2601.15894. What the paper compares with are values of the
+configuration: another encoder, other heads, and the ordinary HVAE, whose finest scale answers for all bins.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from mri_iahvae.kspace.bands import band_mask, embed
+from mri_iahvae.kspace.bands import band_mask, block_mask, embed, join, scales
 from mri_iahvae.kspace.canonical import per_bin_power
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.blocks import Bottleneck
+from mri_iahvae.model.bottom_up import BottomUpEncoder
 from mri_iahvae.model.config import ModelConfig
 from mri_iahvae.model.decoder import DecoderStage
 from mri_iahvae.model.encoder import EncoderStage
 from mri_iahvae.model.gaussian import Gaussian
+from mri_iahvae.model.head import Head
 from mri_iahvae.model.ladder import LadderLayer
+
+Encode = Callable[[int, Tensor, Tensor | None], Tensor]
+"""Encoder features of one scale: see `IAHVAE.encode`."""
 
 
 class IAHVAE(nn.Module):
@@ -33,13 +41,26 @@ class IAHVAE(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.encoder = nn.ModuleList()
+        causal, separable = config.encoder == "causal", config.decoder == "separable"
+        self.encoder = nn.ModuleList() if causal else BottomUpEncoder(config.scales, config.encoder_blocks)
         self.decoder = nn.ModuleList()
         coarser = None
         for index, scale in enumerate(config.scales):
             resolution = max(1, 2**index // scale.patch)
-            self.encoder.append(EncoderStage(scale, resolution, config.encoder_blocks, coarser))
-            self.decoder.append(DecoderStage(scale, resolution, config.latent, config.head_blocks, coarser))
+            if causal:
+                self.encoder.append(EncoderStage(scale, resolution, config.encoder_blocks, coarser))
+            head = partial(Head, scale, resolution, config.head_blocks, spectral=config.heads == "spectral")
+            answers = separable or index == len(config.scales) - 1
+            self.decoder.append(
+                DecoderStage(
+                    scale,
+                    resolution,
+                    config.latent,
+                    coarser,
+                    sees=separable,
+                    head=head if answers else None,
+                )
+            )
             coarser = scale.channels
         for part in (self.encoder, self.decoder):
             blocks = [m for m in part.modules() if isinstance(m, Bottleneck) and m.residual]
@@ -76,8 +97,26 @@ class IAHVAE(nn.Module):
         """Stochastic layers of scale `index`, in the order in which they run."""
         return cast("list[LadderLayer]", list(self.stage(index).layers))
 
+    def ring(self, index: int) -> Tensor:
+        """The bins that scale `index` answers for, bool (s, s): R_s; all or none in an ordinary HVAE."""
+        s, device = 2**index, self.gains.device
+        if self.config.decoder == "separable":
+            return band_mask(s, device)
+        return torch.full((s, s), s == self.size, device=device)
+
+    def encoder_for(self, kspace: Tensor) -> Encode:
+        """What encodes the scales of some slices: `encode`, or what a bottom-up encoder finds once for all scales.
+
+        Args:
+            kspace: complex (B, N, N), zero where unmeasured; a scale-causal encoder has no use for it.
+        """
+        if not isinstance(self.encoder, BottomUpEncoder):
+            return self.encode
+        features = self.encoder(ifft2c(kspace), ifft2c(kspace / self._gain_map()))
+        return lambda index, _kspace, _coarser: features[index]
+
     def encode(self, index: int, kspace: Tensor, coarser: Tensor | None) -> Tensor:
-        """Encoder features of one scale.
+        """Scale-causal encoder features of one scale.
 
         Args:
             index: scale index.
@@ -99,7 +138,8 @@ class IAHVAE(nn.Module):
         Args:
             index: scale index.
             h: last context of the coarser scale, None at scale 1.
-            coarse: complex (B, s/2, s/2), the bins of B_{s/2}; at scale 1 only its batch size counts.
+            coarse: complex (B, s/2, s/2), the bins of B_{s/2}; at scale 1, and in an ordinary HVAE, only its batch
+                size counts.
 
         Returns:
             float (B, C, r, r).
@@ -107,6 +147,8 @@ class IAHVAE(nn.Module):
         stage = self.stage(index)
         if h is None:
             return stage.first_context(coarse.shape[0])
+        if self.config.decoder == "ordinary":
+            return stage.context(h, None)
         s = 2**index
         return stage.context(h, ifft2c(embed(coarse, s)) * (s / self.size))
 
@@ -165,9 +207,20 @@ class IAHVAE(nn.Module):
         return h, priors, posteriors, latents
 
     def band(self, index: int, h: Tensor) -> Tensor:
-        """The bins of band R_s from the scale's last context: complex64 (B, s, s), zero inside B_{s/2}."""
-        bins: Tensor = self.stage(index).head(h, self.gains[index])
+        """The bins that the scale answers for (`ring`), from its last context: complex64 (B, s, s), others zero."""
+        head, s = self.stage(index).head, 2**index
+        if head is None:
+            return torch.zeros(h.shape[0], s, s, dtype=torch.complex64, device=h.device)
+        separable = self.config.decoder == "separable"
+        gains = self.gains[index] * self.ring(index) if separable else self._gain_map()
+        bins: Tensor = head(h, gains)
         return bins
+
+    def _gain_map(self) -> Tensor:
+        """Gain of each bin of the grid, float (N, N)."""
+        return join(
+            [gain * band_mask(s, gain.device) for gain, s in zip(self.gains, scales(self.size), strict=True)]
+        )
 
 
 def add_band(coarse: Tensor, band: Tensor) -> Tensor:
@@ -197,6 +250,7 @@ def complete(
     Returns:
         complex64 (B, N, N): the known bins and the completed bands.
     """
+    known = coarse
     for finer in range(index + 1, len(model.decoder)):
         h = model.context(finer, h, coarse.detach())
         whitened = None
@@ -208,4 +262,6 @@ def complete(
             ]
         h, _ = model.descend(finer, h, whitened)
         coarse = add_band(coarse, model.band(finer, h))
-    return coarse
+    # An ordinary HVAE decodes the known bins, too.
+    inside = block_mask(known.shape[-1], model.size, known.device)
+    return torch.where(inside, embed(known, model.size), coarse)

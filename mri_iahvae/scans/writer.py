@@ -1,7 +1,7 @@
 """Writing files so that a half-written one never carries the final name."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -162,6 +162,35 @@ def write_reconstruction(
     with atomic_path(path) as part, h5py.File(part, "w") as file:
         for name, values in arrays.items():
             file[name] = values
+        file.attrs.update(attributes)
+
+
+def write_samples(
+    path: Path,
+    samples: NDArray[np.complex64],
+    *,
+    attributes: Mapping[str, Any],
+    progression: Iterable[NDArray[np.complex64]] = (),
+) -> None:
+    """Write samples of the prior.
+
+    Args:
+        path: the file.
+        samples: complex64 (K, N, N), dataset `samples`.
+        attributes: numbers, arrays of numbers and text needed to reproduce them.
+        progression: per sample, complex64 (scales, N, N), written one by one as the dataset `progression`
+            (K, scales, N, N); nothing leaves it out.
+
+    Raises:
+        IahvaeError: samples that are not finite, or the file cannot be written.
+    """
+    _require_finite(path, samples=samples)
+    with atomic_path(path) as part, h5py.File(part, "w") as file:
+        file["samples"] = np.asarray(samples, np.complex64)
+        for number, images in enumerate(progression):
+            if number == 0:
+                file.create_dataset("progression", (len(samples), *images.shape), np.complex64)
+            file["progression"][number] = images
         file.attrs.update(attributes)
 
 

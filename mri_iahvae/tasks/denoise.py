@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from mri_iahvae.inference.settings import InferenceSettings, inference_settings
 from mri_iahvae.kspace.noise import estimate_sigma
-from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.scans.reader import Scan, open_scan, require_grid
 from mri_iahvae.tasks.devices import find_device
 from mri_iahvae.tasks.loaded import LoadedModel
@@ -56,9 +55,16 @@ def denoise(
         CheckpointError: the checkpoint cannot be read.
     """
     chosen = inference_settings(**{"data_consistency": "soft", **settings})
-    model, _ = load_model(checkpoint, find_device(device))
+    loaded = LoadedModel.load(checkpoint, find_device(device))
     return reconstruct_volume(
-        model, kspace, mask, chosen, noise_sigma=noise_sigma, keep_samples=keep_samples, batch=batch
+        loaded.model,
+        kspace,
+        mask,
+        chosen,
+        domain=loaded.domain,
+        noise_sigma=noise_sigma,
+        keep_samples=keep_samples,
+        batch=batch,
     )
 
 
@@ -107,6 +113,7 @@ def denoise_file(
         kspace,
         sampled.mask,
         settings,
+        domain=loaded.domain,
         noise_sigma=level,
         keep_samples=keep_samples,
         batch=batch,

@@ -1,5 +1,6 @@
 """What a reconstruction leaves behind: the HDF5 file, the figure, and the report."""
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,17 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 import mri_iahvae
-from mri_iahvae.evaluation.metrics import Scores, score
+from mri_iahvae.evaluation.metrics import MIN_SIDE, Scores, score
 from mri_iahvae.kspace.fft import ifft2c
-from mri_iahvae.scans.plots import kspace_figure
+from mri_iahvae.scans.plots import kspace_figure, plain_text
 from mri_iahvae.scans.reader import Scan
 from mri_iahvae.scans.writer import write_reconstruction
 from mri_iahvae.tasks.loaded import LoadedModel
 from mri_iahvae.tasks.sampling import SampledMask
 from mri_iahvae.tasks.volume import Reconstruction
-
-MIN_SIDE = 7
-"""Side of the smallest reference: SSIM looks through 7 x 7 windows."""
 
 
 def write_outputs(
@@ -83,6 +81,7 @@ def write_outputs(
     flat = {f"{name} {key}": value for name, s in scores.items() for key, value in s.to_dict().items()}
     attributes = {key: value for key, value in {**record, **flat}.items() if value is not None}
     attributes["steps_used"] = result.steps
+    attributes["fit"] = result.fit
     attributes["created"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     picture = output.with_name(output.stem + "_kspace.png")
     # Held by the scan, left out by this run: shown beside the reference, which has the figure's third column.
@@ -98,7 +97,7 @@ def write_outputs(
         deviation=None if result.std is None else _centre(result.std, size),
         reference_kspace=scan.read(slice(None)) if hidden else None,
         scores=scores,
-        title=_plain(scan.path.name),
+        title=plain_text(scan.path.name),
     )
     # Last: where this file is, everything is.
     extra: dict[str, NDArray[Any]] = {"canonical_factor": result.factors, "mask": sampled.mask}
@@ -114,6 +113,7 @@ def write_outputs(
         "slices": scan.slices,
         **record,
         "steps_used": result.steps.tolist(),
+        "fit": [None if math.isnan(value) else value for value in result.fit.tolist()],  # JSON knows no NaN
         "scores": {name: s.to_dict() for name, s in scores.items()},
         "warnings": [*scan.warnings, *sampled.warnings, *result.warnings, *doubts, *warnings],
     }
@@ -129,11 +129,6 @@ def _reference(scan: Scan) -> tuple[NDArray[np.float32] | None, list[str]]:
         expected = f"from {MIN_SIDE}x{MIN_SIDE} to the {size[0]}x{size[1]} of k-space"
         return None, [f"the reference is {rows}x{columns}, expected {expected}: not used"]
     return reference, []
-
-
-def _plain(name: str) -> str:
-    """A file name for a title: no mathematics between dollar signs, no letters that the font may lack."""
-    return name.encode("ascii", "replace").decode().replace("$", r"\$")
 
 
 def _display_size(scan: Scan, reference: NDArray[np.float32] | None) -> tuple[int, int]:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from mri_iahvae.inference.settings import InferenceSettings, inference_settings
 from mri_iahvae.kspace.bands import parse_scale
-from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.scans.reader import open_scan, require_grid
 from mri_iahvae.tasks.devices import find_device
 from mri_iahvae.tasks.loaded import LoadedModel
@@ -56,13 +55,14 @@ def reconstruct(
         CheckpointError: the checkpoint cannot be read.
     """
     chosen = inference_settings(**settings)
-    model, _ = load_model(checkpoint, find_device(device))
-    limit = None if up_to is None else parse_scale(up_to, model.size)
+    loaded = LoadedModel.load(checkpoint, find_device(device))
+    limit = None if up_to is None else parse_scale(up_to, loaded.model.size)
     return reconstruct_volume(
-        model,
+        loaded.model,
         kspace,
         mask,
         chosen,
+        domain=loaded.domain,
         up_to=limit,
         noise_sigma=noise_sigma,
         keep_samples=keep_samples,
@@ -115,6 +115,7 @@ def reconstruct_file(
         kspace,
         sampled.mask,
         settings,
+        domain=loaded.domain,
         noise_sigma=0.0 if sigma is None else sigma,
         keep_samples=keep_samples,
         batch=batch,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import mri_iahvae
-from mri_iahvae.errors import IahvaeError, ScanError, UsageError
+from mri_iahvae.errors import CheckpointError, IahvaeError, ScanError, UsageError
 from mri_iahvae.kspace.bands import crop
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.config import ModelConfig
@@ -19,7 +19,7 @@ from mri_iahvae.model.iahvae import IAHVAE, complete
 from mri_iahvae.scans.plots import grid_figure
 from mri_iahvae.scans.reader import Scan, open_scan, require_grid, to_grid
 from mri_iahvae.scans.writer import make_folder
-from mri_iahvae.training.objective import posterior_pass
+from mri_iahvae.training.objective import block_context, posterior_pass
 from mri_iahvae.training.recorder import Display
 from mri_iahvae.training.run import run_training
 from mri_iahvae.training.settings import TrainSettings
@@ -59,6 +59,7 @@ def train(
     display: Display,
     device: torch.device,
     resume: bool = False,
+    domain: str | None = None,
 ) -> Path:
     """Train a model, or go on training it.
 
@@ -72,16 +73,23 @@ def train(
         display: shows progress.
         device: to train on.
         resume: go on from the newest state in `run`; the other arguments must be those of the start.
+        domain: anatomy and contrasts, in words, stored with the weights; None: the acquisitions that the files
+            state.
 
     Returns:
         Folder of the checkpoint.
 
     Raises:
-        UsageError: `run` holds another run, or no such folder of data.
+        UsageError: `run` holds another run, no such folder of data, or several stages for a model that cannot grow.
         ScanError: a file cannot be used for training.
         KeyboardInterrupt: stopped by SIGINT, the state is saved.
     """
     run = Path(run)
+    if len(settings.stages) > 1 and not preset.grows:
+        raise UsageError(
+            "--stages: a model with a bottom-up encoder cannot grow, because its finest scale feeds all others; "
+            f"expected one stage, such as {preset.size}:2000"
+        )
     record = {
         "data": Path(data).name,
         "version": mri_iahvae.__version__,
@@ -107,7 +115,14 @@ def train(
             "training_files": len(training),
             "training_slices": sum(s.slices for s in training),
         },
+        description=_acquisitions(training) if domain is None else domain,
     )
+
+
+def _acquisitions(scans: list[Scan]) -> str:
+    """What the files say of themselves, such as "CORPDFS_FBK, CORPD_FBK"."""
+    stated = {str(scan.attributes.get("acquisition", "")) for scan in scans}
+    return ", ".join(sorted(stated - {""})) or "not stated"
 
 
 def _split(data: Path, size: int) -> tuple[list[Scan], list[Scan]]:
@@ -149,8 +164,11 @@ def _prepare_folder(run: Path, resolved: dict[str, Any], *, resume: bool) -> Non
         try:
             before = json.loads(config.read_text())
             plain = json.loads(json.dumps(resolved))
+            # Runs of earlier versions lack what configurations have learnt since.
+            before["model"] = ModelConfig.from_json(before["model"]).to_json()
+            plain["model"] = ModelConfig.from_json(plain["model"]).to_json()
             changed = [key for key in ("model", "settings") if before[key] != plain[key]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, CheckpointError) as error:
             raise IahvaeError(f"{config}: cannot be read as the record of a run ({error})") from None
         if changed:
             raise UsageError(
@@ -177,7 +195,7 @@ def _draw(model: IAHVAE, path: Path, kspace: Tensor) -> None:
     rows, titles = [kspace, passed.bins], ["reference", "amortized"]
     for cut in (len(model.gains) - 3, len(model.gains) - 4):
         s = 2**cut
-        rows.append(complete(model, cut, passed.contexts[cut], crop(kspace, s)))
+        rows.append(complete(model, cut, block_context(model, kspace, cut), crop(kspace, s)))
         titles.append(f"from {s}x{s}")
     noise = torch.Generator(kspace.device).manual_seed(0)
     nothing = kspace.new_zeros(len(kspace), 0, 0)

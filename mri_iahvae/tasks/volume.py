@@ -15,8 +15,10 @@ from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import block_mask, crop, embed
 from mri_iahvae.kspace.canonical import canonical_factor
 from mri_iahvae.kspace.fft import ifft2c
+from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.tasks.batches import Batches
+from mri_iahvae.tasks.domain import domain_warnings, volume_fit
 
 Progress = Callable[[int], None]
 """Called with the number of slices that were just finished."""
@@ -32,6 +34,9 @@ class Reconstruction:
         kspace: complex64 (slices, H, W), its k-space.
         zero_filled: complex64 (slices, H, W), the measured bins that were used, zero elsewhere.
         factors: complex64 (slices,), what each slice's k-space was divided by (canonical form).
+        fit: float32 (slices,), how far each slice is from what the weights know (`model.domain.Domain.fit`): above 1
+            it lies outside; NaN where the central 4 x 4 bins are not measured as a whole, or all are zero, or the
+            checkpoint does not say.
         shares: of the bins of `kspace`: "measured", "completed" by the model, left "zero"; they sum to 1.
         steps: float (scales,), mean number of refinement steps at scales 1, 2, 4 ...
         settings: how it was computed.
@@ -45,6 +50,7 @@ class Reconstruction:
     kspace: NDArray[np.complex64]
     zero_filled: NDArray[np.complex64]
     factors: NDArray[np.complex64]
+    fit: NDArray[np.float32]
     shares: dict[str, float]
     steps: NDArray[np.float64]
     settings: InferenceSettings
@@ -69,6 +75,7 @@ def reconstruct_volume(
     mask: NDArray[np.bool_] | None,
     settings: InferenceSettings,
     *,
+    domain: Domain | None = None,
     up_to: int | None = None,
     noise_sigma: NDArray[np.floating] | float = 0.0,
     keep_samples: bool = False,
@@ -83,6 +90,7 @@ def reconstruct_volume(
             central N x N are kept as measured.
         mask: bool (W,) for columns, (H, W) or (slices, H, W), true where measured; None when all is.
         settings: how.
+        domain: what the model knows, to warn of volumes that lie outside; None where the checkpoint does not say.
         up_to: use the measured bins of block B_s only; all others count as unmeasured.
         noise_sigma: per real and imaginary part, in the units of `kspace`: one number or (slices,); zero when
             unknown.
@@ -115,6 +123,7 @@ def reconstruct_volume(
     unknown = ~wanted[:, central].any(dim=1)
     silent = ~unknown & ~(measured[:, central] != 0).any(dim=1)
 
+    fit = volume_fit(model, domain, measured, wanted, sigma, batches)
     task = _Task(model, settings, measured, wanted, sigma, unknown)
     count = max(1, settings.samples)
     result, factors = measured.clone(), torch.ones(len(values), dtype=torch.complex64)
@@ -144,12 +153,13 @@ def reconstruct_volume(
         kspace=result.numpy(),
         zero_filled=measured.numpy(),
         factors=factors.numpy(),
+        fit=fit,
         shares=_shares(wanted, central & ~silent[:, None, None]),
         steps=steps.mean(dim=0).numpy(),
         settings=settings,
         std=None if std is None else std.numpy(),
         samples=None if samples is None else samples.numpy(),
-        warnings=_warnings(model.size, silent, unknown, batches),
+        warnings=(*_warnings(model.size, silent, unknown, batches), *domain_warnings(fit, domain)),
     )
 
 

@@ -8,10 +8,16 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from mri_iahvae.kspace.bands import crop, embed, scales
+from mri_iahvae.kspace.bands import crop, embed, split
 from mri_iahvae.model.iahvae import IAHVAE, complete
 from mri_iahvae.training.augment import augment
-from mri_iahvae.training.objective import completion_ratio, masked_ratio, posterior_pass, squared_error
+from mri_iahvae.training.objective import (
+    block_context,
+    completion_ratio,
+    masked_ratio,
+    posterior_pass,
+    squared_error,
+)
 from mri_iahvae.training.sampling import random_masks
 from mri_iahvae.training.settings import TrainSettings
 from mri_iahvae.training.statistics import canonical_batch
@@ -66,6 +72,7 @@ class StageModule(L.LightningModule):
                 {"params": others, "weight_decay": 0.0},
             ],
             lr=self.stage.rate,
+            fused=self.device.type == "cuda",  # one kernel for all parameters
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -74,7 +81,8 @@ class StageModule(L.LightningModule):
         """Negative ELBO; plus, on half of the batch, the completion-aware or the masked term in turn at random."""
         kspace, seed = batch
         noise = torch.Generator(self.device).manual_seed(seed)
-        kspace = canonical_batch(augment(kspace, noise), self.model.size)
+        with torch.autocast(self.device.type, enabled=False):  # a phase map in bfloat16 would be noise
+            kspace = canonical_batch(augment(kspace, noise), self.model.size)
         count = kspace.shape[0]
         teacher = torch.rand(count, generator=noise, device=self.device) < 0.5
         sigma = self.sigma(self.global_step)
@@ -88,9 +96,7 @@ class StageModule(L.LightningModule):
             name, weight = "masked", self.settings.masked_weight
         else:
             cut = completion_cut(seed // 4, len(self.model.gains))
-            # From posterior means, as inference completes: contexts of samples are another distribution.
-            with torch.no_grad():
-                context = posterior_pass(self.model, kspace[:half], last=cut).contexts[cut]
+            context = block_context(self.model, kspace[:half], cut)
             term = completion_ratio(self.model, kspace[:half], cut, context).mean()
             name, weight = "completion", self.settings.completion_weight
         loss = elbo_loss + weight * term
@@ -126,7 +132,9 @@ class StageModule(L.LightningModule):
         """Scores of one batch of held-out slices, with the averaged weights, at the stage's final sigma."""
         kspace = canonical_batch(batch, self.model.size)
         noise = torch.Generator(self.device).manual_seed(self.settings.seed + batch_idx)
-        self._scores.append(validation_scores(self.average, kspace, self.stage.sigma, noise))
+        with torch.autocast(self.device.type, enabled=False):  # float32, whatever the training's precision
+            scores = validation_scores(self.average, kspace, self.stage.sigma, noise)
+        self._scores.append(scores)
 
     def on_validation_epoch_end(self) -> None:
         """Mean of the scores over the held-out slices."""
@@ -167,14 +175,10 @@ def validation_scores(
     """
     sampled = posterior_pass(model, kspace, noise)
     mean = posterior_pass(model, kspace)
-    energy = torch.stack(
-        [squared_error(crop(kspace, s), torch.zeros_like(crop(kspace, s))) for s in scales(model.size)]
-    )
-    band_energy = torch.diff(energy, dim=0, prepend=torch.zeros_like(energy[:1]))
     completion = []
     for cut in range(2, len(model.gains) - 1):
         known = crop(kspace, 2**cut)
-        completed = complete(model, cut, mean.contexts[cut], known)
+        completed = complete(model, cut, block_context(model, kspace, cut), known)
         zero_filled = squared_error(embed(known, model.size), kspace)
         completion.append(squared_error(completed, kspace) / zero_filled)
     bins = model.size**2
@@ -184,7 +188,12 @@ def validation_scores(
     return {
         "elbo_loss": per_slice / (2 * bins),
         "kl": sampled.kl.T,
-        "error": (sampled.error / band_energy).T,
-        "nmse": mean.error.sum(0) / energy[-1],
+        "error": (_energy(sampled.bins - kspace) / _energy(kspace)).T,
+        "nmse": mean.error.sum(0) / _energy(kspace).sum(0),
         "completion": torch.stack(completion, dim=1),
     }
+
+
+def _energy(kspace: Tensor) -> Tensor:
+    """Energy of each band: complex (B, N, N) to float (scales, B)."""
+    return torch.stack([band.abs().square().sum(dim=(1, 2)) for band in split(kspace)])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mri_iahvae.kspace.bands import band_mask, crop, scales
+from mri_iahvae.kspace.bands import crop, embed, scales
 from mri_iahvae.model.gaussian import kl_divergence
 from mri_iahvae.model.iahvae import IAHVAE, add_band, complete
 
@@ -16,7 +16,7 @@ class PosteriorPass:
     """What one pass through encoder and ladder gives.
 
     Attributes:
-        error: squared error per scale, (scales, B), canonical units.
+        error: squared error of the bins that each scale answers for, (scales, B), canonical units.
         kl: Kullback-Leibler divergence per scale, (scales, B), nats.
         contexts: last context of each scale.
         bins: decoded k-space, complex64 (B, N, N).
@@ -60,11 +60,12 @@ def posterior_pass(
     """
     errors, rates, contexts = [], [], []
     features = h = None
+    encode = model.encoder_for(kspace)
     decoded = kspace.new_zeros(kspace.shape[0], 0, 0)
     count = len(model.gains) if last is None else last + 1
     for index, s in enumerate(scales(model.size)[:count]):
         target = crop(kspace, s)
-        features = model.encode(index, target, features)
+        features = encode(index, target, features)
         seen = decoded.detach()
         if teacher is not None and index:
             seen = torch.where(teacher[:, None, None], crop(kspace, s // 2), seen)
@@ -72,7 +73,7 @@ def posterior_pass(
             index, model.context(index, h, seen), features, _normal(model, index, noise, means)
         )
         band = model.band(index, h)
-        errors.append(squared_error(band, target * band_mask(s, target.device)))
+        errors.append(squared_error(band, target * model.ring(index)))
         rates.append(
             torch.stack([kl_divergence(q, p) for q, p in zip(posteriors, priors, strict=True)]).sum(0)
         )
@@ -92,6 +93,25 @@ def _normal(
     return [torch.randn(shape, generator=noise, device=means.device) * keep for _ in model.layers(index)]
 
 
+def block_context(model: IAHVAE, kspace: Tensor, index: int) -> Tensor:
+    """The last context of scale `index` where B_s alone is measured, from posterior means, as inference has it.
+
+    Contexts of posterior samples are another distribution. A scale-causal encoder is shown blocks by the ELBO
+    already, and completion is not to change it: its gradient is cut. A bottom-up one has to learn zero-filled inputs.
+
+    Args:
+        model: the model.
+        kspace: complex64 (B, N, N), canonical.
+        index: last known scale.
+
+    Returns:
+        float (B, C, r, r).
+    """
+    block = embed(crop(kspace, 2**index), model.size)
+    with torch.set_grad_enabled(torch.is_grad_enabled() and model.config.encoder != "causal"):
+        return posterior_pass(model, block, last=index).contexts[index]
+
+
 def completion_ratio(model: IAHVAE, kspace: Tensor, index: int, h: Tensor) -> Tensor:
     """Squared error of the prior-mean completion beyond scale `index`, over the mean energy of those bands.
 
@@ -102,12 +122,12 @@ def completion_ratio(model: IAHVAE, kspace: Tensor, index: int, h: Tensor) -> Te
         model: the model.
         kspace: complex64 (B, N, N), canonical.
         index: last known scale.
-        h: last context of that scale; its gradient is cut.
+        h: last context of that scale, as `block_context` gives it.
 
     Returns:
         float (B,).
     """
-    completed = complete(model, index, h.detach(), crop(kspace, 2**index))
+    completed = complete(model, index, h, crop(kspace, 2**index))
     bins = torch.tensor(
         [4**k - 4 ** (k - 1) for k in range(index + 1, len(model.gains))], device=kspace.device
     )
@@ -117,10 +137,10 @@ def completion_ratio(model: IAHVAE, kspace: Tensor, index: int, h: Tensor) -> Te
 def masked_ratio(model: IAHVAE, kspace: Tensor, mask: Tensor) -> Tensor:
     """Squared error of the bins inferred from a measurement with holes, over the mean energy of the holes.
 
-    One fill round per scale, as inference does it: holes take the prior mean, the encoder sees the filled scale,
-    and its posterior mean predicts them. It trains the encoder for inputs that were filled, and the decoder for
-    posterior means, which inference starts from: the ELBO alone shows it samples only, and measured bins count
-    here for that reason.
+    One fill round per scale, as inference does it: holes take the prior mean, the encoder sees the filled scale
+    (a bottom-up one the zero-filled grid), and its posterior mean predicts them. It trains the encoder for inputs
+    that were filled, and the decoder for posterior means, which inference starts from: the ELBO alone shows it
+    samples only, and measured bins count here for that reason.
 
     Args:
         model: the model.
@@ -133,19 +153,22 @@ def masked_ratio(model: IAHVAE, kspace: Tensor, mask: Tensor) -> Tensor:
     error = torch.zeros(kspace.shape[0], device=kspace.device)
     features = h = None
     seen = kspace.new_zeros(kspace.shape[0], 0, 0)
+    encode = model.encoder_for(torch.where(mask, kspace, 0))
     for index, s in enumerate(scales(model.size)):
-        ring = band_mask(s, kspace.device)
+        ring = model.ring(index)
         target, known = crop(kspace, s) * ring, crop(mask, s) & ring
         h = model.context(index, h, seen)
-        with torch.no_grad():
-            filled = torch.where(known, target, model.band(index, model.descend(index, h)[0]))
-        here = model.encode(index, add_band(seen, filled), features)
+        filled = target
+        if model.config.encoder == "causal":
+            with torch.no_grad():
+                filled = torch.where(known, target, model.band(index, model.descend(index, h)[0]))
+        here = encode(index, add_band(seen, filled), features)
         h, _, _, _ = model.amortize(index, h, here)
         band = model.band(index, h)
         error = error + squared_error(band, target)
         seen = add_band(seen, torch.where(known, target, band.detach()))
         if s < model.size:
-            features = model.encode(index, seen, features)
+            features = encode(index, seen, features)
     return error / (model.power * ~mask).sum(dim=(1, 2)).clamp_min(torch.finfo(torch.float32).tiny)
 
 

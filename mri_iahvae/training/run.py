@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import lightning as L
 import torch
@@ -21,15 +21,21 @@ from mri_iahvae.model.config import ModelConfig
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.training.augment import augment
 from mri_iahvae.training.batches import CachedSlices, SliceSource, StepBatches, step_seed
+from mri_iahvae.training.domain import measure_domain
 from mri_iahvae.training.module import StageModule
 from mri_iahvae.training.recorder import Display, Recorder
-from mri_iahvae.training.settings import TrainSettings
+from mri_iahvae.training.settings import Precision, TrainSettings
 from mri_iahvae.training.states import SafeStates, states
 from mri_iahvae.training.statistics import canonical_batch, grow, measure
 
 _MEASURED = 512  # slices that gains and core power are measured on
 _VALIDATED = 64  # slices, spread over the held-out ones
 _VALIDATION_BATCH = 16
+
+_LIGHTNING: dict[Precision, Literal["32-true", "bf16-mixed"]] = {
+    "float32": "32-true",
+    "bfloat16": "bf16-mixed",  # autocast: weights, optimizer and average stay float32
+}
 
 Draw = Callable[..., None]  # (model, path, kspace=...)
 
@@ -46,6 +52,7 @@ def run_training(
     display: Display,
     draw: Draw,
     record: dict[str, Any],
+    description: str = "",
 ) -> Path:
     """Train a model through all growth stages.
 
@@ -60,6 +67,7 @@ def run_training(
         display: shows progress.
         draw: draws pictures of (model, canonical held-out k-space) to a path.
         record: what the checkpoint says of its training, beside the settings.
+        description: anatomy and contrasts of the slices, in words.
 
     Returns:
         Folder of the finished checkpoint.
@@ -80,7 +88,8 @@ def run_training(
     if module is None:
         raise IahvaeError(f"{run}: nothing to train")
     finished = {"settings": settings.to_json(), "finished": True, "validation": module.validation}
-    save_model(module.average, run / "model", {**record, **finished})
+    domain = measure_domain(module.average, held_out, description, device, settings.seed)
+    save_model(module.average, run / "model", {**record, **finished}, domain=domain)
     return run / "model"
 
 
@@ -99,6 +108,7 @@ def _fit(
         trainer = L.Trainer(
             accelerator=accelerator,
             devices=devices,
+            precision=_LIGHTNING[module.settings.precision],
             max_steps=module.stage.steps,
             val_check_interval=interval,
             check_val_every_n_epoch=None,

@@ -1,9 +1,12 @@
 """Everything that decides a training run, in one frozen dataclass that is stored with it."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from mri_iahvae.errors import UsageError
+
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class TrainSettings:
         seed: of everything random.
         validate_every: steps between validations.
         save_seconds: seconds between saved states (the first is saved at once).
+        precision: of the convolutions while training; weights, FFT, likelihood and KL are always float32, and so
+            is validation, so that runs of either precision compare.
     """
 
     stages: tuple[Stage, ...]
@@ -57,6 +62,16 @@ class TrainSettings:
     seed: int = 0
     validate_every: int = 100
     save_seconds: float = 60.0
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be computed.
+
+        Raises:
+            UsageError: a precision that there is not.
+        """
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"precision {self.precision}: expected one of {', '.join(PRECISIONS)}")
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers, lists and dicts."""
@@ -80,14 +95,14 @@ def parse_stages(text: str, size: int, batch: int, rate: float, sigma: float) ->
     powers = all(grid >= 16 and grid & (grid - 1) == 0 for grid in grids)
     if not powers or grids != sorted(set(grids)) or grids[-1] != size or any(s.steps < 1 for s in stages):
         raise UsageError(
-            f"--stages {text}: grids must be powers of two from 16 on that grow to the preset's {size}, "
+            f"--stages {text}: grids must be powers of two from 16 on that grow to the model's {size}, "
             "each with at least one step"
         )
     return stages
 
 
-def default_stages(size: int) -> str:
-    """The growth plan of a model on a `size` x `size` grid."""
+def default_stages(size: int, *, grows: bool = True) -> str:
+    """The growth plan of a model on a `size` x `size` grid; one stage for a model that cannot grow."""
     plan = ("32:2000", "64:1500", "128:1300")
     chosen = [part for part in plan if int(part.split(":")[0]) <= size]
-    return ",".join(chosen) if size in (32, 64, 128) else f"{size}:2000"
+    return ",".join(chosen) if grows and size in (32, 64, 128) else f"{size}:2000"

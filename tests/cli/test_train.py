@@ -14,7 +14,7 @@ import torch
 from click.testing import CliRunner
 
 from mri_iahvae.cli import main
-from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.model.checkpoint import load_domain, load_model
 from mri_iahvae.training.states import states
 
 OPTIONS = (
@@ -97,6 +97,66 @@ def test_a_run_its_resumption_and_its_model(data, make_scan, tmp_path):
         assert word in refused.stderr
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--encoder", "bottom-up"),
+        ("--heads", "spectral"),
+        ("--encoder", "bottom-up", "--decoder", "ordinary"),
+    ],
+    ids=lambda options: options[-1],
+)
+def test_a_comparator_is_trained_and_reconstructs(data, make_scan, tmp_path, options):
+    run, scan = tmp_path / "run", make_scan()
+    grid = ("--preset", "tiny", "--grid", 16, "--stages", "16:2", "--batch", 2, "--device", "cpu")
+    result = train(data, "-o", run, *grid, *options)
+    assert result.exit_code == 0, result.output
+    model, _ = load_model(run / "model")
+    assert model.size == 16
+    chosen = {
+        "--encoder": model.config.encoder,
+        "--heads": model.config.heads,
+        "--decoder": model.config.decoder,
+    }
+    assert all(chosen[name] == value for name, value in zip(options[::2], options[1::2], strict=True))
+
+    def reconstruct(*more):
+        args = [
+            "reconstruct",
+            scan,
+            "--checkpoint",
+            run / "model",
+            "--up-to",
+            "8x8",
+            "-o",
+            tmp_path / "out",
+            *more,
+        ]
+        return CliRunner().invoke(main, [*map(str, args), "--steps", "2"])
+
+    used = reconstruct("--samples", 2)
+    assert used.exit_code == 0, used.output
+    if "ordinary" in options:
+        refused = (
+            reconstruct("--method", "paper", "--overwrite") if False else reconstruct("--method", "paper")
+        )
+        assert refused.exit_code != 0
+        assert "not separable" in refused.stderr
+
+
+def test_precision_and_domain_are_stored(data, tmp_path):
+    run = tmp_path / "run"
+    result = train(data, "-o", run, *OPTIONS, "--precision", "bfloat16", "--domain", "ellipses; one contrast")
+    assert result.exit_code == 0, result.output
+    assert load_domain(run / "model").description == "ellipses; one contrast"
+    config = json.loads((run / "model" / "config.json").read_text())
+    assert config["training"]["settings"]["precision"] == "bfloat16"
+    refused = train(data, "-o", run, *OPTIONS, "--resume")
+    assert refused.exit_code == 2
+    assert "settings differs" in refused.stderr
+    assert train(data, "-o", run, *OPTIONS, "--precision", "bfloat16", "--resume").exit_code == 0
+
+
 def test_interrupted_and_resumed_is_as_never_interrupted(data, tmp_path):
     run, straight = tmp_path / "run", tmp_path / "straight"
     options = ("--preset", "tiny", "--stages", "16:2,32:40", "--batch", "2", "--device", "cpu")
@@ -135,11 +195,15 @@ def test_interrupted_and_resumed_is_as_never_interrupted(data, tmp_path):
         (["--stages", "24:10,32:10"], ["--stages 24:10,32:10"]),
         (["--stages", "32:0"], ["--stages 32:0"]),
         (["--preset", "huge"], ["preset huge", "tiny"]),
+        (["--grid", "64"], ["--grid 64", "16, 32"]),
+        (["--decoder", "ordinary"], ["--decoder ordinary", "--encoder bottom-up"]),
+        (["--encoder", "bottom-up", "--stages", "16:1,32:1"], ["--stages", "cannot grow", "32:2000"]),
         (["--device", "abacus"], ["--device abacus"]),
         (["--rate", 0], ["--rate"]),
         (["--rate", "nan"], ["--rate"]),
         (["--sigma", "inf"], ["--sigma"]),
         (["--batch", 0], ["--batch"]),
+        (["--precision", "float16"], ["--precision", "bfloat16"]),
         (["--resume"], ["--resume", "no run"]),
     ],
 )

@@ -14,15 +14,16 @@ from mri_iahvae.model.iahvae import IAHVAE
 
 @pytest.fixture(scope="session")
 def make_model():
-    """Makes a model with M layers per scale."""
+    """Makes a model with M layers per scale, and with other values of its configuration."""
 
-    def make(layers=2, sigma=0.3):
+    def make(layers=2, sigma=0.3, **changes):
         config = ModelConfig(
             scales=(*(ScaleConfig(layers, 8, 4) for _ in range(4)), ScaleConfig(layers, 12, 6, patch=2)),
             encoder_blocks=1,
             head_blocks=1,
             sigma=sigma,
             gains=(9.0, 6.0, 4.0, 2.0, 0.7),
+            **changes,
         )
         torch.manual_seed(0)
         model = IAHVAE(config)
@@ -74,7 +75,7 @@ class LinearModel:
 
     def __init__(self):
         noise = torch.Generator().manual_seed(1)
-        self.config = SimpleNamespace(sigma=0.4)
+        self.config = SimpleNamespace(sigma=0.4, encoder="causal", decoder="separable")
         self.decoder = [None] * 3
         self.gains = torch.ones(3)
         self.matrices, self.offsets = [], []
@@ -98,6 +99,9 @@ class LinearModel:
 
     def band(self, index, h):
         return torch.complex(h[:, 0], h[:, 1]) * band_mask(2**index)
+
+    def encoder_for(self, _kspace):
+        return self.encode
 
     def encode(self, _index, kspace, _coarser):
         return kspace.real[:, None]

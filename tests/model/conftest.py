@@ -1,5 +1,7 @@
 """Models whose every weight matters: fresh ones have silent priors, heads that see no latents, gains of one."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -28,6 +30,12 @@ def make_model(config: ModelConfig, seed: int = 0) -> IAHVAE:
 @pytest.fixture(scope="session", params=["tiny", "two layers"])
 def model(request) -> IAHVAE:
     return make_model(preset("tiny") if request.param == "tiny" else TWO_LAYERS)
+
+
+@pytest.fixture(scope="session")
+def variant():
+    """Makes the model of two layers per scale with another encoder, heads or decoder."""
+    return lambda **changes: make_model(replace(TWO_LAYERS, **changes))
 
 
 @pytest.fixture

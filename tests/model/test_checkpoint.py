@@ -1,6 +1,7 @@
 import hashlib
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from safetensors.torch import save
 
 from mri_iahvae.errors import CheckpointError, UsageError
 from mri_iahvae.model import checkpoint as module
-from mri_iahvae.model.checkpoint import FORMAT, load_model, save_model
+from mri_iahvae.model.checkpoint import FORMAT, load_domain, load_model, save_model, store_domain
+from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.iahvae import IAHVAE
 
 
@@ -130,6 +132,29 @@ def test_unknown_and_missing_keys(folder):
         del config[key]
     (folder / "config.json").write_text(json.dumps(config))
     refused(folder, "keys")
+
+
+def test_the_domain_is_optional_and_can_be_added_to_the_same_weights(model, folder, tmp_path):
+    domain = Domain("head", 9, (-1.0, -2.0, -3.0), (1.0, 1.0, 1.0), (2.0, 2.0, 2.0))
+    digest = load_model(folder)[1]
+    assert load_domain(folder) is None
+    store_domain(folder, domain)
+    assert load_domain(folder) == domain
+    assert load_model(folder)[1] == digest
+    assert json.loads((folder / "config.json").read_text())["training"] == {"steps": 3}
+    store_domain(folder, replace(domain, description="knee"))
+    assert load_domain(folder) == replace(domain, description="knee")
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+    save_model(model, tmp_path / "whole", {}, domain=domain)
+    assert load_domain(tmp_path / "whole") == domain
+
+
+@pytest.mark.parametrize("value", [None, 3, {}, {"mean": 1}])
+def test_malformed_domain(folder, value):
+    edit(folder, domain=value)
+    load_model(folder)
+    with pytest.raises(CheckpointError, match=f"{re.escape(str(folder / 'config.json'))}: the domain is mal"):
+        load_domain(folder)
 
 
 @pytest.mark.parametrize("value", [None, 3, [], {}, {"scales": "wide"}, {"scales": [], "heads": 1}])

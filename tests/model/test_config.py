@@ -36,12 +36,43 @@ def test_unknown_preset():
         preset("huge")
 
 
+def test_variants_of_a_preset():
+    config = preset("small", grid=64, encoder="bottom-up", heads="spectral")
+    assert (config.size, config.encoder, config.heads, config.decoder) == (
+        64,
+        "bottom-up",
+        "spectral",
+        "separable",
+    )
+    assert config.scales == preset("small").scales[:7]
+    assert preset("tiny", grid=32) == preset("tiny")
+    assert preset("tiny").grows
+    assert not preset("tiny", encoder="bottom-up").grows
+
+
+@pytest.mark.parametrize(
+    ("changes", "pattern"),
+    [
+        ({"grid": 24}, "--grid 24: preset tiny has 16, 32"),
+        ({"grid": 64}, "--grid 64"),
+        ({"grid": 8}, "--grid 8"),
+        ({"decoder": "ordinary"}, "--decoder ordinary: needs --encoder bottom-up"),
+        ({"decoder": "ordinary", "encoder": "bottom-up", "heads": "spectral"}, "--heads image"),
+    ],
+)
+def test_variants_that_cannot_be(changes, pattern):
+    with pytest.raises(UsageError, match=pattern):
+        preset("tiny", **changes)
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_json_round_trip(name):
     config = preset(name)
     measured = ModelConfig(
         config.scales,
         latent=3,
+        encoder="bottom-up",
+        heads="spectral",
         sigma=0.25,
         gains=tuple(1.5**-k for k in range(len(config.scales))),
         core_power=((1.0, 2.0), (3.0, 0.1)),
@@ -65,7 +96,7 @@ SCALE = {"layers": 1, "channels": 8, "inner": 4, "patch": 1}
 @pytest.mark.parametrize(
     ("values", "pattern"),
     [
-        ({"scales": [SCALE], "heads": 2}, "unknown keys: heads"),
+        ({"scales": [SCALE], "tails": 2}, "unknown keys: tails"),
         ({"scales": [{**SCALE, "depth": 2}]}, "unknown keys: depth"),
         ({}, "malformed"),
         ({"scales": [{"layers": 1}]}, "malformed"),
@@ -82,6 +113,14 @@ SCALE = {"layers": 1, "channels": 8, "inner": 4, "patch": 1}
         ({"scales": [SCALE], "gains": ["a"]}, "malformed"),
         ({"scales": [SCALE], "gains": [1, 1]}, "malformed"),
         ({"scales": [SCALE], "core_power": [1.0]}, "malformed"),
+        ({"scales": [SCALE], "encoder": "sideways"}, "encoder must be one of causal, bottom-up"),
+        ({"scales": [SCALE], "heads": 2}, "heads must be one of image, spectral"),
+        ({"scales": [SCALE], "decoder": None}, "decoder must be one of separable, ordinary"),
+        ({"scales": [SCALE], "decoder": "ordinary"}, "needs a bottom-up encoder"),
+        (
+            {"scales": [SCALE], "decoder": "ordinary", "encoder": "bottom-up", "heads": "spectral"},
+            "image head",
+        ),
         (None, "malformed"),
         ([SCALE], "malformed"),
     ],

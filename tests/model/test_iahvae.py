@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mri_iahvae.kspace.bands import band_mask, block_mask, crop, embed, join, scales, split
-from mri_iahvae.kspace.fft import fft2c, ifft2c
+from mri_iahvae.kspace.fft import fft2c, ifft2c, to_complex
 from mri_iahvae.model.config import preset
 from mri_iahvae.model.iahvae import IAHVAE, add_band, complete
 
@@ -100,6 +100,23 @@ def test_heads_work_at_unit_scale(noise, index):
     band = model.band(index, torch.zeros(200, 16, stage.resolution, stage.resolution))
     rms = band[:, band_mask(2**index)].abs().square().mean().sqrt()
     assert rms.item() == pytest.approx(float(model.gains[index]), rel=0.03)
+
+
+def test_spectral_heads_predict_the_bins_themselves(variant, noise):
+    heads = {name: variant(heads=name) for name in ("image", "spectral")}
+    for index, s in enumerate(scales(16)):
+        patch = heads["image"].stage(index).patch
+        channels = torch.randn(2, 2 * patch**2, s // patch or 1, s // patch or 1, generator=noise)
+        bands = {}
+        for name, model in heads.items():
+            model.stage(index).head.image = Fixed(channels)
+            bands[name] = model.band(
+                index, torch.zeros(2, model.config.scales[index].channels, *channels.shape[2:])
+            )
+        predicted = to_complex(torch.nn.functional.pixel_shuffle(channels, patch))
+        factor = heads["image"].gains[index] / 2**0.5 * band_mask(s)
+        torch.testing.assert_close(bands["spectral"], predicted * factor)
+        torch.testing.assert_close(bands["image"], fft2c(predicted) * factor)
 
 
 def test_the_image_is_the_sum_of_the_bands_images(model, noise):

@@ -7,7 +7,14 @@ from fastmri.data.mri_data import SliceDataset
 
 from mri_iahvae.errors import IahvaeError, UsageError
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.scans.writer import atomic_path, make_folder, output_path, write_reconstruction, write_scan
+from mri_iahvae.scans.writer import (
+    atomic_path,
+    make_folder,
+    output_path,
+    write_reconstruction,
+    write_samples,
+    write_scan,
+)
 
 
 def test_scan_round_trip(tmp_path, kspace, rng):
@@ -110,6 +117,22 @@ def test_failure_inside_hdf5_keeps_the_old_file(tmp_path, kspace, monkeypatch):
     monkeypatch.setattr(h5py.AttributeManager, "update", full)
     with pytest.raises(IahvaeError, match="cannot be written: No space left on device"):
         write_scan(path, 2 * kspace)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_samples_and_their_progression(tmp_path, kspace):
+    path = tmp_path / "samples.h5"
+    stages = [np.stack([image, 2 * image]) for image in kspace]
+    write_samples(path, kspace, attributes={"seed": 1}, progression=iter(stages))
+    with h5py.File(path) as file:
+        assert file["progression"].dtype == np.complex64
+        np.testing.assert_array_equal(file["samples"], kspace)
+        np.testing.assert_array_equal(file["progression"], stages)
+        assert file.attrs["seed"] == 1
+    before = path.read_bytes()
+    with pytest.raises(IahvaeError, match="'samples' holds NaN or infinity"):
+        write_samples(path, np.inf * kspace.real, attributes={})
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 

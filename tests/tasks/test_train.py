@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mri_iahvae.errors import IahvaeError, ScanError, UsageError
-from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.model.checkpoint import load_domain, load_model
 from mri_iahvae.model.config import preset
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.tasks.train import FolderSlices, _split, train
@@ -133,7 +133,19 @@ def test_a_run(files, tmp_path):
     assert str(tmp_path) not in json.dumps(record)  # a checkpoint does not tell where its data were
     before = json.loads((run / "run.json").read_text())
     assert before["model"]["scales"][0]["channels"] == 16
+    assert load_domain(checkpoint).description == "not stated"
     refused(UsageError, data, run, "holds a run already", "--resume")
+
+
+def test_the_domain_is_named_by_the_user_or_by_the_files(files, tmp_path):
+    data = files("data", 3, acquisition="CORPD_FBK")
+    files("other", 1, acquisition="CORPDFS_FBK")
+    (tmp_path / "other" / "00.h5").rename(data / "00.h5")
+    settings = TrainSettings((Stage(16, 1, batch=2),), validate_every=1)
+    stated = start(data, tmp_path / "stated", settings=settings)
+    assert load_domain(stated).description == "CORPDFS_FBK, CORPD_FBK"
+    named = start(data, tmp_path / "named", settings=settings, domain="knee; PD")
+    assert load_domain(named).description == "knee; PD"
 
 
 def test_resuming(files, tmp_path):
@@ -148,6 +160,10 @@ def test_resuming(files, tmp_path):
     refused(UsageError, data, run, "settings differs", settings=other, resume=True)
     with pytest.raises(UsageError, match="model differs"):
         start(data, run, config=replace(PRESET, latent=2), resume=True)
+    record = json.loads((run / "run.json").read_text())
+    for name in ("encoder", "heads", "decoder"):
+        del record["model"][name]  # as a run that started before there was a choice
+    (run / "run.json").write_text(json.dumps(record))
     start(data, run, resume=True)
     assert [step for _, step, _ in states(run)] == [10, 20]
     whole = start(data, tmp_path / "whole")

@@ -64,11 +64,14 @@ def blobs():
 
 @pytest.fixture
 def make_model(blobs):
-    """Makes a model on a grid, gains measured on `blobs`, no weight at its silent initial value."""
+    """Makes a model on a grid, gains measured on `blobs`, no weight at its silent initial value.
 
-    def make(size=32, seed=0):
+    Other values of its configuration may be given.
+    """
+
+    def make(size=32, seed=0, **changes):
         torch.manual_seed(seed)
-        model = IAHVAE(CONFIG.coarse(size))
+        model = IAHVAE(replace(CONFIG.coarse(size), **changes))
         with torch.no_grad():
             for weight in model.parameters():
                 weight.add_(0.1 * torch.randn_like(weight))

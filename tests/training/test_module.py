@@ -6,9 +6,11 @@ import lightning as L
 import pytest
 import torch
 
+from mri_iahvae.training import module as module_under_test
 from mri_iahvae.training import run as training
 from mri_iahvae.training.batches import CachedSlices
 from mri_iahvae.training.module import StageModule, completion_cut, validation_scores
+from mri_iahvae.training.objective import posterior_pass
 from mri_iahvae.training.settings import Stage, TrainSettings
 from mri_iahvae.training.statistics import canonical_batch
 
@@ -207,3 +209,48 @@ def test_a_step_is_a_function_of_weights_and_batch(stage, blobs):
         assert torch.isclose(statistics["loss"], statistics["elbo_loss"] + statistics[term])
         seen.add(term)
     assert seen == {"completion", "masked"}
+
+
+def test_bfloat16_is_of_the_convolutions_only(stage, blobs, monkeypatch):
+    """Under autocast the slices, augmentation included, are the same bits; FFT, likelihood and KL are float32."""
+    real, passes = posterior_pass, []
+
+    def spy(model, kspace, *args, **kwargs):
+        passes.append((kspace, real(model, kspace, *args, **kwargs)))
+        return passes[-1][1]
+
+    monkeypatch.setattr(module_under_test, "posterior_pass", spy)
+    gradients = []
+    for lower in (False, True):
+        module = stage(10)
+        module.trainer = L.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+        with torch.autocast("cpu", torch.bfloat16, enabled=lower):
+            loss = module.training_step((blobs[:4], 1), 0)
+        loss.backward()
+        gradients.append(
+            torch.cat([p.grad.flatten() for p in module.model.parameters() if p.grad is not None])
+        )
+    (kspace, a), (same_kspace, b) = passes
+    assert torch.equal(kspace, same_kspace)
+    assert (b.bins.dtype, b.error.dtype, b.kl.dtype) == (torch.complex64, torch.float32, torch.float32)
+    assert not torch.equal(a.error, b.error)
+    for x, y in ((a.error, b.error), (a.kl, b.kl), (a.bins, b.bins), gradients):
+        assert (x - y).norm() < 0.05 * x.norm()
+
+
+def test_validation_is_float32_whatever_the_training(stage, blobs):
+    losses = []
+    for lower in (False, True):
+        module = stage(10)
+        module.log = lambda *_, **__: None
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=lower):
+            module.validation_step(blobs, 0)
+        module.on_validation_epoch_end()
+        losses.append(module.validation["elbo_loss"])
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_optimizer_is_fused_on_cuda(stage):
+    assert stage(10).cuda().configure_optimizers()["optimizer"].defaults["fused"]

@@ -11,16 +11,18 @@ import pytest
 import torch
 
 from mri_iahvae.errors import CheckpointError, IahvaeError
-from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.model.checkpoint import load_domain, load_model
 from mri_iahvae.model.config import preset
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.training.batches import CachedSlices
+from mri_iahvae.training.domain import measure_domain
 from mri_iahvae.training.module import validation_scores
 from mri_iahvae.training.run import run_training
 from mri_iahvae.training.settings import Stage, TrainSettings
 from mri_iahvae.training.states import SafeStates, states
 from mri_iahvae.training.statistics import canonical_batch
 
+CPU = torch.device("cpu")
 STAGES = (Stage(16, 20, batch=4, rate=1e-2), Stage(32, 20, batch=4, rate=1e-2))
 
 
@@ -63,11 +65,12 @@ def start(tmp_path_factory, make_blobs):
             make_blobs(12),
             make_blobs(4, first=100),
             folder,
-            device=torch.device("cpu"),
+            device=CPU,
             resume=resume,
             display=screen,
             draw=screen.draw,
             record={"data": "blobs"},
+            description="blobs of all kinds",
         )
         assert finished == folder / "model"
         return folder, screen
@@ -154,6 +157,10 @@ def test_the_finished_model_is_the_average(finished, make_blobs):
     assert config["training"]["finished"]
     assert config["training"]["data"] == "blobs"
     assert config["training"]["settings"]["stages"][0]["size"] == 16
+    domain = load_domain(folder / "model")
+    # Eight draws of each of four slices.
+    assert (domain.description, domain.slices) == ("blobs of all kinds", 32)
+    assert domain == measure_domain(model, make_blobs(4, first=100), domain.description, CPU, seed=3)
     assert model.config.sigma == 0.1
     assert replace(model.config, gains=(), core_power=()) == preset("tiny")
     assert len(model.config.gains) == 6
@@ -198,6 +205,19 @@ def test_an_interrupted_run_resumes_bit_for_bit(start, finished, tmp_path, valid
     )
     missed = {(0, 10), (1, 10)}  # a run that is asked to stop does not validate any more
     assert validated == {position: loss for position, loss in wanted.items() if position not in missed}
+
+
+def test_a_run_in_bfloat16_learns_alike_and_resumes_bit_for_bit(start, finished, tmp_path):
+    whole, screen = start(precision="bfloat16")
+    for entry, other in zip(screen.validations, finished[1].validations, strict=True):
+        assert entry["elbo_loss"] == pytest.approx(other["elbo_loss"], rel=0.02)
+        assert entry["elbo_loss"] != other["elbo_loss"]
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path, precision="bfloat16", stop_at={("step", 1, 10)})
+    start(tmp_path, precision="bfloat16", resume=True)
+    assert_same_result(tmp_path, whole)
+    config = json.loads((whole / "model" / "config.json").read_text())
+    assert config["training"]["settings"]["precision"] == "bfloat16"
 
 
 def test_a_second_interrupt_ends_at_once(start, tmp_path):

@@ -17,6 +17,8 @@ def test_stages():
 def test_default_stages_end_at_the_grid(size):
     stages = parse_stages(default_stages(size), size, 1, 1.0, 1.0)
     assert stages[-1].size == size
+    (only,) = parse_stages(default_stages(size, grows=False), size, 1, 1.0, 1.0)
+    assert only.size == size
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,11 @@ def test_other_plans_are_refused(text):
     with pytest.raises(UsageError, match="--stages") as caught:
         parse_stages(text, 32, 1, 1.0, 1.0)
     assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(UsageError, match="precision float16: expected one of float32, bfloat16"):
+        TrainSettings((Stage(16, 3),), precision="float16")
 
 
 def test_settings_are_json():

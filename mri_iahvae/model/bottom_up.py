@@ -1,0 +1,78 @@
+"""The paper's encoder: bottom-up, from the whole grid at full resolution to the coarsest scale.
+
+Its features at every scale depend on every bin of the input, unmeasured ones (zero) included; nothing that is
+inferred on the way changes them.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mri_iahvae.kspace.fft import to_channels
+from mri_iahvae.model.blocks import Bottleneck
+from mri_iahvae.model.config import ScaleConfig
+
+
+class BottomUpStage(nn.Module):
+    """Encoder of one scale.
+
+    Args:
+        scale: widths of this scale.
+        resolution: side r = s / patch of its maps.
+        blocks: number of residual blocks.
+        finer: channels of the next finer scale's features, None at the finest scale.
+    """
+
+    def __init__(self, scale: ScaleConfig, resolution: int, blocks: int, finer: int | None) -> None:
+        super().__init__()
+        self.patch = scale.patch
+        self.resolution = resolution
+        kernel = 3 if resolution > 2 else 1
+        # The finest scale takes four real channels: the image, and that of its bins at unit power, which the first
+        # would drown.
+        self.embed = (
+            nn.Conv2d(4 * scale.patch**2, scale.channels, kernel, padding=kernel // 2)
+            if finer is None
+            else nn.Conv2d(finer, scale.channels, 1)
+        )
+        self.blocks = nn.Sequential(
+            *(Bottleneck(scale.channels, scale.inner, resolution) for _ in range(blocks))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pixels (B, 4 patch^2, r, r), or features of the finer scale (B, C', r', r'), to (B, C, r, r)."""
+        return self.blocks(self.embed(F.adaptive_avg_pool2d(x, self.resolution)))
+
+
+class BottomUpEncoder(nn.ModuleList):
+    """Stages of all scales, coarse to fine.
+
+    Args:
+        scales: widths of each scale.
+        blocks: residual blocks per scale.
+    """
+
+    def __init__(self, scales: tuple[ScaleConfig, ...], blocks: int) -> None:
+        finer = [*(scale.channels for scale in scales[1:]), None]
+        super().__init__(
+            BottomUpStage(scale, max(1, 2**index // scale.patch), blocks, channels)
+            for index, (scale, channels) in enumerate(zip(scales, finer, strict=True))
+        )
+        self.patch = scales[-1].patch
+
+    def forward(self, image: Tensor, white: Tensor) -> list[Tensor]:
+        """Features of every scale, coarse to fine.
+
+        Args:
+            image: complex (B, N, N), pixel power about 1.
+            white: complex (B, N, N), the image of the bins divided by their gains.
+
+        Returns:
+            float (B, C, r, r) of each scale.
+        """
+        x = F.pixel_unshuffle(torch.cat([to_channels(image), to_channels(white)], dim=1), self.patch)
+        features = []
+        for stage in reversed(self):
+            x = stage(x)
+            features.append(x)
+        return features[::-1]

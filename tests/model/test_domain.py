@@ -1,0 +1,138 @@
+"""What a model knows: the statistic by hand, what it does not depend on, and where it is not defined."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from mri_iahvae.errors import CheckpointError
+from mri_iahvae.kspace.bands import band_mask, block_mask, crop
+from mri_iahvae.kspace.canonical import canonical_factor
+from mri_iahvae.model.domain import JUDGED, Domain, log_residuals
+from mri_iahvae.model.iahvae import IAHVAE
+
+DOMAIN = Domain("head; T1", 100, mean=(-3.0, -2.0, -1.0), deviation=(0.5, 1.0, 2.0), limit=(2.0, 1.5, 1.2))
+
+
+@pytest.fixture
+def slices(model, noise):
+    """k-space of 40 slices of the model's own power, complex64 (40, N, N)."""
+    parts = torch.randn(40, model.size, model.size, 2, generator=noise)
+    return torch.view_as_complex(parts) * model.power.sqrt()
+
+
+def fit(model, kspace, mask=None, sigma=0.0, domain=DOMAIN):
+    mask = torch.ones(model.size, model.size, dtype=torch.bool) if mask is None else mask
+    return domain.fit(model, kspace, mask.expand(kspace.shape), torch.full((len(kspace),), float(sigma)))
+
+
+def residuals(model, kspace):
+    """Of fully sampled slices in their own units."""
+    everything = torch.ones(kspace.shape, dtype=torch.bool)
+    factor = canonical_factor(kspace, everything, model.power)[:, None, None]
+    return log_residuals(model, kspace / factor), factor[:, 0, 0].abs()
+
+
+def test_the_residual_of_a_silent_model_is_the_bands_energy(model, kspace):
+    silent = IAHVAE(model.config)  # heads start at zero
+    found = log_residuals(silent, kspace)
+    for column, s in enumerate(JUDGED):
+        gain = float(silent.gains[int(math.log2(s))])
+        energy = (crop(kspace, s).abs().square() * band_mask(s)).sum(dim=(1, 2)) / band_mask(s).sum()
+        torch.testing.assert_close(found[:, column], (energy / gain**2).log(), rtol=1e-4, atol=1e-4)
+    assert found.shape == (2, 3)
+
+
+def test_the_residual_is_that_of_posterior_means_decoded_scale_by_scale(model, kspace):
+    """The encoder sees B_s, contexts see the true coarser bins, every latent is its posterior's mean."""
+    h = features = None
+    for index in range(5):
+        s = 2**index
+        features = model.encode(index, crop(kspace, s), features)
+        start = model.context(index, h, crop(kspace, s // 2) if index else kspace.new_zeros(2, 0, 0))
+        h = model.amortize(index, start, features)[0]
+    error = (model.band(4, h) - crop(kspace, 16))[:, band_mask(16)].abs().square().mean(dim=1)
+    expected = (error / model.gains[4].square()).log()
+    torch.testing.assert_close(log_residuals(model, kspace)[:, 2], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_fit_by_hand(model, slices):
+    found, _ = residuals(model, slices)
+    first, second, third = ((found - torch.tensor(DOMAIN.mean)) / torch.tensor(DOMAIN.deviation)).T
+    up_to_8, up_to_16 = (first + second) / 2 / 1.5, (first + second + third) / 3 / 1.2
+    torch.testing.assert_close(fit(model, slices), torch.maximum(up_to_8, up_to_16), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        fit(model, slices, block_mask(8, model.size)), up_to_8, rtol=1e-3, atol=1e-3
+    )  # the canonical factor sees B_8 only
+    # Of a grid that is measured up to 4x4 the factor is another one.
+    mask = block_mask(4, model.size)
+    factor = canonical_factor(slices, mask.expand(slices.shape), model.power)[:, None, None]
+    expected = (log_residuals(model, slices / factor)[:, 0] + 3.0) / 0.5 / 2.0
+    torch.testing.assert_close(fit(model, slices, mask), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_fit_does_not_depend_on_units_or_what_lies_outside_whole_blocks(model, slices, noise):
+    mask = block_mask(8, model.size) | (torch.rand(model.size, model.size, generator=noise) < 0.3)
+    mask[model.size // 2 + 5, model.size // 2 + 5] = False  # B_16 is not whole
+    expected = fit(model, slices, mask)
+    other = torch.where(mask, slices, math.nan) * 3e-6j
+    torch.testing.assert_close(fit(model, other, mask), expected, rtol=1e-3, atol=1e-3)
+    outside = torch.where(block_mask(8, model.size), slices, 7 * slices.roll(1, 0))
+    torch.testing.assert_close(fit(model, outside, mask), expected, rtol=1e-3, atol=1e-3)
+    assert not torch.isclose(fit(model, outside), fit(model, slices), rtol=1e-2).any()
+
+
+def test_a_measured_domain_holds_its_own_slices(model, slices):
+    domain = Domain.measure(model, 1e-5 * slices, " head;\n T1 ")
+    assert (domain.description, domain.slices) == ("head; T1", 40)
+    found, _ = residuals(model, slices)
+    assert domain.mean == pytest.approx(found.mean(dim=0).tolist(), rel=1e-4)
+    assert domain.deviation == pytest.approx(found.std(dim=0).tolist(), rel=1e-3)
+    excess = (found - found.mean(dim=0)) / found.std(dim=0)
+    for count in (1, 2, 3):
+        expected = float(excess[:, :count].mean(dim=1).quantile(0.99))
+        assert domain.limit[count - 1] == pytest.approx(expected, rel=1e-3)
+    inside = fit(model, slices, domain=domain)
+    assert int((inside > 1).sum()) in (1, 2)  # at most one beyond each of two limits, and one at least
+    assert abs(float(inside.mean())) < 0.5
+    strange = torch.where(block_mask(8, model.size), slices, 3 * slices)  # too much energy in band 16
+    assert (fit(model, strange, domain=domain) > 1).all()
+
+
+def test_noise_that_is_known_is_not_strange(model, slices, noise):
+    found, factor = residuals(model, slices)
+    sigma = 0.3
+    level = 2 * (sigma / factor[:, None]).square() / model.gains[[2, 3, 4]].square()
+    expected = (torch.tensor(DOMAIN.mean).exp() + level).log()
+    excess = (found - expected) / torch.tensor(DOMAIN.deviation)
+    means = torch.stack([excess[:, :2].mean(dim=1) / 1.5, excess.mean(dim=1) / 1.2])
+    known = fit(model, slices, sigma=sigma)
+    torch.testing.assert_close(known, means.amax(dim=0), rtol=1e-3, atol=1e-3)
+    assert (known < fit(model, slices)).all()
+
+
+def test_where_the_fit_is_not_defined(model, slices):
+    centre = block_mask(4, model.size)
+    centre[model.size // 2 + 1, model.size // 2] = False
+    assert fit(model, slices, centre).isnan().all()
+    assert fit(model, slices, torch.zeros_like(centre)).isnan().all()
+    silent = slices.clone()
+    silent[3] = 0
+    assert fit(model, silent).isnan().nonzero().tolist() == [[3]]
+
+
+def test_json():
+    assert Domain.from_json(json.loads(json.dumps(DOMAIN.to_json()))) == DOMAIN
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"mean": [1.0, 2.0]}, {"limit": [1.0, 0.0, 1.0]}, {"deviation": [1.0, math.nan, 1.0]}, {"mean": 3},
+     {"slices": "many"}, {"limit": ["a", 1, 2]}, {"other": 1}],
+)  # fmt: skip
+def test_a_malformed_domain_is_refused(change):
+    with pytest.raises(CheckpointError, match="the domain is malformed"):
+        Domain.from_json({**DOMAIN.to_json(), **change})
+    with pytest.raises(CheckpointError, match="the domain is malformed"):
+        Domain.from_json(None)

@@ -1,0 +1,167 @@
+"""The scripts and the recipe in examples/, run as a user would, on small files of fastMRI's native schema."""
+
+import importlib.util
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from mri_iahvae.cli import main
+from mri_iahvae.model.checkpoint import load_domain, load_model
+from mri_iahvae.scans.reader import open_scan
+
+ROOT = Path(__file__).parents[1]
+RECIPE = (ROOT / "examples" / "fastmri_knee.md").read_text()
+COMMANDS = [
+    shlex.split(line)
+    for block in RECIPE.split("```bash\n")[1:]
+    for line in block.split("```")[0].splitlines()
+]
+HEADER = """<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>
+<encodedSpace><matrixSize><x>{0}</x><y>{1}</y><z>1</z></matrixSize></encodedSpace>
+<reconSpace><matrixSize><x>{2}</x><y>{2}</y><z>1</z></matrixSize></reconSpace>
+<encodingLimits><kspace_encoding_step_1><minimum>0</minimum><maximum>{3}</maximum><center>{4}</center>
+</kspace_encoding_step_1></encodingLimits></encoding></ismrmrdHeader>"""
+
+
+def native(path, images, padding):
+    """A native file: `images` (slices, rows, columns) in the middle of twice as many rows, columns padded."""
+    slices, rows, columns = images.shape
+    wide = np.zeros((slices, 2 * rows, columns), complex)
+    wide[:, rows // 2 : rows // 2 + rows] = images
+    kspace = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(wide, axes=(1, 2)), norm="ortho"), axes=(1, 2))
+    kspace[..., :padding] = kspace[..., columns - padding :] = 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file["kspace"] = kspace.astype(np.complex64)
+        acquired, centre = columns - 2 * padding, columns // 2 - padding
+        file["ismrmrd_header"] = HEADER.format(2 * rows, columns, rows, acquired - 1, centre)
+        file.attrs["acquisition"] = "CORPD_FBK"
+    return kspace
+
+
+def blob(rows, columns, slices=2):
+    y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j]
+    return np.stack([np.exp(-3 * (x**2 + (1 + k) * y**2) + 1j * (x + k * y)) for k in range(slices)])
+
+
+def script(name, *arguments, folder=None):
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    command = [sys.executable, ROOT / "examples" / name, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
+
+
+def test_the_square_of_a_native_file(tmp_path):
+    """Without oversampling and padding, the square is the spectrum of the image itself."""
+    images = blob(48, 44)
+    native(tmp_path / "in" / "a.h5", images, padding=4)
+    done = script("fastmri_square.py", tmp_path / "in", tmp_path / "out", 32)
+    assert done.returncode == 0, done.stderr
+    scan = open_scan(tmp_path / "out" / "a.h5")
+    assert (scan.slices, scan.height, scan.width) == (2, 32, 32)
+    assert scan.mask.all()
+    assert scan.attributes["acquisition"] == "CORPD_FBK"
+    spectrum = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(images, axes=(1, 2)), norm="ortho"), axes=(1, 2))
+    kspace = scan.read(slice(None))
+    np.testing.assert_allclose(kspace, spectrum[:, 8:40, 6:38], rtol=1e-4, atol=1e-5)
+    image = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(kspace, axes=(1, 2)), norm="ortho"), axes=(1, 2))
+    np.testing.assert_allclose(scan.read_reference(slice(None)), np.abs(image), rtol=1e-4, atol=1e-6)
+    stamp = (tmp_path / "out" / "a.h5").stat().st_mtime_ns
+    assert script("fastmri_square.py", tmp_path / "in", tmp_path / "out", 32).stdout == ""
+    assert (tmp_path / "out" / "a.h5").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize(("columns", "padding"), [(30, 0), (40, 5)])
+def test_a_square_that_is_not_measured_as_a_whole_is_refused(tmp_path, columns, padding):
+    native(tmp_path / "in" / "a.h5", blob(48, columns), padding)
+    done = script("fastmri_square.py", tmp_path / "in", tmp_path / "out", 32)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "a.h5: expected its central 32x32 bins" in done.stderr
+
+
+def test_a_domain_is_measured_and_survives_halving(checkpoint, make_scan, tmp_path):
+    folder, data = tmp_path / "model", tmp_path / "data"
+    folder.mkdir()
+    data.mkdir()
+    for path in checkpoint.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    make_scan("data/a.h5", slices=3)
+    make_scan("data/b.h5", slices=2, noise=0.01)
+    digest = load_model(folder)[1]
+    done = script("measure_domain.py", folder, data, "ellipses")
+    assert done.returncode == 0, done.stderr
+    domain = load_domain(folder)
+    assert (domain.description, domain.slices) == ("ellipses", 40)
+    assert load_model(folder)[1] == digest
+    assert script("halve_checkpoint.py", folder, tmp_path / "half").returncode == 0
+    assert load_domain(tmp_path / "half") == domain
+
+
+def known():
+    """What checks a call of the command line without running it: that of the README's test."""
+    specification = importlib.util.spec_from_file_location("readme", ROOT / "tests" / "test_readme.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module.check_call
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] == "mri-iahvae"], ids=" ".join)
+def test_the_command_line_knows_the_recipe(command):
+    known()(main, command[1:])
+    with pytest.raises(click.UsageError):
+        known()(main, [*command[1:], "--no-such-option"])
+
+
+def train_a_little(arguments, run):
+    """Start training as a process of its own, and interrupt it once it has logged a step."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "mri_iahvae", *arguments], stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 300
+        while process.poll() is None and not (run / "log.jsonl").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=300)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+
+
+def test_the_recipe_runs_on_small_native_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    native(tmp_path / "knee" / "singlecoil_train" / "file1000001.h5", blob(160, 140, slices=3), padding=4)
+    native(tmp_path / "knee" / "singlecoil_val" / "file1000000.h5", blob(160, 136), padding=2)
+    refused = CliRunner().invoke(main, ["train", "knee", "-o", "runs/native", "--device", "cpu"])
+    assert refused.exit_code == 1
+    assert "native sizes are not supported yet" in refused.stderr
+    ran = []
+    for program, *arguments in COMMANDS:
+        if "cuda" in arguments:
+            continue
+        ran.append(arguments[0])
+        if program == "python":
+            done = script(Path(arguments[0]).name, *arguments[1:], folder=tmp_path)
+            assert done.returncode == 0, done.stderr
+        elif arguments[0] == "train":
+            train_a_little(arguments, Path("runs/knee-small"))
+        else:
+            result = CliRunner().invoke(main, arguments)
+            assert result.exit_code == 0, result.output
+    assert [Path(name).stem for name in ran] == [
+        "fastmri_square", "fastmri_square", "train", "reconstruct", "reconstruct", "measure_domain",
+    ]  # fmt: skip
+    assert load_domain("runs/knee-small/model").description == "knee; PD, PD fat-suppressed"
+    assert (tmp_path / "knee-fourfold" / "file1000000.h5").is_file()
+    record = json.loads((tmp_path / "runs" / "knee-small" / "run.json").read_text())
+    assert record["settings"]["stages"][2] == {**record["settings"]["stages"][0], "size": 128, "steps": 3600}

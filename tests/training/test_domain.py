@@ -1,0 +1,49 @@
+"""What a model knows is measured on held-back slices, augmented; the same seed measures the same."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mri_iahvae.training.domain import measure_domain
+
+CPU = torch.device("cpu")
+
+
+def test_held_back_slices_are_drawn_and_augmented(make_model, make_blobs):
+    model, held_out = make_model(32), make_blobs(5)
+    domain = measure_domain(model, held_out, "blobs", CPU, seed=3)
+    assert (domain.description, domain.slices) == ("blobs", 40)
+    assert held_out.reads == [1] * 5
+    assert min(domain.deviation) > 0.01  # eight draws of a slice are not the same slice
+    assert measure_domain(model, make_blobs(5), "blobs", CPU, seed=3) == domain
+    assert measure_domain(model, make_blobs(5), "blobs", CPU, seed=4).mean != domain.mean
+    assert measure_domain(model, make_blobs(70), "blobs", CPU).slices == 512
+
+
+def test_larger_slices_are_cropped_to_the_grid(make_model, make_blobs):
+    model = make_model(16)
+    assert measure_domain(model, make_blobs(4, size=32), "blobs", CPU).slices == 32
+
+
+def test_silent_slices_do_not_count(make_model, make_blobs):
+    held_out = make_blobs(4)
+    read = held_out.read
+    held_out.read = lambda index: read(index) * (index % 2)
+    domain = measure_domain(make_model(32), held_out, "blobs", CPU)
+    assert 0 < domain.slices < 32
+    held_out.read = lambda index: 0 * read(index)
+    assert measure_domain(make_model(32), held_out, "blobs", CPU) is None
+
+
+def test_an_encoder_that_sees_the_whole_slice_has_no_domain(make_model, make_blobs):
+    model = make_model(16)
+    model.config = replace(model.config, encoder="bottom-up")
+    assert measure_domain(model, make_blobs(4), "blobs", CPU) is None
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_cuda(make_model, make_blobs):
+    domain = measure_domain(make_model(16), make_blobs(4), "blobs", torch.device("cuda"))
+    assert min(domain.deviation) > 0
