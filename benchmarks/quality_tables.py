@@ -26,6 +26,7 @@ COLUMNS = {
     "U-Net": ("U-Net",),
     "ours, amortized": ("amortized",),
     "ours": ("hybrid N=10",),
+    "ours, 4 shifts": ("hybrid N=10, 4 shifts",),
 }
 """Of the short table: the method of each column, or the one of these that the task has."""
 

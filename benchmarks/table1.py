@@ -21,7 +21,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -30,7 +30,7 @@ import click
 import numpy as np
 import torch
 from fid import InceptionFeatures, frechet_distance
-from quality_methods import OURS
+from quality_methods import OURS, identity
 from quality_results import Results, fingerprint
 from quality_tasks import TASKS, Measurement, measurements
 from torch import Tensor, nn
@@ -152,7 +152,7 @@ def main(
     for task in (task for task in TASKS if task.name in CHOSEN):
         measured = measurements(data, task, slice(None, None, every))
         plan[task.name] = {
-            name: fingerprint(measured, {"model": digest, "inception": weights, **asdict(OURS[name])})
+            name: fingerprint(measured, {"model": digest, "inception": weights, **identity(OURS[name])})
             for name in METHODS
         }
     facts = {

@@ -55,6 +55,13 @@ _OPTIONS = (
         help="Rounds in which unmeasured bins are filled for the encoder, at scales measured in part.",
     ),
     click.option(
+        "--shifts",
+        type=click.IntRange(1, 8),
+        metavar="K",
+        show_default="1",
+        help="Average the estimates of K shifted versions of each slice: better, in K times the time.",
+    ),
+    click.option(
         "--samples",
         type=click.IntRange(0, 10_000),
         metavar="K",

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from mri_iahvae.errors import UsageError
+from mri_iahvae.kspace.shifts import SHIFTS
 
 Method = Literal["amortized", "iterative", "hybrid", "paper"]
 DataConsistency = Literal["hard", "soft", "none"]
@@ -42,6 +43,8 @@ class InferenceSettings:
             encoder sees the holes as they are.
         data_consistency: what the output holds at measured bins: "hard" the data, "soft" their posterior mean
             given noise, "none" the model's own bins.
+        shifts: estimates of the slice shifted by a few pixels that are averaged (`kspace.shifts`), 1 to 8; not for
+            samples, which are single draws.
         samples: posterior samples per slice; 0: the most probable latents, and prior means where nothing was
             measured.
         temperature: factor on the standard deviation of all that is drawn.
@@ -55,6 +58,7 @@ class InferenceSettings:
     schedule: Schedule = "joint"
     fill_rounds: int = 2
     data_consistency: DataConsistency = "hard"
+    shifts: int = 1
     samples: int = 0
     temperature: float = 1.0
     seed: int = 0
@@ -83,6 +87,10 @@ class InferenceSettings:
             raise UsageError(
                 "fill rounds must be positive, samples not negative, the seed from 0 to 2^32 - 1"
             )
+        if not 1 <= self.shifts <= len(SHIFTS):
+            raise UsageError(f"shifts {self.shifts}: expected 1 to {len(SHIFTS)}")
+        if self.shifts > 1 and self.samples:
+            raise UsageError("shifts are averaged, samples are single draws: take one of them")
         if not math.isfinite(self.temperature) or self.temperature < 0:
             raise UsageError("the temperature must be finite and not negative")
 

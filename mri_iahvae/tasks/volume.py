@@ -15,6 +15,7 @@ from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import block_mask, crop, embed
 from mri_iahvae.kspace.canonical import canonical_factor
 from mri_iahvae.kspace.fft import ifft2c
+from mri_iahvae.kspace.shifts import shift_ramps
 from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.tasks.batches import Batches
@@ -130,7 +131,7 @@ def reconstruct_volume(
     steps = torch.zeros(len(values), len(model.decoder), dtype=torch.float64)
     std = torch.zeros(values.shape) if count > 1 else None
     samples = torch.zeros(len(values), count, height, height, dtype=torch.complex64) if keep_samples else None
-    group = max(1, batches.size // count)  # slices whose samples are held at a time
+    group = max(1, batches.size // (count * settings.shifts))  # slices whose samples are held at a time
     for start in range(0, len(values), group):
         chosen = slice(start, min(start + group, len(values)))
         bins, factors[chosen], steps[chosen] = task.infer(range(len(values))[chosen], batches)
@@ -176,13 +177,15 @@ class _Task:
 
     def infer(self, chosen: range, batches: Batches) -> tuple[Tensor, Tensor, Tensor]:
         """Central N x N bins of some slices (n, K, N, N) in their own units, canonical factors (n,), steps (n, S)."""
-        model, count = self.model, max(1, self.settings.samples)
+        model, count, shifts = self.model, max(1, self.settings.samples), self.settings.shifts
         rows = [
             # What nothing is known of is drawn, even if no samples are asked for: the mean of all is nothing.
             Row(number, sample if self.settings.samples or self.unknown[number] else None)
             for number in chosen
             for sample in range(count)
+            for _ in range(shifts)
         ]
+        ramps = shift_ramps(shifts, model.size, model.gains.device)
         bins = torch.empty(len(rows), model.size, model.size, dtype=torch.complex64)
         factors = torch.empty(len(rows), dtype=torch.complex64)
         steps = torch.empty(len(rows), len(model.decoder), dtype=torch.float64)
@@ -193,13 +196,19 @@ class _Task:
             mask = crop(self.mask[numbers], model.size).to(device)
             factor = canonical_factor(grid, mask, model.power)
             sigma = self.sigma[numbers].to(device) / factor.abs()
-            found = infer(model, grid / factor[:, None, None], mask, sigma, self.settings, rows[rng])
-            bins[rng] = (found.bins * factor[:, None, None]).cpu()
+            ramp = ramps[torch.arange(rng.start, rng.stop, device=device) % shifts]
+            ramp = torch.where(
+                self.unknown[numbers].to(device)[:, None, None], 1, ramp
+            )  # draws stay where they are
+            canonical = grid / factor[:, None, None] * ramp
+            found = infer(model, canonical, mask, sigma, self.settings, rows[rng])
+            bins[rng] = (found.bins * factor[:, None, None] * ramp.conj()).cpu()
             factors[rng], steps[rng] = factor.cpu(), found.steps.cpu().double()
 
         batches.run(work, len(rows))
-        shape = (len(chosen), count)
-        return bins.unflatten(0, shape), factors[::count], steps.unflatten(0, shape).mean(dim=1)
+        shape = (len(chosen), count, shifts)
+        mean_steps = steps.unflatten(0, shape).mean(dim=(1, 2))
+        return bins.unflatten(0, shape).mean(dim=2), factors[:: count * shifts], mean_steps
 
 
 def _deviation(samples: Tensor) -> Tensor:
