@@ -81,8 +81,10 @@ class Tools:
             return cls(model, digest, tuned)
         from unet import UnetBaseline  # noqa: PLC0415 - fastmri takes seconds to import
 
-        unet_digest = hashlib.sha256(unet.read_bytes()).hexdigest()
-        return cls(model, digest, tuned, UnetBaseline.load(unet), unet_digest)
+        network = UnetBaseline.load(unet)
+        if network.power.shape[-1] != model.size:
+            return cls(model, digest, tuned)
+        return cls(model, digest, tuned, network, hashlib.sha256(unet.read_bytes()).hexdigest())
 
 
 def methods(task: Task, tools: Tools, names: Sequence[str] = ()) -> list[Method]:
@@ -117,7 +119,7 @@ def left_out(tools: Tools) -> list[str]:
     if not tools.weights:
         lines.append("compressed sensing: no weights (classical.py TUNING --json benchmarks/classical.json)")
     if tools.unet is None:
-        lines.append("U-Net: no weights (unet.py DATA -o benchmarks/unet.safetensors, or --unet)")
+        lines.append("U-Net: no weights for this grid (unet.py DATA -o benchmarks/unet.safetensors, or --unet)")
     return lines
 
 

@@ -14,10 +14,13 @@ import click
 import h5py
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from mri_iahvae.cli import main
-from mri_iahvae.model.checkpoint import load_domain, load_model
+from mri_iahvae.model.checkpoint import load_domain, load_model, save_model
+from mri_iahvae.model.config import preset
+from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.scans.reader import open_scan
 
 ROOT = Path(__file__).parents[1]
@@ -165,3 +168,25 @@ def test_the_recipe_runs_on_small_native_files(tmp_path, monkeypatch):
     assert (tmp_path / "knee-fourfold" / "file1000000.h5").is_file()
     record = json.loads((tmp_path / "runs" / "knee-small" / "run.json").read_text())
     assert record["settings"]["stages"][2] == {**record["settings"]["stages"][0], "size": 128, "steps": 3600}
+
+
+def test_checkpoints_of_one_run_are_averaged(checkpoint, tmp_path):
+    model, first = load_model(checkpoint)
+    for weight in model.parameters():
+        weight.data += 0.5
+    save_model(model, tmp_path / "later", {})
+    _, second = load_model(tmp_path / "later")
+    script = [sys.executable, ROOT / "examples" / "average_checkpoints.py"]
+    subprocess.run([*script, checkpoint, tmp_path / "later", tmp_path / "mean"], check=True)
+    mean, _ = load_model(tmp_path / "mean")
+    for middle, later in zip(mean.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(middle, later - 0.25, rtol=1e-3, atol=1e-3)  # stored in half precision
+    config = json.loads((tmp_path / "mean" / "config.json").read_text())
+    assert config["training"]["averaged_sha256"] == [first, second]
+    save_model(IAHVAE(preset("tiny")), tmp_path / "other", {})
+    done = subprocess.run(  # noqa: PLW1510 - the code is asserted
+        [*script, checkpoint, tmp_path / "other", tmp_path / "none"], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "different configurations" in done.stderr
+    assert not (tmp_path / "none").exists()

@@ -273,7 +273,7 @@ def test_zero_filled_and_ours_are_scored_as_the_package_computes_them(folder, ch
     tools = Tools.load(str(checkpoint), BENCHMARKS / "missing.json", None)
     one = measure("up to 8x8")[0]
     by_name = {method.name: method for method in methods(one.task, tools)}
-    assert list(by_name) == ["zero-filled", "amortized", "hybrid N=10"]
+    assert list(by_name) == ["zero-filled", "amortized", "hybrid N=10", "hybrid N=10, 4 shifts"]
     expected = reconstruct_volume(tools.model, one.full, None, InferenceSettings(), up_to=8)
     np.testing.assert_array_equal(by_name["hybrid N=10"].run(one), expected.image)
     zero_filled = ifft2c(torch.from_numpy(expected.zero_filled)).numpy()
