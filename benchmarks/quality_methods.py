@@ -119,7 +119,9 @@ def left_out(tools: Tools) -> list[str]:
     if not tools.weights:
         lines.append("compressed sensing: no weights (classical.py TUNING --json benchmarks/classical.json)")
     if tools.unet is None:
-        lines.append("U-Net: no weights for this grid (unet.py DATA -o benchmarks/unet.safetensors, or --unet)")
+        lines.append(
+            "U-Net: no weights for this grid (unet.py DATA -o benchmarks/unet.safetensors, or --unet)"
+        )
     return lines
 
 
