@@ -206,7 +206,7 @@ def preset(
     config = replace(PRESETS[name], encoder=encoder, heads=heads, decoder=decoder)
     grids = [2**k for k in range(len(config.scales)) if 2**k >= _SMALLEST]
     if grid is not None and grid not in grids:
-        raise UsageError(f"--grid {grid}: preset {name} has {', '.join(map(str, grids))}")
+        raise UsageError(f"--grid {grid}: expected one of {', '.join(map(str, grids))} with preset {name}")
     if not _combined(config):
         raise UsageError("--decoder ordinary: needs --encoder bottom-up and --heads image")
     return config if grid is None else config.coarse(grid)

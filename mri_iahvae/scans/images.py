@@ -82,7 +82,8 @@ def read_target(path: Path, name: str | None = None) -> Target:
         raise ScanError(f"{path}: expected a dataset '{name}', found none; give another --target")
     if not has_kspace:
         expected = f"'{TARGETS[0]}', '{TARGETS[1]}' or fully sampled k-space"
-        raise ScanError(f"{path}: expected {expected}, found none; name the dataset with --target")
+        advice = "name the dataset with --target, or are predictions and targets the wrong way round?"
+        raise ScanError(f"{path}: expected {expected}, found none; {advice}")
     return Target(_image_of_kspace(path), KSPACE, acquisition)
 
 

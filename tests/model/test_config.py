@@ -53,7 +53,7 @@ def test_variants_of_a_preset():
 @pytest.mark.parametrize(
     ("changes", "pattern"),
     [
-        ({"grid": 24}, "--grid 24: preset tiny has 16, 32"),
+        ({"grid": 24}, "--grid 24: expected one of 16, 32 with preset tiny"),
         ({"grid": 64}, "--grid 64"),
         ({"grid": 8}, "--grid 8"),
         ({"decoder": "ordinary"}, "--decoder ordinary: needs --encoder bottom-up"),
