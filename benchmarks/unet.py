@@ -1,6 +1,6 @@
 """The U-Net baseline: fastMRI's own network, trained on the same slices for one kind of mask.
 
-    python benchmarks/unet.py data/slices --minutes 60 -o benchmarks/unet.safetensors
+    python benchmarks/unet.py data/slices --minutes 88 -o benchmarks/unet.safetensors
 
 Complex images, real and imaginary part as channels, in canonical form; it sees the zero-filled image of random columns
 4x / 0.08 (a new mask for every slice) and learns the whole one by its mean squared error, which is what NMSE scores.

@@ -61,12 +61,9 @@ def infer(
     seen = result = kspace.new_zeros(kspace.shape[0], 0, 0)
     h = features = None
     steps = torch.zeros(len(kspace), len(model.decoder), dtype=torch.int64, device=kspace.device)
-    causal = (
-        model.config.encoder == "causal"
-    )  # a bottom-up encoder sees the measurement as it is, once for all
-    filtered = (
-        causal and settings.method != "paper" and bool((noise_sigma > 0).any())
-    )  # Algorithm 1: no noise
+    # A bottom-up encoder sees the measurement as it is, once for all scales; Algorithm 1 knows of no noise.
+    causal = model.config.encoder == "causal"
+    filtered = causal and settings.method != "paper" and bool((noise_sigma > 0).any())
     lower = settings.precision != "float32"
     with torch.no_grad(), torch.autocast(kspace.device.type, torch.bfloat16, enabled=lower):
         if model.config.decoder == "ordinary":
