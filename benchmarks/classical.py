@@ -53,7 +53,7 @@ def total_variation(kspace: Slice, mask: NDArray[np.bool_], weight: float) -> Sl
     return app.run()
 
 
-def l1_wavelet(kspace: Slice, mask: NDArray[np.bool_], weight: float) -> Slice:
+def l1_wavelet(kspace: Slice, mask: NDArray[np.bool_], weight: float, maps: Slice | None = None) -> Slice:
     """min |F x - y|^2 / 2 + weight |W x|_1 by sigpy: FISTA, Daubechies 4, each step's wavelets shifted at random.
 
     Wavelets in one place leave blocks, and do little against columns that are missing (`L1WaveletRecon`, random
@@ -61,7 +61,7 @@ def l1_wavelet(kspace: Slice, mask: NDArray[np.bool_], weight: float) -> Slice:
     """
     import sigpy  # noqa: PLC0415
 
-    wavelet = sigpy.linop.Wavelet(kspace.shape, wave_name=_WAVELET)
+    wavelet = sigpy.linop.Wavelet(kspace.shape[-2:], wave_name=_WAVELET)
     generator = np.random.default_rng(0)
 
     class Shifted(sigpy.prox.Prox):  # type: ignore[misc]
@@ -70,10 +70,11 @@ def l1_wavelet(kspace: Slice, mask: NDArray[np.bool_], weight: float) -> Slice:
             coefficients = sigpy.soft_thresh(weight * alpha, wavelet(np.roll(input, shift, (0, 1))))
             return np.roll(wavelet.H(coefficients), -shift, (0, 1))
 
-    maps = np.ones((1, *kspace.shape), np.complex64)
+    if maps is None:
+        kspace, maps = kspace[None], np.ones((1, *kspace.shape), np.complex64)
     sense = sigpy.mri.linop.Sense(maps, weights=mask.astype(np.float32))
     app = sigpy.app.LinearLeastSquares(
-        sense, kspace[None], proxg=Shifted(kspace.shape), alpha=1, max_iter=_WAVELET_STEPS, show_pbar=False
+        sense, kspace, proxg=Shifted(kspace.shape[-2:]), alpha=1, max_iter=_WAVELET_STEPS, show_pbar=False
     )  # step 1: the transform is unitary
     return app.run()
 

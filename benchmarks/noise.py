@@ -18,7 +18,8 @@ from quality_tasks import variable_density
 from torch import Tensor
 
 from mri_iahvae.kspace.masks import column_mask
-from mri_iahvae.kspace.noise import complex_noise, estimate_sigma, rms
+from mri_iahvae.kspace.noise import complex_noise, rms
+from mri_iahvae.kspace.noise_estimate import estimate_sigma
 from mri_iahvae.scans.reader import Scan, open_scan
 
 LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
@@ -38,12 +39,16 @@ def ratios(scan: Scan, mask: Tensor, level: float) -> tuple[list[float], float]:
     noise = complex_noise(tuple(kspace.shape), 1.0, seed)
     own = torch.zeros(scan.slices) if scan.noise_sigma is None else torch.from_numpy(scan.noise_sigma)
     scale = rms(kspace)
+
+    def estimate(noisy: Tensor) -> float:
+        return estimate_sigma(noisy.numpy(), mask.numpy())
+
     slices = [
-        estimate_sigma(kspace[i : i + 1] + sigma * noise[i : i + 1], mask) / float(torch.hypot(sigma, own[i]))
+        estimate(kspace[i : i + 1] + sigma * noise[i : i + 1]) / float(torch.hypot(sigma, own[i]))
         for i, sigma in enumerate(level * scale)
     ]
     sigma = level * scale.square().mean().sqrt()
-    volume = estimate_sigma(kspace + sigma * noise, mask) / float(torch.hypot(sigma, own.median()))
+    volume = estimate(kspace + sigma * noise) / float(torch.hypot(sigma, own.median()))
     return slices, volume
 
 

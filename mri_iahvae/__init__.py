@@ -1,7 +1,7 @@
 """MRI reconstruction with a learned generative prior: the Iterative Amortized Hierarchical VAE (IA-HVAE).
 
-`mri_iahvae.reconstruct`, `denoise`, `sample` and `evaluate` are the Python API; the command line does nothing that
-they and the functions of `mri_iahvae.tasks` cannot.
+`mri_iahvae.reconstruct`, `denoise`, `inspect`, `sample` and `evaluate` are the Python API; the command line does
+nothing that they and the functions of `mri_iahvae.tasks` cannot.
 """
 
 from importlib import import_module
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mri_iahvae.tasks.denoise import denoise as denoise
     from mri_iahvae.tasks.evaluate import evaluate as evaluate
+    from mri_iahvae.tasks.inspect import inspect as inspect
     from mri_iahvae.tasks.reconstruct import reconstruct as reconstruct
     from mri_iahvae.tasks.sample import sample as sample
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "denoise", "evaluate", "reconstruct", "sample"]
+__all__ = ["__version__", "denoise", "evaluate", "inspect", "reconstruct", "sample"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562

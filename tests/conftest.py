@@ -2,16 +2,21 @@
 
 import signal
 from dataclasses import replace
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
-from mri_iahvae.kspace.fft import fft2c
+from mri_iahvae.cli import main
+from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import save_model
 from mri_iahvae.model.config import preset
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.scans.writer import write_scan
+from mri_iahvae.tasks import output
 from mri_iahvae.training.statistics import canonical_batch, measure
 
 # Where a shell started the tests in the background SIGINT is ignored, and the commands under test inherit that.
@@ -58,6 +63,21 @@ def head_kspace():
 
 
 @pytest.fixture
+def coil_maps():
+    """Makes smooth sensitivities on a ring: (coils, H, W) to complex64 of that shape, sum of squares 1."""
+
+    def make(coils, height, width):
+        y, x = np.mgrid[:height, :width]
+        y, x = (y - height // 2) / (height / 2), (x - width // 2) / (width / 2)
+        angle = 2 * np.pi * np.arange(coils)[:, None, None] / coils
+        near = np.exp(-((y - np.sin(angle)) ** 2 + (x - np.cos(angle)) ** 2) / 2)
+        maps = near * np.exp(1j * (angle + 0.6 * np.cos(angle) * y - 0.4 * np.sin(angle) * x))
+        return (maps / np.linalg.norm(maps, axis=0)).astype(np.complex64)
+
+    return make
+
+
+@pytest.fixture
 def make_scan(tmp_path, head_kspace):
     """Writes a scan of head-like slices into the folder of the test, and returns its path.
 
@@ -91,3 +111,45 @@ def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoint")
     save_model(model, folder, {})
     return folder
+
+
+@pytest.fixture
+def native(tmp_path, head_kspace, monkeypatch):
+    """Writes heads in fastMRI's exact schema at a native size, and returns the file's path.
+
+    `size` is a key of `benchmarks/native_files.LAYOUTS`; `change` is told the h5py file before it is closed; all else
+    goes to `write_native`.
+    """
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+
+    def write(size, name="scan.h5", *, slices=1, change=lambda _: None, **options):
+        from native_files import LAYOUTS, write_native  # noqa: PLC0415
+
+        heads = ifft2c(torch.from_numpy(head_kspace(slices, 256))).abs().numpy()
+        path = tmp_path / "files" / name
+        path.parent.mkdir(exist_ok=True)
+        write_native(path, LAYOUTS[size], heads, **options)
+        with h5py.File(path, "r+") as file:
+            change(file)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def tool(checkpoint, tmp_path):
+    """Runs a command with the tiny model; results of `reconstruct` go to the folder `out`."""
+
+    def run(command, *arguments):
+        own = ["--checkpoint", checkpoint] if command in {"reconstruct", "inspect"} else []
+        if command == "reconstruct":
+            own += ["--device", "cpu", "-q", "--method", "amortized", "-o", tmp_path / "out"]
+        return CliRunner().invoke(main, [command, *map(str, [*own, *arguments])], catch_exceptions=False)
+
+    return run
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Drawing is most of the time of a short run."""
+    monkeypatch.setattr(output, "kspace_figure", lambda *_, **__: None)

@@ -21,7 +21,6 @@ from mri_iahvae.cli import main
 from mri_iahvae.model.checkpoint import load_domain, load_model, save_model
 from mri_iahvae.model.config import preset
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.scans.reader import open_scan
 
 ROOT = Path(__file__).parents[1]
 RECIPE = (ROOT / "examples" / "fastmri_knee.md").read_text()
@@ -62,35 +61,6 @@ def script(name, *arguments, folder=None):
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     command = [sys.executable, ROOT / "examples" / name, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
-
-
-def test_the_square_of_a_native_file(tmp_path):
-    """Without oversampling and padding, the square is the spectrum of the image itself."""
-    images = blob(48, 44)
-    native(tmp_path / "in" / "a.h5", images, padding=4)
-    done = script("fastmri_square.py", tmp_path / "in", tmp_path / "out", 32)
-    assert done.returncode == 0, done.stderr
-    scan = open_scan(tmp_path / "out" / "a.h5")
-    assert (scan.slices, scan.height, scan.width) == (2, 32, 32)
-    assert scan.mask.all()
-    assert scan.attributes["acquisition"] == "CORPD_FBK"
-    spectrum = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(images, axes=(1, 2)), norm="ortho"), axes=(1, 2))
-    kspace = scan.read(slice(None))
-    np.testing.assert_allclose(kspace, spectrum[:, 8:40, 6:38], rtol=1e-4, atol=1e-5)
-    image = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(kspace, axes=(1, 2)), norm="ortho"), axes=(1, 2))
-    np.testing.assert_allclose(scan.read_reference(slice(None)), np.abs(image), rtol=1e-4, atol=1e-6)
-    stamp = (tmp_path / "out" / "a.h5").stat().st_mtime_ns
-    assert script("fastmri_square.py", tmp_path / "in", tmp_path / "out", 32).stdout == ""
-    assert (tmp_path / "out" / "a.h5").stat().st_mtime_ns == stamp
-
-
-@pytest.mark.parametrize(("columns", "padding"), [(30, 0), (40, 5)])
-def test_a_square_that_is_not_measured_as_a_whole_is_refused(tmp_path, columns, padding):
-    native(tmp_path / "in" / "a.h5", blob(48, columns), padding)
-    done = script("fastmri_square.py", tmp_path / "in", tmp_path / "out", 32)
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "a.h5: expected its central 32x32 bins" in done.stderr
 
 
 def test_a_domain_is_measured_and_survives_halving(checkpoint, make_scan, tmp_path):
@@ -145,9 +115,6 @@ def test_the_recipe_runs_on_small_native_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     native(tmp_path / "knee" / "singlecoil_train" / "file1000001.h5", blob(160, 140, slices=3), padding=4)
     native(tmp_path / "knee" / "singlecoil_val" / "file1000000.h5", blob(160, 136), padding=2)
-    refused = CliRunner().invoke(main, ["train", "knee", "-o", "runs/native", "--device", "cpu"])
-    assert refused.exit_code == 1
-    assert "native sizes are not supported yet" in refused.stderr
     ran = []
     for program, *arguments in COMMANDS:
         if "cuda" in arguments:
@@ -162,7 +129,7 @@ def test_the_recipe_runs_on_small_native_files(tmp_path, monkeypatch):
             result = CliRunner().invoke(main, arguments)
             assert result.exit_code == 0, result.output
     assert [Path(name).stem for name in ran] == [
-        "fastmri_square", "fastmri_square", "train", "reconstruct", "reconstruct", "measure_domain",
+        "train", "reconstruct", "reconstruct", "measure_domain",
     ]  # fmt: skip
     assert load_domain("runs/knee-small/model").description == "knee; PD, PD fat-suppressed"
     assert (tmp_path / "knee-fourfold" / "file1000000.h5").is_file()

@@ -1,12 +1,20 @@
 """The shipped model does what its card says: loads, is small, and beats zero-filling by a stored margin."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.model.checkpoint import find_checkpoint, load_model
 from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.tasks import output
+from mri_iahvae.tasks.loaded import LoadedModel
+from mri_iahvae.tasks.reconstruct import reconstruct_file
+from mri_iahvae.tasks.sampling import Sampling
 from mri_iahvae.tasks.simulate import write_example
 from mri_iahvae.tasks.volume import reconstruct_volume
 
@@ -49,3 +57,56 @@ def test_random_columns_are_completed_within_the_stored_margin(model, example):
     zero_filled = np.abs(np.fft.ifft2(np.fft.ifftshift(result.zero_filled, axes=(1, 2)), norm="ortho"))
     zero_filled = np.fft.fftshift(zero_filled, axes=(1, 2))
     assert nmse(result.magnitude, reference) < 0.27 * nmse(zero_filled, reference)
+
+
+def heads(example):
+    """Slices (2, 256, 256) of the example, enlarged."""
+    magnitude = torch.from_numpy(example[1])[:, None]
+    return F.interpolate(magnitude, size=256, mode="bicubic").clamp_min(0)[:, 0].numpy()
+
+
+def knees(_):
+    """Coronal knees as scanners show them, (8, 320, 320): a leg that leaves the field of view above and below."""
+    y, x = (np.mgrid[:320, :320] - 160) / 160
+
+    def ellipse(cy, cx, ry, rx):
+        return ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < 1
+
+    femur = (abs(x) < 0.3) & (y < -0.1) | ellipse(-0.15, -0.25, 0.22, 0.3) | ellipse(-0.15, 0.25, 0.22, 0.3)
+    tibia = (abs(x) < 0.26) & (y > 0.15) | (abs(x) < 0.52) & (y > 0.1) & (y < 0.3)
+    bone = femur | tibia | ellipse(0.7, 0.5, 0.45, 0.08)
+    images = []
+    for width in np.linspace(0.75, 0.95, 8):
+        side = width * (1 - 0.12 * y)
+        images.append(np.select([abs(x) > side, bone, abs(x) > side - 0.12], [0, 0.7, 0.9], 0.35))
+    return np.stack(images)
+
+
+def nothing(_):
+    """No signal to speak of beside the noise, (4, 320, 320)."""
+    return np.ones((4, 320, 320))
+
+
+@pytest.mark.parametrize(
+    ("draw", "noise", "strange"),
+    [(heads, 0.01, False), (knees, 0.02, True), (nothing, 100, True)],
+    ids=["heads", "knees", "noise"],
+)
+def test_native_files_that_are_no_heads_are_warned_of(example, tmp_path, monkeypatch, draw, noise, strange):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    monkeypatch.setattr(output, "kspace_figure", lambda *_, **__: None)
+    from native_files import LAYOUTS, write_native  # noqa: PLC0415
+
+    path = tmp_path / "scan.h5"
+    write_native(path, LAYOUTS["640x368"], draw(example), noise=noise)
+    report = reconstruct_file(
+        LoadedModel.load("small", torch.device("cpu")),
+        path,
+        tmp_path / "result.h5",
+        InferenceSettings("amortized"),
+        up_to=None,
+        sampling=Sampling(acceleration=4),
+        start=lambda *_: lambda _: None,
+    )
+    unlike = [warning for warning in report["warnings"] if "unlike what the weights know" in warning]
+    assert len(unlike) == strange, report["fit"]

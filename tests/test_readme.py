@@ -38,7 +38,7 @@ def cli_calls(text):
 
 def check_call(command, arguments, parent=None):
     """Raise click.UsageError where the command or a subcommand does not know one of the arguments."""
-    context = click.Context(command, parent=parent, info_name=command.name)
+    context = click.Context(command, parent=parent, info_name=command.name, **command.context_settings)
     _, rest, _ = command.make_parser(context).parse_args(list(arguments))
     if isinstance(command, click.Group) and rest:
         subcommand = command.get_command(context, rest[0])

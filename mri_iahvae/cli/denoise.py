@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from mri_iahvae.cli.inference import inference_options
-from mri_iahvae.cli.options import FiniteRange
+from mri_iahvae.cli.options import FiniteRange, coil_option
+from mri_iahvae.cli.outputs import output_options
 from mri_iahvae.cli.runs import file_options, run_files
 from mri_iahvae.cli.sampling import sampling_options
 from mri_iahvae.errors import UsageError
@@ -29,10 +30,13 @@ from mri_iahvae.errors import UsageError
     default=None,
     help="Noise level per part as a multiple of the RMS of the noise-free slice.",
 )
+@coil_option
+@output_options
 @inference_options("soft")
 def denoise(
     inputs: tuple[Path, ...],
     output: Path,
+    skip_existing: bool,
     checkpoint: str,
     batch: int | None,
     device: str,
@@ -43,17 +47,22 @@ def denoise(
     relative: float | None,
     settings: Any,  # noqa: ANN401 - an InferenceSettings
     keep_samples: bool,
+    coil_combine: Any,  # noqa: ANN401 - one of click.Choice's strings
+    outputs: Any,  # noqa: ANN401 - a tasks.output.Outputs
 ) -> None:
-    """Denoise k-space.
+    """Denoise k-space or images.
 
-    Each INPUT is a fastMRI-schema HDF5 file. Without --sigma or --relative-sigma the noise level is the file's
-    `noise_sigma` (dataset or attribute), else an estimate from the image background or the
+    Each INPUT is k-space (fastMRI HDF5, ISMRMRD raw data, BART .cfl, .npy) or an image as NIfTI; or a folder of
+    HDF5 and NIfTI files. Without --sigma or --relative-sigma the noise
+    level is the file's `noise_sigma` (dataset or attribute), else an estimate from the image background or the
     outermost k-space bins.
 
     \b
     Examples:
       mri-iahvae denoise scan.h5
       mri-iahvae denoise scan.h5 --relative-sigma 0.2 -o denoised
+      mri-iahvae denoise t1.nii.gz --nifti
+      mri-iahvae denoise scans --skip-existing
     """
     # Imported here: torch must not load for --help.
     from mri_iahvae.tasks.denoise import denoise_file  # noqa: PLC0415
@@ -76,6 +85,8 @@ def denoise(
             keep_samples=keep_samples,
             batch=batch,
             start=start,
+            outputs=outputs,
+            coil_combine=coil_combine,
         )
 
-    run_files(inputs, output, run, as_json=as_json, quiet=quiet)
+    run_files(inputs, output, run, skip_existing=skip_existing, as_json=as_json, quiet=quiet)

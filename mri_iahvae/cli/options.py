@@ -41,3 +41,9 @@ batch_option = click.option(
 seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Random seed."
 )
+coil_option = click.option(
+    "--coil-combine",
+    type=click.Choice(["rss", "sensitivity"]),
+    show_default="rss",
+    help="Image of several coils: root sum of squares of theirs, or their sum weighted by sensitivity.",
+)

@@ -7,6 +7,8 @@ from typing import Any
 import click
 
 from mri_iahvae.cli.inference import inference_options
+from mri_iahvae.cli.options import coil_option
+from mri_iahvae.cli.outputs import output_options
 from mri_iahvae.cli.runs import file_options, run_files
 from mri_iahvae.cli.sampling import sampling_options
 
@@ -20,10 +22,13 @@ from mri_iahvae.cli.sampling import sampling_options
     default=None,
     help="Use the measured bins of the central SxS block only, S a power of two; all others come from the prior.",
 )
+@coil_option
+@output_options
 @inference_options("hard")
 def reconstruct(
     inputs: tuple[Path, ...],
     output: Path,
+    skip_existing: bool,
     checkpoint: str,
     batch: int | None,
     device: str,
@@ -33,18 +38,21 @@ def reconstruct(
     up_to: str | None,
     settings: Any,  # noqa: ANN401 - an InferenceSettings
     keep_samples: bool,
+    coil_combine: Any,  # noqa: ANN401 - one of click.Choice's strings
+    outputs: Any,  # noqa: ANN401 - a tasks.output.Outputs
 ) -> None:
     """Reconstruct undersampled k-space.
 
-    Each INPUT is a fastMRI-schema HDF5 file. Measured bins are kept, all others are completed by the model.
-    The result has the name of the input; a figure <stem>_kspace.png stands beside it. With a reference in the
-    file, NMSE, PSNR and SSIM (fastMRI definitions) are printed and stored.
+    Each INPUT is k-space (fastMRI HDF5, ISMRMRD raw data, BART .cfl, .npy) or an image as NIfTI, whose k-space is
+    its FFT; or a folder of HDF5 and NIfTI files. Measured bins are kept, all others are completed
+    by the model. The result has the name of the input (.h5); a figure <stem>_kspace.png stands beside it. With a
+    reference in the file, NMSE, PSNR and SSIM (fastMRI definitions) are printed and stored.
 
     \b
     Examples:
       mri-iahvae reconstruct scan.h5 --up-to 8x8
       mri-iahvae reconstruct scan.h5 --acceleration 4 --mask-type equispaced
-      mri-iahvae reconstruct masked/*.h5 -o results --json
+      mri-iahvae reconstruct masked -o results --skip-existing --json
     """
     # Imported here: torch must not load for --help.
     from mri_iahvae.kspace.bands import parse_scale  # noqa: PLC0415
@@ -66,6 +74,8 @@ def reconstruct(
             keep_samples=keep_samples,
             batch=batch,
             start=start,
+            outputs=outputs,
+            coil_combine=coil_combine,
         )
 
-    run_files(inputs, output, run, as_json=as_json, quiet=quiet)
+    run_files(inputs, output, run, skip_existing=skip_existing, as_json=as_json, quiet=quiet)

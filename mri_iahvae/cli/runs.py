@@ -1,18 +1,17 @@
 """What `reconstruct` and `denoise` share: options, the loop over files, the report."""
 
 import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from mri_iahvae.cli.file_progress import Advance, FileProgress, file_progress
 from mri_iahvae.cli.options import batch_option, checkpoint_option, device_option
 from mri_iahvae.errors import IahvaeError, UsageError
 
-Start = Callable[[str, int], Callable[[int], None]]
+Start = Callable[[str, int], Advance]
 """(name of a file, slices) to a function that is told of finished slices."""
 
 Run = Callable[[Path, Path, Start], dict[str, Any]]
@@ -36,7 +35,12 @@ def file_options(folder: str) -> Callable[[Callable[..., Any]], Callable[..., An
             default=folder,
             show_default=True,
             type=click.Path(path_type=Path),
-            help="Folder of the results, under the names of the inputs.",
+            help="Folder of the results, HDF5 under the names of the inputs.",
+        ),
+        click.option(
+            "--skip-existing",
+            is_flag=True,
+            help="Leave out inputs whose result exists already, whatever options made it.",
         ),
         checkpoint_option,
         batch_option,
@@ -53,51 +57,66 @@ def file_options(folder: str) -> Callable[[Callable[..., Any]], Callable[..., An
     return decorate
 
 
-def run_files(inputs: Sequence[Path], output: Path, run: Run, *, as_json: bool, quiet: bool) -> None:
-    """Run every file; one that fails does not stop the others.
+def run_files(
+    inputs: Sequence[Path], output: Path, run: Run, *, skip_existing: bool, as_json: bool, quiet: bool
+) -> None:
+    """Run every file; one that fails does not stop the others, and what is done stays when the run is interrupted.
 
     Args:
-        inputs: files.
+        inputs: files and folders of them (`scans.listing.scan_files`).
         output: folder of the results.
         run: does one file.
-        as_json: print the reports as one JSON object.
+        skip_existing: leave out files whose result exists: it is whole, as results are renamed into place.
+        as_json: print the reports as one JSON object at the end, interrupted or not, instead of one by one.
         quiet: show no progress.
 
     Raises:
-        UsageError: two inputs of one name, whose results would overwrite each other.
+        UsageError: a folder without scans; two inputs of one name, whose results would overwrite each other; or
+            options that turn out not to fit, before any file is done.
         IahvaeError: the only file failed, or all did (exit code 1).
         SystemExit: with code 3 when some of several files failed.
     """
-    from mri_iahvae.scans.writer import output_path  # noqa: PLC0415 - h5py must not load for --help
+    # Imported here: h5py must not load for --help.
+    from mri_iahvae.scans.listing import scan_files  # noqa: PLC0415
+    from mri_iahvae.scans.writer import output_path, result_name  # noqa: PLC0415
 
-    stems = [path.stem for path in inputs]  # the figure has no other part of the name
+    files = scan_files(inputs)
+    stems = [Path(result_name(path)).stem for path in files]  # the figure has no other part of the name
     doubled = sorted({stem for stem in stems if stems.count(stem) > 1})
     if doubled:
-        names = " and ".join(str(path) for path in inputs if path.stem == doubled[0])
+        names = " and ".join(str(path) for path, stem in zip(files, stems, strict=True) if stem == doubled[0])
         raise UsageError(f"{names}: the results would overwrite each other; run them into different folders")
-    targets = [(path, output_path(path, output)) for path in inputs]
-    reports: list[dict[str, Any]] = []
-    failures: list[dict[str, str]] = []
-    with _progress(quiet=quiet) as (start, say):
-        for path, target in targets:
-            try:
-                reports.append(run(path, target, start))
-            except UsageError:
-                raise
-            except IahvaeError as error:
-                failures.append({"input": str(path), "error": str(error)})
-                if len(inputs) > 1:
-                    say(f"Error: {error}")
-    _print(reports, failures, as_json=as_json)
-    exit_on_failures([failure["error"] for failure in failures], len(inputs))
+    targets = {path: output_path(path, output) for path in files}
+    existing = {path: target for path, target in targets.items() if skip_existing and target.is_file()}
+    interrupted = False
+    with file_progress(len(files) - len(existing), quiet=quiet) as progress:
+        outcomes = _Outcomes(len(files), progress, as_json=as_json)
+        for path, target in existing.items():
+            outcomes.skip(path, target)
+        try:
+            for path, target in targets.items():
+                if path not in existing:
+                    outcomes.run(path, target, run)
+        except KeyboardInterrupt:
+            interrupted = True
+    outcomes.print_json()  # where no live display can swallow it
+    if interrupted:
+        if len(files) > 1:
+            click.echo(f"{outcomes.line()}; --skip-existing goes on from here", err=True)
+        raise KeyboardInterrupt
+    errors = [failure["error"] for failure in outcomes.failed]
+    if len(files) > 1 and not quiet and not errors:
+        click.echo(outcomes.line(), err=True)
+    exit_on_failures(errors, len(files), skipped=len(existing))
 
 
-def exit_on_failures(errors: Sequence[str], files: int) -> None:
+def exit_on_failures(errors: Sequence[str], files: int, *, skipped: int = 0) -> None:
     """End a run over files by what failed; nothing happens where nothing did.
 
     Args:
         errors: one per file that failed; shown already where there are several files.
         files: how many there were.
+        skipped: how many of them were left out.
 
     Raises:
         IahvaeError: the only file failed, or all did (exit code 1).
@@ -108,57 +127,59 @@ def exit_on_failures(errors: Sequence[str], files: int) -> None:
     if errors and len(errors) == files:
         raise IahvaeError(f"all {files} files failed")
     if errors:
-        click.echo(f"{len(errors)} of {files} files failed", err=True)
+        done = files - skipped - len(errors)
+        click.echo(_counts(files, done=done, skipped=skipped, failed=len(errors)), err=True)
         click.get_current_context().exit(3)
 
 
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[tuple[Start, Callable[[str], None]]]:
-    """Progress on stderr: a bar per file on a terminal, a line per file elsewhere, nothing when quiet.
+class _Outcomes:
+    """What became of each file, told at once: an interrupted night loses nothing."""
 
-    Yields the start of a file's progress, and a function that prints a line between.
-    """
+    def __init__(self, files: int, progress: FileProgress, *, as_json: bool) -> None:
+        self.failed: list[dict[str, str]] = []
+        self._files = files
+        self._progress = progress
+        self._as_json = as_json
+        self._reports: list[dict[str, Any]] = []
+        self._skipped: list[dict[str, str]] = []
 
-    def say(line: str) -> None:
-        click.echo(line, err=True)
+    def skip(self, path: Path, target: Path) -> None:
+        self._skipped.append({"input": str(path), "output": str(target)})
+        self._progress.say(f"{path}: skipped, {target} exists")
 
-    if quiet:
-        yield (lambda _name, _total: lambda _done: None), say
-    elif not sys.stderr.isatty():
-
-        def start(name: str, total: int) -> Callable[[int], None]:
-            say(f"{name}: {total} slices")
-            return lambda _done: None
-
-        yield start, say
-    else:
-        from rich.console import Console  # noqa: PLC0415 - only where it shows something
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-        name_column = TextColumn("{task.description}", markup=False)  # a file may be called [red].h5
-        columns = (name_column, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True)) as progress:
-
-            def begin(name: str, total: int) -> Callable[[int], None]:
-                task = progress.add_task(name, total=total)
-                return lambda done: progress.update(task, advance=done)
-
-            def above(line: str) -> None:  # the bars; Click would write into them
-                progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-            yield begin, above
-
-
-def _print(reports: list[dict[str, Any]], failures: list[dict[str, str]], *, as_json: bool) -> None:
-    """Reports on stdout, warnings on stderr."""
-    if as_json:
-        click.echo(json.dumps({"files": reports, "failed": failures}, indent=1))
-    else:
-        for report in reports:
-            click.echo(_text(report))
-    for report in reports:
+    def run(self, path: Path, target: Path, run: Run) -> None:
+        try:
+            report = run(path, target, self._progress.start)
+        except IahvaeError as error:
+            if isinstance(error, UsageError) and not self._reports:  # the options' fault; later, this file's
+                raise
+            self._progress.finish()
+            self.failed.append({"input": str(path), "error": str(error)})
+            if self._files > 1:
+                self._progress.say(f"Error: {error}")
+            return
+        self._progress.finish()
+        self._reports.append(report)
+        if not self._as_json:
+            self._progress.say(_text(report), err=False)
         for warning in report["warnings"]:
-            click.echo(f"Warning: {report['input']}: {warning}", err=True)
+            self._progress.say(f"Warning: {path}: {warning}")
+
+    def print_json(self) -> None:
+        """Where it is wanted."""
+        if self._as_json:
+            found = {"files": self._reports, "skipped": self._skipped, "failed": self.failed}
+            click.echo(json.dumps(found, indent=1))
+
+    def line(self) -> str:
+        """How many files are done, skipped, failed and left."""
+        done, skipped, failed = len(self._reports), len(self._skipped), len(self.failed)
+        left = self._files - done - skipped - failed
+        return _counts(self._files, done=done, skipped=skipped, failed=failed, left=left)
+
+
+def _counts(files: int, **counts: int) -> str:
+    return f"{files} files: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 
 
 def _method(report: dict[str, Any]) -> str:
@@ -186,5 +207,5 @@ def _text(report: dict[str, Any]) -> str:
         units = {"psnr": " dB"}
         form = {k: "not defined" if v is None else f"{v:.4f}{units.get(k, '')}" for k, v in values.items()}
         lines.append(f"  {name:15} NMSE {form['nmse']}  PSNR {form['psnr']}  SSIM {form['ssim']}")
-    lines.append(f"  {report['output']}\n  {report['picture']}")
+    lines += [f"  {report[name]}" for name in ("output", "picture", "gif", "nifti") if name in report]
     return "\n".join(lines)

@@ -50,14 +50,15 @@ from mri_iahvae.cli.sampling import column_options
 def simulate(output: Path, **settings: Any) -> None:  # noqa: ANN401 - Click passes options by name
     """Make fastMRI single-coil files from magnitude images.
 
-    INPUT is NIfTI (.nii, .nii.gz; cut into axial slices) or .npz with `images` (n, H, W) and optionally
-    `subject` (n,). Each volume or subject becomes one HDF5 file with simulated phase and noise. The names of
-    the files go to standard output.
+    INPUT is NIfTI (.nii, .nii.gz; cut into axial slices), .npz with `images` (n, H, W) and optionally `subject`
+    (n,), or a folder of PNG or JPEG slices. Each volume, subject or folder becomes one HDF5 file with simulated
+    phase and noise. The names of the files go to standard output.
 
     \b
     Examples:
       mri-iahvae simulate brain.nii.gz -o scans
       mri-iahvae simulate slices.npz -o scans --noise 0.2
+      mri-iahvae simulate pictures -o scans
       mri-iahvae simulate brain.nii.gz -o scans --acceleration 4 --mask-type equispaced
     """
     from mri_iahvae.tasks import simulate as task  # noqa: PLC0415

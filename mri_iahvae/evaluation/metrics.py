@@ -59,6 +59,46 @@ def score(target: NDArray[np.floating], image: NDArray[np.floating]) -> Scores:
         )
 
 
+class RunningScores:
+    """Scores of a volume that comes slice by slice: those of `score`, with nothing kept but sums.
+
+    Args:
+        data_range: maximum of the whole target volume.
+    """
+
+    def __init__(self, data_range: float) -> None:
+        self._range = data_range
+        self._slices = self._pixels = 0
+        self._error = self._energy = self._ssim = 0.0
+
+    def add(self, target: NDArray[np.floating], image: NDArray[np.floating]) -> None:
+        """Count some slices.
+
+        Args:
+            target: float (n, H, W), as in `score`.
+            image: float (n, H, W), as in `score`.
+        """
+        from fastmri import evaluate  # noqa: PLC0415 - as in `score`
+
+        target, image = target.astype(np.float64), image.astype(np.float64)
+        self._slices += len(target)
+        self._pixels += target.size
+        self._error += float(np.square(target - image).sum())
+        self._energy += float(np.square(target).sum())
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self._ssim += float(evaluate.ssim(target, image, maxval=self._range).item()) * len(target)
+
+    def scores(self) -> Scores:
+        """Of all slices so far."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            error, energy = np.float64(self._error), np.float64(self._energy)
+            return Scores(
+                nmse=float(error / energy),
+                psnr=float(10 * np.log10(self._range**2 * self._pixels / error)),
+                ssim=float(np.float64(self._ssim) / self._slices),
+            )
+
+
 def crop_pair(target: NDArray, image: NDArray) -> tuple[NDArray, NDArray]:
     """Crop two volumes as `fastmri.evaluate` does before it scores them.
 

@@ -59,10 +59,18 @@ def embed(kspace: Tensor, height: int, width: int | None = None) -> Tensor:
     return out
 
 
-def block_mask(s: int, size: int, device: torch.device | None = None) -> Tensor:
-    """Bool (size, size), true in block B_s."""
-    mask = torch.zeros(size, size, dtype=torch.bool, device=device)
-    mask[block(size, s), block(size, s)] = True
+def recentre(kspace: Tensor, height: int, width: int | None = None) -> Tensor:
+    """Centred k-space of another size, (..., H, W) to (..., height, width): each axis cropped or zero-padded."""
+    width = height if width is None else width
+    kept = crop(kspace, min(height, kspace.shape[-2]), min(width, kspace.shape[-1]))
+    return kept if kept.shape[-2:] == (height, width) else embed(kept, height, width)
+
+
+def block_mask(s: int, height: int, width: int | None = None, device: torch.device | None = None) -> Tensor:
+    """Bool (height, width), true in block B_s; `width` defaults to `height`. B_s ends with the array."""
+    width = height if width is None else width
+    mask = torch.zeros(height, width, dtype=torch.bool, device=device)
+    mask[block(height, min(s, height)), block(width, min(s, width))] = True
     return mask
 
 

@@ -31,7 +31,7 @@ def canonical_factor(kspace: Tensor, mask: Tensor, power: Tensor) -> Tensor:
         complex64 (B,), finite and non-zero.
     """
     size = kspace.shape[-1]
-    core = block_mask(min(CORE, size), size, kspace.device)
+    core = block_mask(min(CORE, size), size, device=kspace.device)
     mask = mask.expand(kspace.shape)
     # float64: squares of scanner units can leave float32's range.
     measured = torch.where(mask, kspace, 0).to(torch.complex128)

@@ -10,15 +10,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from mri_iahvae.errors import CheckpointError, UsageError
-from mri_iahvae.model.config import ModelConfig
+from mri_iahvae.errors import CheckpointError
+from mri_iahvae.model.checkpoint_config import FORMAT, find_checkpoint, model_config, read_config
 from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.iahvae import IAHVAE
-
-FORMAT = 1
-"""Version of the format; a reader refuses what it does not know."""
-
-_KEYS = {"format", "model", "training", "sha256"}  # and, where it was measured, "domain"
 
 
 def save_model(
@@ -70,7 +65,7 @@ def load_model(checkpoint: str | Path, device: torch.device | None = None) -> tu
         CheckpointError: the folder does not hold a checkpoint that this version can read.
     """
     folder = find_checkpoint(checkpoint)
-    config = _read_config(folder / "config.json")
+    config = read_config(folder)
     weights_path = folder / "model.safetensors"
     try:
         digest = _sha256(weights_path)
@@ -81,10 +76,7 @@ def load_model(checkpoint: str | Path, device: torch.device | None = None) -> tu
         weights = load_file(weights_path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{weights_path}: cannot be read as safetensors ({error})") from None
-    try:
-        model = IAHVAE(ModelConfig.from_json(config["model"]))
-    except CheckpointError as error:
-        raise CheckpointError(f"{folder / 'config.json'}: {error}") from None
+    model = IAHVAE(model_config(folder))
     try:
         model.load_state_dict({key: value.float() for key, value in weights.items()})
     except RuntimeError:
@@ -98,14 +90,14 @@ def load_domain(checkpoint: str | Path) -> Domain | None:
     Raises:
         UsageError, CheckpointError: as `load_model`.
     """
-    path = find_checkpoint(checkpoint) / "config.json"
-    config = _read_config(path)
+    folder = find_checkpoint(checkpoint)
+    config = read_config(folder)
     if "domain" not in config:
         return None
     try:
         return Domain.from_json(config["domain"])
     except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
+        raise CheckpointError(f"{folder / 'config.json'}: {error}") from None
 
 
 def store_domain(folder: Path, domain: Domain) -> None:
@@ -114,47 +106,7 @@ def store_domain(folder: Path, domain: Domain) -> None:
     Raises:
         CheckpointError: the folder does not hold a checkpoint that this version can read.
     """
-    _write_config(folder, {**_read_config(folder / "config.json"), "domain": domain.to_json()})
-
-
-def find_checkpoint(checkpoint: str | Path) -> Path:
-    """Folder of a checkpoint: a path that exists, or a shipped model's name.
-
-    Raises:
-        UsageError: neither.
-    """
-    path = Path(checkpoint)
-    if path.is_dir():
-        return path
-    shipped = _pretrained()
-    if path.name == str(checkpoint) and (shipped / path.name / "config.json").is_file():
-        return shipped / path.name
-    names = sorted(folder.parent.name for folder in shipped.glob("*/config.json"))
-    raise UsageError(
-        f"--checkpoint {checkpoint}: expected a folder with model.safetensors and config.json, "
-        f"or a shipped model ({', '.join(names) or 'none here'})"
-    )
-
-
-def _pretrained() -> Path:
-    """Folder of the shipped models: inside the installed package, or beside it in a source tree."""
-    package = Path(__file__).parents[1]
-    inside = package / "pretrained"
-    return inside if inside.is_dir() else package.parent / "pretrained"
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read as JSON ({error})") from None
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path}: expected checkpoint format {FORMAT}; train again or use another version"
-        )
-    if set(config) - {"domain"} != _KEYS:
-        raise CheckpointError(f"{path}: expected the keys {', '.join(sorted(_KEYS))}; found others")
-    return config
+    _write_config(folder, {**read_config(folder), "domain": domain.to_json()})
 
 
 def _write_config(folder: Path, config: dict[str, Any]) -> None:

@@ -263,5 +263,5 @@ def complete(
         h, _ = model.descend(finer, h, whitened)
         coarse = add_band(coarse, model.band(finer, h))
     # An ordinary HVAE decodes the known bins, too.
-    inside = block_mask(known.shape[-1], model.size, known.device)
+    inside = block_mask(known.shape[-1], model.size, device=known.device)
     return torch.where(inside, embed(known, model.size), coarse)

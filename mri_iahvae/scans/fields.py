@@ -1,6 +1,6 @@
 """The fields of a fastMRI file, each checked as it is read."""
 
-from typing import Literal
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -9,16 +9,13 @@ from numpy.typing import NDArray
 from mri_iahvae.errors import ScanError
 from mri_iahvae.scans.guard import dataset
 from mri_iahvae.scans.header import Header, HostileHeaderError, parse_header
+from mri_iahvae.scans.limits import MAX_SIDE, require_size
 from mri_iahvae.scans.mask_array import require_mask, to_mask
+from mri_iahvae.scans.scan import KSPACE, REFERENCE, MaskSource, to_complex64
+from mri_iahvae.scans.zeros import mask_from_zeros, padding_around
 
-MaskSource = Literal["file", "zeros", "full"]
-
-KSPACE = "kspace"
-REFERENCE = "reconstruction_esc"
+RSS = "reconstruction_rss"
 _ATTRIBUTES = ("acquisition", "patient_id", "max", "norm", "acceleration", "num_low_frequency")
-_STRAY_ZEROS = 1e-3
-MAX_SIDE = 4096
-MAX_SLICES = 10_000
 _MAX_TEXT_BYTES = 2**24
 
 
@@ -29,54 +26,80 @@ def _expected(file: h5py.File, expected: str, found: str, advice: str) -> ScanEr
 def kspace_dataset(file: h5py.File) -> h5py.Dataset:
     """The k-space dataset, its rank, type and size checked."""
     kspace = dataset(file, KSPACE)
-    wanted = "single-coil 'kspace' (slices, height, width)"
+    wanted = f"'{KSPACE}' (slices, height, width) or (slices, coils, height, width)"
     if kspace is None:
-        raise _expected(file, wanted, "no such dataset", "is it a fastMRI file?")
-    if kspace.ndim == 4:
-        advice = "multi-coil data are not supported yet: combine the coils into one first"
-        raise _expected(file, wanted, f"multi-coil data of shape {kspace.shape}", advice)
-    if kspace.ndim != 3:
+        raise _expected(
+            file, wanted, "no such dataset", "is it a fastMRI file? `mri-iahvae inspect` tells more"
+        )
+    if kspace.ndim < 3 or (kspace.ndim > 4 and max(kspace.shape[:-4]) > 1):
         raise _expected(file, wanted, f"shape {kspace.shape}", "rearrange the array")
     if kspace.dtype.kind != "c" and kspace.dtype.names not in {("r", "i"), ("real", "imag")}:
-        raise _expected(file, "complex numbers in 'kspace'", f"type {kspace.dtype}", "store it as complex64")
-    if not (0 < kspace.shape[0] <= MAX_SLICES and all(0 < side <= MAX_SIDE for side in kspace.shape[1:])):
-        limits = f"1 to {MAX_SLICES} slices of at most {MAX_SIDE}x{MAX_SIDE} in 'kspace'"
-        raise _expected(file, limits, f"shape {kspace.shape}", "check how the file was made")
+        raise _expected(
+            file, f"complex numbers in '{KSPACE}'", f"type {kspace.dtype}", "store it as complex64"
+        )
+    require_size(file.filename, kspace_shape(kspace), f"shape {kspace.shape} of '{KSPACE}'")
     return kspace
 
 
-def to_complex64(values: NDArray) -> NDArray[np.complex64]:
-    """Complex numbers of any width, or pairs with two named fields, as complex64."""
-    if values.dtype.names:
-        pairs, (real, imag) = values, values.dtype.names
-        values = np.empty(pairs.shape, np.complex128)
-        values.real, values.imag = pairs[real], pairs[imag]
-    with np.errstate(over="ignore"):  # beyond float32's range it becomes infinity, which the caller refuses
-        return values.astype(np.complex64)
+def kspace_shape(kspace: h5py.Dataset) -> tuple[int, int, int, int]:
+    """(slices, coils, height, width), whatever axes of length 1 stand before them."""
+    if kspace.ndim == 3:
+        return kspace.shape[0], 1, *kspace.shape[1:]
+    return kspace.shape[-4:]
 
 
-def read_mask(file: h5py.File, kspace: h5py.Dataset) -> tuple[NDArray[np.bool_], MaskSource]:
-    """Measured bins (height, width), from the file or from bins that are exactly zero in every slice."""
+def kspace_slice(kspace: h5py.Dataset, number: int, columns: slice = slice(None)) -> NDArray:
+    """One slice as stored, (coils, height, columns)."""
+    _, coils, height, _ = kspace_shape(kspace)
+    before = (0,) * (kspace.ndim - 4)  # empty for three axes as well
+    values: NDArray = kspace[(*before, number, ..., columns)]
+    return values.reshape(coils, height, -1)
+
+
+def read_mask(
+    file: h5py.File, kspace: h5py.Dataset, padding: tuple[int, int] | None = None
+) -> tuple[NDArray[np.bool_], MaskSource]:
+    """Measured bins (height, width), from the file or from bins that are exactly zero in every slice and coil."""
     stored = dataset(file, "mask")
     if stored is None:
-        return _mask_from_zeros(kspace)
-    size = kspace.shape[1:]
+        slices = (kspace_slice(kspace, number) for number in range(kspace_shape(kspace)[0]))
+        return mask_from_zeros(slices, padding)
+    size = kspace_shape(kspace)[2:]
     require_mask(file.filename, stored.shape, stored.dtype, size)
     return to_mask(file.filename, stored[()], size), "file"
 
 
-def _mask_from_zeros(kspace: h5py.Dataset) -> tuple[NDArray[np.bool_], MaskSource]:
-    """Thermal noise leaves no bin at exactly zero: what is, was not measured."""
-    seen = np.zeros(kspace.shape[1:], bool)
-    for number in range(len(kspace)):
-        seen |= to_complex64(kspace[number]) != 0
-    if not seen.any():  # a silent file, not one of which nothing was measured
-        return ~seen, "full"
-    columns = seen.any(axis=0)
-    # A mask of columns explains the zeros unless more than a stray few lie in columns that it calls measured.
-    if np.count_nonzero(~seen[:, columns]) > _STRAY_ZEROS * seen[:, columns].size:
-        return seen, "zeros"
-    return np.tile(columns, (len(seen), 1)), "full" if columns.all() else "zeros"
+def read_acquired(kspace: h5py.Dataset, mask: NDArray[np.bool_], source: MaskSource) -> tuple[int, int]:
+    """First acquired column, and the first one after the last, where no header says so: from columns of zeros.
+
+    A mask that was inferred has done so already; one from the file may call padding measured.
+    """
+    measured: NDArray[np.bool_] = np.asarray(mask.any(axis=0))
+    width = measured.size
+    if source != "file" or not measured.any():
+        return padding_around(measured)
+    slices = kspace_shape(kspace)[0]
+    columns = np.flatnonzero(_filled(kspace, slices // 2))
+    left, right = (columns[0], columns[-1] + 1) if columns.size else (0, width)
+    for number in range(slices):  # the edges alone: most files have none to look at
+        if measured[:left].any() and (edge := _filled(kspace, number, slice(0, left))).any():
+            left = np.flatnonzero(edge)[0]
+        if measured[right:].any() and (edge := _filled(kspace, number, slice(right, width))).any():
+            right += np.flatnonzero(edge)[-1] + 1
+    # Only columns that the mask calls measured and that hold nothing tell of padding; others there were left out.
+    first, end = _run(measured[:left]), width - _run(measured[right:][::-1])
+    return padding_around((np.arange(width) >= first) & (np.arange(width) < end))
+
+
+def _filled(kspace: h5py.Dataset, number: int, columns: slice = slice(None)) -> NDArray[np.bool_]:
+    """Columns of a slice that hold anything."""
+    filled: NDArray[np.bool_] = (to_complex64(kspace_slice(kspace, number, columns)) != 0).any(axis=(0, 1))
+    return filled
+
+
+def _run(flags: NDArray[np.bool_]) -> int:
+    """How many are true before the first that is not."""
+    return flags.size if flags.all() else int(np.argmin(flags))
 
 
 def read_noise_sigma(file: h5py.File, slices: int) -> NDArray[np.float64] | None:
@@ -95,20 +118,21 @@ def read_noise_sigma(file: h5py.File, slices: int) -> NDArray[np.float64] | None
     return np.broadcast_to(values, (slices,)).copy()
 
 
-def reference_name(file: h5py.File, slices: int, warnings: list[str]) -> str | None:
+def reference_of(file: h5py.File, slices: int, coils: int, warnings: list[str]) -> h5py.Dataset | None:
     """The dataset of the reference image; None where there is none that fits."""
-    stored = dataset(file, REFERENCE)
+    name = REFERENCE if coils == 1 else RSS
+    stored = dataset(file, name)
     if stored is None:
         return None
     sized = stored.ndim == 3 and stored.shape[0] == slices and min(stored.shape) > 0
     if not sized or max(stored.shape[1:]) > MAX_SIDE or stored.dtype.kind != "f":
-        warnings.append(f"'{REFERENCE}' has shape {stored.shape} and type {stored.dtype}: not used")
+        warnings.append(f"'{name}' has shape {stored.shape} and type {stored.dtype}: not used")
         return None
-    return REFERENCE
+    return stored
 
 
 def read_header(file: h5py.File, size: tuple[int, int], warnings: list[str]) -> Header | None:
-    """The header where there is one that agrees with the array; else the array alone is trusted."""
+    """The header, less what disagrees with the array: there the array is trusted."""
     name = "ismrmrd_header"
     stored = dataset(file, name)
     if stored is None:
@@ -123,11 +147,12 @@ def read_header(file: h5py.File, size: tuple[int, int], warnings: list[str]) -> 
     except ValueError as error:
         warnings.append(f"'{name}' has {error}: not used")
         return None
-    if header.encoded != size:
-        (y, x), (height, width) = header.encoded, size
-        warnings.append(f"'{name}' says {y}x{x}, the array is {height}x{width}: the array is used")
-        return None
-    return header
+    if header.encoded == size:
+        return header
+    (y, x), (height, width) = header.encoded, size
+    warnings.append(f"'{name}' says {y}x{x}, the array is {height}x{width}: the array is used")
+    # The readout alone decides what its oversampling is; padding counts columns.
+    return replace(header, encoded=size, padding=None) if y == height else None
 
 
 def read_attributes(file: h5py.File) -> dict[str, str | float]:

@@ -41,18 +41,25 @@ def guarded_file(path: Path) -> Iterator[h5py.File]:
         ) from error
 
 
-def dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
-    """A dataset at the root of the file, or None where there is none of that name.
+def group(file: h5py.File, name: str) -> h5py.Group | None:
+    """A group at the root of the file, or None where there is none of that name; a dataset is none.
+
+    Raises:
+        ScanError: it is a link, which may lead out of this file.
+    """
+    found = _member(file, name)
+    return found if isinstance(found, h5py.Group) else None
+
+
+def dataset(file: h5py.Group, name: str) -> h5py.Dataset | None:
+    """A dataset at the root of the file, or in a group of it, or None where there is none of that name.
 
     Raises:
         ScanError: it is not a plain dataset that lies in this file.
     """
-    link = file.get(name, getlink=True)
-    if link is None:
+    found = _member(file, name)
+    if found is None:
         return None
-    if not isinstance(link, h5py.HardLink):
-        raise _refused(file, name, f"a {type(link).__name__}", "a link may lead to other files")
-    found = file[name]
     if not isinstance(found, h5py.Dataset):
         raise _refused(file, name, f"a {type(found).__name__}", "its content is not an array")
     if found.is_virtual or found.external:
@@ -68,8 +75,17 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
     return found
 
 
-def _refused(file: h5py.File, name: str, found: str, why: str) -> ScanError:
+def _member(file: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | h5py.Datatype | None:
+    link = file.get(name, getlink=True)
+    if link is None:
+        return None
+    if not isinstance(link, h5py.HardLink):
+        raise _refused(file, name, f"a {type(link).__name__}", "a link may lead to other files")
+    return file[name]
+
+
+def _refused(file: h5py.Group, name: str, found: str, why: str) -> ScanError:
     return ScanError(
-        f"{file.filename}: expected '{name}' to be a plain dataset, found {found} ({why}); "
+        f"{file.file.filename}: expected '{name}' to be a plain dataset, found {found} ({why}); "
         "copy the array itself into the file"
     )

@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError, UsageError
 from mri_iahvae.kspace.fft import ifft2c
-from mri_iahvae.scans.fields import KSPACE, MAX_SIDE, MAX_SLICES, REFERENCE, read_attributes
+from mri_iahvae.scans.fields import RSS, read_attributes
+from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.guard import dataset, guarded_file
+from mri_iahvae.scans.limits import MAX_SIDE, MAX_SLICES
 from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.scans.scan import KSPACE, REFERENCE
 
 RECONSTRUCTION = "reconstruction"
-TARGETS = (REFERENCE, "reconstruction_rss")
+TARGETS = (REFERENCE, RSS)
 """fastMRI's targets, in the order in which they are looked for: a single-coil file holds both."""
 
 
@@ -64,7 +67,7 @@ def read_target(path: Path, name: str | None = None) -> Target:
             reconSpace, which is how fastMRI makes its `reconstruction_esc`.
 
     Returns:
-        The images, where they come from, and the acquisition.
+        The images, a square of the width of k-space where they are wider; where they come from; the acquisition.
 
     Raises:
         ScanError: no target, or not a volume of finite real numbers.
@@ -76,7 +79,7 @@ def read_target(path: Path, name: str | None = None) -> Target:
         acquisition = str(read_attributes(file).get("acquisition", "")) or None
         for wanted in TARGETS if name is None else (name,):
             if (stored := dataset(file, wanted)) is not None:
-                return Target(_volume(file, stored), wanted, acquisition)
+                return Target(_within_kspace(file, _volume(file, stored)), wanted, acquisition)
         has_kspace = dataset(file, KSPACE) is not None
     if name is not None:
         raise ScanError(f"{path}: expected a dataset '{name}', found none; give another --target")
@@ -89,17 +92,34 @@ def read_target(path: Path, name: str | None = None) -> Target:
 
 def _image_of_kspace(path: Path) -> NDArray[np.float32]:
     scan = open_scan(path)
-    if not (scan.mask_source == "full" or scan.mask.all()):
+    if not scan.fully_sampled:
         raise ScanError(
             f"{path}: expected '{TARGETS[0]}', '{TARGETS[1]}' or fully sampled k-space, found undersampled k-space; "
             "take the fully sampled file, or name the dataset with --target"
         )
-    images = ifft2c(torch.from_numpy(scan.read(slice(None)))).abs().numpy()
-    if scan.header is None:
+    geometry = scan_geometry(scan)
+    images = [
+        geometry.crop(
+            ifft2c(torch.from_numpy(geometry.reduce(scan.read_coils(number))))
+            .abs()
+            .square()
+            .sum(1)
+            .sqrt()
+            .numpy()
+        )
+        for number in range(scan.slices)
+    ]
+    return np.concatenate(images)
+
+
+def _within_kspace(file: h5py.File, images: NDArray) -> NDArray:
+    """Images wider than k-space (fastMRI's narrow FLAIR files) lose their margin, as in fastMRI's own transforms."""
+    kspace = dataset(file, KSPACE)
+    side = images.shape[2] if kspace is None or kspace.ndim < 3 else kspace.shape[-1]
+    if not 0 < side < min(images.shape[1:]):
         return images
-    rows, columns = (min(n, m) for n, m in zip(images.shape[-2:], scan.header.recon, strict=True))
-    top, left = (images.shape[-2] - rows) // 2, (images.shape[-1] - columns) // 2
-    return images[:, top : top + rows, left : left + columns]
+    top, left = ((n - side) // 2 for n in images.shape[1:])
+    return images[:, top : top + side, left : left + side]
 
 
 def _volume(file: h5py.File, stored: h5py.Dataset) -> NDArray:

@@ -1,65 +1,71 @@
-"""Magnitude images from NIfTI volumes and npz archives, as slices on a square power-of-two grid."""
+"""Magnitude images from NIfTI volumes, npz archives and folders of pictures, on a square power-of-two grid."""
 
 import zlib
 from collections.abc import Iterator
 from lzma import LZMAError
+from math import prod
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError
+from mri_iahvae.scans.nifti_input import NIFTI_SUFFIXES, foreign_file, nifti_image
+from mri_iahvae.scans.pictures import MAX_PIXELS, MAX_SIDE, read_pictures
 
 MIN_SIDE = 128
 """Side of the smallest grid."""
-
-_MAX_SIDE = 2048
-_NIFTI = (".nii", ".nii.gz")
 
 
 def read_magnitudes(path: str | Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Volumes of a file, one by one.
 
     Args:
-        path: NIfTI (`.nii`, `.nii.gz`; of a 4-D file the first volume), cut into axial slices shown as in
-            radiology: nose up, patient's right on the left; or `.npz` with `images` (n, H, W) and optionally
-            `subject` (n,), which makes one volume per subject, in order of appearance.
+        path: NIfTI (`.nii`, `.nii.gz`; of a 4-D file the first volume, of complex voxels the magnitude), cut into
+            axial slices shown as in radiology: nose up, patient's right on the left; or `.npz` with `images`
+            (n, H, W) and optionally `subject` (n,), which makes one volume per subject, in order of appearance; or
+            a folder of PNG or JPEG slices, see `read_pictures`.
 
     Yields:
-        Name (file without its suffix, or subject) and float32 (slices, N, N), N the least power of two that
+        Name (file without its suffix, folder, or subject) and float32 (slices, N, N), N the least power of two that
         is at least 128 and holds the slices; zero-padded around the centre, at least 0, largest value 1.
 
     Raises:
         ScanError: one line with what was expected, found, and what to do.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ScanError(f"{path}: expected a NIfTI or npz file, found none; check the path")
-    if path.name.endswith(_NIFTI):
-        yield path.name.removesuffix(".gz").removesuffix(".nii"), _prepare(path, _nifti_slices(path))
+    if path.is_dir():
+        yield path.resolve().name, _prepare(path, read_pictures(path))
+    elif not path.is_file():
+        raise ScanError(
+            f"{path}: expected a NIfTI or npz file or a folder of pictures, found none; check the path"
+        )
+    elif path.name.lower().endswith(NIFTI_SUFFIXES):
+        yield path.name[: path.name.lower().rindex(".nii")], _prepare(path, _nifti_slices(path))
     elif path.suffix == ".npz":
         for name, images in _npz_volumes(path):
             yield name, _prepare(path, images)
     else:
-        raise ScanError(f"{path}: expected .nii, .nii.gz or .npz, found '{path.suffix}'; convert the file")
+        raise ScanError(
+            f"{path}: expected .nii, .nii.gz, .npz or a folder of pictures, found '{path.suffix}'; convert it"
+        )
 
 
 def _nifti_slices(path: Path) -> NDArray[np.float32]:
     """Axial slices (z, y, x), from the feet up, front of the head at the top."""
     import nibabel  # noqa: PLC0415 - only this format needs it
 
-    try:
-        volume: Any = nibabel.load(path)
-        if len(volume.shape) == 4:
-            volume = volume.slicer[..., 0]
-        if len(volume.shape) != 3 or volume.get_data_dtype().kind not in "iuf":
-            raise _unexpected(path, f"shape {volume.shape}, type {volume.get_data_dtype()}")
+    volume = nifti_image(path)
+    if len(volume.shape) not in {3, 4} or prod(volume.shape[:3]) > MAX_PIXELS:
+        raise _unexpected(path, f"shape {volume.shape}")
+    with foreign_file(path):
+        volume = volume.slicer[..., 0] if len(volume.shape) == 4 else volume
         volume = nibabel.as_closest_canonical(volume)  # axes to the patient's right, front, head
-        voxels = np.asarray(volume.dataobj, np.float32)
-    except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
-        raise _unexpected(path, " ".join(str(error).split())) from error
+        if volume.get_data_dtype().kind == "c":
+            voxels = np.abs(np.asarray(volume.dataobj, np.complex64))
+        else:
+            voxels = np.asarray(volume.dataobj, np.float32)
     return voxels[::-1, ::-1].transpose(2, 1, 0)
 
 
@@ -84,7 +90,7 @@ def _npz_volumes(path: Path) -> Iterator[tuple[str, NDArray]]:
 def _prepare(path: Path, images: NDArray) -> NDArray[np.float32]:
     """Non-negative, scaled to 1 per volume (slices keep their relative brightness), padded to the grid."""
     count, height, width = images.shape
-    if not 0 < max(height, width) <= _MAX_SIDE or count == 0:
+    if not 0 < max(height, width) <= MAX_SIDE or count == 0:
         raise _unexpected(path, f"{count} slices of {height}x{width}")
     images = images.astype(np.float32)
     if not np.isfinite(images).all():

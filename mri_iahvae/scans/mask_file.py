@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from mri_iahvae.errors import ScanError
 from mri_iahvae.scans.guard import dataset, guarded_file
 from mri_iahvae.scans.mask_array import require_mask, to_mask
+from mri_iahvae.scans.npy import npy_header
 
 MASK = "mask"
 """Name of the array in an npz archive and of the dataset in an HDF5 file."""
 
 _MAX_HEADER_BYTES = 2**16
 _MAX_ITEM_BYTES = 16
-_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
 def read_mask_file(path: str | Path, height: int, width: int) -> NDArray[np.bool_]:
@@ -73,10 +73,7 @@ def _read_hdf5(path: Path, size: tuple[int, int]) -> NDArray:
 def _read_npy(path: Path, file: IO[bytes], size: tuple[int, int]) -> NDArray:
     """The array of an npy stream; its header is checked before memory is taken for the data."""
     content = io.BytesIO(file.read(_MAX_HEADER_BYTES + _MAX_ITEM_BYTES * size[0] * size[1]))
-    version = npy.read_magic(content)
-    if version not in _HEADERS:  # 3.0 is for field names, which a mask has none of
-        raise _refused(path, f"npy version {version[0]}.{version[1]}")
-    shape, _, dtype = _HEADERS[version](content)
+    shape, _, dtype = npy_header(content)
     require_mask(path, shape, dtype, size)
     content.seek(0)
     values: NDArray = npy.read_array(content, allow_pickle=False)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,67 +20,97 @@ ERROR_GAIN = 5
 """The error image is brightened by this factor."""
 
 _DECADES = 4  # of k-space magnitude, from black to white
-_PANEL_INCHES = 2.6
+_PANEL_INCHES = 2.6  # the width
+_TALLEST = 2.0  # height of a panel over its width, at most
 _DPI = 120
+
+
+@dataclass(frozen=True, eq=False)
+class SliceView:
+    """What `kspace_figure` shows of one slice; k-space may be larger than the images, and neither need be square."""
+
+    number: int
+    """Of the slice in its volume."""
+    zero_filled: NDArray[np.floating]
+    """(h, w), magnitude of the inverse FFT of the measured bins."""
+    reconstruction: NDArray[np.floating]
+    """(h, w), magnitude."""
+    measured: NDArray[np.complexfloating]
+    """Complex (H, W), zero where not measured."""
+    completed: NDArray[np.complexfloating]
+    """Complex (H, W), k-space of the reconstruction."""
+    reference: NDArray[np.floating] | None = None
+    """(h, w), magnitude; adds the reference and the error images."""
+    reference_kspace: NDArray[np.complexfloating] | None = None
+    """Complex (H, W); adds its panel."""
+    deviation: NDArray[np.floating] | None = None
+    """(h, w), standard deviation of posterior samples; adds its image, as bright as the errors."""
+
+    @property
+    def images(self) -> dict[str, NDArray[np.floating]]:
+        """The upper row, by title."""
+        images = {"zero-filled": self.zero_filled, "reconstruction": self.reconstruction}
+        if self.reference is not None:
+            errors = {
+                f"error of {name} x{ERROR_GAIN}": ERROR_GAIN * np.abs(image - self.reference)
+                for name, image in images.items()
+            }
+            images = {"reference": self.reference, **images, **errors}
+        if self.deviation is not None:
+            images[f"standard deviation x{ERROR_GAIN}"] = ERROR_GAIN * self.deviation
+        return images
+
+    @property
+    def spectra(self) -> dict[str, NDArray[np.complexfloating]]:
+        """The lower row, by title."""
+        spectra = {"measured k-space": self.measured, "completed k-space": self.completed}
+        if self.reference_kspace is not None:
+            spectra = {"reference k-space": self.reference_kspace, **spectra}
+        return spectra
 
 
 def kspace_figure(
     path: Path,
+    views: Sequence[SliceView],
     *,
-    zero_filled: NDArray[np.floating],
-    reconstruction: NDArray[np.floating],
-    measured: NDArray[np.complexfloating],
-    completed: NDArray[np.complexfloating],
-    reference: NDArray[np.floating] | None = None,
-    reference_kspace: NDArray[np.complexfloating] | None = None,
-    deviation: NDArray[np.floating] | None = None,
-    index: int | None = None,
     scores: Mapping[str, Scores] | None = None,
     title: str = "",
 ) -> None:
-    """Images in the upper row, log-magnitude k-space in the lower one, for one slice.
+    """Two rows per slice: images in the upper one, log-magnitude k-space in the lower one.
 
-    All images share one grey window, and so do all k-spaces (four decades below the largest bin).
+    All images of a slice share one grey window, and so do all its k-spaces (four decades below the largest bin).
 
     Args:
         path: PNG file to write.
-        zero_filled: (slices, H, W), magnitude of the inverse FFT of the measured bins.
-        reconstruction: (slices, H, W), magnitude.
-        measured: complex (slices, H, W), zero where not measured.
-        completed: complex (slices, H, W), k-space of the reconstruction.
-        reference: (slices, H, W), magnitude; adds the reference and the error images.
-        reference_kspace: complex (slices, H, W); adds its panel.
-        deviation: (slices, H, W), standard deviation of posterior samples; adds its image, as bright as the errors.
-        index: the slice; the middle one by default.
+        views: the slices, at least one, from top to bottom.
         scores: of the volume, for the titles; by panel, "zero-filled" and "reconstruction".
         title: above the figure.
 
     Raises:
         IahvaeError: the file cannot be written.
     """
-    index = len(reconstruction) // 2 if index is None else index
-    images = {"zero-filled": zero_filled[index], "reconstruction": reconstruction[index]}
-    if reference is not None:
-        images = {"reference": reference[index], **images}
-        images |= {
-            f"error of {name} x{ERROR_GAIN}": ERROR_GAIN * np.abs(images[name] - images["reference"])
-            for name in ("zero-filled", "reconstruction")
-        }
-    if deviation is not None:
-        images[f"standard deviation x{ERROR_GAIN}"] = ERROR_GAIN * deviation[index]
-    spectra = {"measured k-space": measured[index], "completed k-space": completed[index]}
-    if reference_kspace is not None:
-        spectra = {"reference k-space": reference_kspace[index], **spectra}
-
-    figure, axes = _figure(2, len(images))
-    white = float((images.get("reference", images["reconstruction"])).max()) or 1.0
-    for axis, (name, image) in zip(axes[0], images.items(), strict=True):
-        _show(axis, image, (0, white), name + _score_line((scores or {}).get(name)))
-    peak = np.log10(max(float(np.abs(kspace).max()) for kspace in spectra.values()) or 1.0)
-    for axis, (name, kspace) in zip(axes[1], spectra.items(), strict=False):
-        logs = np.log10(np.maximum(np.abs(kspace), 10 ** (peak - _DECADES)))
-        _show(axis, logs, (peak - _DECADES, peak), name)
-    figure.suptitle(f"{title}, slice {index}" if title else f"slice {index}", fontsize=10)
+    shapes = [[next(iter(row.values())).shape for row in (view.images, view.spectra)] for view in views]
+    figure, axes = _figure(
+        2 * len(views),
+        max(len(view.images) for view in views),
+        [min(height / width, _TALLEST) for rows in shapes for height, width in rows],
+    )
+    for position, (view, upper, lower) in enumerate(zip(views, axes[::2], axes[1::2], strict=True)):
+        lines = (scores or {}) if position == 0 else {}  # of the volume: once is enough
+        white = float((view.reconstruction if view.reference is None else view.reference).max()) or 1.0
+        for axis, (name, image) in zip(upper, view.images.items(), strict=False):
+            _show(axis, image, (0, white), name + _score_line(lines.get(name)))
+        peak = np.log10(max(float(np.abs(kspace).max()) for kspace in view.spectra.values()) or 1.0)
+        for axis, (name, kspace) in zip(lower, view.spectra.items(), strict=False):
+            logs = np.log10(np.maximum(np.abs(kspace), 10 ** (peak - _DECADES)))
+            _show(axis, logs, (peak - _DECADES, peak), name)
+    names = [f"slice {view.number}" for view in views]
+    if len(views) == 1:
+        figure.suptitle(f"{title}, {names[0]}" if title else names[0], fontsize=10)
+    else:
+        for axis, name in zip(axes[::2, 0], names, strict=True):
+            axis.text(-0.05, 0.5, name, rotation=90, ha="right", va="center", transform=axis.transAxes)
+        figure.suptitle(title, fontsize=10)
     _save(figure, path)
 
 
@@ -137,22 +168,26 @@ def sheet_figure(path: Path, images: Sequence[NDArray[np.floating]], title: str 
     _save(figure, path)
 
 
-def _figure(rows: int, columns: int) -> "tuple[Figure, NDArray]":
+def _figure(rows: int, columns: int, heights: Sequence[float] | None = None) -> "tuple[Figure, NDArray]":
+    """Empty panels; `heights` are those of the rows, over the width of a panel (1 each by default)."""
     # The Figure object alone, without pyplot: no display, no state that outlives the call.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    size = (_PANEL_INCHES * columns, _PANEL_INCHES * rows + 1.0)
+    heights = heights or [1.0] * rows
+    size = (_PANEL_INCHES * columns, _PANEL_INCHES * sum(heights) + 1.0)
     figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False)
+    axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw={"height_ratios": heights})
     for axis in axes.flat:
         axis.set_axis_off()
     return figure, axes
 
 
 def _show(axis: "Axes", image: NDArray[np.floating], window: tuple[float, float], title: str) -> None:
-    axis.imshow(image, cmap="gray", vmin=window[0], vmax=window[1], interpolation="nearest")
+    fits = max(image.shape) <= _PANEL_INCHES * _DPI  # else single columns of a mask would be dropped
+    sampling = "nearest" if fits else "antialiased"
+    axis.imshow(image, cmap="gray", vmin=window[0], vmax=window[1], interpolation=sampling)
     axis.set_title(title, fontsize=8)
 
 

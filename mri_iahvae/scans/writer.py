@@ -1,6 +1,7 @@
 """Writing files so that a half-written one never carries the final name."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,14 +13,14 @@ from numpy.typing import NDArray
 
 from mri_iahvae.errors import IahvaeError, UsageError
 
-# Pixel size is not known here: 1 mm stands in where the schema wants a field of view.
+_OTHER_FORMATS = re.compile(r"\.(mrd|cfl|hdr|npy|nii|nii\.gz)$", re.IGNORECASE)
+
+# No fields of view: the size of a pixel is not known here.
 _HEADER = """<?xml version="1.0" encoding="utf-8"?>
 <ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
   <encoding>
-    <encodedSpace><matrixSize><x>{height}</x><y>{width}</y><z>1</z></matrixSize>
-      <fieldOfView_mm><x>{height}</x><y>{width}</y><z>1</z></fieldOfView_mm></encodedSpace>
-    <reconSpace><matrixSize><x>{height}</x><y>{width}</y><z>1</z></matrixSize>
-      <fieldOfView_mm><x>{height}</x><y>{width}</y><z>1</z></fieldOfView_mm></reconSpace>
+    <encodedSpace><matrixSize><x>{height}</x><y>{width}</y><z>1</z></matrixSize></encodedSpace>
+    <reconSpace><matrixSize><x>{height}</x><y>{width}</y><z>1</z></matrixSize></reconSpace>
     <encodingLimits>
       <kspace_encoding_step_1><minimum>0</minimum><maximum>{last}</maximum><center>{center}</center>\
 </kspace_encoding_step_1>
@@ -74,19 +75,24 @@ def make_folder(folder: Path) -> None:
         raise IahvaeError(f"{folder}: cannot be written to; choose another folder")
 
 
+def result_name(source: Path) -> str:
+    """Name of the result of an input file: the same for HDF5, as fastMRI wants it, and `<stem>.h5` for others."""
+    return _OTHER_FORMATS.sub(".h5", source.name)
+
+
 def output_path(source: Path, folder: Path) -> Path:
-    """Where the result of an input file goes: the same name in the output folder, which is made.
+    """Where the result of an input file goes: under `result_name` in the output folder, which is made.
 
     Raises:
-        UsageError: that would be the input itself.
+        UsageError: that, or a file beside it, could be the input or another one.
         IahvaeError: the folder cannot be made.
     """
     make_folder(folder)
-    target = folder / source.name
-    if target.resolve() == source.resolve() or (
+    target = folder / result_name(source)
+    if folder.resolve() == source.parent.resolve() or (
         target.exists() and source.exists() and target.samefile(source)
     ):
-        raise UsageError(f"{source}: the output would overwrite the input; choose another folder")
+        raise UsageError(f"{source}: the output could overwrite an input; choose another folder")
     return target
 
 
@@ -133,36 +139,67 @@ def write_scan(
         file.attrs.update({"acquisition": acquisition, "patient_id": patient_id, **(attributes or {})})
 
 
-def write_reconstruction(
-    path: Path,
-    reconstruction: NDArray[np.float32],
-    image: NDArray[np.complex64],
-    *,
-    attributes: Mapping[str, Any],
-    extra: Mapping[str, NDArray] | None = None,
-) -> None:
-    """Write a result in fastMRI's submission format, with the complex image beside it.
+class ReconstructionFile:
+    """A result in fastMRI's submission format that is written group by group of slices; see `reconstruction_file`.
+
+    Args:
+        file: open for writing.
+        path: its final name, for messages.
+        slices: of the whole volume.
+    """
+
+    def __init__(self, file: h5py.File, path: Path, slices: int) -> None:
+        self._file, self._path, self._slices = file, path, slices
+        self._done = 0
+
+    def append(self, **arrays: NDArray) -> None:
+        """Write the next slices.
+
+        Args:
+            arrays: by dataset, each (n, ...); the first call decides on names, shapes and types.
+
+        Raises:
+            IahvaeError: values that are not finite.
+        """
+        _require_finite(self._path, **arrays)
+        count = len(next(iter(arrays.values())))
+        for name, values in arrays.items():
+            if name not in self._file:
+                self._file.create_dataset(name, (self._slices, *values.shape[1:]), values.dtype)
+            self._file[name][self._done : self._done + count] = values
+        self._done += count
+
+    def dataset(self, name: str) -> h5py.Dataset:
+        """What has been written under a name, (slices, ...), read on demand."""
+        return self._file[name]
+
+    def finish(self, attributes: Mapping[str, Any], **arrays: NDArray) -> None:
+        """Write what belongs to the volume as a whole.
+
+        Args:
+            attributes: numbers, arrays of numbers and text needed to reproduce the result.
+            arrays: further datasets.
+        """
+        for name, values in arrays.items():
+            self._file[name] = values
+        self._file.attrs.update(attributes)
+
+
+@contextmanager
+def reconstruction_file(path: Path, slices: int) -> Iterator[ReconstructionFile]:
+    """A result that takes its name once it is whole.
+
+    Datasets: `reconstruction` (slices, H, W) float32, magnitude; `image` complex64; others by name.
 
     Args:
         path: the file.
-        reconstruction: float32 (slices, H, W), magnitude; dataset `reconstruction`.
-        image: complex64 (slices, H, W); dataset `image`.
-        attributes: numbers, arrays of numbers and text needed to reproduce the result.
-        extra: further datasets by name.
+        slices: of the whole volume.
 
     Raises:
-        IahvaeError: arrays that are not finite, or the file cannot be written.
+        IahvaeError: the file cannot be written.
     """
-    arrays = {
-        "reconstruction": np.asarray(reconstruction, np.float32),
-        "image": np.asarray(image, np.complex64),
-        **(extra or {}),
-    }
-    _require_finite(path, **arrays)
     with atomic_path(path) as part, h5py.File(part, "w") as file:
-        for name, values in arrays.items():
-            file[name] = values
-        file.attrs.update(attributes)
+        yield ReconstructionFile(file, path, slices)
 
 
 def write_samples(

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mri_iahvae.kspace.bands import crop
+from mri_iahvae.kspace.bands import recentre
 from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.tasks.batches import Batches
@@ -22,7 +22,7 @@ def volume_fit(
     Args:
         model: the model.
         domain: what it knows; None where it does not say.
-        kspace: complex64 (slices, H, W), at least as large as the model's grid.
+        kspace: complex64 (slices, H, W).
         mask: bool (slices, H, W).
         noise_sigma: float (slices,).
         batches: how many slices at a time.
@@ -34,7 +34,7 @@ def volume_fit(
     if domain is not None:
 
         def work(rng: slice) -> None:
-            parts = crop(kspace[rng], model.size), crop(mask[rng], model.size), noise_sigma[rng]
+            parts = recentre(kspace[rng], model.size), recentre(mask[rng], model.size), noise_sigma[rng]
             fit[rng] = domain.fit(model, *(part.to(model.gains.device) for part in parts)).cpu()
 
         batches.run(work, len(kspace))

@@ -1,7 +1,5 @@
 """Reconstruct undersampled k-space: arrays in and out, or files."""
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +8,13 @@ from numpy.typing import NDArray
 
 from mri_iahvae.inference.settings import InferenceSettings, inference_settings
 from mri_iahvae.kspace.bands import parse_scale
-from mri_iahvae.scans.reader import open_scan, require_grid
 from mri_iahvae.tasks.devices import find_device
 from mri_iahvae.tasks.loaded import LoadedModel
-from mri_iahvae.tasks.noise_level import scan_noise
-from mri_iahvae.tasks.output import write_outputs
+from mri_iahvae.tasks.multicoil import CoilCombine
+from mri_iahvae.tasks.output import PLAIN, Outputs
 from mri_iahvae.tasks.sampling import OWN_SAMPLING, Sampling
-from mri_iahvae.tasks.volume import Progress, Reconstruction, reconstruct_volume
+from mri_iahvae.tasks.stream import Request, Start, run_file
+from mri_iahvae.tasks.volume import Reconstruction, reconstruct_volume
 
 
 def reconstruct(
@@ -34,8 +32,9 @@ def reconstruct(
     """Reconstruct a volume from its measured k-space bins (Python API).
 
     Args:
-        kspace: complex (slices, H, W), H = W at least the model's grid (128 for the shipped models), centred
-            (DC at H // 2, W // 2), any units; values at unmeasured bins are ignored.
+        kspace: complex (slices, H, W), any size, centred (DC at H // 2, W // 2), any units, without readout
+            oversampling; values at unmeasured bins are ignored. The model completes the central bins of its grid
+            (128 x 128 for the shipped one), bins beyond stay as they are.
         mask: bool (W,) for columns, (H, W) or (slices, H, W), true where measured; None when everything is.
         up_to: "8x8" fixes the measured bins of the central 8 x 8 block as refinement targets; all others count
             as unmeasured and come from the prior. None uses every measured bin.
@@ -77,51 +76,19 @@ def reconstruct_file(
     settings: InferenceSettings,
     *,
     up_to: int | None,
-    start: Callable[[str, int], Progress],
+    start: Start,
     sampling: Sampling = OWN_SAMPLING,
     keep_samples: bool = False,
     batch: int | None = None,
+    outputs: Outputs = PLAIN,
+    coil_combine: CoilCombine | None = None,
 ) -> dict[str, Any]:
-    """Reconstruct one fastMRI-schema file.
+    """Reconstruct one scan; see `tasks.stream.run_file` and `tasks.stream.Request` for the arguments.
 
-    Args:
-        loaded: the model and where it came from.
-        path: the input.
-        output: where the result goes (`scans.writer.output_path`).
-        settings: how; with "soft" data consistency the file's noise level is used, or an estimate.
-        up_to: as in `reconstruct`, as a number.
-        start: told the file's name and number of slices, gives the progress to report to.
-        sampling: which of the file's bins count as measured.
-        keep_samples: write every posterior sample too.
-        batch: slices at a time, as in `reconstruct`.
-
-    Returns:
-        The report, plain JSON values.
-
-    Raises:
-        ScanError: the file cannot be used.
-        IahvaeError: the output cannot be written.
+    With "soft" data consistency the file's noise level is used, or an estimate.
     """
-    scan = open_scan(path)
-    require_grid(scan, loaded.model.size)
-    sampled = sampling.apply(scan, up_to)
-    used = replace(scan, mask=sampled.mask)
-    kspace = used.read(slice(None))
-    sigma, source = None, None
-    if settings.data_consistency == "soft":
-        sigma, source = scan_noise(used, kspace)
-    result = reconstruct_volume(
-        loaded.model,
-        kspace,
-        sampled.mask,
-        settings,
-        domain=loaded.domain,
-        noise_sigma=0.0 if sigma is None else sigma,
-        keep_samples=keep_samples,
-        batch=batch,
-        progress=start(path.name, scan.slices),
+    noisy = settings.data_consistency == "soft"
+    request = Request(
+        "reconstruct", sampling, up_to, noisy, None, None, keep_samples, batch, outputs, coil_combine
     )
-    details: dict[str, Any] = {"task": "reconstruct", "up_to": up_to and f"{up_to}x{up_to}"}
-    if sigma is not None:
-        details |= {"noise_sigma": float(np.median(sigma)), "noise_source": source}
-    return write_outputs(scan, sampled, result, output, loaded, details)
+    return run_file(loaded, path, output, settings, request, start)

@@ -1,6 +1,6 @@
 """Which k-space bins of a scan count as measured: what the file holds, and what the user asks for of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from mri_iahvae.errors import UsageError
 from mri_iahvae.kspace.bands import block
 from mri_iahvae.kspace.masks import ColumnSampling, MaskType, column_sampling, true_acceleration
-from mri_iahvae.scans.fields import MaskSource
+from mri_iahvae.scans.geometry import Geometry
 from mri_iahvae.scans.mask_file import read_mask_file
-from mri_iahvae.scans.reader import Scan
+from mri_iahvae.scans.scan import MaskSource, Scan
 
 Source = MaskSource | Literal["mask file", "acceleration"]
 """Where a mask comes from: the scan (`Scan.mask_source`), a mask file, or drawn columns."""
@@ -33,18 +33,38 @@ class SampledMask:
         mask: bool (height, width), the same for all slices.
         source: where it comes from.
         description: in words.
+        acquired: first column that the scanner acquired, and the first one after the last.
         warnings: one sentence each.
     """
 
     mask: NDArray[np.bool_] = field(repr=False)
     source: Source
     description: str
+    acquired: tuple[int, int]
     warnings: tuple[str, ...] = ()
 
     @property
     def true_acceleration(self) -> float | None:
-        """All bins over measured bins; None where nothing is measured."""
-        return true_acceleration(torch.from_numpy(self.mask)) if self.mask.any() else None
+        """All bins of the acquired columns over measured bins; None where nothing is measured."""
+        mask = self.mask[:, slice(*self.acquired)]
+        return true_acceleration(torch.from_numpy(mask)) if mask.any() else None
+
+    def within(self, geometry: Geometry, up_to: int | None = None) -> "SampledMask":
+        """The same on k-space without readout oversampling, and within block B_s.
+
+        Args:
+            geometry: of the scan.
+            up_to: side of the centred block of k-space that is used; None for all.
+        """
+        mask, description, warnings = geometry.reduce_mask(self.mask), self.description, self.warnings
+        if up_to is not None:
+            central = np.zeros_like(mask)
+            rows, columns = (block(n, min(up_to, n)) for n in mask.shape)
+            central[rows, columns] = True
+            if mask.any() and not (mask & central).any():
+                warnings = (*warnings, "no measured k-space bin is left")
+            mask, description = mask & central, f"{description}, up to {up_to}x{up_to}"
+        return replace(self, mask=mask, description=description, warnings=warnings)
 
     def to_json(self) -> dict[str, Any]:
         """For the record: plain values."""
@@ -80,12 +100,11 @@ class Sampling:
         if self._columns is not None and self.mask_path is not None:
             raise UsageError("give --mask or --acceleration, not both")
 
-    def apply(self, scan: Scan, up_to: int | None = None) -> SampledMask:
-        """The bins of a scan that count: those that the file holds, this sampling keeps, and B_s contains.
+    def apply(self, scan: Scan) -> SampledMask:
+        """The bins of a scan that count: those that the file holds and this sampling keeps.
 
         Args:
             scan: any size.
-            up_to: side of the centred block of k-space that is used; None for all.
 
         Returns:
             The mask. It may be empty, with a warning.
@@ -96,7 +115,7 @@ class Sampling:
         """
         asked, source, description = self._asked(scan)
         mask, warnings = asked & scan.mask, []
-        if self != OWN_SAMPLING and not scan.mask.all():
+        if self != OWN_SAMPLING and not scan.fully_sampled:
             inferred = scan.mask_source == "zeros"
             description += f", within that {_OWN['zeros']}" if inferred else ", within the file's own"
         # Drawn columns often meet padding, as in the fastMRI challenge; a mask file should know better.
@@ -105,13 +124,9 @@ class Sampling:
             warnings.append(
                 f"{lacking} bins of the mask ({share:.1%}) are not in the file: taken as unmeasured"
             )
-        if up_to is not None:
-            central = np.zeros_like(mask)
-            central[block(scan.height, up_to), block(scan.width, up_to)] = True
-            mask, description = mask & central, f"{description}, up to {up_to}x{up_to}"
         if scan.mask.any() and not mask.any():
             warnings.append("no measured k-space bin is left")
-        return SampledMask(mask, source, description, tuple(warnings))
+        return SampledMask(mask, source, description, scan.acquired, tuple(warnings))
 
     def _asked(self, scan: Scan) -> tuple[NDArray[np.bool_], Source, str]:
         """The bins asked for, whatever the file holds; where they come from; and that in words."""

@@ -59,8 +59,8 @@ def simulate(
     per slice. Its k-space gets white noise of one sigma per volume, stored as the attribute `noise_sigma`.
 
     Args:
-        sources: NIfTI files or npz archives, see `mri_iahvae.scans.magnitude`.
-        output_dir: folder of the results, `<stem>.h5` per NIfTI file, `<subject>.h5` per subject of an npz.
+        sources: NIfTI files, npz archives or folders of pictures, see `mri_iahvae.scans.magnitude`.
+        output_dir: folder of the results, `<stem>.h5` per NIfTI file or folder, `<subject>.h5` per subject of an npz.
         noise: sigma per real and imaginary part, in units of the noise-free volume's RMS.
         reference: `reconstruction_esc` is the noise-free magnitude ("clean") or that of the noisy, fully
             sampled image ("noisy"), as in fastMRI.

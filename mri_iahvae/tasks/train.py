@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import mri_iahvae
-from mri_iahvae.errors import CheckpointError, IahvaeError, ScanError, UsageError
+from mri_iahvae.errors import CheckpointError, IahvaeError, UsageError
 from mri_iahvae.kspace.bands import crop
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.config import ModelConfig
 from mri_iahvae.model.iahvae import IAHVAE, complete
+from mri_iahvae.scans.geometry import require_measured_grid, scan_geometry, to_grid
 from mri_iahvae.scans.plots import grid_figure
-from mri_iahvae.scans.reader import Scan, open_scan, require_grid, to_grid
+from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.scans.scan import Scan
 from mri_iahvae.scans.writer import make_folder
 from mri_iahvae.training.objective import block_context, posterior_pass
 from mri_iahvae.training.recorder import Display
@@ -38,7 +40,11 @@ class FolderSlices:
 
     def __init__(self, scans: list[Scan], size: int) -> None:
         self.size = size
-        self._where = [(scan, number) for scan in scans for number in range(scan.slices)]
+        self._where = [
+            (scan, geometry, number)
+            for scan, geometry in ((scan, scan_geometry(scan)) for scan in scans)
+            for number in range(scan.slices)
+        ]
 
     def __len__(self) -> int:
         """Number of slices."""
@@ -46,8 +52,8 @@ class FolderSlices:
 
     def read(self, index: int) -> NDArray[np.complex64]:
         """k-space of one slice: complex64 (size, size), in the file's units."""
-        scan, number = self._where[index]
-        return np.ascontiguousarray(to_grid(scan.read(number)[0], self.size))
+        scan, geometry, number = self._where[index]
+        return np.ascontiguousarray(to_grid(geometry.reduce(scan.read(number)[0]), self.size))
 
 
 def train(
@@ -64,9 +70,9 @@ def train(
     """Train a model, or go on training it.
 
     Args:
-        data: folder of fully sampled fastMRI-schema files, square and at least as large as the model's grid; or
-            a folder with `singlecoil_train/` and `singlecoil_val/`. Without the latter every tenth file
-            validates.
+        data: folder of fully sampled single-coil fastMRI-schema files; readout oversampling is removed, and the
+            central bins, as many as the model's grid has, are trained on. Or a folder with `singlecoil_train/`
+            and `singlecoil_val/`. Without the latter every tenth file validates.
         run: folder for everything that the run writes; the finished model is `run/model`.
         preset: the model.
         settings: of the training.
@@ -147,11 +153,7 @@ def _open_all(folder: Path, size: int) -> list[Scan]:
         raise UsageError(f"{folder}: expected fastMRI-schema files (*.h5), found none")
     scans = [open_scan(path) for path in paths]
     for scan in scans:
-        require_grid(scan, size)
-        if scan.mask_source == "file" and not scan.mask.all():
-            raise ScanError(
-                f"{scan.path}: training needs fully sampled k-space, found a mask; leave the file out"
-            )
+        require_measured_grid(scan, size)
     return scans
 
 

@@ -12,7 +12,7 @@ from mri_iahvae.errors import UsageError
 from mri_iahvae.inference.draws import Row
 from mri_iahvae.inference.engine import infer
 from mri_iahvae.inference.settings import InferenceSettings
-from mri_iahvae.kspace.bands import block_mask, crop, embed
+from mri_iahvae.kspace.bands import block_mask, recentre
 from mri_iahvae.kspace.canonical import canonical_factor
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.kspace.shifts import shift_ramps
@@ -41,6 +41,8 @@ class Reconstruction:
         shares: of the bins of `kspace`: "measured", "completed" by the model, left "zero"; they sum to 1.
         steps: float (scales,), mean number of refinement steps at scales 1, 2, 4 ...
         settings: how it was computed.
+        silent: bool (slices,), without signal within the model's grid: left zero there.
+        unknown: bool (slices,), with nothing measured there: a sample of the prior.
         std: float32 (slices, H, W), standard deviation of the magnitude over at least two posterior samples.
         samples: complex64 (slices, K, H, W), the posterior samples' images, when they were asked for; drawn in
             antithetic pairs (0 and 1, 2 and 3 ...), so only every other one is independent.
@@ -55,6 +57,8 @@ class Reconstruction:
     shares: dict[str, float]
     steps: NDArray[np.float64]
     settings: InferenceSettings
+    silent: NDArray[np.bool_]
+    unknown: NDArray[np.bool_]
     std: NDArray[np.float32] | None = None
     samples: NDArray[np.complex64] | None = None
     warnings: tuple[str, ...] = field(default=())
@@ -79,25 +83,31 @@ def reconstruct_volume(
     domain: Domain | None = None,
     up_to: int | None = None,
     noise_sigma: NDArray[np.floating] | float = 0.0,
+    acquired: tuple[int, int] | None = None,
     keep_samples: bool = False,
-    batch: int | None = None,
+    batch: int | Batches | None = None,
+    first: int = 0,
     progress: Progress = lambda _: None,
 ) -> Reconstruction:
-    """Reconstruct a volume.
+    """Reconstruct a volume, or consecutive slices of one.
 
     Args:
         model: as `load_model` gives it.
-        kspace: complex (slices, H, W), H = W at least the model's N; DC at (H // 2, W // 2). Bins beyond the
-            central N x N are kept as measured.
+        kspace: complex (slices, H, W), any size; DC at (H // 2, W // 2). The central N x N bins are the model's
+            grid, where it completes what was not measured (it fills up a smaller array for itself); bins beyond are
+            kept as measured.
         mask: bool (W,) for columns, (H, W) or (slices, H, W), true where measured; None when all is.
         settings: how.
         domain: what the model knows, to warn of volumes that lie outside; None where the checkpoint does not say.
         up_to: use the measured bins of block B_s only; all others count as unmeasured.
         noise_sigma: per real and imaginary part, in the units of `kspace`: one number or (slices,); zero when
             unknown.
+        acquired: first column of `kspace` that the scanner acquired, and the first one after the last; the result
+            is zero beyond, as the image of the fully sampled scan is. None: all.
         keep_samples: return every posterior sample, not only their mean and standard deviation.
         batch: slices (or posterior samples of slices) at a time; halved when memory runs out. None: what suits
             the device.
+        first: number of the first of these slices in its volume: what is drawn depends on it.
         progress: told of finished slices.
 
     Returns:
@@ -110,34 +120,36 @@ def reconstruct_volume(
         IahvaeError: out of memory with one slice at a time.
     """
     device = model.gains.device
-    batches = Batches(default_batch(device) if batch is None else batch)
-    if batches.size < 1:
-        raise UsageError(f"batch {batch}: expected at least one slice")
+    batches = make_batches(batch, device)
     if keep_samples and not settings.samples:
         raise UsageError("keep_samples needs samples")
-    values, wanted, sigma = _checked(model, kspace, mask, noise_sigma)
-    height = values.shape[-1]
+    values, wanted, sigma = _checked(kspace, mask, noise_sigma)
+    size = values.shape[-2:]
     if up_to is not None:
-        wanted = wanted & block_mask(up_to, height)
+        wanted = wanted & block_mask(up_to, *size)
     measured = torch.where(wanted, values, 0)
-    central = block_mask(model.size, height)
+    central = block_mask(model.size, *size)
     unknown = ~wanted[:, central].any(dim=1)
     silent = ~unknown & ~(measured[:, central] != 0).any(dim=1)
 
     fit = volume_fit(model, domain, measured, wanted, sigma, batches)
-    task = _Task(model, settings, measured, wanted, sigma, unknown)
+    task = _Task(model, settings, measured, wanted, sigma, unknown, first)
+    padding = torch.zeros(size[1], dtype=torch.bool)
+    if acquired is not None:
+        padding[: acquired[0]] = padding[acquired[1] :] = True
+    modelled = central & ~padding
     count = max(1, settings.samples)
     result, factors = measured.clone(), torch.ones(len(values), dtype=torch.complex64)
     steps = torch.zeros(len(values), len(model.decoder), dtype=torch.float64)
     std = torch.zeros(values.shape) if count > 1 else None
-    samples = torch.zeros(len(values), count, height, height, dtype=torch.complex64) if keep_samples else None
+    samples = torch.zeros(len(values), count, *size, dtype=torch.complex64) if keep_samples else None
     group = max(1, batches.size // (count * settings.shifts))  # slices whose samples are held at a time
     for start in range(0, len(values), group):
         chosen = slice(start, min(start + group, len(values)))
         bins, factors[chosen], steps[chosen] = task.infer(range(len(values))[chosen], batches)
         held = silent[chosen, None, None, None]
         here, outer = wanted[chosen, None], measured[chosen, None]
-        bins = torch.where(central & ~held, embed(bins, height), outer)
+        bins = torch.where(modelled & ~held, recentre(bins, *size), outer)
         mean = bins.mean(dim=1)
         if settings.data_consistency == "hard":  # exactly, not up to the rounding of divisions and means
             bins, mean = torch.where(here, outer, bins), torch.where(wanted[chosen], measured[chosen], mean)
@@ -155,12 +167,17 @@ def reconstruct_volume(
         zero_filled=measured.numpy(),
         factors=factors.numpy(),
         fit=fit,
-        shares=_shares(wanted, central & ~silent[:, None, None]),
+        shares=_shares(wanted, modelled & ~silent[:, None, None]),
         steps=steps.mean(dim=0).numpy(),
         settings=settings,
+        silent=silent.numpy(),
+        unknown=unknown.numpy(),
         std=None if std is None else std.numpy(),
         samples=None if samples is None else samples.numpy(),
-        warnings=(*_warnings(model.size, silent, unknown, batches), *domain_warnings(fit, domain)),
+        warnings=(
+            *volume_warnings(model.size, silent.numpy(), unknown.numpy(), batches),
+            *domain_warnings(fit, domain),
+        ),
     )
 
 
@@ -174,13 +191,14 @@ class _Task:
     mask: Tensor
     sigma: Tensor
     unknown: Tensor
+    first: int
 
     def infer(self, chosen: range, batches: Batches) -> tuple[Tensor, Tensor, Tensor]:
         """Central N x N bins of some slices (n, K, N, N) in their own units, canonical factors (n,), steps (n, S)."""
         model, count, shifts = self.model, max(1, self.settings.samples), self.settings.shifts
         rows = [
             # What nothing is known of is drawn, even if no samples are asked for: the mean of all is nothing.
-            Row(number, sample if self.settings.samples or self.unknown[number] else None)
+            Row(self.first + number, sample if self.settings.samples or self.unknown[number] else None)
             for number in chosen
             for sample in range(count)
             for _ in range(shifts)
@@ -191,9 +209,9 @@ class _Task:
         steps = torch.empty(len(rows), len(model.decoder), dtype=torch.float64)
 
         def work(rng: slice) -> None:
-            device, numbers = model.gains.device, [row.slice for row in rows[rng]]
-            grid = crop(self.kspace[numbers], model.size).to(device)
-            mask = crop(self.mask[numbers], model.size).to(device)
+            device, numbers = model.gains.device, [row.slice - self.first for row in rows[rng]]
+            grid = recentre(self.kspace[numbers], model.size).to(device)
+            mask = recentre(self.mask[numbers], model.size).to(device)
             factor = canonical_factor(grid, mask, model.power)
             sigma = self.sigma[numbers].to(device) / factor.abs()
             ramp = ramps[torch.arange(rng.start, rng.stop, device=device) % shifts]
@@ -221,12 +239,35 @@ def _deviation(samples: Tensor) -> Tensor:
     return (squares / (count - count % 2 / count)).sqrt()
 
 
-def _warnings(size: int, silent: Tensor, unknown: Tensor, batches: Batches) -> tuple[str, ...]:
+def make_batches(batch: int | Batches | None, device: torch.device) -> Batches:
+    """Slices at a time; None for what suits the device. Batches that have begun go on.
+
+    Raises:
+        UsageError: none at a time.
+    """
+    if isinstance(batch, Batches):
+        return batch
+    if batch is not None and batch < 1:
+        raise UsageError(f"batch {batch}: expected at least one slice")
+    return Batches(default_batch(device) if batch is None else batch)
+
+
+def volume_warnings(
+    size: int, silent: NDArray[np.bool_], unknown: NDArray[np.bool_], batches: Batches
+) -> tuple[str, ...]:
+    """One sentence each.
+
+    Args:
+        size: side of the model's grid.
+        silent: as in `Reconstruction`.
+        unknown: as in `Reconstruction`.
+        batches: whether memory sufficed.
+    """
     where = f"in the central {size}x{size} bins of"
     found = []
-    if bool(silent.any()):
+    if silent.any():
         found.append(f"no signal {where} {_numbers(silent)}: left zero")
-    if bool(unknown.any()):
+    if unknown.any():
         found.append(
             f"nothing measured {where} {_numbers(unknown)}: a sample of the prior, in canonical units"
         )
@@ -235,25 +276,20 @@ def _warnings(size: int, silent: Tensor, unknown: Tensor, batches: Batches) -> t
     return tuple(found)
 
 
-def _numbers(chosen: Tensor) -> str:
-    numbers = chosen.nonzero().flatten().tolist()
+def _numbers(chosen: NDArray[np.bool_]) -> str:
+    numbers = np.flatnonzero(chosen).tolist()
     return ("slice " if len(numbers) == 1 else "slices ") + ", ".join(str(i) for i in numbers)
 
 
 def _checked(
-    model: IAHVAE,
     kspace: NDArray[np.complexfloating],
     mask: NDArray[np.bool_] | None,
     noise_sigma: NDArray[np.floating] | float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """k-space complex64 (S, H, W), mask bool (S, H, W), sigma float32 (S,)."""
     values = np.asarray(kspace)
-    if values.ndim != 3 or not np.iscomplexobj(values) or values.shape[1] != values.shape[2]:
-        raise UsageError(
-            f"kspace: expected complex (slices, H, W) with H = W, got {values.dtype} {values.shape}"
-        )
-    if values.shape[1] < model.size:
-        raise UsageError(f"kspace: expected at least {model.size} bins a side, got {values.shape[1]}")
+    if values.ndim != 3 or not np.iscomplexobj(values) or min(values.shape[1:]) < 1:
+        raise UsageError(f"kspace: expected complex (slices, H, W), got {values.dtype} {values.shape}")
     measured = np.ones(values.shape[1:], bool) if mask is None else np.asarray(mask, bool)
     sigma = np.asarray(noise_sigma, np.float32)
     try:

@@ -82,7 +82,7 @@ def test_some_of_several_files_fail(volumes, tmp_path):
     assert len(rows(result)) == 1 + 2 + 3
     lines = result.stderr.splitlines()
     assert lines[1].startswith(f"Error: {predictions / 'b.h5'}: expected a readable HDF5 file")
-    assert lines[2:] == ["1 of 3 files failed"]
+    assert lines[2:] == ["3 files: 2 done, 1 failed"]
     failed = json.loads((tmp_path / "scores.json").read_text())["failed"]
     assert [failure["prediction"] for failure in failed] == [str(predictions / "b.h5")]
 

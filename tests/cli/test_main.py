@@ -92,4 +92,7 @@ def test_module_and_exit_code(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr == "Error: none.nii: expected a NIfTI or npz file, found none; check the path\n"
+    assert (
+        done.stderr
+        == "Error: none.nii: expected a NIfTI or npz file or a folder of pictures, found none; check the path\n"
+    )

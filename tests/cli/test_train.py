@@ -243,7 +243,7 @@ def spoil(data, case):
         ("no folder", 2, "expected a folder"),
         ("empty", 2, "found none"),
         ("one file", 2, "at least two files"),
-        ("mask", 1, "fully sampled"),
+        ("mask", 1, "measured as a whole"),
         ("small", 1, "24x24"),
     ],
 )

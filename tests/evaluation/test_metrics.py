@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from mri_iahvae.evaluation.metrics import crop_pair, score
+from mri_iahvae.evaluation.metrics import RunningScores, crop_pair, score
 
 GOLDEN = (0.0063537814, 26.526809, 0.97803941)
 """NMSE, PSNR and SSIM of `test_golden_numbers`, made once by fastmri.evaluate."""
@@ -72,3 +72,22 @@ def test_an_image_smaller_than_the_cropped_target_is_refused():
     assert crop_pair(target, np.ones((1, 8, 8)))[1].shape == (1, 8, 8)
     with pytest.raises(ValueError, match="at least 8x8, got 8x7"):
         crop_pair(target, np.ones((1, 8, 7)))
+
+
+@pytest.mark.parametrize("groups", [[5], [2, 2, 1]])
+def test_running_scores_are_those_of_the_volume(rng, groups):
+    target = 1e-5 * rng.random((5, 16, 12)).astype(np.float32)
+    image = target + 1e-6 * rng.normal(size=target.shape).astype(np.float32)
+    running = RunningScores(float(target.max()))
+    start = 0
+    for count in groups:
+        running.add(target[start : start + count], image[start : start + count])
+        start += count
+    assert running.scores().to_dict() == pytest.approx(score(target, image).to_dict(), rel=1e-6)
+
+
+def test_running_scores_of_a_perfect_image(rng):
+    target = rng.random((2, 8, 8))
+    running = RunningScores(float(target.max()))
+    running.add(target, target)
+    assert running.scores().to_dict() == {"nmse": 0, "psnr": None, "ssim": pytest.approx(1)}

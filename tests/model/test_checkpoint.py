@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import save
 
 from mri_iahvae.errors import CheckpointError, UsageError
-from mri_iahvae.model import checkpoint as module
-from mri_iahvae.model.checkpoint import FORMAT, load_domain, load_model, save_model, store_domain
+from mri_iahvae.model import checkpoint_config as module
+from mri_iahvae.model.checkpoint import load_domain, load_model, save_model, store_domain
+from mri_iahvae.model.checkpoint_config import FORMAT
 from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.iahvae import IAHVAE
 

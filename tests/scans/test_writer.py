@@ -11,7 +11,7 @@ from mri_iahvae.scans.writer import (
     atomic_path,
     make_folder,
     output_path,
-    write_reconstruction,
+    reconstruction_file,
     write_samples,
     write_scan,
 )
@@ -64,13 +64,12 @@ def test_fully_sampled_scan_has_no_mask(tmp_path, kspace):
 
 def test_reconstruction_round_trip(tmp_path, kspace):
     path = tmp_path / "scan.h5"
-    write_reconstruction(
-        path,
-        np.abs(kspace),
-        kspace,
-        attributes={"seed": 3, "method": "hybrid"},
-        extra={"factor": np.arange(3)},
-    )
+    with reconstruction_file(path, 3) as result:
+        result.append(reconstruction=np.abs(kspace[:2]), image=kspace[:2])
+        result.append(reconstruction=np.abs(kspace[2:]), image=kspace[2:])
+        assert not path.exists()
+        np.testing.assert_array_equal(result.dataset("reconstruction"), np.abs(kspace))
+        result.finish({"seed": 3, "method": "hybrid"}, factor=np.arange(3))
     with h5py.File(path) as file:
         assert set(file) == {"reconstruction", "image", "factor"}
         assert file["reconstruction"].dtype == np.float32
@@ -90,8 +89,9 @@ def test_non_finite_arrays_are_refused(tmp_path, kspace):
     kspace[0, 0, 0] = np.nan
     with pytest.raises(IahvaeError, match="'kspace'"):
         write_scan(path, kspace)
-    with pytest.raises(IahvaeError, match="'image'"):
-        write_reconstruction(path, np.ones((3, 20, 17)), kspace, attributes={})
+    with pytest.raises(IahvaeError, match="'image'"), reconstruction_file(path, 3) as result:  # noqa: PT012
+        result.append(image=kspace[1:])
+        result.append(image=kspace[:1])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -165,5 +165,5 @@ def test_output_path_refuses_the_input(tmp_path):
     (tmp_path / "link").symlink_to(source.parent)
     (tmp_path / "out" / "scan.h5").hardlink_to(source)
     for folder in (source.parent, tmp_path / "in" / ".." / "in", tmp_path / "link", tmp_path / "out"):
-        with pytest.raises(UsageError, match="overwrite the input"):
+        with pytest.raises(UsageError, match="overwrite an input"):
             output_path(source, folder)

@@ -7,13 +7,17 @@ import torch
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.kspace.noise import complex_noise, rms
+from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.tasks.noise_level import scan_noise
 
 
 def levels(path, **given):
+    """Sigma of all slices, and where it comes from."""
     scan = open_scan(path)
-    return scan_noise(scan, scan.read(slice(None)), **given)
+    geometry = scan_geometry(scan)
+    level = scan_noise(scan, geometry, scan.mask, **given)
+    return level.of(slice(None), geometry.reduce(scan.read(slice(None)))), level.source
 
 
 def test_precedence(make_scan):
@@ -65,8 +69,9 @@ def test_relative_is_of_the_noise_free_slice(make_scan, head_kspace, relative, a
     if acceleration > 1:
         mask = column_mask(128, acceleration, 0.32 / acceleration, "random", "scan.h5")
     path = make_scan(slices=3, size=128, mask=mask.numpy())
-    measured = torch.where(mask, noisy, 0).numpy()
-    sigma, _ = scan_noise(open_scan(path), measured, relative=relative)
+    scan = open_scan(path)
+    level = scan_noise(scan, scan_geometry(scan), scan.mask, relative=relative)
+    sigma = level.of(slice(None), torch.where(mask, noisy, 0).numpy())
     # What signal the mask leaves out makes it a little too low.
     assert sigma == pytest.approx(true.numpy(), rel=0.02 if acceleration == 1 else 0.2)
 

@@ -98,7 +98,7 @@ def test_up_to_must_be_a_scale_of_the_model(checkpoint, head_kspace, up_to):
 
 
 @pytest.mark.parametrize(
-    "values", [np.ones((32, 32), complex), np.ones((1, 32, 32)), np.ones((1, 8, 8), complex)]
+    "values", [np.ones((32, 32), complex), np.ones((1, 32, 32)), np.ones((1, 0, 8), complex)]
 )
 def test_arrays_that_cannot_be_are_refused(checkpoint, values):
     with pytest.raises(UsageError, match="kspace"):

@@ -11,6 +11,7 @@ from fastmri.data import subsample
 
 from mri_iahvae.errors import ScanError, UsageError
 from mri_iahvae.kspace.bands import block
+from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.writer import write_scan
 from mri_iahvae.tasks.sampling import OWN_SAMPLING, Sampling
@@ -47,6 +48,11 @@ def centre(height, width, s):
     inside = np.zeros((height, width), bool)
     inside[block(height, s), block(width, s)] = True
     return inside
+
+
+def used(sampling, scan, up_to):
+    """Of block B_s only; nothing is oversampled here."""
+    return sampling.apply(scan).within(scan_geometry(scan), up_to)
 
 
 def test_nothing_asked_is_the_scan_itself(scan, rng):
@@ -115,13 +121,13 @@ def test_mask_files(scan, mask_file, rng, height, width):
 @pytest.mark.parametrize("s", [1, 2, 8, 16])
 def test_all_restrictions_hold_together(scan, mask_file, rng, height, width, s):
     own, asked = rng.random((2, height, width)) < 0.6
-    sampled = Sampling(mask_file(asked)).apply(scan(height, width, mask=own), up_to=s)
+    sampled = used(Sampling(mask_file(asked)), scan(height, width, mask=own), s)
     np.testing.assert_array_equal(sampled.mask, own & asked & centre(height, width, s))
     assert sampled.description == f"lines.npy, within the file's own, up to {s}x{s}"
-    drawn = Sampling(acceleration=4).apply(scan(height, width), up_to=s)
+    drawn = used(Sampling(acceleration=4), scan(height, width), s)
     everywhere = Sampling(acceleration=4).apply(scan(height, width)).mask
     np.testing.assert_array_equal(drawn.mask, everywhere & centre(height, width, s))
-    only = OWN_SAMPLING.apply(scan(height, width), up_to=s)
+    only = used(OWN_SAMPLING, scan(height, width), s)
     assert only.true_acceleration == pytest.approx(height * width / s**2)
     assert only.description == f"full sampling, up to {s}x{s}"
 
@@ -142,7 +148,7 @@ def test_a_mask_that_leaves_nothing_is_a_warning(scan, mask_file):
     for sampled in (
         Sampling(mask_file(~right)).apply(scan(mask=right)),
         Sampling(mask_file(np.zeros(32))).apply(scan()),
-        OWN_SAMPLING.apply(scan(mask=np.arange(32) < 4), up_to=8),
+        used(OWN_SAMPLING, scan(mask=np.arange(32) < 4), 8),
     ):
         assert not sampled.mask.any()
         assert sampled.true_acceleration is None
@@ -185,7 +191,7 @@ def test_what_does_not_fit_the_scan_is_refused(scan, mask_file):
 
 def test_the_scan_is_left_alone(scan, mask_file):
     full = scan()
-    Sampling(mask_file(np.zeros(32))).apply(full, up_to=8)
+    used(Sampling(mask_file(np.zeros(32))), full, 8)
     assert full.mask.all()
     state = torch.get_rng_state()
     Sampling(acceleration=4).apply(full)

@@ -111,7 +111,7 @@ def test_data_that_cannot_be_used(files, make_scan, tmp_path):
     mask[3] = False
     data = files("masked", 2)
     make_scan("masked/05.h5", slices=1, size=16, mask=mask)
-    refused(ScanError, data, run, r"05\.h5", "fully sampled")
+    refused(ScanError, data, run, r"05\.h5", "measured as a whole")
     refused(ScanError, files("small", 2, size=8), run, r"00\.h5", "16x16")
     (files("broken", 2) / "01.h5").write_bytes(b"no scan")
     refused(ScanError, tmp_path / "broken", run, r"01\.h5")

@@ -1,0 +1,144 @@
+"""`mri-iahvae inspect`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mri_iahvae.cli.options import checkpoint_option
+from mri_iahvae.cli.runs import exit_on_failures
+from mri_iahvae.errors import ScanError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mri_iahvae.tasks.inspect import Inspection
+
+_SOURCES = {"file": "from the file's mask", "zeros": "inferred from exact zeros", "full": "no mask"}
+
+
+@click.command()
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@checkpoint_option
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON on stdout.")
+def inspect(inputs: tuple[Path, ...], checkpoint: str, as_json: bool) -> None:
+    """Tell what scans hold, and what `reconstruct` would do with them.
+
+    Each INPUT is a scan, or a folder of them. Printed are sizes, sampling, padding, the header, the noise level, the
+    reference, what the model of the checkpoint would complete, and problems: errors (the file cannot be used),
+    warnings and notes, each with what to do about it. All slices are read; nothing is written.
+
+    \b
+    Examples:
+      mri-iahvae inspect scan.h5
+      mri-iahvae inspect multicoil_test --json
+    """
+    # Imported here: h5py must not load for --help.
+    from mri_iahvae.scans.listing import scan_files  # noqa: PLC0415
+    from mri_iahvae.tasks.inspect import inspect as inspect_file  # noqa: PLC0415
+
+    files = scan_files(inputs)
+    found: list[dict[str, Any]] = []
+    failures: list[dict[str, str]] = []
+    for path in files:
+        errors = []
+        try:
+            inspection = inspect_file(path, checkpoint)
+        except ScanError as error:
+            errors = [str(error)]
+        else:
+            errors = [f"{path}: {_sentence(error.text, error.fix)}" for error in inspection.errors]
+            found.append(inspection.to_json())
+            if not as_json:
+                click.echo("\n".join(_lines(inspection)))
+        failures += [{"input": str(path), "error": error} for error in errors[:1]]
+        if errors and len(files) > 1:
+            click.echo(f"Error: {errors[0]}", err=True)
+    if as_json:
+        click.echo(json.dumps({"files": found, "failed": failures}, indent=1))
+    exit_on_failures([failure["error"] for failure in failures], len(files))
+
+
+def _lines(inspection: "Inspection") -> "Iterator[str]":
+    scan = inspection.scan
+    coils = "single-coil" if scan.coils == 1 else f"{scan.coils} coils"
+    yield f"{scan.path}: {scan.slices} slices, {scan.height} x {scan.width}, {coils}"
+    facts = {
+        "sampling": _sampling(inspection),
+        "padding": _padding(inspection),
+        "header": _header(inspection),
+        "noise": _noise(inspection),
+        "reference": scan.reference and f"{scan.reference[0]} x {scan.reference[1]}",
+        "acquisition": scan.attributes.get("acquisition"),
+        "reconstruct": _plan(inspection),
+    }
+    for name, text in facts.items():
+        if text:
+            yield f"  {name:12}{text}"
+    for problem in inspection.problems:
+        if problem.level != "error":  # which goes to stderr
+            yield f"  {problem.level}: {_sentence(problem.text, problem.fix)}"
+
+
+def _sampling(inspection: "Inspection") -> str:
+    pattern, source = inspection.pattern, _SOURCES[inspection.scan.mask_source]
+    if pattern.true_acceleration is None:
+        return f"nothing measured ({source})"
+    if pattern.kind == "full":
+        return f"everything measured ({source})"
+    rate = f"true acceleration {pattern.true_acceleration:.2f}x ({source})"
+    counts = f"{pattern.measured} of {pattern.total} {pattern.kind}"
+    if pattern.kind == "bins":
+        return f"{counts}, the central {pattern.centre} x {pattern.centre} whole: {rate}"
+    share = pattern.centre / pattern.total
+    return f"{counts}, {pattern.centre} around the centre ({share:.3f}): {rate}"
+
+
+def _padding(inspection: "Inspection") -> str:
+    (start, stop), width = inspection.scan.acquired, inspection.scan.width
+    return f"{start} columns left and {width - stop} right, never acquired" if stop - start < width else ""
+
+
+def _header(inspection: "Inspection") -> str:
+    header = inspection.scan.header
+    if header is None:
+        return ""
+    words = [f"encoded {_size(header.encoded)}, image {_size(header.recon)}"]
+    if header.pixel is not None:
+        words.append(f"pixel {header.pixel[0]:.3g} x {header.pixel[1]:.3g} mm")
+    if header.thickness is not None:
+        words.append(f"slice {header.thickness:.3g} mm")
+    return ", ".join(words)
+
+
+def _noise(inspection: "Inspection") -> str:
+    noise = inspection.noise
+    if noise is None:
+        return ""
+    if noise.sigma == 0 and noise.source == "estimate":
+        return "too little measured for an estimate"
+    relative = "" if noise.relative is None else f", {noise.relative:.3g} of the RMS"
+    return f"sigma {noise.sigma:.4g} per part{relative} ({noise.source})"
+
+
+def _plan(inspection: "Inspection") -> str:
+    plan, height = inspection.plan, inspection.scan.height
+    words = []
+    if plan.field[0] < height:
+        words.append(f"readout oversampling {height / plan.field[0]:.3g}x removed: {_size(plan.field)}")
+    central = min(plan.grid, plan.field[0]), min(plan.grid, plan.field[1])
+    words.append(
+        f"the {plan.grid} x {plan.grid} model completes what is missing of the central {_size(central)}"
+    )
+    words.append(f"image {_size(plan.image)}")
+    shares = ", ".join(f"{share:.1%} {name}" for name, share in plan.shares.items())
+    return "; ".join(words) + f"; k-space {shares}"
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
+
+
+def _sentence(text: str, fix: str) -> str:
+    return f"{text}; {fix}" if fix else text

@@ -1,0 +1,155 @@
+"""Coil sensitivities from the calibration region, the fully measured centre of k-space: ESPIRiT.
+
+Uecker et al., ESPIRiT: an eigenvalue approach to autocalibrating parallel MRI, 2014. Patches of the calibration region
+span a space of few dimensions. Seen from the image, the projector onto that space is one matrix per pixel, whose
+eigenvector of eigenvalue 1 holds the sensitivities there. The matrices are trigonometric polynomials of low degree, so
+they are evaluated on a coarse grid, and their eigenvectors interpolated.
+"""
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from mri_iahvae.errors import UsageError
+from mri_iahvae.kspace.bands import block, crop, recentre
+from mri_iahvae.kspace.coils import combine, virtual_coil
+from mri_iahvae.kspace.fft import ifft2c
+
+_LEAST = 4  # bins a side: patches of 2 or 3 still overlap
+_MOST = 32  # more bins take time and tell no more of something smooth
+_PATCH = 5
+_SIGNAL = 0.015  # singular values below this share of the largest tell nothing
+_GRID = 64
+_ALIGNMENTS = 20
+_RIDGE = 1e-4
+_TINY = torch.finfo(torch.float32).tiny
+
+
+@dataclass(frozen=True)
+class Coils:
+    """What is known of the coils of a batch of slices.
+
+    Attributes:
+        sensitivities: complex64 (B, C, H, W), sum_c |S_c|^2 = 1; their common phase is the one that brings
+            sum_c w_c S_c closest to 1.
+        weights: complex64 (B, C), w, of the virtual coil (`coils.virtual_coil`).
+        eigenvalue: float32 (B, H, W), 1 where the calibration region explains the image, smaller in the background.
+    """
+
+    sensitivities: Tensor
+    weights: Tensor
+    eigenvalue: Tensor
+
+    def to(self, device: torch.device | str) -> "Coils":
+        """The same on another device."""
+        return Coils(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+
+def calibration_region(mask: Tensor) -> tuple[int, int]:
+    """Height and width of the largest centred block that is fully measured, at most 32 each.
+
+    Args:
+        mask: bool (H, W), true where measured.
+
+    Raises:
+        UsageError: less than 4 x 4 bins.
+    """
+    height, width = mask.shape
+    best = (0, 0)
+    for rows in range(1, min(height, _MOST) + 1):
+        holes = (~mask[block(height, rows)].all(dim=0)).nonzero().flatten() - width // 2
+        # As in `block`: an even number of columns has one more before DC than after it.
+        free = torch.where(holes < 0, -2 * holes - 1, 2 * holes)
+        columns = min(int(free.min()) if len(free) else width, _MOST)
+        if rows * columns > best[0] * best[1]:
+            best = rows, columns
+    if min(best) < _LEAST:
+        raise UsageError(
+            f"coil sensitivities need a fully measured centre of k-space, at least {_LEAST}x{_LEAST} bins, and the "
+            f"mask has {best[0]}x{best[1]}: keep more central lines (--center-fraction), or give a mask that does"
+        )
+    return best
+
+
+def calibrate(kspace: Tensor, mask: Tensor, noise_sigma: Tensor) -> Coils:
+    """Sensitivities and virtual coil of each slice.
+
+    Args:
+        kspace: complex64 (B, C, H, W).
+        mask: bool (H, W), true where measured.
+        noise_sigma: float (B,), of every coil, per real and imaginary part, in the units of `kspace`; zero for none.
+
+    Returns:
+        The coils.
+
+    Raises:
+        UsageError: too small a calibration region.
+    """
+    height, width = mask.shape
+    region = crop(kspace, *calibration_region(mask))
+    # Squares of scanner units could leave float32's range.
+    unit = region.abs().amax(dim=(1, 2, 3)).clamp_min(_TINY)
+    region = region / unit[:, None, None, None]
+    grid = min(height, _GRID), min(width, _GRID)
+    maps, eigenvalue = _espirit(region, noise_sigma / unit, grid)
+    images = ifft2c(recentre(region, *grid))
+    weights, maps = _aligned(maps, images)
+    rows, columns = (
+        _interpolation(n, m).to(kspace.device) for n, m in zip((height, width), grid, strict=True)
+    )
+    maps = rows.to(maps.dtype) @ maps @ columns.to(maps.dtype).T
+    maps = maps / torch.linalg.vector_norm(maps, dim=1, keepdim=True).clamp_min(_TINY)
+    return Coils(maps, weights, rows @ eigenvalue @ columns.T)
+
+
+def _espirit(region: Tensor, noise_sigma: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Sensitivities (B, C, h, w), of any phase per pixel, and their eigenvalues (B, h, w), on a coarse grid."""
+    batch, coils = region.shape[:2]
+    sides = [min(_PATCH, (side + 1) // 2) for side in region.shape[2:]]
+    patches = region.unfold(2, sides[0], 1).unfold(3, sides[1], 1)  # (B, C, rows, columns, p, q)
+    patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
+    values, vectors = torch.linalg.eigh(patches.mH @ patches)
+    # The largest singular value of patches that are all noise: of a matrix of white noise, sum of the sides' roots.
+    edge = 2 * noise_sigma.square() * (patches.shape[1] ** 0.5 + patches.shape[2] ** 0.5) ** 2
+    kept = values > torch.maximum(_SIGNAL**2 * values[:, -1], edge)[:, None]
+    projector = ((vectors * kept[:, None]) @ vectors.mH).conj()
+    projector = projector.reshape(batch, coils, *sides, coils, *sides)
+
+    # A matrix per pixel: the sum over all pairs of bins of a patch, by their distance.
+    spectrum = region.new_zeros(batch, coils, coils, *(2 * side - 1 for side in sides))
+    for y in range(sides[0]):
+        for x in range(sides[1]):
+            rows = slice(sides[0] - 1 - y, 2 * sides[0] - 1 - y)
+            columns = slice(sides[1] - 1 - x, 2 * sides[1] - 1 - x)
+            spectrum[..., rows, columns] += projector[:, :, :, :, :, y, x].permute(0, 1, 4, 2, 3)
+    matrices = ifft2c(recentre(spectrum, *grid)) * math.sqrt(grid[0] * grid[1]) / math.prod(sides)
+    values, vectors = torch.linalg.eigh(matrices.permute(0, 3, 4, 1, 2))
+    return vectors[..., -1].permute(0, 3, 1, 2), values[..., -1]
+
+
+def _aligned(maps: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights (B, C) of the virtual coil, and the sensitivities in its phase.
+
+    Which phase the sensitivities share is free. Least squares of the virtual coil to the combined image, and the
+    phase of the one given to the other, in turn, bring both as close as constant weights can.
+    """
+    pixels = images.flatten(2)
+    gram = pixels.conj() @ pixels.mT
+    weights = torch.linalg.eigh(gram)[1][..., -1]  # the coil that gathers most energy
+    energy = gram.diagonal(dim1=1, dim2=2).real.sum(dim=1).clamp_min(_RIDGE)
+    gram = gram + _RIDGE * torch.diag_embed(energy[:, None].expand(gram.shape[:2]))
+    for _ in range(_ALIGNMENTS):
+        angle = virtual_coil(maps, weights).angle()
+        maps = maps * torch.polar(torch.ones_like(angle), -angle)[:, None]
+        target = combine(images, maps).flatten(1)
+        weights = torch.linalg.solve(gram, pixels.conj() @ target[..., None])[..., 0]
+    return weights, maps
+
+
+def _interpolation(fine: int, coarse: int) -> Tensor:
+    """Linear interpolation between the pixels of two grids over one field of view, float32 (fine, coarse)."""
+    place = (torch.arange(fine) - fine // 2) * (coarse / fine) + coarse // 2
+    distance = (place[:, None] - torch.arange(coarse) + coarse / 2) % coarse - coarse / 2
+    return (1 - distance.abs()).clamp_min(0)

@@ -1,0 +1,72 @@
+"""Where checkpoints are, and what their `config.json` says. Without torch: `inspect` must not wait for it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mri_iahvae.errors import CheckpointError, UsageError
+from mri_iahvae.model.config import ModelConfig
+
+FORMAT = 1
+"""Version of the format; a reader refuses what it does not know."""
+
+_KEYS = {"format", "model", "training", "sha256"}  # and, where it was measured, "domain"
+
+
+def find_checkpoint(checkpoint: str | Path) -> Path:
+    """Folder of a checkpoint: a path that exists, or a shipped model's name.
+
+    Raises:
+        UsageError: neither.
+    """
+    path = Path(checkpoint)
+    if path.is_dir():
+        return path
+    shipped = _pretrained()
+    if path.name == str(checkpoint) and (shipped / path.name / "config.json").is_file():
+        return shipped / path.name
+    names = sorted(folder.parent.name for folder in shipped.glob("*/config.json"))
+    raise UsageError(
+        f"--checkpoint {checkpoint}: expected a folder with model.safetensors and config.json, "
+        f"or a shipped model ({', '.join(names) or 'none here'})"
+    )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """`config.json` of a checkpoint, its keys checked.
+
+    Raises:
+        CheckpointError: this version cannot read it.
+    """
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read as JSON ({error})") from None
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: expected checkpoint format {FORMAT}; train again or use another version"
+        )
+    if set(config) - {"domain"} != _KEYS:
+        raise CheckpointError(f"{path}: expected the keys {', '.join(sorted(_KEYS))}; found others")
+    return config
+
+
+def model_config(folder: Path) -> ModelConfig:
+    """What the model of a checkpoint is made of.
+
+    Raises:
+        CheckpointError: this version cannot read it.
+    """
+    config = read_config(folder)
+    try:
+        return ModelConfig.from_json(config["model"])
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder / 'config.json'}: {error}") from None
+
+
+def _pretrained() -> Path:
+    """Folder of the shipped models: inside the installed package, or beside it in a source tree."""
+    package = Path(__file__).parents[1]
+    inside = package / "pretrained"
+    return inside if inside.is_dir() else package.parent / "pretrained"

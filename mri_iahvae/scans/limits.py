@@ -1,0 +1,28 @@
+"""Sizes that no scan exceeds: a file that declares more is damaged or hostile, and is refused unread."""
+
+from pathlib import Path
+
+from mri_iahvae.errors import ScanError
+
+MAX_SIDE = 4096
+MAX_SLICES = 10_000
+MAX_COILS = 256
+
+
+def require_size(path: str | Path, shape: tuple[int, int, int, int], found: str) -> None:
+    """Check the size of k-space.
+
+    Args:
+        path: the file, for the message.
+        shape: (slices, coils, height, width).
+        found: the same as the file states it, for the message.
+
+    Raises:
+        ScanError: nothing, or too much.
+    """
+    slices, coils, *sides = shape
+    if not (0 < slices <= MAX_SLICES and 0 < coils <= MAX_COILS and all(0 < n <= MAX_SIDE for n in sides)):
+        raise ScanError(
+            f"{path}: expected 1 to {MAX_SLICES} slices of at most {MAX_COILS} coils and {MAX_SIDE}x{MAX_SIDE} bins, "
+            f"found {found}; check how the file was made"
+        )

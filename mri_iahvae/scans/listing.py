@@ -1,0 +1,47 @@
+"""Which files a list of files and folders means."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from mri_iahvae.errors import UsageError
+from mri_iahvae.scans.reader import SCAN_SUFFIXES
+
+
+def scan_files(inputs: Iterable[Path]) -> list[Path]:
+    """Files in the order given, each folder replaced by its scan files.
+
+    Args:
+        inputs: files, existing or not, and folders. A folder stands for its files with one of `SCAN_SUFFIXES`,
+            by name, hidden ones left out; folders within it are not looked into.
+
+    Returns:
+        The files; one that is meant twice counts once, where it comes first.
+
+    Raises:
+        UsageError: a folder without scan files, or one that cannot be read.
+    """
+    found: dict[Path, Path] = {}
+    for path in inputs:
+        for file in _within(path) if path.is_dir() else [path]:
+            # The folder alone is resolved: two links in it are two names, and make two results.
+            found.setdefault(file.parent.resolve() / file.name, file)
+    return list(found.values())
+
+
+def _within(folder: Path) -> list[Path]:
+    try:
+        files = [path for path in folder.iterdir() if _is_scan(path.name) and path.is_file()]
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: expected a folder of scans, found: {error.strerror}; check the path"
+        ) from None
+    if not files:
+        wanted = ", ".join(f"*{suffix}" for suffix in SCAN_SUFFIXES)
+        raise UsageError(
+            f"{folder}: expected a folder with scans ({wanted}), found none in it; check the path"
+        )
+    return sorted(files)
+
+
+def _is_scan(name: str) -> bool:
+    return name.lower().endswith(SCAN_SUFFIXES) and not name.startswith(".")

@@ -1,0 +1,114 @@
+"""Volumes as NIfTI files, with the voxel size and position that are known of them."""
+
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mri_iahvae.errors import IahvaeError
+from mri_iahvae.scans.header import Header
+from mri_iahvae.scans.writer import atomic_path
+
+_SCANNER, _ALIGNED, _UNKNOWN = 1, 2, 0  # NIfTI's codes for what an affine leads to
+_MAX_AXIS = 2**15 - 1  # NIfTI-1 counts voxels in 16 bits
+
+
+class Images(Protocol):
+    """Images (slices, H, W), real or complex: an array, or an HDF5 dataset that is read slice by slice."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(slices, H, W)."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Real or complex."""
+
+    def __iter__(self) -> Iterator[NDArray]:
+        """Slices (H, W)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Where the voxels of a volume lie."""
+
+    affine: NDArray[np.float64] = field(repr=False)
+    """(4, 4), from (column, row, slice) to mm, x to the patient's left-to-right, y back to front, z feet to head."""
+    note: str = ""
+    """What is not known, in at most 79 letters; empty where position and orientation are."""
+
+
+def place(
+    shape: tuple[int, ...], header: Header | None = None, affine: NDArray[np.floating] | None = None
+) -> Placement:
+    """Find the placement of a volume.
+
+    Args:
+        shape: (slices, H, W) of the images, cropped or not: their pixels have the size that the header says.
+        header: of the scan. It holds sizes but no orientation: axes are then parallel to those of the volume,
+            whose centre is the origin, and slices lie without a gap (1 mm apart where no thickness is stated).
+        affine: (4, 4), where the source states position and orientation; it decides, unless it is singular.
+
+    Returns:
+        The placement; the identity where nothing is known.
+    """
+    if affine is not None and np.isfinite(affine).all() and np.linalg.matrix_rank(affine) == 4:
+        return Placement(np.array(affine, np.float64))
+    if header is None or header.pixel is None:
+        return Placement(np.eye(4), "voxel size and orientation unknown")
+    height, width = header.pixel
+    size = np.array([width, height, header.thickness or 1.0])
+    placed = np.diag([*size, 1.0])
+    placed[:3, 3] = -size * (np.array(shape[::-1]) - 1) / 2
+    unknown = "slice gap" if header.thickness else "slice thickness"
+    return Placement(placed, f"orientation and {unknown} unknown")
+
+
+def write_nifti(path: Path, images: Images, placement: Placement) -> None:
+    """Write a volume, slice by slice.
+
+    Voxel (i, j, k) of the file is column i and row j of slice k. A placement without a note is stored as scanner
+    coordinates (code 1). Otherwise the affine is stored as nibabel stores any, with the code 2 and no quaternion,
+    and the note stands in the header's `descrip`.
+
+    Args:
+        path: `.nii.gz` file to write.
+        images: (slices, H, W), written as float32, or complex64 where complex.
+        placement: of the voxels, as `place` finds it.
+
+    Raises:
+        IahvaeError: more slices, rows or columns than the format takes, values that are not finite, or the file
+            cannot be written.
+    """
+    import nibabel  # noqa: PLC0415 - only this format needs it
+
+    if max(images.shape) > _MAX_AXIS:
+        raise IahvaeError(
+            f"{path}: not written: NIfTI takes {_MAX_AXIS} voxels along an axis, {images.shape}"
+        )
+    dtype = np.dtype(np.complex64 if images.dtype.kind == "c" else np.float32)
+    header = nibabel.Nifti1Header(endianness="<")
+    header.set_data_dtype(dtype)
+    header.set_data_shape(images.shape[::-1])
+    header.set_xyzt_units("mm")
+    header.set_slope_inter(1, 0)
+    header.set_sform(placement.affine, _ALIGNED if placement.note else _SCANNER)
+    header.set_qform(placement.affine, _UNKNOWN if placement.note else _SCANNER)  # sets the voxel sizes too
+    header["descrip"] = placement.note.encode()
+    header["vox_offset"] = header.single_vox_offset
+    # NIfTI counts columns fastest, then rows, then slices: the very order of an array (slices, H, W).
+    # No name and no time in the compressed file: equal volumes make equal files.
+    with (
+        atomic_path(path) as part,
+        part.open("wb") as raw,
+        gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0) as stream,
+    ):
+        header.write_to(stream)
+        for number, image in enumerate(images):
+            if not np.isfinite(image).all():
+                raise IahvaeError(f"{path}: not written: slice {number} holds NaN or infinity")
+            stream.write(np.ascontiguousarray(image, dtype.newbyteorder("<")).tobytes())

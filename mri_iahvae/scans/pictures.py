@@ -1,0 +1,91 @@
+"""Folders of PNG or JPEG pictures, one per slice."""
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mri_iahvae.errors import ScanError
+
+MAX_SIDE = 2048
+MAX_PIXELS = 2**30
+"""Of all slices: 4 GiB as float32."""
+
+_SUFFIXES = {".png", ".jpg", ".jpeg"}
+_WIDE = ("I", "F")  # Pillow's modes with more than 8 bits; I;16 and its like among them
+
+
+def read_pictures(folder: Path) -> NDArray[np.float32]:
+    """Read the pictures of a folder.
+
+    Args:
+        folder: with `.png`, `.jpg` or `.jpeg` files of one size, one per slice, sorted by name (numbers within it
+            by value: 2 before 10). 16-bit greyscale keeps its depth; colours become their luminance. Other files
+            and hidden ones are left out.
+
+    Returns:
+        float32 (slices, H, W), grey values as stored.
+
+    Raises:
+        ScanError: no pictures, sizes that differ or are too large, or a picture that cannot be read.
+    """
+    paths = sorted((path for path in folder.iterdir() if _is_picture(path)), key=_by_number)
+    if not paths:
+        raise ScanError(
+            f"{folder}: expected a folder of PNG or JPEG slices, found none in it; check the path"
+        )
+    first = _read(paths[0])
+    if len(paths) * first.size > MAX_PIXELS:
+        raise ScanError(
+            f"{folder}: expected at most {MAX_PIXELS} pixels in all, found {len(paths)} pictures of "
+            f"{first.shape[0]}x{first.shape[1]}; split the folder"
+        )
+    images = np.empty((len(paths), *first.shape), np.float32)
+    for image, path in zip(images, paths, strict=True):
+        values = _read(path)
+        if values.shape != first.shape:
+            (rows, columns), (height, width) = values.shape, first.shape
+            raise ScanError(
+                f"{path}: expected {height}x{width} pixels as in {paths[0].name}, found {rows}x{columns}; "
+                "keep slices of one size in a folder"
+            )
+        image[:] = values
+    return images
+
+
+def _read(path: Path) -> NDArray:
+    """Grey values (H, W); the size is checked before anything is decompressed."""
+    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - only this format needs it
+
+    try:
+        with (
+            warnings.catch_warnings(action="ignore"),  # of large pictures: the size is checked here
+            Image.open(path, formats=("PNG", "JPEG")) as picture,
+        ):
+            if max(picture.size) > MAX_SIDE:
+                raise ValueError(f"{picture.height}x{picture.width} pixels")
+            return np.asarray(picture if picture.mode.startswith(_WIDE) else picture.convert("L"))
+    except UnidentifiedImageError as error:
+        raise _refused(path, "another format") from error
+    except Exception as error:
+        # Decoders raise what they like on damaged bytes: SyntaxError, struct.error, OSError ...
+        raise _refused(path, " ".join(str(error).split())[:200] or type(error).__name__) from error
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """Sort key: numbers by value, words by letters."""
+    parts = re.findall(r"\d+|\D+", path.name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def _refused(path: Path, found: str) -> ScanError:
+    return ScanError(
+        f"{path}: expected a PNG or JPEG picture of at most {MAX_SIDE}x{MAX_SIDE} pixels, found {found}; "
+        "save it again or leave it out"
+    )

@@ -1,0 +1,186 @@
+"""What a file holds, what is odd about it, and what `reconstruct` would do with it. Without torch, to be quick."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mri_iahvae.errors import ScanError
+from mri_iahvae.kspace.noise_estimate import estimate_sigma
+from mri_iahvae.kspace.pattern import Pattern, sampling_pattern
+from mri_iahvae.model.checkpoint_config import find_checkpoint, model_config
+from mri_iahvae.scans.geometry import Geometry, scan_geometry
+from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.scans.scan import Scan
+from mri_iahvae.tasks.noise_level import estimated_noise, level_doubts
+from mri_iahvae.tasks.problems import (
+    LEVELS,
+    Problem,
+    data_problems,
+    error_problem,
+    sampling_problems,
+    told_problems,
+)
+
+_ATTRIBUTES = ("acquisition", "acceleration", "num_low_frequency")  # never the patient's identifier
+_COIL_SLICES = 4  # for the noise estimate: each has as many k-spaces as there are coils
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Thermal noise.
+
+    Attributes:
+        sigma: standard deviation per real and imaginary part, in the units of the file; the median of slices or
+            coils; 0 where too little is measured to estimate it.
+        relative: as a multiple of the RMS of the noise-free slices (--relative-sigma); None where that is unknown.
+        source: "file" or "estimate".
+    """
+
+    sigma: float
+    relative: float | None
+    source: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `reconstruct` does with a file unless options say otherwise.
+
+    Attributes:
+        grid: side N of the model's grid.
+        field: (rows, width) of k-space once readout oversampling is removed.
+        image: (height, width) of the result.
+        shares: of the bins of that k-space, those "measured", "completed" by the model, and left "zero".
+    """
+
+    grid: int
+    field: tuple[int, int]
+    image: tuple[int, int]
+    shares: dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """A file that could be opened.
+
+    Attributes:
+        scan: what it holds.
+        pattern: how k-space is sampled.
+        noise: None where the data cannot be read.
+        plan: what `reconstruct` does.
+        problems: errors first.
+    """
+
+    scan: Scan = field(repr=False)
+    pattern: Pattern
+    noise: Noise | None
+    plan: Plan
+    problems: tuple[Problem, ...]
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """Why the file cannot be used; nothing where it can."""
+        return tuple(problem for problem in self.problems if problem.level == "error")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        scan, header = self.scan, self.scan.header
+        return {
+            "input": str(scan.path),
+            "usable": not self.errors,
+            "slices": scan.slices,
+            "coils": scan.coils,
+            "height": scan.height,
+            "width": scan.width,
+            "mask": {"source": scan.mask_source, **asdict(self.pattern)},
+            "acquired_columns": list(scan.acquired),
+            "header": None if header is None else {**asdict(header), "pixel": header.pixel},
+            "readout_oversampling": scan.height / self.plan.field[0],
+            "noise": None if self.noise is None else asdict(self.noise),
+            "reference": None if scan.reference is None else list(scan.reference),
+            "attributes": {name: scan.attributes[name] for name in _ATTRIBUTES if name in scan.attributes},
+            "reconstruct": asdict(self.plan),
+            "problems": [asdict(problem) for problem in self.problems],
+        }
+
+
+def inspect(path: str | Path, checkpoint: str | Path = "small") -> Inspection:
+    """Look at a scan: its sizes, its sampling, its noise, and what is odd about it. All slices are read.
+
+    Args:
+        path: the file.
+        checkpoint: the model that `reconstruct` would use, by name or folder; only its grid matters.
+
+    Returns:
+        What was found. Values that cannot be used are a problem of level "error".
+
+    Raises:
+        ScanError: the file is no scan, and why.
+        UsageError: no such checkpoint.
+        CheckpointError: the checkpoint cannot be read.
+    """
+    grid = model_config(find_checkpoint(checkpoint)).size
+    scan = open_scan(path)
+    geometry = scan_geometry(scan)
+    pattern = sampling_pattern(scan.mask, scan.acquired)
+    problems = [*told_problems(scan, geometry), *sampling_problems(scan, pattern)]
+    noise = None
+    try:
+        power, silent = _survey(scan)
+    except ScanError as error:
+        problems.append(error_problem(scan, error))
+    else:
+        noise = _noise(scan, geometry, power)
+        problems += data_problems(scan, power, silent)
+        if scan.coils == 1:
+            mask = geometry.reduce_mask(scan.mask)
+            doubts = level_doubts(scan, geometry, mask, noise.sigma, noise.source)
+            problems += [Problem("warning", doubt, "state another with --sigma") for doubt in doubts]
+    problems.sort(key=lambda problem: LEVELS.index(problem.level))
+    return Inspection(scan, pattern, noise, _plan(scan, geometry, grid), tuple(problems))
+
+
+def _survey(scan: Scan) -> tuple[NDArray[np.float64], list[int]]:
+    """Power of each measured bin, (height, width), summed over slices and coils; and the slices without signal."""
+    power = np.zeros((scan.height, scan.width))
+    silent = []
+    for number in range(scan.slices):
+        kspace = scan.read_coils(number)[0]
+        parts = np.square(kspace.real, dtype=np.float64) + np.square(kspace.imag, dtype=np.float64)
+        found = parts.sum(axis=0)
+        power += found
+        if not found.any():
+            silent.append(number)
+    return power, silent
+
+
+def _noise(scan: Scan, geometry: Geometry, power: NDArray[np.float64]) -> Noise:
+    mask = geometry.reduce_mask(scan.mask)
+    if scan.noise_sigma is not None:
+        sigma, source = float(np.median(scan.noise_sigma)), "file"
+    elif scan.coils == 1:
+        sigma, source = estimated_noise(scan, geometry, mask), "estimate"
+    else:  # each coil has its own level
+        numbers = np.unique(
+            np.linspace(0, scan.slices - 1, min(scan.slices, _COIL_SLICES)).round().astype(int)
+        )
+        kspace = np.concatenate([geometry.reduce(scan.read_coils(int(number))) for number in numbers])
+        levels = [estimate_sigma(kspace[:, coil], mask) for coil in range(scan.coils)]
+        sigma, source = float(np.median(levels)), "estimate"
+    # Power adds, and noise lies in the measured bins alone; `tasks.noise_level` has the same sum.
+    clean = power.mean() / (scan.slices * scan.coils) - 2 * scan.mask.mean() * sigma**2
+    return Noise(sigma, float(sigma / np.sqrt(clean)) if clean > 0 else None, source)
+
+
+def _plan(scan: Scan, geometry: Geometry, grid: int) -> Plan:
+    mask = geometry.reduce_mask(scan.mask)
+    modelled = np.zeros_like(mask)
+    rows, columns = (slice(max(0, n // 2 - grid // 2), n // 2 - grid // 2 + grid) for n in mask.shape)
+    modelled[rows, columns] = True
+    modelled[:, : scan.acquired[0]] = modelled[:, scan.acquired[1] :] = False
+    shares = {"measured": mask, "completed": ~mask & modelled, "zero": ~mask & ~modelled}
+    return Plan(
+        grid, geometry.field, geometry.image, {name: float(bins.mean()) for name, bins in shares.items()}
+    )

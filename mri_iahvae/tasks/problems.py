@@ -1,0 +1,131 @@
+"""What is odd about a scan, how bad that is, and what to do about it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mri_iahvae.errors import ScanError
+from mri_iahvae.kspace.pattern import Pattern
+from mri_iahvae.scans.geometry import Geometry, reference_fits
+from mri_iahvae.scans.scan import Scan
+
+_STRAY_ZEROS = 1e-3
+_OFF_CENTRE = 0.25  # of a side; the peak of a real scan is within a few bins of DC
+_CALIBRATION = 4  # lines, or bins a side, that `kspace.sensitivities` needs
+
+Level = Literal["error", "warning", "note"]
+"""The file cannot be used; the result may not be what one expects; good to know."""
+LEVELS: tuple[Level, ...] = get_args(Level)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something about a file.
+
+    Attributes:
+        level: how bad it is.
+        text: what there is, and how it is taken.
+        fix: what to do about it; empty where nothing need be done.
+    """
+
+    level: Level
+    text: str
+    fix: str = ""
+
+
+def told_problems(scan: Scan, geometry: Geometry) -> Iterator[Problem]:
+    """What came up when the file was opened and its sizes were looked at."""
+    for warning in (*scan.warnings, *geometry.warnings):
+        yield Problem("warning", warning)
+    if scan.header is None and scan.affine is None:
+        yield Problem(
+            "note",
+            "no header that fits: voxel sizes are unknown",
+            "state the size of the image with --image-size",
+        )
+    if scan.reference is None:
+        yield Problem("note", "no reference images: no scores")
+    elif not reference_fits(scan):
+        rows, columns = scan.reference
+        yield Problem(
+            "warning",
+            f"the reference is {rows}x{columns}, which no crop of {scan.height}x{scan.width} k-space gives: not used",
+            "store the reference at its native size",
+        )
+
+
+def sampling_problems(scan: Scan, pattern: Pattern) -> Iterator[Problem]:
+    """Of the mask.
+
+    Args:
+        scan: the scan.
+        pattern: of its acquired columns.
+    """
+    if pattern.kind == "full":
+        yield Problem(
+            "note",
+            "every acquired bin is measured: `reconstruct` would return the data",
+            "leave bins out with --up-to or --acceleration, or denoise",
+        )
+    if pattern.kind == "rows":
+        yield Problem(
+            "note",
+            "whole rows are missing: rows are taken for the readout, which is measured whole as a rule",
+            "swap the last two axes if the columns are the readout",
+        )
+    if scan.coils > 1 and pattern.centre < _CALIBRATION:
+        yield Problem(
+            "error",
+            f"{scan.coils} coils, and {pattern.centre} lines around the centre: sensitivities cannot be told",
+            f"at least {_CALIBRATION} are needed; combine the coils into one first",
+        )
+    if pattern.centre == 0 and pattern.kind != "nothing":
+        row, column = scan.height // 2, scan.width // 2
+        yield Problem(
+            "warning",
+            f"the centre of k-space, row {row} and column {column}, is not measured: contrast will be a guess",
+            "check that mask and k-space are centred",
+        )
+
+
+def data_problems(scan: Scan, power: NDArray[np.float64], silent: list[int]) -> Iterator[Problem]:
+    """Of the values.
+
+    Args:
+        scan: the scan.
+        power: float (height, width), that of each measured bin over all slices and coils.
+        silent: slices without signal.
+    """
+    if silent:
+        numbers = ", ".join(map(str, silent[:8])) + (" ..." if len(silent) > 8 else "")
+        yield Problem(
+            "warning", f"{len(silent)} of {scan.slices} slices hold no signal: {numbers}", "expect zeros"
+        )
+    if not power.any():
+        return
+    empty = np.count_nonzero(scan.mask & (power == 0))
+    if scan.mask_source == "file" and empty > _STRAY_ZEROS * np.count_nonzero(scan.mask):
+        share = empty / np.count_nonzero(scan.mask)
+        yield Problem(
+            "warning",
+            f"{share:.1%} of the bins that the mask calls measured are zero in every slice: taken as data",
+            "correct the mask, or remove it to have it told from the zeros",
+        )
+    peak = np.unravel_index(power.argmax(), power.shape)
+    centre = scan.height // 2, scan.width // 2
+    far = [abs(p - c) > _OFF_CENTRE * n for p, c, n in zip(peak, centre, power.shape, strict=True)]
+    if scan.mask[centre] and any(far):
+        yield Problem(
+            "warning",
+            f"k-space is strongest at row {peak[0]}, column {peak[1]}, and DC is expected at {centre[0]}, {centre[1]}",
+            "shift it with numpy.fft.fftshift if it is not centred",
+        )
+
+
+def error_problem(scan: Scan, error: ScanError) -> Problem:
+    """Its message names the file, what is wrong, and after the last semicolon what to do."""
+    text, _, fix = str(error).removeprefix(f"{scan.path}: ").rpartition("; ")
+    return Problem("error", text or fix, fix if text else "")

@@ -1,0 +1,185 @@
+"""The loop over files, with a stand-in for the work on one."""
+
+import json
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from mri_iahvae.cli.group import Entry, LazyGroup
+from mri_iahvae.cli.runs import run_files
+from mri_iahvae.errors import ScanError, UsageError
+
+NAMES = ("a.h5", "b.h5", "c.h5")
+
+
+@pytest.fixture
+def scans(tmp_path):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for name in NAMES:
+        (folder / name).touch()
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs inputs as a command does; `errors` are raised for files by name. Gives the result and what was run."""
+
+    def invoke(*inputs, errors=None, **options):
+        options = {"skip_existing": False, "as_json": False, "quiet": False, **options}
+        ran = []
+
+        def work(path, target, start):
+            ran.append(path.name)
+            advance = start(path.name, 2)
+            if errors and path.name in errors:
+                raise errors[path.name]
+            advance(2)
+            target.parent.mkdir(exist_ok=True)
+            target.write_text("result")
+            return report(path, target)
+
+        @click.command()
+        def command():
+            run_files(inputs, tmp_path / "out", work, **options)
+
+        group = LazyGroup("group", entries={"run": Entry("", "")})
+        group.get_command = lambda *_: command
+        return CliRunner().invoke(group, ["run"]), ran
+
+    return invoke
+
+
+def report(path, target):
+    return {
+        "input": str(path),
+        "output": str(target),
+        "picture": f"{target.stem}_kspace.png",
+        "slices": 2,
+        "share_measured": 0.25,
+        "share_completed": 0.75,
+        "share_zero": 0.0,
+        "true_acceleration": 4.0,
+        "mask": "the file's own",
+        "method": "hybrid",
+        "steps_used": [],
+        "samples": 0,
+        "scores": {},
+        "warnings": ["odd"] if path.name == "b.h5" else [],
+    }
+
+
+def outputs(tmp_path):
+    return sorted(path.name for path in tmp_path.glob("out/*"))
+
+
+def test_a_folder(run, scans, tmp_path):
+    result, ran = run(scans)
+    assert result.exit_code == 0
+    assert ran == list(NAMES)
+    assert outputs(tmp_path) == list(NAMES)
+    first = [line for line in result.stdout.splitlines() if not line.startswith(" ")]
+    assert first == [
+        f"{scans / name}: 2 slices, k-space 25.0% measured, 75.0% completed, 0.0% zero" for name in NAMES
+    ]
+    lines = result.stderr.splitlines()
+    assert lines[0] == "[1/3] a.h5: 2 slices"
+    assert lines[1].startswith("[2/3] b.h5: 2 slices; 0:00:0")
+    assert lines[2] == f"Warning: {scans / 'b.h5'}: odd"
+    assert lines[4:] == ["3 files: 3 done"]
+
+
+def test_a_file_beside_its_folder_counts_once(run, scans):
+    result, ran = run(scans / "b.h5", scans, scans / "b.h5")
+    assert result.exit_code == 0
+    assert ran == ["b.h5", "a.h5", "c.h5"]
+
+
+def test_one_file_needs_no_counts(run, scans):
+    result, _ = run(scans / "a.h5")
+    assert result.stderr == "a.h5: 2 slices\n"
+
+
+def test_an_empty_folder_is_wrong_usage(run, scans, tmp_path):
+    (tmp_path / "empty").mkdir()
+    result, ran = run(scans, tmp_path / "empty")
+    assert (result.exit_code, result.stdout, ran) == (2, "", [])
+    assert result.stderr.startswith(f"Error: {tmp_path / 'empty'}: expected a folder with scans")
+
+
+def test_what_exists_is_skipped(run, scans, tmp_path):
+    run(scans / "b.h5")
+    result, ran = run(scans, skip_existing=True)
+    assert result.exit_code == 0
+    assert ran == ["a.h5", "c.h5"]
+    lines = result.stderr.splitlines()
+    assert lines[0] == f"{scans / 'b.h5'}: skipped, {tmp_path / 'out' / 'b.h5'} exists"
+    assert lines[1] == "[1/2] a.h5: 2 slices"
+    assert lines[-1] == "3 files: 2 done, 1 skipped"
+    assert "b.h5" not in result.stdout
+    result, ran = run(scans, skip_existing=True, as_json=True, quiet=True)
+    assert ran == []
+    existing = [{"input": str(scans / name), "output": str(tmp_path / "out" / name)} for name in NAMES]
+    assert json.loads(result.stdout) == {"files": [], "skipped": existing, "failed": []}
+    assert run(scans)[1] == list(NAMES)  # without the option all are done again
+
+
+def test_a_half_written_result_is_not_skipped(run, scans, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.h5.part").touch()
+    assert run(scans / "a.h5", skip_existing=True)[1] == ["a.h5"]
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_failure_stops_no_other(run, scans, tmp_path, quiet):
+    result, ran = run(scans, errors={"b.h5": ScanError("b.h5: bad")}, quiet=quiet)
+    assert result.exit_code == 3
+    assert ran == list(NAMES)
+    assert outputs(tmp_path) == ["a.h5", "c.h5"]
+    lines = result.stderr.splitlines()
+    assert lines.count("Error: b.h5: bad") == 1
+    assert lines[-1] == "3 files: 2 done, 1 failed"
+    result, ran = run(scans, errors={"b.h5": ScanError("b.h5: bad")}, skip_existing=True)
+    assert (result.exit_code, ran) == (3, ["b.h5"])
+    assert result.stderr.splitlines()[-1] == "3 files: 2 skipped, 1 failed"
+
+
+def test_options_that_do_not_fit_end_the_run_at_once(run, scans):
+    """Before anything is done they are wrong usage; afterwards they are the fault of one file."""
+    result, ran = run(scans, errors={"a.h5": UsageError("no columns are left")})
+    assert (result.exit_code, result.stdout, ran) == (2, "", ["a.h5"])
+    result, ran = run(scans, errors={"b.h5": UsageError("no columns are left")}, as_json=True)
+    assert (result.exit_code, ran) == (3, list(NAMES))
+    assert json.loads(result.stdout)["failed"] == [
+        {"input": str(scans / "b.h5"), "error": "no columns are left"}
+    ]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_interrupted_between_files_what_is_done_stays(run, scans, tmp_path, as_json):
+    result, _ = run(scans, errors={"c.h5": KeyboardInterrupt()}, as_json=as_json)
+    assert result.exit_code == 130
+    assert outputs(tmp_path) == ["a.h5", "b.h5"]
+    assert result.stderr.splitlines()[-2:] == [
+        "3 files: 2 done, 1 left; --skip-existing goes on from here",
+        "Interrupted",
+    ]
+    if as_json:
+        reported = [file["input"] for file in json.loads(result.stdout)["files"]]
+    else:
+        reported = [line.partition(":")[0] for line in result.stdout.splitlines() if line[0] != " "]
+    assert reported == [str(scans / name) for name in NAMES[:2]]
+    assert run(scans, skip_existing=True)[1] == ["c.h5"]
+
+
+def test_reports_are_printed_as_files_finish(scans, tmp_path, capsys):
+    """An interrupted night loses nothing."""
+    seen = []
+
+    def work(path, target, start):
+        seen.append(capsys.readouterr().out)
+        return report(path, target)
+
+    run_files([scans], tmp_path / "out", work, skip_existing=False, as_json=False, quiet=True)
+    assert [text.partition(":")[0] for text in seen] == ["", str(scans / "a.h5"), str(scans / "b.h5")]

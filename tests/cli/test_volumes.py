@@ -1,0 +1,175 @@
+"""Many files in one call, and large ones: as a user of a network disk runs them through a night."""
+
+import fcntl
+import gc
+import json
+import signal
+import subprocess
+import sys
+import tracemalloc
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from mri_iahvae.cli import main
+from mri_iahvae.model import checkpoint as checkpoint_module
+from mri_iahvae.tasks import output
+
+
+@pytest.fixture
+def run(checkpoint, tmp_path):
+    def invoke(*args, command="reconstruct"):
+        common = [
+            "--checkpoint",
+            checkpoint,
+            "--device",
+            "cpu",
+            "-o",
+            tmp_path / "out",
+            "--method",
+            "amortized",
+        ]
+        return CliRunner().invoke(main, [command, *map(str, common), *map(str, args)])
+
+    return invoke
+
+
+@pytest.fixture
+def folder(make_scan, tmp_path):
+    """Makes a folder of scans: name, number of them, what `make_scan` takes."""
+
+    def make(name, count, **options):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            make_scan(f"{name}/{number}.h5", **options)
+        return tmp_path / name
+
+    return make
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "denoise"])
+def test_many_files_load_the_model_once_and_are_done_once(run, folder, tmp_path, monkeypatch, command):
+    loads = []
+    load = checkpoint_module.load_file
+    monkeypatch.setattr(checkpoint_module, "load_file", lambda path: loads.append(path) or load(path))
+    scans = folder("scans", 3, noise=0.05)
+    assert run(scans / "1.h5", "-q", command=command).exit_code == 0
+    first = (tmp_path / "out" / "1.h5").read_bytes()
+    loads.clear()
+    result = run(scans, "--skip-existing", "--json", command=command)
+    assert result.exit_code == 0, result.output
+    assert len(loads) == 1
+    report = json.loads(result.stdout)
+    assert [file["input"] for file in report["files"]] == [str(scans / "0.h5"), str(scans / "2.h5")]
+    assert report["skipped"] == [{"input": str(scans / "1.h5"), "output": str(tmp_path / "out" / "1.h5")}]
+    assert result.stderr.splitlines()[-1] == "3 files: 2 done, 1 skipped"
+    assert (tmp_path / "out" / "1.h5").read_bytes() == first
+    assert all((tmp_path / "out" / f"{number}_kspace.png").is_file() for number in range(3))
+    loads.clear()
+    again = run(scans, "--skip-existing", command=command)
+    assert (again.exit_code, again.stdout) == (0, "")
+    assert again.stderr.splitlines()[-1] == "3 files: 3 skipped"
+
+
+def test_an_interrupted_night_keeps_what_is_done(checkpoint, folder, make_scan, tmp_path):
+    scans = folder("scans", 1, mask=np.zeros(32, bool))  # of which nothing is measured: a draw from the prior
+    make_scan("scans/1.h5", slices=8)
+    command = [
+        sys.executable,
+        "-m",
+        "mri_iahvae",
+        "reconstruct",
+        scans,
+        "-o",
+        tmp_path / "out",
+        "--device",
+        "cpu",
+    ]
+    command += ["--checkpoint", checkpoint, "--steps", "10000", "--batch", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        reported = [process.stdout.readline()]
+        while "_kspace.png" not in reported[-1]:
+            reported.append(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert reported[0].startswith(f"{scans / '0.h5'}: 2 slices")
+    assert stdout == ""
+    lines = ["2 files: 1 done, 1 left; --skip-existing goes on from here", "Interrupted"]
+    assert stderr.splitlines()[-2:] == lines
+    assert sorted(path.name for path in tmp_path.glob("out/*")) == ["0.h5", "0_kspace.png"]
+
+
+def test_a_locked_file_is_read(run, make_scan):
+    """On network disks locks are left behind, or cannot be had at all."""
+    path = make_scan()
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(OSError, match="lock"):  # what a reader meets that asks for one
+            h5py.File(path, locking=True)
+        assert run(path).exit_code == 0
+        assert CliRunner().invoke(main, ["inspect", str(path)]).exit_code == 0
+
+
+def test_no_scan_is_kept_open(run, folder, monkeypatch):
+    """Not even while its slices are worked on: the file may be on a disk that goes away for a while."""
+    scans = folder("scans", 2)
+    seen = []
+
+    def look(*_, **__):
+        opened = h5py.h5f.get_obj_ids(types=h5py.h5f.OBJ_FILE)
+        seen.append([file.name.decode() for file in opened])
+
+    inner = output.VolumeOutput.add
+    monkeypatch.setattr(output.VolumeOutput, "add", lambda self, *args: look() or inner(self, *args))
+    assert run(scans, "--batch", 1).exit_code == 0
+    assert len(seen) == 4
+    assert not [name for names in seen for name in names if name.startswith(str(scans))]
+    look()
+    assert seen[-1] == []
+
+
+def held():
+    """Bytes of tensors that are alive, each storage once; arrays made from tensors keep these alive."""
+    gc.collect()
+    tensors = [thing for thing in gc.get_objects() if type(thing) is torch.Tensor]
+    return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+
+
+@pytest.fixture
+def peaks(run, monkeypatch):
+    """Runs, and gives the most bytes of arrays and of tensors (while slices are handed on) at any time."""
+    # Figures cost the same for every file, and Matplotlib has caches of its own.
+    monkeypatch.setattr(output, "kspace_figure", lambda *_, **__: None)
+    tensors = []
+    inner = output.VolumeOutput.add
+    monkeypatch.setattr(output.VolumeOutput, "add", lambda *args: tensors.append(held()) or inner(*args))
+
+    def measure(*args):
+        tensors.clear()
+        tracemalloc.start()
+        try:
+            assert run(*args, "-q").exit_code == 0
+            return np.array([tracemalloc.get_traced_memory()[1], max(tensors)])
+        finally:
+            tracemalloc.stop()
+
+    return measure
+
+
+def test_memory_does_not_grow_with_files(peaks, folder):
+    one, many = folder("one", 1, slices=8, size=96), folder("many", 5, slices=8, size=96)
+    volume = 8 * 96 * 96 * np.dtype(np.complex64).itemsize
+    peaks(one)  # imports
+    assert (peaks(many) < peaks(one) + volume / 2).all()
+
+
+def test_memory_does_not_grow_with_slices(peaks, folder):
+    short, long = folder("short", 1, slices=8, size=96), folder("long", 1, slices=28, size=96)
+    added = 20 * 96 * 96 * np.dtype(np.complex64).itemsize
+    options = ("--batch", 2)
+    peaks(short, *options)  # imports
+    assert (peaks(long, *options) < peaks(short, *options) + added / 4).all()

@@ -1,0 +1,60 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from mri_iahvae.errors import UsageError
+from mri_iahvae.scans.listing import scan_files
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Scans, and what a folder holds beside them."""
+    for name in ("b.h5", "a.HDF5", ".hidden.h5", "._b.h5", "c.h5.part", "notes.txt", "b_kspace.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "deeper.h5").mkdir()
+    (tmp_path / "deeper.h5" / "d.h5").touch()
+    (tmp_path / "gone.h5").symlink_to(tmp_path / "nowhere")
+    return tmp_path
+
+
+def test_a_folder_means_its_scans_by_name(folder):
+    assert scan_files([folder]) == [folder / "a.HDF5", folder / "b.h5"]
+
+
+def test_files_are_taken_as_they_are(folder):
+    """In the order given, whatever their names, and missing ones too: the reader says what is wrong with them."""
+    given = [folder / "notes.txt", folder / "missing.h5", folder / ".hidden.h5", folder / "b.h5"]
+    assert scan_files(given) == given
+
+
+def test_a_file_that_is_meant_twice_counts_once(folder, monkeypatch):
+    first, second = folder / "a.HDF5", folder / "b.h5"
+    assert scan_files([second, folder, second]) == [second, first]
+    (folder.parent / "alias").symlink_to(folder)
+    assert scan_files([folder, folder.parent / "alias", folder / "deeper.h5" / ".." / "b.h5"]) == [
+        first,
+        second,
+    ]
+    monkeypatch.chdir(folder)
+    assert scan_files([Path("b.h5"), folder / "b.h5"]) == [Path("b.h5")]
+
+
+def test_two_links_to_one_file_are_two_scans(folder):
+    (folder / "c.h5").symlink_to(folder / "b.h5")
+    assert scan_files([folder / "b.h5", folder / "c.h5"]) == [folder / "b.h5", folder / "c.h5"]
+
+
+def test_a_folder_without_scans_is_refused(folder):
+    (folder / "empty").mkdir()
+    with pytest.raises(
+        UsageError, match=r"empty: expected a folder with scans \(\*\.h5, \*\.hdf5.*none in it"
+    ):
+        scan_files([folder / "b.h5", folder / "empty"])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+def test_a_folder_that_cannot_be_read(folder):
+    (folder / "deeper.h5").chmod(0)
+    with pytest.raises(UsageError, match="Permission denied"):
+        scan_files([folder / "deeper.h5"])

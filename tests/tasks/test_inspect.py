@@ -1,0 +1,241 @@
+"""What `inspect` says is there, is there."""
+
+import json
+from dataclasses import asdict
+
+import h5py
+import nibabel
+import numpy as np
+import pytest
+
+from mri_iahvae.errors import CheckpointError, ScanError, UsageError
+from mri_iahvae.kspace.masks import column_mask
+from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.scans.geometry import scan_geometry
+from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.tasks.inspect import inspect
+from mri_iahvae.tasks.volume import reconstruct_volume
+
+HEADER = """<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>
+<encodedSpace><matrixSize><x>{encoded[0]}</x><y>{encoded[1]}</y><z>1</z></matrixSize>
+<fieldOfView_mm><x>280</x><y>160</y><z>4.5</z></fieldOfView_mm></encodedSpace>
+<reconSpace><matrixSize><x>{recon[0]}</x><y>{recon[1]}</y><z>1</z></matrixSize>
+<fieldOfView_mm><x>140</x><y>140</y><z>4.5</z></fieldOfView_mm></reconSpace>
+<encodingLimits><kspace_encoding_step_1><minimum>0</minimum><maximum>{maximum}</maximum><center>{center}</center>
+</kspace_encoding_step_1></encodingLimits></encoding></ismrmrdHeader>"""
+
+
+def bins(shape, sigma=0.0):
+    """k-space (..., H, W) that falls off from DC as that of an image does, with noise of sigma per part."""
+    rng = np.random.default_rng(0)
+    y, x = (np.arange(n) - n // 2 for n in shape[-2:])
+    radius = np.hypot(y[:, None], x)
+    parts = rng.normal(size=(2, 2, *shape))
+    signal = (parts[0, 0] + 1j * parts[0, 1]) * np.exp(-radius / 3)
+    return (signal + sigma * (parts[1, 0] + 1j * parts[1, 1])).astype(np.complex64)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes datasets as they are; `header` is made of sizes and limits, `attributes` go to the file."""
+
+    def save(kspace, *, header=None, attributes=None, **datasets):
+        path = tmp_path / "scan.h5"
+        with h5py.File(path, "w") as file:
+            file["kspace"] = kspace
+            for name, values in datasets.items():
+                file[name] = values
+            if header is not None:
+                file["ismrmrd_header"] = HEADER.format(**header)
+            file.attrs.update(attributes or {})
+        return path
+
+    return save
+
+
+@pytest.fixture
+def native(write):
+    """As fastMRI's test data: readout twice oversampled, columns padded, four times undersampled."""
+
+    def save(slices=3, padding=6, coils=None, **options):
+        shape = (slices, 128, 80) if coils is None else (slices, coils, 128, 80)
+        mask = column_mask(80, 4, 0.08, "random", "scan.h5").numpy()
+        kspace = bins(shape, 0.01)
+        kspace[..., : padding - 2] = kspace[..., 80 - padding :] = 0
+        header = {
+            "encoded": (128, 80),
+            "recon": (64, 64),
+            "center": 40 - padding + 2,
+            "maximum": 81 - 2 * padding,
+        }
+        return write(np.where(mask, kspace, 0), mask=mask, header=header, **options), mask
+
+    return save
+
+
+def levels(inspection):
+    return [problem.level for problem in inspection.problems]
+
+
+def test_a_scan_as_it_comes(native, checkpoint):
+    path, mask = native(attributes={"acquisition": "CORPD_FBK", "patient_id": "0123"})
+    found = inspect(path, checkpoint)
+    scan = found.scan
+    assert (scan.slices, scan.coils, scan.height, scan.width) == (3, 1, 128, 80)
+    assert scan.acquired == (4, 74)
+    inner = mask[4:74]
+    assert (found.pattern.kind, found.pattern.measured, found.pattern.total) == ("columns", inner.sum(), 70)
+    assert found.pattern.true_acceleration == pytest.approx(70 / inner.sum())
+    assert found.pattern.centre >= 6
+    assert (found.plan.grid, found.plan.field, found.plan.image) == (32, (64, 80), (64, 64))
+    assert levels(found) == ["note"]
+    assert found.problems[0].text == "no reference images: no scores"
+    told = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert told["usable"] is True
+    assert told["mask"]["source"] == "file"
+    assert told["readout_oversampling"] == 2
+    assert told["header"]["encoded"] == [128, 80]
+    assert told["header"]["recon_fov"] == [140, 140, 4.5]
+    assert told["attributes"] == {"acquisition": "CORPD_FBK"}  # never the patient's identifier
+    assert "0123" not in json.dumps(told)
+    assert told["reconstruct"] == json.loads(json.dumps(asdict(found.plan)))
+
+
+@pytest.mark.parametrize("padding", [2, 6])
+@pytest.mark.parametrize("shape", [(128, 80), (41, 28), (20, 90)])
+def test_the_plan_is_what_the_engine_does(write, checkpoint, shape, padding):
+    """Shares of measured, completed and zero bins, on grids larger and smaller than k-space."""
+    mask = column_mask(shape[1], 4, 0.2, "random", "scan.h5").numpy()
+    kspace = bins((1, *shape))
+    kspace[..., :padding] = kspace[..., -padding:] = 0
+    path = write(np.where(mask, kspace, 0), mask=mask)
+    plan = inspect(path, checkpoint).plan
+    scan = open_scan(path)
+    geometry = scan_geometry(scan)
+    model, _ = load_model(checkpoint)
+    reduced, used = geometry.reduce(scan.read(0)), geometry.reduce_mask(scan.mask)
+    result = reconstruct_volume(model, reduced, used, amortized(), acquired=scan.acquired)
+    assert plan.shares == pytest.approx(result.shares)
+    assert geometry.crop(result.image).shape[1:] == plan.image
+
+
+def amortized():
+    from mri_iahvae.inference.settings import inference_settings  # noqa: PLC0415
+
+    return inference_settings(method="amortized", fill_rounds=1)
+
+
+@pytest.mark.parametrize("coils", [None, 3])
+def test_noise_is_estimated(write, checkpoint, coils):
+    shape = (4, 128, 80) if coils is None else (4, coils, 128, 80)
+    clean = bins(shape)
+    found = inspect(write(1e-6 * bins(shape, 0.02)), checkpoint)
+    assert found.noise.source == "estimate"
+    assert found.noise.sigma == pytest.approx(2e-8, rel=0.05)
+    assert found.noise.relative == pytest.approx(0.02 / np.sqrt(np.mean(np.abs(clean) ** 2)), rel=0.1)
+
+
+def test_a_stated_noise_level_is_taken(write, checkpoint):
+    path = write(bins((3, 40, 40), 0.1), noise_sigma=np.array([0.1, 0.2, 0.3]))
+    noise = inspect(path, checkpoint).noise
+    assert (noise.sigma, noise.source) == (0.2, "file")
+
+
+def damaged(case, mask):
+    kspace = bins((3, 40, 40), 0.001)
+    files = {
+        "silent": {"kspace": np.where(np.arange(3)[:, None, None] == 1, 0, kspace)},
+        "shifted": {"kspace": np.fft.ifftshift(kspace, axes=(-2, -1))},
+        "no centre": {"kspace": np.where(np.abs(np.arange(40) - 20) < 2, 0, kspace)},
+        "rows": {"kspace": np.where(mask[:, None], kspace, 0)},
+        "wrong mask": {"kspace": np.where(mask, kspace, 0), "mask": np.ones(40)},
+        "strange reference": {"kspace": kspace, "reconstruction_esc": np.ones((3, 90, 30), np.float32)},
+        "header of another": {
+            "kspace": kspace,
+            "header": {"encoded": (64, 40), "recon": (32, 32), "center": 20, "maximum": 39},
+        },
+        "coils without centre": {
+            "kspace": np.where(mask & (np.arange(40) != 20), kspace[:, None], 0)[:, [0, 0]]
+        },
+        "wrong level": {"kspace": kspace, "noise_sigma": 1.0},
+        "NaN": {"kspace": np.where(np.arange(40) == 3, np.nan, kspace)},
+    }
+    return files[case]
+
+
+@pytest.mark.parametrize(
+    ("case", "level", "text", "fix"),
+    [
+        ("silent", "warning", "1 of 3 slices hold no signal: 1", "expect zeros"),
+        ("shifted", "warning", "k-space is strongest at row ", "fftshift"),
+        ("no centre", "warning", "row 20 and column 20, is not measured", "check that mask"),
+        ("rows", "note", "whole rows are missing", "swap the last two axes"),
+        (
+            "wrong mask",
+            "warning",
+            "of the bins that the mask calls measured are zero in every slice",
+            "correct the mask",
+        ),
+        ("strange reference", "warning", "the reference is 90x30, which no crop of 40x40", "native size"),
+        ("header of another", "warning", "'ismrmrd_header' says 64x40, the array is 40x40", ""),
+        ("coils without centre", "error", "2 coils, and 0 lines around the centre", "at least 4 are needed"),
+        ("wrong level", "warning", "times the estimate from the data", "--sigma"),
+        ("NaN", "error", "slice 0", "repair the slice"),
+    ],
+)
+def test_problems(write, checkpoint, case, level, text, fix):
+    mask = np.zeros(40, bool)
+    mask[[0, 5, 10, 15, 18, 19, 20, 21, 22, 25, 30, 39]] = True
+    found = inspect(write(**damaged(case, mask)), checkpoint)
+    (problem,) = [problem for problem in found.problems if text in problem.text]
+    assert problem.level == level
+    assert fix in problem.fix
+    assert "\n" not in problem.text + problem.fix
+    assert bool(found.errors) == (level == "error")
+    assert found.to_json()["usable"] == (level != "error")
+
+
+def test_a_good_scan_has_no_problem(write, checkpoint):
+    kspace = bins((3, 40, 40), 0.001)
+    mask = np.abs(np.arange(40) - 20) < 15
+    header = {"encoded": (40, 40), "recon": (40, 40), "center": 20, "maximum": 39}
+    reference = np.ones((3, 40, 40), np.float32)
+    path = write(np.where(mask, kspace, 0), mask=mask, header=header, reconstruction_esc=reference)
+    assert inspect(path, checkpoint).problems == ()
+
+
+def test_full_sampling_is_noted(write, checkpoint):
+    found = inspect(write(bins((1, 40, 40))), checkpoint)
+    assert [problem for problem in found.problems if "would return the data" in problem.text]
+    assert found.plan.shares == {"measured": 1, "completed": 0, "zero": 0}
+
+
+@pytest.mark.parametrize("affine", [None, np.diag([1.0, 1, 4, 1])])
+def test_other_formats(tmp_path, checkpoint, affine):
+    """An image states where it lies; a bare array does not."""
+    if affine is None:
+        path = tmp_path / "scan.npy"
+        np.save(path, bins((3, 40, 36)))
+    else:
+        path = tmp_path / "image.nii.gz"
+        nibabel.save(nibabel.Nifti1Image(np.abs(bins((36, 40, 3))), affine), path)
+    found = inspect(path, checkpoint)
+    assert (found.scan.slices, found.scan.height, found.scan.width) == (3, 40, 36)
+    assert any("voxel sizes are unknown" in problem.text for problem in found.problems) == (affine is None)
+
+
+def test_what_is_no_scan(tmp_path, checkpoint):
+    (tmp_path / "a.h5").write_text("no scan")
+    with pytest.raises(ScanError, match="expected a readable HDF5 file"):
+        inspect(tmp_path / "a.h5", checkpoint)
+
+
+def test_checkpoints(write, tmp_path):
+    path = write(bins((1, 40, 40)))
+    assert inspect(path).plan.grid == 128
+    with pytest.raises(UsageError, match="--checkpoint nowhere"):
+        inspect(path, "nowhere")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        inspect(path, tmp_path / "broken")

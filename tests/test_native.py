@@ -1,0 +1,400 @@
+"""Native sizes: files of fastMRI's exact schema, made by `benchmarks/native_files.py`, against fastMRI's own reader."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.kspace.fft import fft2c, ifft2c
+from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.scans.geometry import scan_geometry
+from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.tasks.loaded import LoadedModel
+from mri_iahvae.tasks.reconstruct import reconstruct_file
+from mri_iahvae.tasks.sampling import OWN_SAMPLING, Sampling
+from mri_iahvae.tasks.volume import reconstruct_volume
+
+SIZES = ("640x368", "640x372", "640x371", "512x320", "640x264")
+AMORTIZED = InferenceSettings("amortized")
+sizes = pytest.mark.parametrize("size", SIZES)
+partitions = pytest.mark.parametrize("acceleration", [None, 4], ids=["train", "test"])
+
+
+def result(path):
+    with h5py.File(path) as file:
+        return {name: values[()] for name, values in file.items()}, dict(file.attrs)
+
+
+def fastmri_samples(path, transform=None, challenge="singlecoil"):
+    """What fastMRI's own reader makes of the file's folder."""
+    from fastmri.data.mri_data import SliceDataset  # noqa: PLC0415 - takes seconds
+
+    return list(SliceDataset(path.parent, challenge, transform))
+
+
+def zero_filled(scan, sampling):
+    """The image of what is measured, (slices, *image), on the way that the result takes."""
+    geometry = scan_geometry(scan)
+    kspace = geometry.reduce(np.where(sampling.apply(scan).mask, scan.read(slice(None)), 0))
+    return geometry.crop(ifft2c(torch.from_numpy(kspace)).abs().numpy())
+
+
+@sizes
+@partitions
+def test_sizes_padding_and_targets_are_those_of_fastmri(native, size, acceleration):
+    path = native(size, slices=2, acceleration=acceleration)
+    scan = open_scan(path)
+    assert scan.warnings == ()
+    samples = fastmri_samples(path)
+    assert scan.slices == len(samples)
+    for number, (kspace, mask, target, attributes, name, index) in enumerate(samples):
+        assert (name, index) == (path.name, number)
+        left, right = attributes["padding_left"], attributes["padding_right"]
+        assert scan.acquired == (left, right)
+        assert scan.header.encoded == attributes["encoding_size"][:2] == (scan.height, scan.width)
+        assert scan.header.recon == attributes["recon_size"][:2]
+        np.testing.assert_array_equal(scan.read(number)[0], kspace)
+        expected = np.ones(scan.width) if mask is None else mask.copy()
+        expected[:left] = expected[right:] = 0  # as `apply_mask` does with this padding
+        np.testing.assert_array_equal(scan.mask, np.broadcast_to(expected > 0, kspace.shape))
+        assert (target is None) == (scan.reference is None) == (acceleration is not None)
+        if target is not None:
+            np.testing.assert_array_equal(scan.read_reference(number)[0], target)
+            assert scan.attributes["max"] == attributes["max"]
+        else:
+            assert mask[:left].all()  # it says that padding is measured
+            assert mask[right:].all()
+
+
+@sizes
+@partitions
+def test_zero_filled_images_are_those_of_fastmri(native, size, acceleration):
+    from fastmri.data import subsample, transforms  # noqa: PLC0415 - takes seconds
+
+    path = native(size, slices=2, acceleration=acceleration)
+    scan = open_scan(path)
+    drawn = subsample.RandomMaskFunc([0.08], [4]) if acceleration is None else None
+    ours = zero_filled(scan, OWN_SAMPLING if drawn is None else Sampling(acceleration=4))
+    samples = fastmri_samples(path, transforms.UnetDataTransform("singlecoil", drawn))
+    for number, sample in enumerate(samples):
+
+        def normalised(values, sample=sample):
+            scaled = transforms.normalize(torch.from_numpy(values), sample.mean, sample.std, eps=1e-11)
+            return scaled.clamp(-6, 6)
+
+        torch.testing.assert_close(normalised(ours[number]), sample.image, rtol=0, atol=1e-4)
+        if drawn is not None:
+            target = scan.read_reference(number)[0]
+            torch.testing.assert_close(normalised(target), sample.target, rtol=0, atol=1e-5)
+            assert sample.max_value == scan.attributes["max"]
+
+
+@sizes
+@pytest.mark.parametrize(("acceleration", "fraction"), [(4, 0.08), (8, 0.04)])
+def test_drawn_masks_are_those_of_fastmri_with_padding(native, size, acceleration, fraction):
+    from fastmri.data import subsample, transforms  # noqa: PLC0415 - takes seconds
+
+    path = native(size)
+    scan = open_scan(path)
+    sampled = Sampling(acceleration=acceleration).apply(scan)
+    kspace, *_ = fastmri_samples(path)[0]
+    masked, mask, low = transforms.apply_mask(
+        transforms.to_tensor(kspace),
+        subsample.RandomMaskFunc([fraction], [acceleration]),
+        seed=tuple(map(ord, path.name)),
+        padding=scan.acquired,
+    )
+    assert low == round(scan.width * fraction)
+    np.testing.assert_array_equal(sampled.mask[0], mask.numpy().ravel() > 0)
+    np.testing.assert_array_equal(
+        np.where(sampled.mask, scan.read(0)[0], 0), torch.view_as_complex(masked).numpy()
+    )
+    first, end = scan.acquired
+    assert sampled.true_acceleration == pytest.approx((end - first) / mask.sum())
+
+
+@sizes
+def test_everything_measured_gives_the_reference(native, size, checkpoint, tmp_path, no_figures):
+    path = native(size, noise=0)
+    loaded = LoadedModel.load(checkpoint, torch.device("cpu"))
+    target = tmp_path / "result.h5"
+    report = reconstruct_file(loaded, path, target, AMORTIZED, up_to=None, start=lambda *_: lambda _: None)
+    reference = open_scan(path).read_reference(slice(None))
+    found, attributes = result(target)
+    assert found["reconstruction"].shape == reference.shape
+    assert np.abs(found["reconstruction"] - reference).max() < 1e-5 * reference.max()
+    assert report["scores"]["reconstruction"]["nmse"] < 1e-10
+    assert attributes["share_completed"] == 0
+    assert attributes["share_measured"] + attributes["share_zero"] == pytest.approx(1)
+
+
+@sizes
+def test_columns_and_block_from_file_to_scores(native, size, tool, tmp_path, no_figures):
+    path = native(size, noise=0.002)
+    reference = open_scan(path).read_reference(slice(None))
+    target = tmp_path / "out" / path.name
+    images = []
+    for options in (["--acceleration", 4], ["--acceleration", 8], ["--up-to", "16x16"]):
+        done = tool("reconstruct", path, *options)
+        assert done.exit_code == 0, done.output
+        found, attributes = result(target)
+        assert found["reconstruction"].shape == found["image"].shape == reference.shape
+        shares = [attributes[f"share_{name}"] for name in ("measured", "completed", "zero")]
+        assert sum(shares) == pytest.approx(1)
+        assert min(shares) > 0
+        scored = tool("evaluate", target, path)
+        assert scored.exit_code == 0, scored.output
+        images.append(found["reconstruction"])
+    assert (images[0] != images[1]).any()
+    assert (images[0] != images[2]).any()
+
+
+@sizes
+@partitions
+def test_inspect_foretells_the_result(native, size, tool, tmp_path, acceleration, no_figures):
+    path = native(size, noise=0.002, acceleration=acceleration)
+    told = tool("inspect", path, "--json")
+    assert told.exit_code == 0, told.output
+    (found,) = json.loads(told.stdout)["files"]
+    scan = open_scan(path)
+    assert (found["height"], found["width"]) == (scan.height, scan.width)
+    assert found["readout_oversampling"] == 2
+    assert found["acquired_columns"] == list(scan.acquired)
+    assert {problem["level"] for problem in found["problems"]} == {"note"}
+    assert "generated" not in told.stdout  # the patient's identifier
+    done = tool("reconstruct", path, "--json")
+    (report,) = json.loads(done.stdout)["files"]
+    images = result(tmp_path / "out" / path.name)[0]["reconstruction"]
+    assert found["reconstruct"]["image"] == list(images.shape[1:])
+    assert found["mask"]["true_acceleration"] == pytest.approx(report["true_acceleration"])
+    for name, share in found["reconstruct"]["shares"].items():
+        assert share == pytest.approx(report[f"share_{name}"], abs=1e-6)
+
+
+@sizes
+@pytest.mark.parametrize(("asked", "up_to"), [(Sampling(acceleration=4), None), (OWN_SAMPLING, 16)])
+def test_measured_bins_are_kept_and_padding_stays_zero(native, size, checkpoint, asked, up_to):
+    model, _ = load_model(checkpoint)
+    scan = open_scan(native(size))
+    sampled = asked.apply(scan)
+    geometry = scan_geometry(scan, sampled.mask)
+    assert geometry.field[0] == scan.header.recon[0]
+    measured = sampled.within(geometry, up_to).mask
+    kspace = geometry.reduce(scan.read(slice(None)))
+    found = reconstruct_volume(model, kspace, measured, AMORTIZED, acquired=scan.acquired)
+    np.testing.assert_array_equal(found.kspace[:, measured], kspace[:, measured])
+    rows, columns = (slice(n // 2 - 16, n // 2 + 16) for n in geometry.field)
+    central = np.zeros(geometry.field, bool)
+    central[rows, columns] = True
+    assert found.kspace[:, central].all()
+    assert not found.kspace[:, ~central & ~measured].any()
+    assert not found.kspace[..., : scan.acquired[0]].any()
+    assert not found.kspace[..., scan.acquired[1] :].any()
+    assert sum(found.shares.values()) == pytest.approx(1)
+    assert found.shares["completed"] == pytest.approx((central & ~measured).mean())
+
+
+def test_a_reference_wider_than_kspace_is_cropped_to_its_width(native, tool, tmp_path, no_figures):
+    """fastMRI's transforms crop both to a square of the width of k-space."""
+    from fastmri.data.transforms import UnetDataTransform  # noqa: PLC0415 - takes seconds
+
+    def widen(file):
+        file["wide"] = np.pad(file["reconstruction_esc"][()], ((0, 0), (28, 28), (28, 28)))
+        del file["reconstruction_esc"]
+        file.move("wide", "reconstruction_esc")
+
+    path = native("640x264", noise=0, change=widen)
+    (sample,) = fastmri_samples(path, UnetDataTransform("singlecoil"))
+    done = tool("reconstruct", path, "--json")
+    (report,) = json.loads(done.stdout)["files"]
+    images = result(tmp_path / "out" / path.name)[0]["reconstruction"]
+    assert images.shape[1:] == sample.image.shape == sample.target.shape == (264, 264)
+    assert report["scores"]["reconstruction"]["nmse"] < 1e-10
+    scored = tool("evaluate", tmp_path / "out" / path.name, path, "--json", tmp_path / "scores.json")
+    assert scored.exit_code == 0, scored.output
+    assert json.loads((tmp_path / "scores.json").read_text())["overall"]["mean"]["nmse"] < 1e-10
+
+
+def _pairs(names):
+    def change(file):
+        values = file["kspace"][()]
+        stored = np.empty(values.shape, [(name, "<f4") for name in names])
+        stored[names[0]], stored[names[1]] = values.real, values.imag
+        del file["kspace"]
+        file["kspace"] = stored
+
+    return change
+
+
+def _stored_as(make):
+    def change(file):
+        values = make(file["kspace"][()])
+        del file["kspace"]
+        file["kspace"] = values
+
+    return change
+
+
+def _extra(file):
+    file["reconstruction_rss"] = np.zeros((3, 4))  # of a single-coil file it is not the target
+    file["sensitivities"] = np.zeros(3)
+    file.create_group("dataset")["xml"] = "<a/>"
+
+
+def _minus_zero(file):
+    values, missing = file["kspace"][()], file["mask"][()] == 0
+    values[..., missing] = -0.0 * np.abs(values[..., missing]) - 0.0j
+    values.real[..., missing] = -0.0
+    values.imag[..., missing] = -0.0
+    file["kspace"][...] = values
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _stored_as(lambda k: k.astype(np.complex128)),
+        _stored_as(lambda k: k[None]),
+        _stored_as(lambda k: k[:, None]),
+        _stored_as(lambda k: k[None, :, None]),
+        _pairs(("r", "i")),
+        _pairs(("real", "imag")),
+        _extra,
+        _minus_zero,
+    ],
+    ids=["complex128", "leading axis", "one coil", "both", "(r, i)", "(real, imag)", "extra", "minus zero"],
+)
+def test_other_ways_to_store_it_change_nothing(native, change):
+    plain = open_scan(native("640x368", acceleration=4))
+    values, mask = plain.read(0), plain.mask
+    scan = open_scan(native("640x368", acceleration=4, change=change))
+    assert (scan.slices, scan.coils, scan.height, scan.width) == (1, 1, 640, 368)
+    assert scan.acquired == (20, 348)
+    np.testing.assert_array_equal(scan.mask, mask)
+    np.testing.assert_array_equal(scan.read(0), values)
+    assert not np.signbit(scan.read(0)[..., ~mask].real).any()
+    assert not np.signbit(scan.read(0)[..., ~mask].imag).any()
+
+
+def test_without_a_header_padding_and_image_come_from_the_content(native):
+    for acceleration in (None, 4, 8):
+        whole = open_scan(native("640x368", acceleration=acceleration))
+
+        def strip(file):
+            _pairs(("r", "i"))(file)
+            del file["ismrmrd_header"]
+
+        scan = open_scan(native("640x368", acceleration=acceleration, change=strip))
+        assert scan.header is None
+        assert scan.warnings == ()
+        assert scan.acquired == whole.acquired
+        np.testing.assert_array_equal(scan.mask, whole.mask)
+        if acceleration is None:  # the reference tells the size
+            assert scan_geometry(scan) == scan_geometry(whole)
+        else:
+            assert scan_geometry(scan).image == (640, 368)
+
+
+def test_holes_along_the_readout_keep_its_oversampling(native, rng):
+    holes = rng.random((640, 372)) < 0.5
+
+    def change(file):
+        file["kspace"][...] = np.where(holes, file["kspace"][()], 0)
+        file["mask"] = holes
+
+    scan = open_scan(native("640x372", change=change))
+    geometry = scan_geometry(scan)
+    assert geometry.field == (640, 372)
+    assert geometry.image == (320, 320)
+    assert "readout oversampling cannot be removed" in geometry.warnings[0]
+    np.testing.assert_array_equal(geometry.reduce_mask(scan.mask), holes)
+
+
+@pytest.mark.parametrize("size", [(20, 17), (8, 40), (7, 7)])
+def test_kspace_smaller_than_the_grid(tool, tmp_path, rng, size, no_figures):
+    parts = rng.normal(size=(2, 2, *size))
+    kspace = (1e-5 * (parts[0] + 1j * parts[1])).astype(np.complex64)
+    path = tmp_path / "small.h5"
+    with h5py.File(path, "w") as file:
+        file["kspace"] = kspace
+    done = tool("reconstruct", path, "--up-to", "4x4")
+    assert done.exit_code == 0, done.output
+    found, attributes = result(tmp_path / "out" / path.name)
+    assert found["reconstruction"].shape == (2, *size)
+    completed = fft2c(torch.from_numpy(found["image"])).numpy()
+    rows, columns = (slice(n // 2 - 2, n // 2 + 2) for n in size)
+    peak = np.abs(kspace).max()
+    np.testing.assert_allclose(completed[:, rows, columns], kspace[:, rows, columns], atol=1e-5 * peak)
+    modelled = size[0] * min(size[1], 32) / (size[0] * size[1])
+    assert attributes["share_completed"] == pytest.approx(modelled - 16 / (size[0] * size[1]))
+    assert attributes["share_zero"] == pytest.approx(1 - modelled)
+
+
+def test_several_coils_are_read_as_fastmri_does(native):
+    path = native("640x264", coils=3, noise=0)
+    scan = open_scan(path)
+    assert scan.coils == 3
+    samples = fastmri_samples(path, challenge="multicoil")
+    geometry = scan_geometry(scan)
+    for number, (kspace, mask, target, *_) in enumerate(samples):
+        assert mask is None
+        np.testing.assert_array_equal(scan.read_coils(number)[0], kspace)
+        np.testing.assert_array_equal(scan.read_reference(number)[0], target)
+        images = geometry.crop(ifft2c(torch.from_numpy(geometry.reduce(kspace))).numpy())
+        rss = np.sqrt((np.abs(images) ** 2).sum(axis=0))
+        assert np.abs(rss - target).max() < 1e-5 * target.max()
+
+
+def test_several_coils_measured_as_a_whole_give_the_reference(native, tool, tmp_path, no_figures):
+    path = native("640x368", coils=4, noise=0)
+    done = tool("reconstruct", path)
+    assert done.exit_code == 0, done.output
+    reference = open_scan(path).read_reference(slice(None))
+    found, _ = result(tmp_path / "out" / path.name)
+    assert np.abs(found["reconstruction"] - reference).max() < 1e-5 * reference.max()
+
+
+def test_the_benchmark_has_a_row_for_every_size_and_task(
+    native, tmp_path, checkpoint, head_kspace, monkeypatch, no_figures
+):
+    native("640x372")  # which puts the benchmarks on the path
+    import native as benchmark  # noqa: PLC0415
+
+    chosen = ("512x320", "640x371")
+    monkeypatch.setattr(benchmark, "LAYOUTS", {size: benchmark.LAYOUTS[size] for size in chosen})
+    heads = ifft2c(torch.from_numpy(head_kspace(3, 256))).abs().numpy()
+    np.savez(tmp_path / "heads.npz", images=heads, subject=np.array(["a", "a", "a"]))
+    output = tmp_path / "native.json"
+    options = ["--checkpoint", str(checkpoint), "--slices", "1", "--json", str(output)]
+    done = CliRunner().invoke(benchmark.main, [str(tmp_path / "heads.npz"), *options], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    rows = json.loads(output.read_text())["results"]
+    assert set(rows) == set(chosen)
+    for tasks in rows.values():
+        assert list(tasks) == list(benchmark.TASKS)
+        for row in tasks.values():
+            assert 0 < row["measured"] + row["completed"] < 1
+            assert row["zero-filled nmse"] != row["nmse"]
+    assert done.stdout.count("\n") == 2 + len(chosen) * len(benchmark.TASKS)
+
+
+def test_memory_is_that_of_a_whole_run(native, tmp_path, checkpoint, monkeypatch, no_figures):
+    native("640x372")
+    import memory  # noqa: PLC0415
+
+    seen = []
+
+    def peak(run, path, checkpoint, *, device):
+        run(path, checkpoint)
+        seen.append(result(path.with_name("result.h5"))[0]["reconstruction"].shape)
+        return 2.0**20 * len(seen)
+
+    monkeypatch.setattr(memory, "peak_memory", peak)
+    options = ["--checkpoint", str(checkpoint), "--slices", "1", "--slices", "2", "--json"]
+    done = CliRunner().invoke(memory.main, [*options, str(tmp_path / "mib.json")], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert seen == [(1, 320, 320), (2, 320, 320)]
+    assert json.loads((tmp_path / "mib.json").read_text())["mib"] == {"1": 1.0, "2": 2.0}
