@@ -59,8 +59,8 @@ def test_the_readme_runs_from_top_to_bottom(tmp_path, monkeypatch):
     write_sources(tmp_path)
     commands = calls()
     assert [command[0] for command in commands] == [
-        "example", *["reconstruct"] * 5, "example", "denoise", "evaluate", "sample", "simulate", "train", "train",
-        "reconstruct",
+        "example", "inspect", *["reconstruct"] * 6, "example", "denoise", "evaluate", "sample", "simulate", "train",
+        "train", "reconstruct",
     ]  # fmt: skip
     for arguments in commands:
         if arguments[0] == "train":
@@ -70,6 +70,9 @@ def test_the_readme_runs_from_top_to_bottom(tmp_path, monkeypatch):
         assert result.exit_code == 0, (arguments, result.output)
     assert (tmp_path / "results" / "scan.h5").is_file()
     assert (tmp_path / "denoised" / "noisy_kspace.png").is_file()
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
+        "scan.h5", "scan_kspace.png", "scan_scales.gif", "scan.nii.gz",
+    }  # fmt: skip
 
 
 def test_the_example_script_runs_and_beats_zero_filling():

@@ -11,7 +11,7 @@ from mri_iahvae.scans.guard import dataset
 from mri_iahvae.scans.header import Header, HostileHeaderError, parse_header
 from mri_iahvae.scans.limits import MAX_SIDE, require_size
 from mri_iahvae.scans.mask_array import require_mask, to_mask
-from mri_iahvae.scans.scan import KSPACE, REFERENCE, MaskSource, to_complex64
+from mri_iahvae.scans.scan import KSPACE, REFERENCE, MaskSource, filled_bins
 from mri_iahvae.scans.zeros import mask_from_zeros, padding_around
 
 RSS = "reconstruction_rss"
@@ -93,7 +93,7 @@ def read_acquired(kspace: h5py.Dataset, mask: NDArray[np.bool_], source: MaskSou
 
 def _filled(kspace: h5py.Dataset, number: int, columns: slice = slice(None)) -> NDArray[np.bool_]:
     """Columns of a slice that hold anything."""
-    filled: NDArray[np.bool_] = (to_complex64(kspace_slice(kspace, number, columns)) != 0).any(axis=(0, 1))
+    filled: NDArray[np.bool_] = filled_bins(kspace_slice(kspace, number, columns)).any(axis=(0, 1))
     return filled
 
 

@@ -13,7 +13,7 @@ from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.scans.fields import RSS, read_attributes
 from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.guard import dataset, guarded_file
-from mri_iahvae.scans.limits import MAX_SIDE, MAX_SLICES
+from mri_iahvae.scans.limits import MAX_SIDE, MAX_SLICES, MAX_VOXELS
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.scan import KSPACE, REFERENCE
 
@@ -124,7 +124,7 @@ def _within_kspace(file: h5py.File, images: NDArray) -> NDArray:
 
 def _volume(file: h5py.File, stored: h5py.Dataset) -> NDArray:
     name = Path(stored.name).name
-    shaped = stored.ndim == 3 and 0 < stored.shape[0] <= MAX_SLICES
+    shaped = stored.ndim == 3 and 0 < stored.shape[0] <= MAX_SLICES and stored.size <= MAX_VOXELS
     if (
         not shaped
         or not all(0 < side <= MAX_SIDE for side in stored.shape[1:])

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError
-from mri_iahvae.kspace.noise_estimate import estimate_sigma
 from mri_iahvae.kspace.pattern import Pattern, sampling_pattern
 from mri_iahvae.model.checkpoint_config import find_checkpoint, model_config
 from mri_iahvae.scans.geometry import Geometry, scan_geometry
@@ -25,7 +24,6 @@ from mri_iahvae.tasks.problems import (
 )
 
 _ATTRIBUTES = ("acquisition", "acceleration", "num_low_frequency")  # never the patient's identifier
-_COIL_SLICES = 4  # for the noise estimate: each has as many k-spaces as there are coils
 
 
 @dataclass(frozen=True)
@@ -160,17 +158,15 @@ def _noise(scan: Scan, geometry: Geometry, power: NDArray[np.float64]) -> Noise:
     mask = geometry.reduce_mask(scan.mask)
     if scan.noise_sigma is not None:
         sigma, source = float(np.median(scan.noise_sigma)), "file"
-    elif scan.coils == 1:
+    else:
         sigma, source = estimated_noise(scan, geometry, mask), "estimate"
-    else:  # each coil has its own level
-        numbers = np.unique(
-            np.linspace(0, scan.slices - 1, min(scan.slices, _COIL_SLICES)).round().astype(int)
-        )
-        kspace = np.concatenate([geometry.reduce(scan.read_coils(int(number))) for number in numbers])
-        levels = [estimate_sigma(kspace[:, coil], mask) for coil in range(scan.coils)]
-        sigma, source = float(np.median(levels)), "estimate"
     # Power adds, and noise lies in the measured bins alone; `tasks.noise_level` has the same sum.
-    clean = power.mean() / (scan.slices * scan.coils) - 2 * scan.mask.mean() * sigma**2
+    # The RMS is that of the field of view that is reconstructed: removing readout oversampling takes noise along, and
+    # leaves the signal on fewer bins.
+    oversampling = scan.height / geometry.field[0]
+    share = scan.mask.mean()
+    total = power.mean() / (scan.slices * scan.coils) - 2 * share * sigma**2
+    clean = total * oversampling
     return Noise(sigma, float(sigma / np.sqrt(clean)) if clean > 0 else None, source)
 
 

@@ -6,17 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mri_iahvae.errors import UsageError
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.scans.scan import Scan
 from mri_iahvae.tasks.loaded import LoadedModel
 from mri_iahvae.tasks.multicoil import CoilCombine, reconstruct_coils
 from mri_iahvae.tasks.noise_level import level_doubts, scan_noise
 from mri_iahvae.tasks.output import PLAIN, Outputs, volume_output
 from mri_iahvae.tasks.sampling import OWN_SAMPLING, Sampling
-from mri_iahvae.tasks.volume import Progress, make_batches, reconstruct_volume
+from mri_iahvae.tasks.volume import Progress, Reconstruction, make_batches, reconstruct_volume
 
 Start = Callable[[str, int], Progress]
 """Told a file's name and number of slices, gives the progress to report to."""
@@ -79,59 +81,72 @@ def run_file(
         IahvaeError: the output cannot be written.
     """
     scan = open_scan(path)
-    if scan.coils == 1 and request.coil_combine is not None:
-        raise UsageError(f"--coil-combine {request.coil_combine}: {path} holds a single coil; leave it out")
-    if scan.coils > 1 and request.keep_samples | bool(settings.samples):
-        raise UsageError(
-            f"--samples: {path} holds {scan.coils} coils; samples are drawn of single-coil scans only"
-        )
-    sampled = request.sampling.apply(scan)
-    scan_used = replace(scan, mask=sampled.mask)
-    geometry = scan_geometry(scan, sampled.mask, request.outputs.image_size)
-    sampled = sampled.within(geometry, request.up_to)
+    _check_coils(scan, settings, request)
+    own = request.sampling.apply(scan)
+    used = replace(scan, mask=own.mask)
+    geometry = scan_geometry(scan, own.mask, request.outputs.image_size)
+    sampled = own.within(geometry, request.up_to)
     level = None
     if request.noisy:
-        level = scan_noise(scan_used, geometry, sampled.mask, sigma=request.sigma, relative=request.relative)
+        level = scan_noise(used, geometry, sampled.mask, sigma=request.sigma, relative=request.relative)
     batches = make_batches(request.batch, loaded.model.gains.device)
-    group = batches.size
-    progress = start(path.name, scan.slices)
-    levels = []
-    shared: dict[str, Any] = {"domain": loaded.domain, "acquired": scan.acquired, "batch": batches}
+    progress, size = start(path.name, scan.slices), batches.size
+    levels = np.zeros(scan.slices)
+    infer = _infer(loaded, sampled.mask, settings, request)
     with volume_output(output, scan, geometry, sampled, request.outputs) as out:
-        for first in range(0, scan.slices, group):
-            chosen = slice(first, min(first + group, scan.slices))
-            kspace = geometry.reduce(scan_used.read_coils(chosen))
-            kspace = np.where(sampled.mask, kspace, 0)  # of the block that is used
-            sigma = np.zeros(len(kspace)) if level is None else level.of(chosen, kspace)
-            levels.append(sigma)
-            given = shared | {"noise_sigma": sigma, "first": first, "progress": progress}
-            if scan.coils == 1:
-                result = reconstruct_volume(
-                    loaded.model,
-                    kspace[:, 0],
-                    sampled.mask,
-                    settings,
-                    keep_samples=request.keep_samples,
-                    **given,
-                )
-            else:
-                combine = request.coil_combine or "rss"
-                result = reconstruct_coils(
-                    loaded.model, kspace, sampled.mask, settings, coil_combine=combine, **given
-                )
+        for first in range(0, scan.slices, size):
+            chosen = slice(first, min(first + size, scan.slices))
+            # Only the bins of the block that is used.
+            kspace = np.where(sampled.mask, geometry.reduce(used.read_coils(chosen)), 0)
+            if level is not None:
+                levels[chosen] = level.of(chosen, kspace)
+            given = {"acquired": scan.acquired, "batch": batches, "first": first, "progress": progress}
+            result = infer(kspace, noise_sigma=levels[chosen], **given)
             out.add(result, first)
-        details: dict[str, Any] = {"task": request.task}
-        if scan.coils > 1:
-            details |= {"coils": scan.coils, "coil_combine": request.coil_combine or "rss"}
+        details = _details(scan, request)
         doubts: tuple[str, ...] = ()
-        if request.up_to:
-            details["up_to"] = f"{request.up_to}x{request.up_to}"
         if level is not None:
-            stated = float(np.median(np.concatenate(levels)))
-            details |= {
-                "noise_sigma": stated,
-                "noise_source": level.source,
-                "relative_sigma": request.relative,
-            }
-            doubts = level_doubts(scan_used, geometry, sampled.mask, stated, level.source)
+            stated = float(np.median(levels))
+            details |= {"noise_sigma": stated, "noise_source": level.source}
+            doubts = level_doubts(used, geometry, sampled.mask, stated, level.source)
         return out.finish(loaded, settings, batches, details, doubts)
+
+
+def _check_coils(scan: Scan, settings: InferenceSettings, request: Request) -> None:
+    if scan.coils == 1 and request.coil_combine is not None:
+        raise UsageError(
+            f"--coil-combine {request.coil_combine}: {scan.path} holds a single coil; leave it out"
+        )
+    if scan.coils > 1 and settings.samples:
+        raise UsageError(
+            f"--samples: {scan.path} holds {scan.coils} coils; samples are drawn of single-coil scans only"
+        )
+
+
+def _infer(
+    loaded: LoadedModel, mask: NDArray[np.bool_], settings: InferenceSettings, request: Request
+) -> Callable[..., Reconstruction]:
+    """Reconstructs k-space (n, coils, rows, width), of one coil or several."""
+
+    def infer(kspace: NDArray[np.complex64], **given: Any) -> Reconstruction:  # noqa: ANN401 - of either function
+        if kspace.shape[1] > 1:
+            combine = request.coil_combine or "rss"
+            return reconstruct_coils(
+                loaded.model, kspace, mask, settings, coil_combine=combine, domain=loaded.domain, **given
+            )
+        keep, single = request.keep_samples, kspace[:, 0]
+        return reconstruct_volume(
+            loaded.model, single, mask, settings, domain=loaded.domain, keep_samples=keep, **given
+        )
+
+    return infer
+
+
+def _details(scan: Scan, request: Request) -> dict[str, Any]:
+    """Of the task, for the record."""
+    details: dict[str, Any] = {"task": request.task, "relative_sigma": request.relative}
+    if scan.coils > 1:
+        details |= {"coils": scan.coils, "coil_combine": request.coil_combine or "rss"}
+    if request.up_to:
+        details["up_to"] = f"{request.up_to}x{request.up_to}"
+    return details

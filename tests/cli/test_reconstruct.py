@@ -185,7 +185,7 @@ def test_asked_masks(reconstruct, make_scan, masks, monkeypatch, checkpoint, opt
     """Only the mask's bins count: in the result, the stored mask, shares, baseline and figure."""
     monkeypatch.chdir(masks)
     drawn = []
-    monkeypatch.setattr(output, "kspace_figure", lambda path, views, **_: drawn.extend(views))
+    monkeypatch.setattr(output, "kspace_figure", lambda _path, views, **_: drawn.extend(views))
     path = make_scan(reference=True, noise_sigma=1e-7)
     result = reconstruct(path, *options, "--data-consistency", consistency)
     assert result.exit_code == 0, result.output

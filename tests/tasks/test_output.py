@@ -191,7 +191,7 @@ def test_what_the_run_left_out_is_drawn_beside_the_reference(
     make_scan, write, monkeypatch, reference, mask, drawn
 ):
     views = []
-    monkeypatch.setattr(output, "kspace_figure", lambda path, given, **_: views.extend(given))
+    monkeypatch.setattr(output, "kspace_figure", lambda _path, given, **_: views.extend(given))
     path = make_scan(reference=reference, mask=mask)
     result, _ = write(path)
     (view,) = views
@@ -205,7 +205,7 @@ def test_what_the_run_left_out_is_drawn_beside_the_reference(
 
 def test_the_deviation_of_samples_is_drawn(make_scan, write, monkeypatch):
     views = []
-    monkeypatch.setattr(output, "kspace_figure", lambda path, given, **_: views.extend(given))
+    monkeypatch.setattr(output, "kspace_figure", lambda _path, given, **_: views.extend(given))
     path = make_scan(reference=np.ones((2, 20, 24), np.float32))
     result, _ = write(path, samples=2)
     np.testing.assert_allclose(views[0].deviation, centre(result.std[1], 20, 24), rtol=1e-5)
