@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from quality_tasks import Measurement, Task, chosen_tasks, measurements
 
+from mri_iahvae.files import atomic_path
 from mri_iahvae.kspace.fft import ifft2c
-from mri_iahvae.scans.writer import atomic_path
 
 Slice = NDArray[np.complex64]
 """(N, N)."""

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mri_iahvae.evaluation.metrics import score
+from mri_iahvae.files import atomic_path
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.coils import Sense, rss
 from mri_iahvae.kspace.fft import fft2c, ifft2c
@@ -34,7 +35,6 @@ from mri_iahvae.kspace.masks import ColumnSampling
 from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.kspace.sensitivities import calibrate
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.scans.writer import atomic_path
 from mri_iahvae.tasks.loaded import LoadedModel
 from mri_iahvae.tasks.multicoil import CoilCombine, reconstruct_coils
 

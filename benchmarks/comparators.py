@@ -10,7 +10,7 @@ The models (small's widths and depths up to 64 x 64; a bottom-up encoder cannot 
     mri-iahvae train data/slices -o runs/spectral --grid 64 --stages 64:350 --heads spectral --device cpu
     mri-iahvae train data/slices -o runs/ordinary --grid 64 --stages 64:350 --encoder bottom-up --decoder ordinary \
         --device cpu
-    mri-iahvae train data/slices -o runs/grown --grid 64 --stages 32:600,64:200 --device cpu
+    mri-iahvae train data/slices -o runs/grown --grid 64 --stages 32:400,64:200 --device cpu
 
 Slices are cropped in k-space to the models' grid. The reference of the scores is the magnitude of the cropped,
 fully sampled slice; a number is the mean over slices, each a volume of its own.

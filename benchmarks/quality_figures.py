@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from quality_methods import Method
 from quality_tasks import Measurement
 
-from mri_iahvae.scans.writer import atomic_path
+from mri_iahvae.files import atomic_path
 
 _GAIN = 5
 """Errors are brightened by this factor."""

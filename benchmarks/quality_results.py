@@ -9,7 +9,7 @@ from typing import Any
 import click
 from quality_tasks import Measurement
 
-from mri_iahvae.scans.writer import atomic_path
+from mri_iahvae.files import atomic_path
 
 Plan = Mapping[str, Mapping[str, str]]
 """Fingerprint of what decides each row, by task and method, in the order of the table."""

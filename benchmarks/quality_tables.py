@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 from quality_results import Rows
 
-from mri_iahvae.scans.writer import atomic_path
+from mri_iahvae.files import atomic_path
 
 ROOT = Path(__file__).parents[1]
 

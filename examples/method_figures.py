@@ -48,12 +48,12 @@ def show(path: Path, rows: list[list[NDArray]], titles: list[str], names: list[s
     figure = Figure(figsize=(1.5 * len(titles), 1.5 * len(rows) + 0.3), dpi=110, layout="constrained")
     axes = figure.subplots(len(rows), len(titles), squeeze=False)
     for line, images, name in zip(axes, rows, names, strict=True):
-        for axis, image, title in zip(line, images, titles, strict=True):
+        for axis, image in zip(line, images, strict=True):
             axis.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             axis.set(xticks=[], yticks=[])
-            if line is axes[0]:
-                axis.set_title(title, fontsize=8)
         line[0].set_ylabel(name, fontsize=8)
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize=8)
     figure.savefig(path)
     shrink(path)
 
@@ -103,9 +103,13 @@ def completion(path: Path, kspace: NDArray[np.complex64], target: NDArray[np.flo
 
 
 def refinement(
-    path: Path, kspace: NDArray[np.complex64], target: NDArray[np.float32], columns: NDArray
+    path: Path,
+    kspace: NDArray[np.complex64],
+    target: NDArray[np.float32],
+    columns: NDArray[np.bool_],
+    counts: list[int],
 ) -> None:
-    """NMSE of some slices, (slices, N, N), by method and number of steps; columns: bool (N,)."""
+    """NMSE of some slices, (slices, N, N), by method and numbers of steps; columns: bool (N,)."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - no display
 
     tasks = (("everything measured (consistency none)", None, "none"), ("random columns 4x", columns, "hard"))
@@ -116,13 +120,17 @@ def refinement(
         axis.axhline(score(target, encoder).nmse, color="0.6", label="amortized (no steps)")
         for method, style in METHODS.items():
             errors = []
-            for steps in STEPS:
+            for steps in counts:
                 result = mri_iahvae.reconstruct(kspace, method=method, steps=steps, **common)
                 errors.append(score(target, result.magnitude).nmse)
                 click.echo(f"{title}, {method}, N = {steps}: NMSE {errors[-1]:.4f}")
-            axis.plot(STEPS, errors, style, label=method, markersize=4, linewidth=1)
-        axis.set(xscale="log", yscale="log", xlabel="steps N per scale", ylabel="NMSE")
-        axis.set_xticks(STEPS, [str(steps) for steps in STEPS], minor=False)
+            axis.plot(counts, errors, style, label=method, markersize=4, linewidth=1)
+        axis.set(xscale="log", xlabel="steps N per scale", ylabel="NMSE")
+        if mask is None:
+            axis.set_yscale("log")
+        else:
+            axis.set_ylim(bottom=0)
+        axis.set_xticks(counts, [str(steps) for steps in counts])
         axis.minorticks_off()
         axis.set_title(title, fontsize=9)
         axis.legend(fontsize=7)
@@ -130,7 +138,7 @@ def refinement(
     shrink(path)
 
 
-def run(*arguments: str | Path) -> None:
+def run(*arguments: str | int | Path) -> None:
     """One call of `mri-iahvae`."""
     cli.main([str(argument) for argument in arguments], standalone_mode=False)
 
@@ -138,7 +146,8 @@ def run(*arguments: str | Path) -> None:
 @click.command()
 @click.argument("output", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--slices", default=3, show_default=True, type=click.IntRange(1, 8), help="For the curves.")
-def main(output: Path, slices: int) -> None:
+@click.option("--steps", default=20, show_default=True, type=click.IntRange(1), help="At most.")
+def main(output: Path, slices: int, steps: int) -> None:
     """Draw the figures into the folder OUTPUT."""
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
@@ -149,30 +158,20 @@ def main(output: Path, slices: int) -> None:
         with h5py.File(whole) as source, h5py.File(scan, "w") as file:
             kspace = file["kspace"] = source["kspace"][chosen]
             target = file["reconstruction_esc"] = source["reconstruction_esc"][chosen]
-        run(
-            "reconstruct",
-            scan,
-            *COLUMNS,
-            "--samples",
-            8,
-            "--steps",
-            20,
-            "--slices",
-            0,
-            "-q",
-            "-o",
-            folder / "out",
-        )
-        (folder / "out" / "scan_kspace.png").replace(output / "uncertainty.png")
-        run("sample", "--count", 3, "--temperature", "0.7", "--progression", "-o", folder / "prior")
+        results = folder / "results"
+        drawn = ["--samples", 8, "--steps", steps, "--slices", 0]
+        run("reconstruct", scan, *COLUMNS, *drawn, "-q", "-o", results)
+        (results / "scan_kspace.png").replace(output / "uncertainty.png")
+        run("sample", "--count", 2, "--temperature", "0.7", "--progression", "-o", folder / "prior")
         (folder / "prior" / "progression.png").replace(output / "prior.png")
-        with h5py.File(folder / "out" / "scan.h5") as file:
+        with h5py.File(results / "scan.h5") as file:
             columns = file["mask"][()]
     for picture in ("uncertainty.png", "prior.png"):
-        shrink(output / picture, 1200)
+        shrink(output / picture, 1000)
     bands(output / "bands.png", kspace[0])
     completion(output / "completion.png", kspace[:1], target[:1])
-    refinement(output / "refinement.png", kspace, target, columns)
+    counts = [count for count in STEPS if count <= steps]
+    refinement(output / "refinement.png", kspace, target, columns, counts)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import click
 from mri_iahvae.cli.inference import inference_options
 from mri_iahvae.cli.options import FiniteRange, coil_option
 from mri_iahvae.cli.outputs import output_options
-from mri_iahvae.cli.runs import file_options, run_files
+from mri_iahvae.cli.runs import file_options, file_processes, run_files
 from mri_iahvae.cli.sampling import sampling_options
 from mri_iahvae.errors import UsageError
 
@@ -40,6 +40,9 @@ def denoise(
     checkpoint: str,
     batch: int | None,
     device: str,
+    devices: int,
+    num_nodes: int,
+    deterministic: bool,
     as_json: bool,
     quiet: bool,
     sampling: Any,  # noqa: ANN401 - a tasks.sampling.Sampling
@@ -66,27 +69,27 @@ def denoise(
     """
     # Imported here: torch must not load for --help.
     from mri_iahvae.tasks.denoise import denoise_file  # noqa: PLC0415
-    from mri_iahvae.tasks.devices import find_device  # noqa: PLC0415
     from mri_iahvae.tasks.loaded import LoadedModel  # noqa: PLC0415
 
     if sigma is not None and relative is not None:
         raise UsageError("give --sigma or --relative-sigma, not both")
-    loaded = LoadedModel.load(checkpoint, find_device(device))
+    with file_processes(device, devices, num_nodes, deterministic=deterministic) as where:
+        loaded = LoadedModel.load(checkpoint, where)
 
-    def run(path: Path, target: Path, start: Callable[..., Any]) -> dict[str, Any]:
-        return denoise_file(
-            loaded,
-            path,
-            target,
-            settings,
-            sampling=sampling,
-            sigma=sigma,
-            relative=relative,
-            keep_samples=keep_samples,
-            batch=batch,
-            start=start,
-            outputs=outputs,
-            coil_combine=coil_combine,
-        )
+        def run(path: Path, target: Path, start: Callable[..., Any]) -> dict[str, Any]:
+            return denoise_file(
+                loaded,
+                path,
+                target,
+                settings,
+                sampling=sampling,
+                sigma=sigma,
+                relative=relative,
+                keep_samples=keep_samples,
+                batch=batch,
+                start=start,
+                outputs=outputs,
+                coil_combine=coil_combine,
+            )
 
-    run_files(inputs, output, run, skip_existing=skip_existing, as_json=as_json, quiet=quiet)
+        run_files(inputs, output, run, skip_existing=skip_existing, as_json=as_json, quiet=quiet)

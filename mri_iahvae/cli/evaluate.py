@@ -1,6 +1,5 @@
 """`mri-iahvae evaluate`."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +54,7 @@ def evaluate(
       mri-iahvae evaluate reconstructions singlecoil_val --acquisition CORPD_FBK
     """
     # Imported here: nothing heavy must load for --help.
-    from mri_iahvae.scans.writer import atomic_path  # noqa: PLC0415
+    from mri_iahvae.files import write_json  # noqa: PLC0415
     from mri_iahvae.tasks.evaluate import file_pairs, score_pairs  # noqa: PLC0415
 
     pairs = file_pairs(predictions, targets)
@@ -68,8 +67,7 @@ def evaluate(
     if evaluation.volumes:
         _print(evaluation)
         if json_path is not None:
-            with atomic_path(json_path) as part:
-                part.write_text(json.dumps(evaluation.to_json(), indent=1) + "\n")
+            write_json(json_path, evaluation.to_json())
     files = len(evaluation.volumes) + len(evaluation.failures)
     errors = [failure.error for failure in evaluation.failures]
     if files > 1:

@@ -35,12 +35,18 @@ class FileProgress(Protocol):
 
 
 @contextmanager
-def file_progress(files: int, *, quiet: bool) -> Iterator[FileProgress]:
-    """Progress over `files` files."""
+def file_progress(files: int, *, quiet: bool, name: str = "") -> Iterator[FileProgress]:
+    """Progress over `files` files.
+
+    Args:
+        files: how many.
+        quiet: show none.
+        name: of this process where several show theirs: then always in lines, which begin with it.
+    """
     if quiet:
         yield _Silence()
-    elif not sys.stderr.isatty():
-        yield _Lines(files)
+    elif name or not sys.stderr.isatty():
+        yield _Lines(files, name)
     else:
         from rich.console import Console  # noqa: PLC0415 - only where it shows something
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
@@ -72,15 +78,17 @@ class _Silence:
 class _Lines(_Silence):
     """A line where a file begins, and one every while."""
 
-    def __init__(self, files: int) -> None:
+    def __init__(self, files: int, name: str = "") -> None:
         self._files = files
+        self._name = name
         self._done = 0  # files
         self._began = time.monotonic()
 
     def start(self, name: str, slices: int) -> Advance:
-        line = f"{name}: {slices} slices"
+        line = f"{name}: {slices} slice{'s' * (slices != 1)}"
         if self._files > 1:
             line = f"[{self._done + 1}/{self._files}] {line}"
+        line = self._name + line
         self.say(f"{line}; {self._times(self._done)}" if self._done else line)
         finished, last = 0, time.monotonic()
 
@@ -89,7 +97,9 @@ class _Lines(_Silence):
             finished += count
             if finished < slices and time.monotonic() - last >= _LINE_SECONDS:
                 last = time.monotonic()
-                self.say(f"{name}: {finished}/{slices} slices; {self._times(self._done + finished / slices)}")
+                self.say(
+                    f"{self._name}{name}: {finished}/{slices} slices; {self._times(self._done + finished / slices)}"
+                )
 
         return advance
 

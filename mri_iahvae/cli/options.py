@@ -24,6 +24,22 @@ device_option = click.option(
     metavar="DEVICE",
     help="auto (CUDA when there is one), cpu, cuda or cuda:N.",
 )
+devices_option = click.option(
+    "--devices",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes per machine: one for each of N CUDA devices, or N on the CPU.",
+)
+num_nodes_option = click.option(
+    "--num-nodes",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Machines; the same command is started on each, by srun for example.",
+)
 checkpoint_option = click.option(
     "--checkpoint",
     metavar="NAME|PATH",
@@ -40,6 +56,11 @@ batch_option = click.option(
 )
 seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Random seed."
+)
+deterministic_option = click.option(
+    "--deterministic",
+    is_flag=True,
+    help="The same bits each time on the same machine: on CUDA slower; a CPU does so anyway.",
 )
 coil_option = click.option(
     "--coil-combine",

@@ -9,7 +9,7 @@ import click
 from mri_iahvae.cli.inference import inference_options
 from mri_iahvae.cli.options import coil_option
 from mri_iahvae.cli.outputs import output_options
-from mri_iahvae.cli.runs import file_options, run_files
+from mri_iahvae.cli.runs import file_options, file_processes, run_files
 from mri_iahvae.cli.sampling import sampling_options
 
 
@@ -32,6 +32,9 @@ def reconstruct(
     checkpoint: str,
     batch: int | None,
     device: str,
+    devices: int,
+    num_nodes: int,
+    deterministic: bool,
     as_json: bool,
     quiet: bool,
     sampling: Any,  # noqa: ANN401 - a tasks.sampling.Sampling
@@ -56,26 +59,26 @@ def reconstruct(
     """
     # Imported here: torch must not load for --help.
     from mri_iahvae.kspace.bands import parse_scale  # noqa: PLC0415
-    from mri_iahvae.tasks.devices import find_device  # noqa: PLC0415
     from mri_iahvae.tasks.loaded import LoadedModel  # noqa: PLC0415
     from mri_iahvae.tasks.reconstruct import reconstruct_file  # noqa: PLC0415
 
-    loaded = LoadedModel.load(checkpoint, find_device(device))
-    limit = None if up_to is None else parse_scale(up_to, loaded.model.size)
+    with file_processes(device, devices, num_nodes, deterministic=deterministic) as where:
+        loaded = LoadedModel.load(checkpoint, where)
+        limit = None if up_to is None else parse_scale(up_to, loaded.model.size)
 
-    def run(path: Path, target: Path, start: Callable[..., Any]) -> dict[str, Any]:
-        return reconstruct_file(
-            loaded,
-            path,
-            target,
-            settings,
-            sampling=sampling,
-            up_to=limit,
-            keep_samples=keep_samples,
-            batch=batch,
-            start=start,
-            outputs=outputs,
-            coil_combine=coil_combine,
-        )
+        def run(path: Path, target: Path, start: Callable[..., Any]) -> dict[str, Any]:
+            return reconstruct_file(
+                loaded,
+                path,
+                target,
+                settings,
+                sampling=sampling,
+                up_to=limit,
+                keep_samples=keep_samples,
+                batch=batch,
+                start=start,
+                outputs=outputs,
+                coil_combine=coil_combine,
+            )
 
-    run_files(inputs, output, run, skip_existing=skip_existing, as_json=as_json, quiet=quiet)
+        run_files(inputs, output, run, skip_existing=skip_existing, as_json=as_json, quiet=quiet)

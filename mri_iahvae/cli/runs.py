@@ -1,15 +1,27 @@
 """What `reconstruct` and `denoise` share: options, the loop over files, the report."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mri_iahvae.cli.file_progress import Advance, FileProgress, file_progress
-from mri_iahvae.cli.options import batch_option, checkpoint_option, device_option
+from mri_iahvae.cli.options import (
+    batch_option,
+    checkpoint_option,
+    deterministic_option,
+    device_option,
+    devices_option,
+    num_nodes_option,
+)
 from mri_iahvae.errors import IahvaeError, UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 Start = Callable[[str, int], Advance]
 """(name of a file, slices) to a function that is told of finished slices."""
@@ -45,6 +57,9 @@ def file_options(folder: str) -> Callable[[Callable[..., Any]], Callable[..., An
         checkpoint_option,
         batch_option,
         device_option,
+        devices_option,
+        num_nodes_option,
+        deterministic_option,
         click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout."),
         click.option("-q", "--quiet", is_flag=True, help="No progress."),
     )
@@ -57,10 +72,35 @@ def file_options(folder: str) -> Callable[[Callable[..., Any]], Callable[..., An
     return decorate
 
 
+@contextmanager
+def file_processes(
+    device: str, devices: int, num_nodes: int, *, deterministic: bool
+) -> "Iterator[torch.device]":
+    """The device to compute on; of several processes, which are joined here, that of this one.
+
+    Raises:
+        UsageError: no such device.
+        IahvaeError: a process has ended before its time.
+    """
+    from datetime import timedelta  # noqa: PLC0415 - with torch, which must not load for --help
+
+    from mri_iahvae.processes import Processes, joined  # noqa: PLC0415
+    from mri_iahvae.tasks.devices import compute_deterministically, find_device  # noqa: PLC0415
+
+    where = find_device(device)
+    if deterministic:
+        compute_deterministically(where)
+    # Each waits until the last one has done its files; what they tell each other is no matter for a GPU.
+    with joined(Processes(devices, num_nodes), where, timeout=timedelta(days=30), backend="gloo") as own:
+        yield own
+
+
 def run_files(
     inputs: Sequence[Path], output: Path, run: Run, *, skip_existing: bool, as_json: bool, quiet: bool
 ) -> None:
     """Run every file; one that fails does not stop the others, and what is done stays when the run is interrupted.
+
+    Of several processes each runs its share, every so many files, and the first one tells what became of all.
 
     Args:
         inputs: files and folders of them (`scans.listing.scan_files`).
@@ -77,20 +117,23 @@ def run_files(
         SystemExit: with code 3 when some of several files failed.
     """
     # Imported here: h5py must not load for --help.
+    from mri_iahvae.processes import of_the_first, process_count, rank  # noqa: PLC0415
     from mri_iahvae.scans.listing import scan_files  # noqa: PLC0415
     from mri_iahvae.scans.writer import output_path, result_name  # noqa: PLC0415
 
-    files = scan_files(inputs)
+    files = of_the_first(lambda: scan_files(inputs))
     stems = [Path(result_name(path)).stem for path in files]  # the figure has no other part of the name
     doubled = sorted({stem for stem in stems if stems.count(stem) > 1})
     if doubled:
         names = " and ".join(str(path) for path, stem in zip(files, stems, strict=True) if stem == doubled[0])
         raise UsageError(f"{names}: the results would overwrite each other; run them into different folders")
-    targets = {path: output_path(path, output) for path in files}
+    own = files[rank() :: process_count()]
+    targets = {path: output_path(path, output) for path in own}
     existing = {path: target for path, target in targets.items() if skip_existing and target.is_file()}
     interrupted = False
-    with file_progress(len(files) - len(existing), quiet=quiet) as progress:
-        outcomes = _Outcomes(len(files), progress, as_json=as_json)
+    name = f"process {rank()}: " if process_count() > 1 else ""
+    with file_progress(len(own) - len(existing), quiet=quiet, name=name) as progress:
+        outcomes = _Outcomes(len(files), progress, as_json=as_json, first=rank() == 0)
         for path, target in existing.items():
             outcomes.skip(path, target)
         try:
@@ -99,15 +142,20 @@ def run_files(
                     outcomes.run(path, target, run)
         except KeyboardInterrupt:
             interrupted = True
+    if not interrupted:
+        outcomes.gather(files)
+    if rank():  # the first one tells
+        return
     outcomes.print_json()  # where no live display can swallow it
     if interrupted:
         if len(files) > 1:
-            click.echo(f"{outcomes.line()}; --skip-existing goes on from here", err=True)
+            told = outcomes.line() if process_count() == 1 else "what is written stays"
+            click.echo(f"{told}; --skip-existing goes on from here", err=True)
         raise KeyboardInterrupt
     errors = [failure["error"] for failure in outcomes.failed]
     if len(files) > 1 and not quiet and not errors:
         click.echo(outcomes.line(), err=True)
-    exit_on_failures(errors, len(files), skipped=len(existing))
+    exit_on_failures(errors, len(files), skipped=len(outcomes.skipped))
 
 
 def exit_on_failures(errors: Sequence[str], files: int, *, skipped: int = 0) -> None:
@@ -135,24 +183,25 @@ def exit_on_failures(errors: Sequence[str], files: int, *, skipped: int = 0) -> 
 class _Outcomes:
     """What became of each file, told at once: an interrupted night loses nothing."""
 
-    def __init__(self, files: int, progress: FileProgress, *, as_json: bool) -> None:
+    def __init__(self, files: int, progress: FileProgress, *, as_json: bool, first: bool) -> None:
         self.failed: list[dict[str, str]] = []
         self._files = files
         self._progress = progress
         self._as_json = as_json
+        self._first = first  # of several processes
         self._reports: list[dict[str, Any]] = []
-        self._skipped: list[dict[str, str]] = []
+        self.skipped: list[dict[str, str]] = []
 
     def skip(self, path: Path, target: Path) -> None:
-        self._skipped.append({"input": str(path), "output": str(target)})
+        self.skipped.append({"input": str(path), "output": str(target)})
         self._progress.say(f"{path}: skipped, {target} exists")
 
     def run(self, path: Path, target: Path, run: Run) -> None:
         try:
             report = run(path, target, self._progress.start)
         except IahvaeError as error:
-            if isinstance(error, UsageError) and not self._reports:  # the options' fault; later, this file's
-                raise
+            if isinstance(error, UsageError) and self._first and not self._reports:
+                raise  # the options' fault; later, this file's
             self._progress.finish()
             self.failed.append({"input": str(path), "error": str(error)})
             if self._files > 1:
@@ -165,15 +214,26 @@ class _Outcomes:
         for warning in report["warnings"]:
             self._progress.say(f"Warning: {path}: {warning}")
 
+    def gather(self, files: Sequence[Path]) -> None:
+        """What became of the files of all processes, in the files' order."""
+        from mri_iahvae.processes import gather  # noqa: PLC0415 - torch must not load for --help
+
+        parts = gather((self._reports, self.skipped, self.failed))
+        order = {str(path): number for number, path in enumerate(files)}
+        self._reports, self.skipped, self.failed = (
+            sorted(chain(*lists), key=lambda entry: order[entry["input"]])
+            for lists in zip(*parts, strict=True)
+        )
+
     def print_json(self) -> None:
         """Where it is wanted."""
         if self._as_json:
-            found = {"files": self._reports, "skipped": self._skipped, "failed": self.failed}
+            found = {"files": self._reports, "skipped": self.skipped, "failed": self.failed}
             click.echo(json.dumps(found, indent=1))
 
     def line(self) -> str:
         """How many files are done, skipped, failed and left."""
-        done, skipped, failed = len(self._reports), len(self._skipped), len(self.failed)
+        done, skipped, failed = len(self._reports), len(self.skipped), len(self.failed)
         left = self._files - done - skipped - failed
         return _counts(self._files, done=done, skipped=skipped, failed=failed, left=left)
 
@@ -196,7 +256,8 @@ def _method(report: dict[str, Any]) -> str:
 def _text(report: dict[str, Any]) -> str:
     """The report for a person."""
     shares = ", ".join(f"{report[f'share_{name}']:.1%} {name}" for name in ("measured", "completed", "zero"))
-    lines = [f"{report['input']}: {report['slices']} slices, k-space {shares}"]
+    slices = f"{report['slices']} slice{'s' * (report['slices'] != 1)}"
+    lines = [f"{report['input']}: {slices}, k-space {shares}"]
     rate = report["true_acceleration"]
     sampled = "nothing measured" if rate is None else f"true acceleration {rate:.1f}x"
     lines.append(f"  mask: {report['mask']}: {sampled}")
@@ -207,5 +268,6 @@ def _text(report: dict[str, Any]) -> str:
         units = {"psnr": " dB"}
         form = {k: "not defined" if v is None else f"{v:.4f}{units.get(k, '')}" for k, v in values.items()}
         lines.append(f"  {name:15} NMSE {form['nmse']}  PSNR {form['psnr']}  SSIM {form['ssim']}")
-    lines += [f"  {report[name]}" for name in ("output", "picture", "gif", "nifti") if name in report]
+    written = ("output", "report", "picture", "gif", "nifti")
+    lines += [f"  {report[name]}" for name in written if name in report]
     return "\n".join(lines)

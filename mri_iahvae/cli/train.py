@@ -5,10 +5,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mri_iahvae.cli.options import FiniteRange, device_option, seed_option
+from mri_iahvae.cli.options import (
+    FiniteRange,
+    deterministic_option,
+    device_option,
+    devices_option,
+    num_nodes_option,
+    seed_option,
+)
 
 if TYPE_CHECKING:
     from mri_iahvae.model.config import Decoder, Encoder, Heads
+    from mri_iahvae.processes import Strategy
     from mri_iahvae.training.settings import Precision
 
 
@@ -62,7 +70,13 @@ if TYPE_CHECKING:
     default=None,
     help="Growth plan  [default: 32:2000,64:1500,128:1300, up to the grid; with a bottom-up encoder GRID:2000]",
 )
-@click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Slices per step.")
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=16,
+    show_default=True,
+    help="Slices per step, of all devices together.",
+)
 @click.option(
     "--rate",
     type=FiniteRange(min=0, min_open=True),
@@ -100,6 +114,14 @@ if TYPE_CHECKING:
     help="Steps between validations.",
 )
 @click.option(
+    "--save-every",
+    type=FiniteRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Seconds between saved states: what a power cut costs at most.",
+)
+@click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),
     default="float32",
@@ -114,6 +136,16 @@ if TYPE_CHECKING:
     help="What the scans show, such as 'knee; PD, PD fat-suppressed': stored with the weights, which warn of others.",
 )
 @device_option
+@devices_option
+@num_nodes_option
+@click.option(
+    "--strategy",
+    type=click.Choice(["auto", "ddp"]),
+    default="auto",
+    show_default=True,
+    help="How processes share the training: Lightning's DDP; auto takes it where there are several.",
+)
+@deterministic_option
 @seed_option
 def train(
     data: Path,
@@ -131,24 +163,31 @@ def train(
     completion_weight: float,
     masked_weight: float,
     validate_every: int,
+    save_every: float,
     precision: "Precision",
     domain: str | None,
     device: str,
+    devices: int,
+    num_nodes: int,
+    strategy: "Strategy",
+    deterministic: bool,
     seed: int,
 ) -> None:
     """Train a model on fully sampled k-space.
 
     DATA is a folder of fastMRI-schema HDF5 files, or one that holds singlecoil_train/ and singlecoil_val/.
-    Ctrl-C saves the state and exits with 130; --resume goes on from there.
+    Ctrl-C and SIGTERM save the state and exit with 130; --resume goes on from there, also with other --devices.
 
     \b
     Examples:
       mri-iahvae train data/singlecoil -o runs/first
       mri-iahvae train data/singlecoil -o runs/first --resume
+      mri-iahvae train data/singlecoil -o runs/second --device cuda --devices 4
     """
     from mri_iahvae.cli.progress import training_display  # noqa: PLC0415 - torch must not load for --help
     from mri_iahvae.model.config import preset as find_preset  # noqa: PLC0415
-    from mri_iahvae.tasks.devices import find_device  # noqa: PLC0415
+    from mri_iahvae.processes import Processes, rank  # noqa: PLC0415
+    from mri_iahvae.tasks.devices import compute_deterministically, find_device  # noqa: PLC0415
     from mri_iahvae.tasks.train import train as train_model  # noqa: PLC0415
     from mri_iahvae.training.settings import TrainSettings, default_stages, parse_stages  # noqa: PLC0415
 
@@ -160,9 +199,13 @@ def train(
         completion_weight=completion_weight,
         masked_weight=masked_weight,
         validate_every=validate_every,
+        save_seconds=save_every,
         precision=precision,
         seed=seed,
     )
+    where = find_device(device)
+    if deterministic:
+        compute_deterministically(where)
     with training_display() as display:
         folder = train_model(
             data,
@@ -170,8 +213,10 @@ def train(
             config,
             settings,
             display=display,
-            device=find_device(device),
+            device=where,
             resume=resume,
             domain=domain,
+            processes=Processes(devices, num_nodes, strategy),
         )
-    click.echo(folder)
+    if rank() == 0:
+        click.echo(folder)

@@ -1,19 +1,21 @@
 """Model checkpoints: `model.safetensors` and `config.json` in one folder. Nothing is pickled."""
 
 import hashlib
-import json
-import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 
-from mri_iahvae.errors import CheckpointError
+from mri_iahvae.errors import CheckpointError, IahvaeError
+from mri_iahvae.files import atomic_path, write_json
 from mri_iahvae.model.checkpoint_config import FORMAT, find_checkpoint, model_config, read_config
 from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.iahvae import IAHVAE
+
+_WAITING = "model.next.safetensors"
 
 
 def save_model(
@@ -24,7 +26,9 @@ def save_model(
     domain: Domain | None = None,
     half: bool = False,
 ) -> None:
-    """Write a checkpoint; each file is written beside and renamed, the configuration last.
+    """Write a checkpoint. Whenever that is cut short, the folder holds the old one or the new one.
+
+    New weights wait under another name until the configuration, which knows their hash, has been replaced.
 
     Args:
         model: weights and configuration.
@@ -32,22 +36,28 @@ def save_model(
         training: plain JSON values about the training (data, settings, steps), for the record.
         domain: what the model knows; without it, it cannot warn of strange scans.
         half: store weights in half precision, to ship them.
+
+    Raises:
+        IahvaeError: the folder cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     dtype = torch.float16 if half else torch.float32
     weights = {key: value.detach().cpu().to(dtype).contiguous() for key, value in model.state_dict().items()}
-    part = folder / "model.safetensors.part"
-    save_file(weights, part)
+    content = save(weights)
+    digest = hashlib.sha256(content).hexdigest()
     config = {
         "format": FORMAT,
-        "sha256": _sha256(part),
+        "sha256": digest,
         "model": model.config.to_json(),
         "training": training,
     }
     if domain is not None:
         config["domain"] = domain.to_json()
-    _replace(part, folder / "model.safetensors")
-    _write_config(folder, config)
+    with suppress(CheckpointError):  # none yet
+        _settle(folder, read_config(folder)["sha256"])
+    with atomic_path(folder / _WAITING) as part:
+        part.write_bytes(content)
+    write_json(folder / "config.json", config)
+    _settle(folder, digest)
 
 
 def load_model(checkpoint: str | Path, device: torch.device | None = None) -> tuple[IAHVAE, str]:
@@ -67,19 +77,26 @@ def load_model(checkpoint: str | Path, device: torch.device | None = None) -> tu
     folder = find_checkpoint(checkpoint)
     config = read_config(folder)
     weights_path = folder / "model.safetensors"
+    waiting = folder / _WAITING
+    candidates = [path for path in (weights_path, waiting) if path.is_file()] or [weights_path]
     try:
-        digest = _sha256(weights_path)
-        if digest != config["sha256"]:
+        found = {hashlib.sha256(content).hexdigest(): content for content in map(Path.read_bytes, candidates)}
+        digest = str(config["sha256"])
+        if digest not in found:
             raise CheckpointError(
                 f"{weights_path}: its SHA-256 is not the one that config.json states; copy both files again"
             )
-        weights = load_file(weights_path)
+        weights = load(found[digest])
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{weights_path}: cannot be read as safetensors ({error})") from None
-    model = IAHVAE(model_config(folder))
+    model_of = model_config(folder)
     try:
-        model.load_state_dict({key: value.float() for key, value in weights.items()})
-    except RuntimeError:
+        # Memory is taken for a model that the weights could fill, not for whatever the configuration says.
+        if model_of.least_weights > sum(value.numel() for value in weights.values()):
+            raise ValueError("too few")
+        model = IAHVAE(model_of)
+        model.load_state_dict({key: _real(value) for key, value in weights.items()})
+    except (RuntimeError, ValueError):
         raise CheckpointError(f"{weights_path}: its tensors do not fit the model in config.json") from None
     return model.to(device or torch.device("cpu")).eval().requires_grad_(requires_grad=False), digest
 
@@ -106,20 +123,25 @@ def store_domain(folder: Path, domain: Domain) -> None:
     Raises:
         CheckpointError: the folder does not hold a checkpoint that this version can read.
     """
-    _write_config(folder, {**read_config(folder), "domain": domain.to_json()})
+    write_json(folder / "config.json", {**read_config(folder), "domain": domain.to_json()})
 
 
-def _write_config(folder: Path, config: dict[str, Any]) -> None:
-    part = folder / "config.json.part"
-    part.write_text(json.dumps(config, indent=1) + "\n")
-    _replace(part, folder / "config.json")
+def _real(value: torch.Tensor) -> torch.Tensor:
+    """A tensor in float32.
+
+    Raises:
+        ValueError: it holds other than finite real numbers.
+    """
+    if not value.is_floating_point() or not value.isfinite().all():
+        raise ValueError("not finite real numbers")
+    return value.float()
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _replace(part: Path, target: Path) -> None:
-    with part.open("rb+") as file:
-        os.fsync(file.fileno())
-    part.replace(target)
+def _settle(folder: Path, digest: str) -> None:
+    """Give waiting weights their name, if they are those that the configuration means."""
+    waiting = folder / _WAITING
+    try:
+        if waiting.is_file() and hashlib.sha256(waiting.read_bytes()).hexdigest() == digest:
+            waiting.replace(folder / "model.safetensors")
+    except OSError as error:
+        raise IahvaeError(f"{folder}: cannot be written: {error.strerror}; choose another folder") from error

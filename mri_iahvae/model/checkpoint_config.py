@@ -10,6 +10,7 @@ from mri_iahvae.model.config import ModelConfig
 FORMAT = 1
 """Version of the format; a reader refuses what it does not know."""
 
+_MAX_BYTES = 2**24
 _KEYS = {"format", "model", "training", "sha256"}  # and, where it was measured, "domain"
 
 
@@ -40,8 +41,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError(f"more than {_MAX_BYTES} bytes")
+        config = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read as JSON ({error})") from None
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise CheckpointError(

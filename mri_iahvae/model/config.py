@@ -11,6 +11,7 @@ Heads = Literal["image", "spectral"]
 Decoder = Literal["separable", "ordinary"]
 _CHOICES = {"encoder": get_args(Encoder), "heads": get_args(Heads), "decoder": get_args(Decoder)}
 _SMALLEST = 16  # side of a grid that is trained
+_MAX_SCALES = 13  # a grid of 4096 x 4096
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,19 @@ class ModelConfig:
         return sum(scale.layers for scale in self.scales)
 
     @property
+    def least_weights(self) -> int:
+        """A lower bound of the number of weights, and at least a tenth of it; told without taking memory."""
+        count = 0
+        for index, scale in enumerate(self.scales):
+            answers = self.decoder == "separable" or index == len(self.scales) - 1
+            blocks = 3 * scale.layers + self.encoder_blocks + self.head_blocks * answers
+            latents = self.latent * scale.patch**2 * scale.layers
+            count += 2 * scale.inner * (scale.inner + scale.channels) * blocks
+            count += latents * (scale.channels + 4 * scale.inner)
+            count += scale.channels * (self.scales[index - 1].channels if index else 4 * scale.patch**2)
+        return count
+
+    @property
     def grows(self) -> bool:
         """Whether finer scales can be added to a trained model: not where the finest scale feeds all others."""
         return self.encoder == "causal"
@@ -105,7 +119,7 @@ class ModelConfig:
                 }
             )
             _check_values(config)
-        except (TypeError, ValueError, KeyError) as error:
+        except (TypeError, ValueError, KeyError, OverflowError) as error:
             raise CheckpointError(f"the model configuration is malformed ({error})") from None
         return config
 
@@ -122,6 +136,8 @@ def _check_values(config: ModelConfig) -> None:
     counts += [count for scale in config.scales for count in astuple(scale)]
     if not config.scales or any(type(count) is not int or count < 1 for count in counts):
         raise ValueError("scales, layers, channels and blocks must be positive whole numbers")
+    if len(config.scales) > _MAX_SCALES:
+        raise ValueError(f"at most {_MAX_SCALES} scales")
     for name, choices in _CHOICES.items():
         if getattr(config, name) not in choices:
             raise ValueError(f"{name} must be one of {', '.join(choices)}")
@@ -134,6 +150,8 @@ def _check_values(config: ModelConfig) -> None:
     rows = len(config.core_power)
     if len(config.gains) > len(config.scales) or any(len(row) != rows for row in config.core_power):
         raise ValueError("more gains than scales, or a core that is not square")
+    if rows > config.size or not all(math.isfinite(p) and p >= 0 for row in config.core_power for p in row):
+        raise ValueError("a core beyond the grid, or power that is negative or not finite")
 
 
 def _combined(config: ModelConfig) -> bool:

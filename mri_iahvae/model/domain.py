@@ -111,7 +111,7 @@ class Domain:
             if not finite or min(*numbers["deviation"], *numbers["limit"]) <= 0:
                 raise ValueError(f"expected {len(JUDGED)} finite numbers each, deviation and limit positive")
             return cls(_one_line(str(values["description"])), int(values["slices"]), **numbers)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise CheckpointError(f"the domain is malformed ({error})") from None
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError
 from mri_iahvae.scans.fields import (
+    header_padding,
     kspace_dataset,
     kspace_shape,
     kspace_slice,
@@ -79,7 +80,7 @@ def open_fastmri(path: Path) -> Scan:
         slices, coils, height, width = kspace_shape(kspace)
         warnings: list[str] = []
         header = read_header(file, (height, width), warnings)
-        padding = None if header is None else header.padding
+        padding = header_padding(kspace, header, warnings)
         mask, source = read_mask(file, kspace, padding)
         acquired = padding or read_acquired(kspace, mask, source)
         mask[:, : acquired[0]] = False

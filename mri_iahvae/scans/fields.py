@@ -91,10 +91,27 @@ def read_acquired(kspace: h5py.Dataset, mask: NDArray[np.bool_], source: MaskSou
     return padding_around((np.arange(width) >= first) & (np.arange(width) < end))
 
 
+def header_padding(
+    kspace: h5py.Dataset, header: Header | None, warnings: list[str]
+) -> tuple[int, int] | None:
+    """Acquired columns as the header has them; None where it says nothing, or the array holds data beyond."""
+    if header is None or header.padding is None:
+        return None
+    left, right = header.padding
+    filled = _filled(kspace, kspace_shape(kspace)[0] // 2)
+    beyond = np.count_nonzero(filled[:left]) + np.count_nonzero(filled[right:])
+    if not beyond:
+        return header.padding
+    warnings.append(
+        f"'ismrmrd_header' says columns {left} to {right - 1} of {filled.size} were acquired, {beyond} others hold "
+        "data: the array is used"
+    )
+    return None
+
+
 def _filled(kspace: h5py.Dataset, number: int, columns: slice = slice(None)) -> NDArray[np.bool_]:
     """Columns of a slice that hold anything."""
-    filled: NDArray[np.bool_] = filled_bins(kspace_slice(kspace, number, columns)).any(axis=(0, 1))
-    return filled
+    return np.asarray(filled_bins(kspace_slice(kspace, number, columns)).any(axis=(0, 1)))
 
 
 def _run(flags: NDArray[np.bool_]) -> int:
@@ -147,6 +164,7 @@ def read_header(file: h5py.File, size: tuple[int, int], warnings: list[str]) -> 
     except ValueError as error:
         warnings.append(f"'{name}' has {error}: not used")
         return None
+    header.require_cartesian(file.filename)
     if header.encoded == size:
         return header
     (y, x), (height, width) = header.encoded, size

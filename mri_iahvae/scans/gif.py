@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mri_iahvae.files import atomic_path
 from mri_iahvae.kspace.bands import block_mask, scales
 from mri_iahvae.kspace.fft import ifft2c
-from mri_iahvae.scans.writer import atomic_path
 
 FRAME_MS = 600
 LAST_FRAME_MS = 2400

@@ -2,7 +2,9 @@
 
 An HDF5 file can point at other files (external and soft links, external storage, virtual datasets), declare
 shapes far larger than itself, or name filter plugins to be loaded. Nothing that this tool reads needs any of
-these, so all are refused before a byte of data is touched.
+these, so all are refused before a byte of data is touched. What a dataset claims to hold, and what it costs to read it
+slice by slice, may be no more than a multiple of the size of the file: noise hardly compresses, and even the zeros of
+strong undersampling make up a few dozen times the rest.
 """
 
 from collections.abc import Iterator
@@ -13,8 +15,14 @@ from pathlib import Path
 import h5py
 
 from mri_iahvae.errors import ScanError
+from mri_iahvae.scans.lengths import claimed_lengths
 
 _MAX_CHUNK_BYTES = 2**30
+_FREE_BYTES = 2**30  # may be claimed, decompressed 16 times, or come in so many chunks by a file of any size
+_FREE_DECOMPRESSED = 2**34
+_FREE_CHUNKS = 2**16
+_MAX_RATIO = 256  # of what is claimed to the size of the file
+_CHUNK_BYTES = 256  # at least, on average: the index alone takes some forty of each
 _LZF = 32000
 # Filters that h5py carries itself; any other number makes HDF5 look for a plugin on disk.
 _BUILT_IN_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, _LZF}
@@ -34,7 +42,7 @@ def guarded_file(path: Path) -> Iterator[h5py.File]:
         # No lock: scans often lie on read-only or network folders, where locking fails.
         with h5py.File(path, "r", locking=False) as file:
             yield file
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
         reason = " ".join(str(error).split())
         raise ScanError(
             f"{path}: expected a readable HDF5 file, found: {reason}; copy or convert the file again"
@@ -72,7 +80,38 @@ def dataset(file: h5py.Group, name: str) -> h5py.Dataset | None:
         )
     if found.chunks and prod(found.chunks) * found.dtype.itemsize > _MAX_CHUNK_BYTES:
         raise _refused(file, name, f"chunks of {found.chunks}", "one chunk must stay under 1 GiB")
+    _require_affordable(file, name, found, filters)
     return found
+
+
+def _require_affordable(file: h5py.Group, name: str, found: h5py.Dataset, filters: set[int]) -> None:
+    """Bound memory and time by the size of the file."""
+    size = Path(file.file.filename).stat().st_size
+    claimed = found.size * found.dtype.itemsize if found.shape else 0
+    if claimed > max(_FREE_BYTES, _MAX_RATIO * size):
+        raise _refused(
+            file, name, f"{claimed} bytes of shape {found.shape} in a file of {size}", "most of it is missing"
+        )
+    if found.chunks:
+        _require_affordable_chunks(file, name, found, size, compressed=bool(filters))
+    lengths = claimed_lengths(found)
+    if lengths is None or lengths > size:
+        claim = "an unusual layout" if lengths is None else f"{lengths} bytes of parts in a file of {size}"
+        raise _refused(file, name, claim, "parts of any length are read from plain records alone")
+
+
+def _require_affordable_chunks(
+    file: h5py.Group, name: str, found: h5py.Dataset, size: int, *, compressed: bool
+) -> None:
+    # A chunk that reaches over many slices is decompressed again for each of them.
+    work = found.size * found.dtype.itemsize * found.chunks[0]
+    if compressed and work > max(_FREE_DECOMPRESSED, _MAX_RATIO * size):
+        chunks = f"compressed chunks of {found.chunks}"
+        raise _refused(file, name, chunks, "chunks of one slice are read fast")
+    count = prod(-(-side // part) for side, part in zip(found.shape, found.chunks, strict=True))
+    if count > max(_FREE_CHUNKS, size // _CHUNK_BYTES):
+        found_chunks = f"{count} chunks of {found.chunks} in a file of {size} bytes"
+        raise _refused(file, name, found_chunks, "most of them are missing")
 
 
 def _member(file: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | h5py.Datatype | None:

@@ -3,6 +3,9 @@
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
+from pathlib import Path
+
+from mri_iahvae.errors import ScanError
 
 _MAX_CHARACTERS = 2**20
 _MAX_SIDE = 2**16
@@ -39,6 +42,21 @@ class Header:
     """Number of slices; of a slab, of its partitions."""
     trajectory: str = ""
     """"cartesian", "radial" and so on; empty where the header is silent."""
+
+    def require_cartesian(self, path: str | Path) -> None:
+        """Refuse data that lie on no grid.
+
+        Args:
+            path: the file, for the message.
+
+        Raises:
+            ScanError: another trajectory is stated.
+        """
+        if self.trajectory not in {"", "cartesian"}:
+            raise ScanError(
+                f"{path}: expected a Cartesian trajectory, found '{self.trajectory}'; reconstruct it with BART "
+                "(nufft, pics), SigPy or MRpro, and denoise the image as NIfTI"
+            )
 
     @property
     def pixel(self) -> tuple[float, float] | None:

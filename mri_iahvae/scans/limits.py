@@ -1,5 +1,6 @@
 """Sizes that no scan exceeds: a file that declares more is damaged or hostile, and is refused unread."""
 
+from math import prod
 from pathlib import Path
 
 from mri_iahvae.errors import ScanError
@@ -7,6 +8,10 @@ from mri_iahvae.errors import ScanError
 MAX_SIDE = 4096
 MAX_SLICES = 10_000
 MAX_COILS = 256
+MAX_BINS = 2**26
+"""Of one slice, all coils together: half a GiB as complex64."""
+MAX_VOXELS = 2**28
+"""Of a volume of images that is read as a whole: a GiB as float32."""
 
 
 def require_size(path: str | Path, shape: tuple[int, int, int, int], found: str) -> None:
@@ -25,4 +30,8 @@ def require_size(path: str | Path, shape: tuple[int, int, int, int], found: str)
         raise ScanError(
             f"{path}: expected 1 to {MAX_SLICES} slices of at most {MAX_COILS} coils and {MAX_SIDE}x{MAX_SIDE} bins, "
             f"found {found}; check how the file was made"
+        )
+    if coils * prod(sides) > MAX_BINS:
+        raise ScanError(
+            f"{path}: expected at most {MAX_BINS} bins in the coils of a slice, found {found}; compress the coils first"
         )

@@ -1,21 +1,24 @@
 """Magnitude images from NIfTI volumes, npz archives and folders of pictures, on a square power-of-two grid."""
 
-import zlib
 from collections.abc import Iterator
-from lzma import LZMAError
 from math import prod
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError
+from mri_iahvae.scans.limits import MAX_VOXELS
 from mri_iahvae.scans.nifti_input import NIFTI_SUFFIXES, foreign_file, nifti_image
-from mri_iahvae.scans.pictures import MAX_PIXELS, MAX_SIDE, read_pictures
+from mri_iahvae.scans.npz import npz_array
+from mri_iahvae.scans.pictures import MAX_SIDE, read_pictures
 
 MIN_SIDE = 128
 """Side of the smallest grid."""
+
+_FREE_BYTES = 2**30  # may be claimed by an archive of any size
+_MAX_RATIO = 64  # of what is claimed to the size of the archive: images compress far less
 
 
 def read_magnitudes(path: str | Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
@@ -57,49 +60,55 @@ def _nifti_slices(path: Path) -> NDArray[np.float32]:
     import nibabel  # noqa: PLC0415 - only this format needs it
 
     volume = nifti_image(path)
-    if len(volume.shape) not in {3, 4} or prod(volume.shape[:3]) > MAX_PIXELS:
+    if len(volume.shape) not in {3, 4} or prod(volume.shape[:3]) > MAX_VOXELS:
         raise _unexpected(path, f"shape {volume.shape}")
     with foreign_file(path):
         volume = volume.slicer[..., 0] if len(volume.shape) == 4 else volume
-        volume = nibabel.as_closest_canonical(volume)  # axes to the patient's right, front, head
-        if volume.get_data_dtype().kind == "c":
-            voxels = np.abs(np.asarray(volume.dataobj, np.complex64))
-        else:
-            voxels = np.asarray(volume.dataobj, np.float32)
+        with np.errstate(all="ignore"):  # infinity and NaN are refused later
+            volume = nibabel.as_closest_canonical(volume)  # axes to the patient's right, front, head
+            if volume.get_data_dtype().kind == "c":
+                voxels = np.abs(np.asarray(volume.dataobj, np.complex64))
+            else:
+                voxels = np.asarray(volume.dataobj, np.float32)
     return voxels[::-1, ::-1].transpose(2, 1, 0)
 
 
 def _npz_volumes(path: Path) -> Iterator[tuple[str, NDArray]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            images = archive["images"]
-            subject = archive["subject"].astype(str) if "subject" in archive else None
-    except (OSError, EOFError, ValueError, KeyError, BadZipFile, LZMAError, zlib.error) as error:
-        raise _unexpected(path, " ".join(str(error).split())) from error
-    if images.ndim != 3 or images.dtype.kind not in "iuf":
-        raise _unexpected(path, f"shape {images.shape}, type {images.dtype}")
+        with ZipFile(path) as archive:
+            most = max(_FREE_BYTES, _MAX_RATIO * path.stat().st_size)
+            images = npz_array(archive, "images", "iuf", most)
+            named = "subject.npy" in archive.namelist()
+            subject = npz_array(archive, "subject", "USiu", _FREE_BYTES // 16).astype(str) if named else None
+            names = [] if subject is None else list(dict.fromkeys(subject.tolist()))
+    except Exception as error:
+        # The parsers of archives and headers raise a dozen types, from SyntaxError to zlib.error.
+        raise _unexpected(path, " ".join(str(error).split())[:200] or type(error).__name__) from error
+    if images.ndim != 3:
+        raise _unexpected(path, f"shape {images.shape}")
     if subject is None:
         yield path.stem, images
         return
     if subject.shape != images.shape[:1]:
         raise _unexpected(path, f"{subject.shape} subjects for {len(images)} images")
-    for name in dict.fromkeys(subject.tolist()):
+    for name in names:
         yield name, images[subject == name]
 
 
 def _prepare(path: Path, images: NDArray) -> NDArray[np.float32]:
     """Non-negative, scaled to 1 per volume (slices keep their relative brightness), padded to the grid."""
     count, height, width = images.shape
-    if not 0 < max(height, width) <= MAX_SIDE or count == 0:
+    side = max(MIN_SIDE, 1 << (max(height, width) - 1).bit_length())
+    if not 0 < max(height, width) <= MAX_SIDE or not 0 < count * side**2 <= MAX_VOXELS:
         raise _unexpected(path, f"{count} slices of {height}x{width}")
-    images = images.astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # infinity and NaN are refused in the next lines
+        images = images.astype(np.float32)
     if not np.isfinite(images).all():
         raise _unexpected(path, "values that are NaN or infinite")
     images = images.clip(min=0)
     peak = images.max()
     if peak == 0:
         raise _unexpected(path, "no value above zero")
-    side = max(MIN_SIDE, 1 << (max(height, width) - 1).bit_length())
     out = np.zeros((count, side, side), np.float32)
     top, left = side // 2 - height // 2, side // 2 - width // 2
     out[:, top : top + height, left : left + width] = images / peak

@@ -39,7 +39,8 @@ def to_mask(path: str | Path, values: NDArray, size: tuple[int, int]) -> NDArray
     Raises:
         ScanError: another value, NaN among them.
     """
-    others = values[~np.isin(values, (0, 1))]
+    with np.errstate(invalid="ignore"):  # a signalling NaN
+        others = values[(values != 0) & (values != 1)]
     if others.size:
         raise _expected(path, size, f"the value {others.flat[0]:g}")
     height, width = size

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
-from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.lib import format as npy
@@ -19,6 +19,7 @@ from mri_iahvae.errors import ScanError
 from mri_iahvae.scans.guard import dataset, guarded_file
 from mri_iahvae.scans.mask_array import require_mask, to_mask
 from mri_iahvae.scans.npy import npy_header
+from mri_iahvae.scans.npz import npz_member
 
 MASK = "mask"
 """Name of the array in an npz archive and of the dataset in an HDF5 file."""
@@ -86,11 +87,7 @@ def _member(path: Path, archive: ZipFile) -> IO[bytes]:
     wanted = f"{MASK}.npy"
     if wanted not in names and len(names) != 1:
         raise _refused(path, f"{len(names)} arrays, none called '{MASK}'")
-    member = archive.getinfo(wanted if wanted in names else names[0])
-    # The other methods of zip are decompressed without a limit, and numpy writes none of them.
-    if member.compress_type not in {ZIP_STORED, ZIP_DEFLATED}:
-        raise _refused(path, f"compression method {member.compress_type}")
-    return archive.open(member)
+    return npz_member(archive, wanted if wanted in names else names[0])
 
 
 @contextmanager

@@ -56,7 +56,9 @@ class MRDSource(WithoutReference):
                     # Whole records, as h5py leaks the variable-length parts of those that it reads in part.
                     records = data[run[0].record : run[-1].record + 1]["data"]
                     for line, values in zip(run, records, strict=True):
-                        bins[:, line.rows, line.column] += self._samples(values, line)[:, line.samples]
+                        # What is not finite is refused by the caller.
+                        with np.errstate(over="ignore", invalid="ignore"):
+                            bins[:, line.rows, line.column] += self._samples(values, line)[:, line.samples]
                         times[line.rows, line.column] += 1
                 yield bins / np.maximum(times, 1)
 
@@ -153,9 +155,7 @@ def _header(path: Path, stored: h5py.Dataset) -> Header:
             "correct ghosts and grid it first, for example with Gadgetron, and denoise the image as NIfTI"
         )
         raise _refused(path, "one line per echo", "an echo-planar trajectory", advice)
-    if header.trajectory not in {"", "cartesian"}:
-        advice = "reconstruct it with BART (nufft, pics), SigPy or MRpro, and denoise the image as NIfTI"
-        raise _refused(path, "a Cartesian trajectory", f"'{header.trajectory}'", advice)
+    header.require_cartesian(path)
     return header
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import IahvaeError
+from mri_iahvae.files import atomic_path
 from mri_iahvae.scans.header import Header
-from mri_iahvae.scans.writer import atomic_path
 
 _SCANNER, _ALIGNED, _UNKNOWN = 1, 2, 0  # NIfTI's codes for what an affine leads to
 _MAX_AXIS = 2**15 - 1  # NIfTI-1 counts voxels in 16 bits

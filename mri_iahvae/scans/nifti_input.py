@@ -1,5 +1,6 @@
 """NIfTI volumes as scans: images whose k-space is their FFT, all of it measured."""
 
+import logging
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -42,8 +43,10 @@ class NiftiSource(WithoutReference):
         with foreign_file(self.path):
             for number in numbers:
                 where = (slice(None), slice(None), number, *(0,) * (len(image.shape) - 3))
-                voxels = image.dataobj[where[: len(image.shape)]]
-                yield _fft2c(np.asarray(voxels).T)[None]
+                # What overflows becomes infinity or NaN, which the caller refuses.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    bins = _fft2c(np.asarray(image.dataobj[where[: len(image.shape)]]).T)
+                yield bins[None]
 
 
 def open_nifti(path: Path) -> Scan:
@@ -119,7 +122,9 @@ def nifti_image(path: Path) -> Any:  # noqa: ANN401 - nibabel has no types
             raise ValueError(f"{path.stat().st_size} bytes where its header wants {wanted}")
         # Kept open for as long as the image lives: slices of a compressed file are then one pass, not one each.
         voxels = ArrayProxy(str(path), header, keep_file_open=True)
-        return nibabel.Nifti1Image(voxels, header.get_best_affine(), header)
+        # The numbers of NIfTI-2 may be too large for the types of NIfTI-1.
+        with np.errstate(all="ignore"):
+            return nibabel.Nifti1Image(voxels, header.get_best_affine(), header)
 
 
 @contextmanager
@@ -131,14 +136,23 @@ def foreign_file(path: Path) -> Iterator[None]:
     """
     import nibabel  # noqa: PLC0415
 
-    header, file = nibabel.spatialimages.HeaderDataError, nibabel.filebasedimages.ImageFileError
+    errors = (
+        nibabel.spatialimages.HeaderDataError,
+        nibabel.filebasedimages.ImageFileError,
+        nibabel.orientations.OrientationError,
+    )
+    logger = nibabel.imageglobals.logger
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)  # it tells what it repairs in a header
     try:
         yield
-    except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, header, file) as error:
+    except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, *errors) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ScanError(
             f"{path}: expected a NIfTI volume of numbers, found {reason}; copy or convert the file again"
         ) from error
+    finally:
+        logger.setLevel(level)
 
 
 def _volume_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from mri_iahvae.errors import ScanError
 
 MAX_SIDE = 2048
-MAX_PIXELS = 2**30
-"""Of all slices: 4 GiB as float32."""
+MAX_PIXELS = 2**28
+"""Of all slices: a GiB as float32."""
 
 _SUFFIXES = {".png", ".jpg", ".jpeg"}
 _WIDE = ("I", "F")  # Pillow's modes with more than 8 bits; I;16 and its like among them

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.evaluation.metrics import Scores
-from mri_iahvae.scans.writer import atomic_path
+from mri_iahvae.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -161,5 +161,12 @@ def to_complex64(values: NDArray) -> NDArray[np.complex64]:
         pairs, (real, imag) = values, values.dtype.names
         values = np.empty(pairs.shape, np.complex128)
         values.real, values.imag = pairs[real], pairs[imag]
-    with np.errstate(over="ignore"):  # beyond float32's range it becomes infinity, which the caller refuses
+    # Beyond float32's range it becomes infinity, which the caller refuses, like NaN of any kind.
+    with np.errstate(over="ignore", invalid="ignore"):
         return values.astype(np.complex64)
+
+
+def filled_bins(values: NDArray) -> NDArray[np.bool_]:
+    """True where complex numbers, as `to_complex64` takes them, are not exactly zero; NaN is not."""
+    with np.errstate(invalid="ignore"):  # a signalling NaN
+        return np.asarray(to_complex64(values) != 0)

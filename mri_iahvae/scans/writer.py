@@ -1,9 +1,8 @@
-"""Writing files so that a half-written one never carries the final name."""
+"""Scans and results as HDF5 files; each takes its name once it is whole."""
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.files import atomic_path, make_folder
 
 _OTHER_FORMATS = re.compile(r"\.(mrd|cfl|hdr|npy|nii|nii\.gz)$", re.IGNORECASE)
 
@@ -29,50 +29,6 @@ _HEADER = """<?xml version="1.0" encoding="utf-8"?>
   </encoding>
 </ismrmrdHeader>
 """
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """A file to write beside `path`, which takes its name once the block ends well.
-
-    The folder is made where it is missing. When the block fails, an older file at `path` stays as it was.
-
-    Args:
-        path: the final name.
-
-    Yields:
-        `<name>.part` in the same folder.
-
-    Raises:
-        IahvaeError: the file or its folder cannot be written.
-    """
-    part = path.with_name(path.name + ".part")
-    make_folder(path.parent)
-    try:
-        part.unlink(missing_ok=True)  # a link under this name would lead the writing elsewhere
-        yield part
-        _sync(part)
-        part.replace(path)
-        with suppress(OSError):  # the file is whole; not every file system can sync a folder
-            _sync(path.parent)
-    except OSError as error:
-        raise IahvaeError(f"{path}: cannot be written: {_reason(error)}; choose another output") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def make_folder(folder: Path) -> None:
-    """Make an output folder, with its parents; one that exists is fine.
-
-    Raises:
-        IahvaeError: it cannot be made or written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise IahvaeError(f"{folder}: cannot be made: {_reason(error)}; choose another folder") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise IahvaeError(f"{folder}: cannot be written to; choose another folder")
 
 
 def result_name(source: Path) -> str:
@@ -125,7 +81,7 @@ def write_scan(
     _require_finite(path, kspace=kspace, reference=reference, noise_sigma=noise_sigma)
     height, width = kspace.shape[-2:]
     header = _HEADER.format(height=height, width=width, last=width - 1, center=width // 2)
-    with atomic_path(path) as part, h5py.File(part, "w") as file:
+    with _new_file(path) as file:
         file["kspace"] = np.asarray(kspace if mask is None else np.where(mask, kspace, 0), np.complex64)
         file["ismrmrd_header"] = header
         if mask is not None:
@@ -198,7 +154,7 @@ def reconstruction_file(path: Path, slices: int) -> Iterator[ReconstructionFile]
     Raises:
         IahvaeError: the file cannot be written.
     """
-    with atomic_path(path) as part, h5py.File(part, "w") as file:
+    with _new_file(path) as file:
         yield ReconstructionFile(file, path, slices)
 
 
@@ -222,7 +178,7 @@ def write_samples(
         IahvaeError: samples that are not finite, or the file cannot be written.
     """
     _require_finite(path, samples=samples)
-    with atomic_path(path) as part, h5py.File(part, "w") as file:
+    with _new_file(path) as file:
         file["samples"] = np.asarray(samples, np.complex64)
         for number, images in enumerate(progression):
             if number == 0:
@@ -231,20 +187,18 @@ def write_samples(
         file.attrs.update(attributes)
 
 
+@contextmanager
+def _new_file(path: Path) -> Iterator[h5py.File]:
+    """An HDF5 file that takes its name once it is whole.
+
+    HDF5 writes through Python's file: where its own driver cannot write any more, on a full disk, it cannot close the
+    file either, and the process crashes.
+    """
+    with atomic_path(path) as part, part.open("w+b") as stream, h5py.File(stream, "w") as file:
+        yield file
+
+
 def _require_finite(path: Path, **arrays: NDArray | float | None) -> None:
     for name, values in arrays.items():
         if values is not None and not np.isfinite(values).all():
             raise IahvaeError(f"{path}: not written: '{name}' holds NaN or infinity")
-
-
-def _sync(path: Path) -> None:
-    """Bring a file's content, or a folder's list of names, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _reason(error: OSError) -> str:
-    return " ".join((error.strerror or str(error)).split())

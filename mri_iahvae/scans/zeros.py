@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.scans.scan import MaskSource, Scan, Source, to_complex64
+from mri_iahvae.scans.scan import MaskSource, Scan, Source, filled_bins
 
 _STRAY_ZEROS = 1e-3
 
@@ -28,7 +28,7 @@ def mask_from_zeros(
     """
     seen: NDArray[np.bool_] = np.zeros((), bool)
     for values in slices:
-        seen = seen | (to_complex64(values) != 0).any(axis=0)
+        seen = seen | filled_bins(values).any(axis=0)
         if seen[:, slice(*(acquired or (None,)))].all():
             break
     if not seen.any():

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import mri_iahvae
 from mri_iahvae.errors import UsageError
 from mri_iahvae.evaluation.metrics import RunningScores, Scores
+from mri_iahvae.files import write_json
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.scans.geometry import MIN_SIDE, Geometry, reference_fits
@@ -26,6 +26,7 @@ from mri_iahvae.scans.writer import ReconstructionFile, reconstruction_file
 from mri_iahvae.tasks.batches import Batches
 from mri_iahvae.tasks.domain import domain_warnings
 from mri_iahvae.tasks.loaded import LoadedModel
+from mri_iahvae.tasks.provenance import provenance
 from mri_iahvae.tasks.sampling import SampledMask
 from mri_iahvae.tasks.volume import Reconstruction, volume_warnings
 
@@ -156,7 +157,8 @@ class VolumeOutput:
             doubts: further warnings of the task.
 
         Returns:
-            The report, plain JSON values: everything that reproduces the run, shares, scores and warnings.
+            The report, plain JSON values: everything that reproduces the run, shares, scores and warnings. It is
+            written too, as `<stem>_report.json`.
 
         Raises:
             IahvaeError: an output cannot be written.
@@ -182,9 +184,7 @@ class VolumeOutput:
             "model_sha256": loaded.sha256,
             "grid": loaded.model.size,
             "field": list(self._geometry.field),
-            "device": str(loaded.model.gains.device),
-            "version": mri_iahvae.__version__,
-            "torch": str(torch.__version__),
+            **provenance(loaded.model.gains.device),
             **{f"share_{name}": share for name, share in shares.items()},
         }
         flat = {f"{name} {key}": value for name, s in scores.items() for key, value in s.to_dict().items()}
@@ -193,10 +193,12 @@ class VolumeOutput:
         attributes["created"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         beside, notes = self._write_beside(scores, loaded.model.size)
         self._file.finish(attributes, mask=_shortest(sampled.mask))
-        return {
+        report_path = self._path.with_name(self._path.stem + "_report.json")
+        report = {
             "input": str(scan.path),
             "output": str(self._path),
             **beside,
+            "report": str(report_path),
             "slices": scan.slices,
             **record,
             "steps_used": steps.tolist(),
@@ -210,9 +212,11 @@ class VolumeOutput:
                 *domain_warnings(fit, loaded.domain),
                 *doubts,
                 *notes,
-                *self._doubts(details, settings, shares, loaded.model.size),
+                *self._doubts(details, settings, shares, silent, loaded.model.size),
             ],
         }
+        write_json(report_path, report)
+        return report
 
     def _write_beside(self, scores: dict[str, Scores], grid: int) -> tuple[dict[str, str], tuple[str, ...]]:
         """All files but the HDF5 file, which comes last: where it is, everything is. Their paths by kind, notes."""
@@ -236,13 +240,19 @@ class VolumeOutput:
         return {name: str(path) for name, path in paths.items()}, notes
 
     def _doubts(
-        self, details: dict[str, Any], settings: InferenceSettings, shares: dict[str, float], grid: int
+        self,
+        details: dict[str, Any],
+        settings: InferenceSettings,
+        shares: dict[str, float],
+        silent: NDArray[np.bool_],
+        grid: int,
     ) -> Iterator[str]:
         if self._reference_doubt:
             yield self._reference_doubt
         if details.get("noise_source") == "estimate" and details["noise_sigma"] == 0:
             yield "too little is measured to estimate the noise: taken as none"
-        if shares["completed"] == 0 and shares["measured"] > 0 and settings.data_consistency == "hard":
+        idle = shares["completed"] == 0 and shares["measured"] > 0 and not silent.all()
+        if idle and settings.data_consistency == "hard":
             yield "every bin that the model could add is measured, so the result is the data: see --up-to, denoise"
         if details["task"] == "denoise" and max(self._geometry.field) > grid:
             yield f"bins beyond the central {grid}x{grid} keep their noise"

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import mri_iahvae
 from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.files import make_folder
 from mri_iahvae.inference.draws import Draws, Row
 from mri_iahvae.inference.prior import sample_prior
 from mri_iahvae.inference.settings import InferenceSettings
@@ -17,10 +17,11 @@ from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.scans.plots import grid_figure, plain_text, sheet_figure
-from mri_iahvae.scans.writer import make_folder, write_samples
+from mri_iahvae.scans.writer import write_samples
 from mri_iahvae.tasks.batches import Batches
 from mri_iahvae.tasks.devices import find_device
 from mri_iahvae.tasks.loaded import LoadedModel
+from mri_iahvae.tasks.provenance import provenance
 from mri_iahvae.tasks.volume import Progress, default_batch
 
 ON_SHEET = 64
@@ -155,9 +156,7 @@ def sample_to_folder(
         "scales": np.array(scales(model.size)),
         "temperature": temperature,
         "seed": seed,
-        "device": str(model.gains.device),
-        "version": mri_iahvae.__version__,
-        "torch": str(torch.__version__),
+        **provenance(model.gains.device),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     stored = map(progression, images) if with_progression else ()

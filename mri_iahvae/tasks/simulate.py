@@ -13,12 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.files import make_folder
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.masks import ColumnSampling, MaskType, column_sampling, true_acceleration
 from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.kspace.phase import smooth_phase
 from mri_iahvae.scans.magnitude import read_magnitudes
-from mri_iahvae.scans.writer import make_folder, write_scan
+from mri_iahvae.scans.writer import write_scan
+from mri_iahvae.tasks.provenance import provenance
 
 Reference = Literal["clean", "noisy"]
 
@@ -137,6 +139,14 @@ def _write(path: Path, images: NDArray[np.float32], settings: _Settings, name: s
     sigma = settings.noise * rms(kspace).double().square().mean().sqrt().item()
     kspace = kspace + complex_noise(tuple(kspace.shape), sigma, generator)
     columns = settings.columns
+    record = {
+        "relative_noise": settings.noise,
+        "phase": settings.phase,
+        "seed": settings.seed,
+        **provenance(),
+    }
+    if columns is not None:
+        record["acceleration"] = columns.acceleration
     # Drawn from the file name alone, as the fastMRI challenge does.
     mask = None if columns is None else columns.mask(kspace.shape[-1], path.name)
     write_scan(
@@ -146,7 +156,7 @@ def _write(path: Path, images: NDArray[np.float32], settings: _Settings, name: s
         reference=(magnitude if settings.reference == "clean" else ifft2c(kspace).abs()).numpy(),
         noise_sigma=sigma,
         acquisition="SIMULATED",
-        attributes={} if columns is None else {"acceleration": columns.acceleration},
+        attributes=record,
     )
     sampling = "fully sampled" if mask is None else f"true acceleration {true_acceleration(mask):.2f}"
     return f"{path}: {len(images)} slices of {images.shape[1]}x{images.shape[2]}, {sampling}"

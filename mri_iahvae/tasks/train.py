@@ -1,26 +1,28 @@
 """Train a model on a folder of fully sampled fastMRI-schema files."""
 
 import json
-import platform
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import lightning
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import mri_iahvae
 from mri_iahvae.errors import CheckpointError, IahvaeError, UsageError
+from mri_iahvae.files import folder_of_one_run, make_folder, write_json
 from mri_iahvae.kspace.bands import crop
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.config import ModelConfig
 from mri_iahvae.model.iahvae import IAHVAE, complete
+from mri_iahvae.processes import ALONE, Processes, joined, rank
 from mri_iahvae.scans.geometry import require_measured_grid, scan_geometry, to_grid
 from mri_iahvae.scans.plots import grid_figure
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.scan import Scan
-from mri_iahvae.scans.writer import make_folder
+from mri_iahvae.tasks.provenance import provenance
 from mri_iahvae.training.objective import block_context, posterior_pass
 from mri_iahvae.training.recorder import Display
 from mri_iahvae.training.run import run_training
@@ -66,6 +68,7 @@ def train(
     device: torch.device,
     resume: bool = False,
     domain: str | None = None,
+    processes: Processes = ALONE,
 ) -> Path:
     """Train a model, or go on training it.
 
@@ -81,14 +84,18 @@ def train(
         resume: go on from the newest state in `run`; the other arguments must be those of the start.
         domain: anatomy and contrasts, in words, stored with the weights; None: the acquisitions that the files
             state.
+        processes: that share the run; the program that calls is started again for each. Settings do not depend on
+            them, and neither do results beyond rounding: a run may go on with another number.
 
     Returns:
         Folder of the checkpoint.
 
     Raises:
-        UsageError: `run` holds another run, no such folder of data, or several stages for a model that cannot grow.
+        UsageError: `run` holds another run, or one that is going on; no such folder of data, or several stages for
+            a model that cannot grow.
         ScanError: a file cannot be used for training.
-        KeyboardInterrupt: stopped by SIGINT, the state is saved.
+        IahvaeError: too many steps in a row were not finite, or `run` cannot be written to; the last state stays.
+        KeyboardInterrupt: stopped by SIGINT or SIGTERM, the state is saved.
     """
     run = Path(run)
     if len(settings.stages) > 1 and not preset.grows:
@@ -98,31 +105,48 @@ def train(
         )
     record = {
         "data": Path(data).name,
-        "version": mri_iahvae.__version__,
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
-        "device": str(device),
+        **provenance(device),
+        "lightning": lightning.__version__,
+        "processes": processes.count,
     }
     resolved = {"model": preset.to_json(), "settings": settings.to_json(), **record}
     training, held_out = _split(Path(data), preset.size)
-    _prepare_folder(run, resolved, resume=resume)
-    return run_training(
-        preset,
-        settings,
-        FolderSlices(training, preset.size),
-        FolderSlices(held_out, preset.size),
-        run,
-        device=device,
-        resume=resume,
-        display=display,
-        draw=_draw,
-        record={
-            **record,
-            "training_files": len(training),
-            "training_slices": sum(s.slices for s in training),
-        },
-        description=_acquisitions(training) if domain is None else domain,
-    )
+    if resume and not (run / "run.json").is_file():
+        raise UsageError(f"{run}: --resume found no run there; start without it")
+    _require_shares(settings, processes.count)
+    with joined(processes, device) as own_device, ExitStack() as folder:
+        if rank() == 0:
+            make_folder(run)
+            folder.enter_context(folder_of_one_run(run))
+            _prepare_folder(run, resolved, resume=resume)
+        return run_training(
+            preset,
+            settings,
+            FolderSlices(training, preset.size),
+            FolderSlices(held_out, preset.size),
+            run,
+            device=own_device,
+            resume=resume,
+            display=display,
+            draw=_draw,
+            record={
+                **record,
+                "training_files": len(training),
+                "training_slices": sum(s.slices for s in training),
+            },
+            description=_acquisitions(training) if domain is None else domain,
+            processes=processes,
+        )
+
+
+def _require_shares(settings: TrainSettings, count: int) -> None:
+    """Each process needs as many slices of each batch, and of the half that the second term is computed on."""
+    for stage in settings.stages:
+        if count > 1 and stage.batch % (2 * count):
+            raise UsageError(
+                f"--batch {stage.batch}: expected a multiple of {2 * count}, two slices for each of the {count} "
+                "processes that share it"
+            )
 
 
 def _acquisitions(scans: list[Scan]) -> str:
@@ -158,10 +182,10 @@ def _open_all(folder: Path, size: int) -> list[Scan]:
 
 
 def _prepare_folder(run: Path, resolved: dict[str, Any], *, resume: bool) -> None:
-    """Make the run folder, or check that the run in it is the one to resume."""
+    """Write the record of a new run, or check that the run in the folder is the one to resume."""
     config = run / "run.json"
     if resume:
-        if not config.is_file() or not states(run):
+        if not states(run):
             raise UsageError(f"{run}: --resume found no run with a saved state there; start without it")
         try:
             before = json.loads(config.read_text())
@@ -170,7 +194,7 @@ def _prepare_folder(run: Path, resolved: dict[str, Any], *, resume: bool) -> Non
             before["model"] = ModelConfig.from_json(before["model"]).to_json()
             plain["model"] = ModelConfig.from_json(plain["model"]).to_json()
             changed = [key for key in ("model", "settings") if before[key] != plain[key]]
-        except (OSError, ValueError, KeyError, TypeError, CheckpointError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, CheckpointError) as error:
             raise IahvaeError(f"{config}: cannot be read as the record of a run ({error})") from None
         if changed:
             raise UsageError(
@@ -181,12 +205,7 @@ def _prepare_folder(run: Path, resolved: dict[str, Any], *, resume: bool) -> Non
         raise UsageError(
             f"{run}: holds a run already; add --resume to go on with it or choose another folder"
         )
-    make_folder(run)
-    try:
-        (run / "pictures").mkdir(exist_ok=True)
-        config.write_text(json.dumps(resolved, indent=1) + "\n")
-    except OSError as error:
-        raise IahvaeError(f"{run}: cannot be written ({error.strerror})") from None
+    write_json(config, resolved)
 
 
 @torch.no_grad()

@@ -235,8 +235,9 @@ def _deviation(samples: Tensor) -> Tensor:
     The draws of a pair cancel in the mean, which therefore costs no degree of freedom; an odd last one does not.
     """
     count = samples.shape[1]
-    squares = (samples - samples.mean(dim=1, keepdim=True)).square().sum(dim=1)
-    return (squares / (count - count % 2 / count)).sqrt()
+    # float64: squares of scanner units can leave float32's range.
+    squares = (samples - samples.mean(dim=1, keepdim=True)).double().square().sum(dim=1)
+    return (squares / (count - count % 2 / count)).sqrt().float()
 
 
 def make_batches(batch: int | Batches | None, device: torch.device) -> Batches:

@@ -8,6 +8,7 @@ from torch import Tensor
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.kspace.phase import smooth_phase
+from mri_iahvae.training.share import Share
 
 _ZOOM = (0.8, 1.1)  # below 1 the head shrinks; far above 1 the outer bins would hold nothing
 _ASPECT = 1.12
@@ -16,20 +17,24 @@ _PHASE = 0.5  # radians
 _NOISE = 0.007  # per part, of the slice's RMS
 
 
-def augment(kspace: Tensor, generator: torch.Generator) -> Tensor:
+def augment(kspace: Tensor, generator: torch.Generator, share: Share | None = None) -> Tensor:
     """Flips, rotation by 90 degrees, zoom, aspect, shift, contrast curves, smooth phase and noise.
 
     Args:
         kspace: complex64 (B, n, n), n even.
         generator: on the same device.
+        share: of the batch that `kspace` is, by default all of it.
 
     Returns:
         complex64 (B, n, n).
     """
-    count, size = kspace.shape[0], kspace.shape[-1]
+    size = kspace.shape[-1]
+    share = share or Share(len(kspace))
+    total = share.total
 
     def uniform(low: float, high: float) -> Tensor:
-        return torch.rand(count, generator=generator, device=kspace.device) * (high - low) + low
+        drawn = torch.rand(total, generator=generator, device=kspace.device)
+        return share.of(drawn) * (high - low) + low
 
     image = _flip_and_turn(
         _resample(
@@ -38,15 +43,16 @@ def augment(kspace: Tensor, generator: torch.Generator) -> Tensor:
             torch.exp(uniform(-1, 1) * math.log(_ASPECT) / 2),
             torch.stack([uniform(-_SHIFT, _SHIFT), uniform(-_SHIFT, _SHIFT)]) * size,
         ),
-        generator,
+        share.of(torch.randint(8, (total,), generator=generator, device=kspace.device)),
     )
     # Half of the slices get waves in their contrast curve, the others a plain gamma.
     waves = uniform(-0.6, 0.6).clamp_min(0.0)
     image = _contrast(image, uniform(0.75, 1.33), waves, uniform(0.5, 1.5), uniform(0, 2 * math.pi))
-    phase = smooth_phase(count, (size, size), generator, strength=_PHASE)
+    phase = share.of(smooth_phase(total, (size, size), generator, strength=_PHASE))
     kspace = fft2c(image * torch.polar(torch.ones_like(phase), phase))
     sigma = rms(kspace) * uniform(0.0, _NOISE)
-    return kspace + complex_noise(tuple(kspace.shape), sigma[:, None, None], generator)
+    noise = share.of(complex_noise((total, size, size), 1.0, generator))
+    return kspace + noise * sigma[:, None, None]
 
 
 def _resample(kspace: Tensor, zoom: Tensor, aspect: Tensor, shift: Tensor) -> Tensor:
@@ -64,11 +70,10 @@ def _resample(kspace: Tensor, zoom: Tensor, aspect: Tensor, shift: Tensor) -> Te
     return sides[0] @ kspace @ sides[1].transpose(1, 2)
 
 
-def _flip_and_turn(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Each slice by one of the eight symmetries of the square."""
-    choice = torch.randint(8, (image.shape[0],), generator=generator, device=image.device).tolist()
+def _flip_and_turn(image: Tensor, choice: Tensor) -> Tensor:
+    """Each slice by one of the eight symmetries of the square, 0 to 7."""
     turned = []
-    for slice_, symmetry in zip(image, choice, strict=True):
+    for slice_, symmetry in zip(image, choice.tolist(), strict=True):
         flipped = slice_.flip(0) if symmetry >= 4 else slice_
         turned.append(torch.rot90(flipped, symmetry % 4, (0, 1)))
     return torch.stack(turned)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from mri_iahvae.training.share import Share
+
 
 class SliceSource(Protocol):
     """Fully sampled slices, addressed by number."""
@@ -41,35 +43,33 @@ class CachedSlices:
         return torch.stack(slices)
 
 
-def step_seed(seed: int, step: int, rank: int) -> int:
-    """A seed for everything random in one step of one process."""
-    return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0] >> 1)
+def step_seed(seed: int, step: int, purpose: int) -> int:
+    """A seed for everything random in one step, or in what else there is to draw."""
+    return int(np.random.SeedSequence((seed, step, purpose)).generate_state(1, np.uint64)[0] >> 1)
 
 
 class StepBatches(IterableDataset):
-    """Endless batches from step `start` on: (k-space complex64 (B, n, n), seed of the step).
+    """Endless batches from step `start` on: (own k-space complex64 (B, n, n), seed of the step, the same for all).
 
     Args:
         slices: the slices to draw from, uniformly.
-        batch: slices per batch.
+        share: of the batches that this process works on.
         seed: of the run.
         start: first step, so that a resumed run sees the batches it would have seen.
-        rank: of this process.
     """
 
-    def __init__(self, slices: CachedSlices, batch: int, seed: int, start: int, rank: int) -> None:
+    def __init__(self, slices: CachedSlices, share: Share, seed: int, start: int) -> None:
         super().__init__()
         self.slices = slices
-        self.batch = batch
+        self.share = share
         self.seed = seed
         self.start = start
-        self.rank = rank
 
     def __iter__(self) -> Iterator[tuple[Tensor, int]]:
         """Yield the batches of steps start, start + 1, ..."""
         step = self.start
         while True:
-            key = step_seed(self.seed, step, self.rank)
-            choice = np.random.default_rng(key).integers(len(self.slices), size=self.batch)
-            yield self.slices.stack(choice.tolist()), key
+            key = step_seed(self.seed, step, 0)
+            choice = np.random.default_rng(key).integers(len(self.slices), size=self.share.total)
+            yield self.slices.stack(self.share.of(torch.from_numpy(choice)).tolist()), key
             step += 1

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mri_iahvae.kspace.bands import crop, embed, split
 from mri_iahvae.model.iahvae import IAHVAE, complete
+from mri_iahvae.processes import process_count
 from mri_iahvae.training.augment import augment
 from mri_iahvae.training.objective import (
     block_context,
@@ -20,6 +21,7 @@ from mri_iahvae.training.objective import (
 )
 from mri_iahvae.training.sampling import random_masks
 from mri_iahvae.training.settings import TrainSettings
+from mri_iahvae.training.share import Share, mean_over_processes
 from mri_iahvae.training.statistics import canonical_batch
 
 _WARM_UP = 100  # steps
@@ -49,6 +51,7 @@ class StageModule(L.LightningModule):
         self.sigma_start = sigma_start
         self.statistics: dict[str, Any] = {}  # of the latest step, for the log
         self.validation: dict[str, Any] = {}  # of the latest validation
+        self.skipped_in_a_row = 0
         self._scores: list[dict[str, Tensor]] = []
         self.register_buffer("skipped", torch.zeros((), dtype=torch.int64))
 
@@ -81,17 +84,20 @@ class StageModule(L.LightningModule):
         """Negative ELBO; plus, on half of the batch, the completion-aware or the masked term in turn at random."""
         kspace, seed = batch
         noise = torch.Generator(self.device).manual_seed(seed)
+        share = Share.of_this_process(len(kspace) * process_count())
         with torch.autocast(self.device.type, enabled=False):  # a phase map in bfloat16 would be noise
-            kspace = canonical_batch(augment(kspace, noise), self.model.size)
-        count = kspace.shape[0]
-        teacher = torch.rand(count, generator=noise, device=self.device) < 0.5
+            kspace = canonical_batch(augment(kspace, noise, share), self.model.size)
+        teacher = share.of(torch.rand(share.total, generator=noise, device=self.device) < 0.5)
         sigma = self.sigma(self.global_step)
-        means = torch.rand(count, generator=noise, device=self.device) < self.settings.mean_share
-        passed = posterior_pass(self.model, kspace, noise, teacher, means=means)
+        means = share.of(
+            torch.rand(share.total, generator=noise, device=self.device) < self.settings.mean_share
+        )
+        passed = posterior_pass(self.model, kspace, noise, teacher, means=means, share=share)
         elbo_loss = passed.negative_elbo(sigma)
-        half = (count + 1) // 2
+        halves = Share.of_this_process((share.total + 1) // 2)
+        half = (len(kspace) + 1) // 2
         if seed // 2 % 2:
-            masks = random_masks(half, self.model.size, noise)
+            masks = halves.of(random_masks(halves.total, self.model.size, noise))
             term = masked_ratio(self.model, kspace[:half], masks).mean()
             name, weight = "masked", self.settings.masked_weight
         else:
@@ -100,21 +106,24 @@ class StageModule(L.LightningModule):
             term = completion_ratio(self.model, kspace[:half], cut, context).mean()
             name, weight = "completion", self.settings.completion_weight
         loss = elbo_loss + weight * term
+        # Of all processes: what one skips or stops at, all do.
+        means_of_all = mean_over_processes(torch.stack([loss, elbo_loss, term]).detach())
         self.statistics = {
-            "loss": loss.detach(),
-            "elbo_loss": elbo_loss.detach(),
-            name: term.detach(),
+            **dict(zip(("loss", "elbo_loss", name), means_of_all, strict=True)),
             "sigma": sigma,
         }
         return loss
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:  # noqa: ANN401
-        """Clip; drop the gradients of a step that is not finite or far too large, and count it."""
+        """Clip; drop the gradients of a step whose loss or gradient is not finite or far too large, and count it."""
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         self.statistics["gradient_norm"] = norm.detach()
-        if not bool(torch.isfinite(norm)) or float(norm) > self.settings.skip:
-            optimizer.zero_grad(set_to_none=True)  # AdamW passes over parameters without a gradient
-            self.skipped += 1
+        if bool(torch.isfinite(self.statistics["loss"]) & (norm <= self.settings.skip)):  # NaN is not
+            self.skipped_in_a_row = 0
+            return
+        optimizer.zero_grad(set_to_none=True)  # AdamW passes over parameters without a gradient
+        self.skipped += 1
+        self.skipped_in_a_row += 1
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """One step, then the average moves towards the weights; its decay is warmed up."""
@@ -127,14 +136,20 @@ class StageModule(L.LightningModule):
         """A state describes its own model, so that a run resumes from it alone."""
         checkpoint["model_config"] = self.model.config.to_json()
         checkpoint["sigma_start"] = self.sigma_start
+        checkpoint["skipped_in_a_row"] = self.skipped_in_a_row
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What is neither a weight nor Lightning's own."""
+        self.skipped_in_a_row = checkpoint.get("skipped_in_a_row", 0)  # earlier versions did not count
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Scores of one batch of held-out slices, with the averaged weights, at the stage's final sigma."""
-        kspace = canonical_batch(batch, self.model.size)
+        share = Share.of_this_process(len(batch))
+        kspace = canonical_batch(share.of(batch), self.model.size)
         noise = torch.Generator(self.device).manual_seed(self.settings.seed + batch_idx)
         with torch.autocast(self.device.type, enabled=False):  # float32, whatever the training's precision
-            scores = validation_scores(self.average, kspace, self.stage.sigma, noise)
-        self._scores.append(scores)
+            scores = validation_scores(self.average, kspace, self.stage.sigma, noise, share)
+        self._scores.append({key: share.gather(value) for key, value in scores.items()})
 
     def on_validation_epoch_end(self) -> None:
         """Mean of the scores over the held-out slices."""
@@ -158,7 +173,7 @@ def completion_cut(draw: int, count: int) -> int:
 
 
 def validation_scores(
-    model: IAHVAE, kspace: Tensor, sigma: float, noise: torch.Generator
+    model: IAHVAE, kspace: Tensor, sigma: float, noise: torch.Generator, share: Share | None = None
 ) -> dict[str, Tensor]:
     """Scores per slice.
 
@@ -167,13 +182,14 @@ def validation_scores(
         kspace: complex64 (B, N, N), canonical, fully sampled.
         sigma: fixed likelihood standard deviation.
         noise: draws the ELBO's posterior samples.
+        share: of the batch that `kspace` is, by default all of it.
 
     Returns:
         "elbo_loss" (B,), nats per dimension; "kl" (B, scales), nats; "error" (B, scales), squared error over the
         band's energy, posterior samples; "nmse" (B,), amortized, posterior means; "completion" (B, cuts): squared
         error of the prior-mean completion from 4x4, 8x8 ... over that of zero-filling.
     """
-    sampled = posterior_pass(model, kspace, noise)
+    sampled = posterior_pass(model, kspace, noise, share=share)
     mean = posterior_pass(model, kspace)
     completion = []
     for cut in range(2, len(model.gains) - 1):

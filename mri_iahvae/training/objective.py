@@ -9,6 +9,7 @@ from torch import Tensor
 from mri_iahvae.kspace.bands import crop, embed, scales
 from mri_iahvae.model.gaussian import kl_divergence
 from mri_iahvae.model.iahvae import IAHVAE, add_band, complete
+from mri_iahvae.training.share import Share
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def posterior_pass(
     teacher: Tensor | None = None,
     last: int | None = None,
     means: Tensor | None = None,
+    share: Share | None = None,
 ) -> PosteriorPass:
     """Encode and decode fully sampled k-space.
 
@@ -57,11 +59,13 @@ def posterior_pass(
         last: index of the last scale to run; the finest by default.
         means: bool (B,), slices that take posterior means all the same; none by default. Inference starts from
             means, and a decoder that never sees them learns to need the noise of samples.
+        share: of the batch that `kspace` is, by default all of it.
     """
     errors, rates, contexts = [], [], []
     features = h = None
     encode = model.encoder_for(kspace)
     decoded = kspace.new_zeros(kspace.shape[0], 0, 0)
+    share = share or Share(len(kspace))
     count = len(model.gains) if last is None else last + 1
     for index, s in enumerate(scales(model.size)[:count]):
         target = crop(kspace, s)
@@ -70,7 +74,7 @@ def posterior_pass(
         if teacher is not None and index:
             seen = torch.where(teacher[:, None, None], crop(kspace, s // 2), seen)
         h, priors, posteriors, _ = model.amortize(
-            index, model.context(index, h, seen), features, _normal(model, index, noise, means)
+            index, model.context(index, h, seen), features, _normal(model, index, noise, means, share)
         )
         band = model.band(index, h)
         errors.append(squared_error(band, target * model.ring(index)))
@@ -83,14 +87,14 @@ def posterior_pass(
 
 
 def _normal(
-    model: IAHVAE, index: int, noise: torch.Generator | None, means: Tensor | None
-) -> torch.Generator | list[Tensor] | None:
+    model: IAHVAE, index: int, noise: torch.Generator | None, means: Tensor | None, share: Share
+) -> list[Tensor] | None:
     """Noise of a scale's latents, zero for the slices that take means."""
-    if noise is None or means is None:
-        return noise
-    shape = (len(means), *model.latent_shape(index))
-    keep = ~means[:, None, None, None]
-    return [torch.randn(shape, generator=noise, device=means.device) * keep for _ in model.layers(index)]
+    if noise is None:
+        return None
+    shape = (share.total, *model.latent_shape(index))
+    drawn = [share.of(torch.randn(shape, generator=noise, device=noise.device)) for _ in model.layers(index)]
+    return drawn if means is None else [values * ~means[:, None, None, None] for values in drawn]
 
 
 def block_context(model: IAHVAE, kspace: Tensor, index: int) -> Tensor:

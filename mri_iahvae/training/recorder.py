@@ -1,6 +1,7 @@
 """What a run writes and shows while it trains: log, states, model, pictures, progress."""
 
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +10,17 @@ from typing import Any, Protocol
 import lightning as L
 import torch
 
+from mri_iahvae.errors import IahvaeError
+from mri_iahvae.files import atomic_path
 from mri_iahvae.model.checkpoint import save_model
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.processes import rank
 from mri_iahvae.training.module import StageModule
+from mri_iahvae.training.share import anywhere
 from mri_iahvae.training.states import prune, state_path
 
 _LOG_STEPS = 10
+_TOO_MANY = 20  # skipped steps in a row: those that follow will hardly be better
 
 
 class Display(Protocol):
@@ -28,7 +34,7 @@ class Display(Protocol):
 
 
 class Recorder(L.Callback):
-    """Lightning callback that keeps the record of one stage.
+    """Lightning callback that keeps the record of one stage; of several processes the first one writes and shows.
 
     Args:
         run: folder of the run.
@@ -54,21 +60,37 @@ class Recorder(L.Callback):
             self._save(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:  # noqa: ANN401
-        """Log, show, save when it is time or the run is asked to stop."""
+        """Log, show, save when it is time or the run is asked to stop, or must."""
         assert isinstance(pl_module, StageModule)  # noqa: S101 - narrows the type, not a check of input
         self._slices += pl_module.stage.batch
         done = trainer.global_step >= pl_module.stage.steps
         if trainer.global_step % _LOG_STEPS == 0 or done:
             self._log_step(trainer.global_step, pl_module)
-        late = time.monotonic() - self._saved > pl_module.settings.save_seconds
-        if late or done or self.stop:
+        # A state is saved by all together, at the same step.
+        late, self.stop = anywhere(
+            time.monotonic() - self._saved > pl_module.settings.save_seconds,
+            self.stop,
+            device=pl_module.device,
+        )
+        hopeless = pl_module.skipped_in_a_row >= _TOO_MANY
+        if late or done or self.stop or hopeless:
             self._save(trainer, pl_module)
-        if self.stop:
+        if (
+            hopeless and rank() == 0
+        ):  # the weights are those of the last good step: skipped ones leave them alone
+            raise IahvaeError(
+                f"{self.run}: loss or gradient was not finite, or far too large, in {_TOO_MANY} steps in a row up to "
+                f"step {trainer.global_step} of grid {pl_module.model.size}; the model of the last good step is in "
+                f"{self.run / 'model'}: start again with a lower --rate, and look for odd slices in the data"
+            )
+        if self.stop or hopeless:
             raise KeyboardInterrupt
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log, show, draw."""
         assert isinstance(pl_module, StageModule)  # noqa: S101
+        if rank():
+            return
         entry = {
             "kind": "validation",
             "stage": pl_module.stage_index,
@@ -82,6 +104,8 @@ class Recorder(L.Callback):
         self.draw(pl_module.average, self.run / "pictures" / name)
 
     def _log_step(self, step: int, module: StageModule) -> None:
+        if rank():
+            return
         now = time.monotonic()
         entry: dict[str, Any] = {
             "kind": "step",
@@ -100,20 +124,53 @@ class Recorder(L.Callback):
     def _save(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         assert isinstance(module, StageModule)  # noqa: S101
         trainer.save_checkpoint(state_path(self.run, module.stage_index, trainer.global_step))
-        prune(self.run)
-        training = {**self.training, "step": trainer.global_step, "validation": module.validation}
-        save_model(module.average, self.run / "model", training)
+        if rank() == 0:
+            prune(self.run)
+            training = {**self.training, "step": trainer.global_step, "validation": module.validation}
+            save_model(module.average, self.run / "model", training)
         self._saved = time.monotonic()
 
     def _write(self, entry: dict[str, Any]) -> None:
         stamped = {"time": round(time.time(), 3), **_rounded(entry)}
-        with (self.run / "log.jsonl").open("a") as file:
-            file.write(json.dumps(stamped) + "\n")
+        path = self.run / "log.jsonl"
+        try:
+            with path.open("a") as file:
+                file.write(json.dumps(stamped) + "\n")
+        except OSError as error:
+            raise IahvaeError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def cut_log(run: Path, stage: int, step: int) -> None:
+    """Take from the log of a run what came after a state: a run that goes on from there writes it again.
+
+    The last line may be half a line, where the run was killed while it wrote.
+
+    Raises:
+        IahvaeError: the log cannot be read or written.
+    """
+    path = run / "log.jsonl"
+    if not path.is_file():
+        return
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, ValueError) as error:
+        raise IahvaeError(f"{path}: cannot be read as the log of a run ({error})") from None
+    with atomic_path(path) as part:
+        part.write_text("".join(f"{line}\n" for line in lines if _position(line) <= (stage, step)))
+
+
+def _position(line: str) -> tuple[float, float]:
+    """Stage and step of a line of the log; beyond all for half a line."""
+    try:
+        entry = json.loads(line)
+        return entry["stage"], entry["step"]
+    except (ValueError, KeyError, TypeError):
+        return math.inf, math.inf
 
 
 def _rounded(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, float):
-        return float(f"{value:.6g}")
+        return float(f"{value:.6g}") if math.isfinite(value) else None  # JSON knows no NaN
     if isinstance(value, list):
         return [_rounded(v) for v in value]
     if isinstance(value, dict):

@@ -1,8 +1,6 @@
 """A training run: growth stages one after the other, each a Lightning fit, resumable at any step."""
 
-import logging
 import signal
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,18 +11,21 @@ from typing import Any, Literal, cast
 
 import lightning as L
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader, Dataset
 
 from mri_iahvae.errors import CheckpointError, IahvaeError
 from mri_iahvae.model.checkpoint import save_model
 from mri_iahvae.model.config import ModelConfig
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.processes import ALONE, TIMEOUT, Processes, cluster_plugins, quiet_lightning, rank
 from mri_iahvae.training.augment import augment
 from mri_iahvae.training.batches import CachedSlices, SliceSource, StepBatches, step_seed
 from mri_iahvae.training.domain import measure_domain
 from mri_iahvae.training.module import StageModule
-from mri_iahvae.training.recorder import Display, Recorder
+from mri_iahvae.training.recorder import Display, Recorder, cut_log
 from mri_iahvae.training.settings import Precision, TrainSettings
+from mri_iahvae.training.share import Share, anywhere
 from mri_iahvae.training.states import SafeStates, states
 from mri_iahvae.training.statistics import canonical_batch, grow, measure
 
@@ -53,8 +54,11 @@ def run_training(
     draw: Draw,
     record: dict[str, Any],
     description: str = "",
+    processes: Processes = ALONE,
 ) -> Path:
     """Train a model through all growth stages.
+
+    Several processes, joined by `processes.joined`, call it alike and share each batch; the first one writes.
 
     Args:
         preset: configuration of the finished model; the last stage's size is its size.
@@ -68,12 +72,14 @@ def run_training(
         draw: draws pictures of (model, canonical held-out k-space) to a path.
         record: what the checkpoint says of its training, beside the settings.
         description: anatomy and contrasts of the slices, in words.
+        processes: that share the run.
 
     Returns:
         Folder of the finished checkpoint.
 
     Raises:
-        KeyboardInterrupt: stopped by SIGINT, after the state was saved.
+        KeyboardInterrupt: stopped by SIGINT or SIGTERM, after the state was saved.
+        IahvaeError: too many steps in a row were not finite, or a file cannot be written.
     """
     slices = CachedSlices(training)
     validation = _validation_batches(held_out)
@@ -84,9 +90,11 @@ def run_training(
         record_now = {**record, "settings": settings.to_json(), "stage": index}
         shown = canonical_batch(torch.cat(validation), module.model.size)
         recorder = Recorder(run, display, partial(draw, kspace=shown), record_now)
-        _fit(module, slices, validation, recorder, device, state)
+        _fit(module, slices, validation, recorder, device, state, processes)
     if module is None:
         raise IahvaeError(f"{run}: nothing to train")
+    if rank():
+        return run / "model"
     finished = {"settings": settings.to_json(), "finished": True, "validation": module.validation}
     domain = measure_domain(module.average, held_out, description, device, settings.seed)
     save_model(module.average, run / "model", {**record, **finished}, domain=domain)
@@ -100,20 +108,20 @@ def _fit(
     recorder: Recorder,
     device: torch.device,
     state: Path | None,
+    processes: Processes = ALONE,
 ) -> None:
     """Train one stage to its end, from `state` when given."""
-    accelerator, devices = ("cpu", 1) if device.type == "cpu" else (device.type, [device.index or 0])
     interval = min(module.settings.validate_every, module.stage.steps)
-    with _quiet_lightning():
+    with quiet_lightning(), _interruptible(recorder) as handler:
         trainer = L.Trainer(
-            accelerator=accelerator,
-            devices=devices,
+            **_hardware(device, processes),
+            use_distributed_sampler=False,  # every process sees each batch, and takes its rows
             precision=_LIGHTNING[module.settings.precision],
             max_steps=module.stage.steps,
             val_check_interval=interval,
             check_val_every_n_epoch=None,
-            callbacks=[recorder],
-            plugins=[SafeStates()],
+            callbacks=[recorder, handler],
+            plugins=[SafeStates(), *cluster_plugins()],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -123,15 +131,30 @@ def _fit(
         # Built when the loop asks for it: by then Lightning has restored the step that the state was saved at.
         loader = _Loader(module, slices)
         held_out = DataLoader(cast("Dataset[torch.Tensor]", validation), batch_size=None)
-        with _interruptible(recorder):
-            try:
-                trainer.fit(module, loader, held_out, ckpt_path=state)
-                if module.stage.steps % interval:  # the stage's end has not been validated
-                    trainer.validate(module, held_out, verbose=False)
-                if recorder.stop:  # asked for in the last validation, after which no step ends
-                    raise KeyboardInterrupt
-            except SystemExit:  # how Lightning leaves after KeyboardInterrupt
-                raise KeyboardInterrupt from None
+        try:
+            trainer.fit(module, loader, held_out, ckpt_path=state)
+            if module.stage.steps % interval:  # the stage's end has not been validated
+                trainer.validate(module, held_out, verbose=False)
+            (stop,) = anywhere(recorder.stop, device=module.device)
+            if stop:  # asked for in the last validation, after which no step ends
+                raise KeyboardInterrupt
+        except SystemExit:  # how Lightning leaves after KeyboardInterrupt
+            raise KeyboardInterrupt from None
+
+
+def _hardware(device: torch.device, processes: Processes) -> dict[str, Any]:
+    """What Lightning's Trainer computes on."""
+    if processes.joined:
+        return {
+            "accelerator": device.type,
+            "devices": processes.devices,
+            "num_nodes": processes.num_nodes,
+            # Buffers are constants, or counted alike everywhere.
+            "strategy": DDPStrategy(broadcast_buffers=False, timeout=TIMEOUT),
+        }
+    if device.type == "cpu":
+        return {"accelerator": "cpu", "devices": 1}
+    return {"accelerator": device.type, "devices": [device.index or 0]}
 
 
 class _Loader:
@@ -144,9 +167,8 @@ class _Loader:
         settings, stage = self._module.settings, self._module.stage
         # Stages draw different batches: the stage is part of the seed.
         seed = step_seed(settings.seed, self._module.stage_index, 0)
-        return iter(
-            StepBatches(self._slices, stage.batch, seed, self._module.global_step, self._module.global_rank)
-        )
+        share = Share.of_this_process(stage.batch)
+        return iter(StepBatches(self._slices, share, seed, self._module.global_step))
 
 
 def _next_module(
@@ -176,7 +198,7 @@ def _next_module(
 def _resume(run: Path, settings: TrainSettings) -> tuple[StageModule, int, Path]:
     """Module of the newest readable state, the stage that it belongs to and its path."""
     failure: IahvaeError = IahvaeError(f"{run}: --resume found no state there; start without it")
-    for stage, _, path in reversed(states(run)):
+    for stage, step, path in reversed(states(run)):
         try:
             state = SafeStates().load_checkpoint(path)
         except CheckpointError as error:  # of two states that are kept, one may be damaged
@@ -185,6 +207,8 @@ def _resume(run: Path, settings: TrainSettings) -> tuple[StageModule, int, Path]
         model = IAHVAE(ModelConfig.from_json(state["model_config"]))
         module = StageModule(model, settings, stage, state["sigma_start"])
         module.load_state_dict(state["state_dict"])
+        if rank() == 0:
+            cut_log(run, stage, step)
         return module, stage, path
     raise failure
 
@@ -197,35 +221,40 @@ def _validation_batches(held_out: SliceSource) -> list[torch.Tensor]:
     return list(kspace.split(_VALIDATION_BATCH))
 
 
-@contextmanager
-def _interruptible(recorder: Recorder) -> Iterator[None]:
-    """The first SIGINT ends the run after the step at hand, its state saved; a second one ends it at once."""
+class _Handler(L.Callback):
+    """Takes SIGTERM back from Lightning, whose handler talks to the other processes in the middle of whatever it
+    interrupts.
+    """
 
-    def ask(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    def __init__(self, handler: Callable[[int, FrameType | None], None] | None) -> None:
+        self._handler = handler
+
+    def on_train_start(self, *_: Any) -> None:  # noqa: ANN401 - Lightning's trainer and module
+        """The first hook after Lightning has set its own."""
+        if self._handler is not None:
+            signal.signal(signal.SIGTERM, self._handler)
+
+    def on_validation_start(self, *_: Any) -> None:  # noqa: ANN401
+        """The first one where only validation runs."""
+        self.on_train_start()
+
+
+@contextmanager
+def _interruptible(recorder: Recorder) -> Iterator[_Handler]:
+    """The first SIGINT or SIGTERM ends the run after the step at hand, its state saved; a second one at once."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if recorder.stop:
+            signal.default_int_handler(number, frame)
         recorder.stop = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     try:
-        before = signal.signal(signal.SIGINT, ask)
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:  # not in the main thread, where no signal arrives either
-        yield
+        yield _Handler(None)
         return
     try:
-        yield
+        yield _Handler(ask)
     finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Lightning's banners and its advice on loaders that this program does not use are not for our users."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning.*")
-            warnings.filterwarnings("ignore", module="torch.*")
-            yield
-    finally:
-        logger.setLevel(level)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -16,7 +16,7 @@ class Stage:
     Attributes:
         size: side of the grid that this stage trains, a power of two.
         steps: optimizer steps.
-        batch: slices per step and process.
+        batch: slices per step, of all processes together.
         rate: peak learning rate.
         sigma: likelihood standard deviation at the end of the stage, canonical units.
     """

@@ -1,16 +1,17 @@
 """Training state on disk: tensors in one safetensors file, all else as JSON in its header. Nothing is pickled."""
 
 import json
-import os
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from mri_iahvae.errors import CheckpointError
+from mri_iahvae.files import atomic_path
 
 _KEEP = 2
 _SUFFIX = ".state.safetensors"
@@ -23,13 +24,8 @@ class SafeStates(CheckpointIO):
         """Write `checkpoint` to `path`; an interrupted write leaves what was there."""
         tensors: dict[str, torch.Tensor] = {}
         structure = json.dumps(_flatten(checkpoint, "", tensors))
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(target.name + ".part")
-        save_file(tensors, part, metadata={"structure": structure})
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(target)
+        with atomic_path(Path(path)) as part:
+            part.write_bytes(save(tensors, metadata={"structure": structure}))
 
     def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:  # noqa: ANN401
         """The inverse of `save_checkpoint`.
@@ -43,7 +39,7 @@ class SafeStates(CheckpointIO):
                 checkpoint = _restore(json.loads(file.metadata()["structure"]), tensors)
             if not isinstance(checkpoint, dict):
                 raise TypeError("another structure")
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise CheckpointError(
                 f"{path}: expected a training state of this program, found {error}"
             ) from None
@@ -63,8 +59,8 @@ def states(run: Path) -> list[tuple[int, int, Path]]:
     """(stage, step, path) of every complete state of a run, oldest first."""
     found = []
     for path in (run / "states").glob(f"stage*-step*{_SUFFIX}"):
-        stage, step = path.name.removesuffix(_SUFFIX).split("-")
-        found.append((int(stage.removeprefix("stage")), int(step.removeprefix("step")), path))
+        if match := re.fullmatch(r"stage(\d{1,9})-step(\d{1,18})", path.name.removesuffix(_SUFFIX)):
+            found.append((int(match[1]), int(match[2]), path))
     return sorted(found)
 
 

@@ -41,7 +41,11 @@ def image(tmp_path):
 def test_result_figure_and_report(denoise, make_scan, tmp_path):
     result = denoise(make_scan(noise=0.05, reference=True, noise_sigma=5e-7))
     assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in tmp_path.glob("out/*")) == ["scan.h5", "scan_kspace.png"]
+    assert sorted(path.name for path in tmp_path.glob("out/*")) == [
+        "scan.h5",
+        "scan_kspace.png",
+        "scan_report.json",
+    ]
     assert result.stderr == "scan.h5: 2 slices\n"
     lines = result.stdout.splitlines()
     assert lines[0].endswith("scan.h5: 2 slices, k-space 100.0% measured, 0.0% completed, 0.0% zero")

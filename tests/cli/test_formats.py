@@ -69,7 +69,11 @@ def test_formats_of_kspace_give_what_hdf5_gives(run, make_scan, tmp_path, write)
     path = write(tmp_path, open_scan(source).read(slice(None)))
     result = run("reconstruct", path, *options)
     assert result.exit_code == 0, result.output
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["scan.h5", "scan_kspace.png"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "scan.h5",
+        "scan_kspace.png",
+        "scan_report.json",
+    ]
     wanted = image(tmp_path / "hdf5" / "scan.h5")
     np.testing.assert_allclose(image(tmp_path / "out" / "scan.h5"), wanted, atol=1e-6 * np.abs(wanted).max())
 
@@ -99,6 +103,7 @@ def test_denoised_nifti_lies_where_the_input_lay(run, make_nifti, tmp_path, dtyp
         "head.h5",
         "head.nii.gz",
         "head_kspace.png",
+        "head_report.json",
     ]
     before, after = nibabel.load(path), nibabel.load(tmp_path / "out" / "head.nii.gz")
     np.testing.assert_allclose(after.affine, ROTATED, atol=1e-6)

@@ -79,7 +79,7 @@ def expect_error(result, code, *words):
 def test_result_figure_and_report(reconstruct, make_scan, tmp_path):
     result = reconstruct(make_scan(slices=3, reference=True), "--up-to", "8x8")
     assert result.exit_code == 0, result.output
-    assert outputs(tmp_path) == ["scan.h5", "scan_kspace.png"]
+    assert outputs(tmp_path) == ["scan.h5", "scan_kspace.png", "scan_report.json"]
     assert (tmp_path / "out" / "scan_kspace.png").read_bytes().startswith(b"\x89PNG")
     data, _ = read(tmp_path / "out" / "scan.h5")
     assert data["reconstruction"].shape == data["image"].shape == (3, 32, 32)
@@ -97,7 +97,7 @@ def test_result_figure_and_report(reconstruct, make_scan, tmp_path):
     assert lines[4].split()[0] == "reconstruction"
     assert all(word in line for line in lines[3:5] for word in ("NMSE", "PSNR", "dB", "SSIM"))
     assert [line.strip() for line in lines[5:]] == [
-        str(tmp_path / "out" / name) for name in ("scan.h5", "scan_kspace.png")
+        str(tmp_path / "out" / name) for name in ("scan.h5", "scan_report.json", "scan_kspace.png")
     ]
 
 
@@ -618,7 +618,9 @@ def test_one_bad_file_of_three(reconstruct, make_scan, tmp_path):
     good, bad, last = make_scan("a.h5"), damaged(make_scan("b.h5"), "NaN"), make_scan("c.h5")
     result = reconstruct(good, bad, last)
     assert result.exit_code == 3
-    assert outputs(tmp_path) == ["a.h5", "a_kspace.png", "c.h5", "c_kspace.png"]
+    assert outputs(tmp_path) == [
+        f"{name}{end}" for name in "ac" for end in (".h5", "_kspace.png", "_report.json")
+    ]
     assert result.stderr.count("Error: ") == 1
     assert f"Error: {bad}: " in result.stderr
     assert result.stderr.splitlines()[-1] == "3 files: 2 done, 1 failed"

@@ -127,7 +127,7 @@ def test_what_exists_is_skipped(run, scans, tmp_path):
 
 def test_a_half_written_result_is_not_skipped(run, scans, tmp_path):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "a.h5.part").touch()
+    (tmp_path / "out" / "a.h5.node-12.part").touch()
     assert run(scans / "a.h5", skip_existing=True)[1] == ["a.h5"]
 
 

@@ -59,7 +59,14 @@ def test_a_run_its_resumption_and_its_model(data, make_scan, tmp_path):
     assert "validation ELBO loss" in result.stderr
     assert "\x1b" not in result.stderr  # plain lines for a log
     assert "Warning" not in result.stderr
-    assert {path.name for path in run.iterdir()} == {"run.json", "log.jsonl", "model", "pictures", "states"}
+    assert {path.name for path in run.iterdir()} == {
+        ".lock",
+        "run.json",
+        "log.jsonl",
+        "model",
+        "pictures",
+        "states",
+    }
     assert {entry["grid"] for entry in log(run)} == {16, 32}
     assert not list(run.rglob("*.part"))
 
@@ -263,3 +270,28 @@ def test_a_run_folder_that_cannot_be_made(data, tmp_path):
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
+
+
+def test_the_record_and_deterministic_algorithms(data, tmp_path):
+    run = tmp_path / "run"
+    try:
+        assert train(data, "-o", run, *OPTIONS, "--deterministic", "--seed", 7).exit_code == 0
+    finally:
+        torch.use_deterministic_algorithms(mode=False)
+    record = json.loads((run / "run.json").read_text())
+    assert {"version", "python", "numpy", "torch", "lightning", "data", "model"} <= set(record)
+    assert (record["device"], record["deterministic"], record["settings"]["seed"]) == ("cpu", True, 7)
+    assert json.loads((run / "model" / "config.json").read_text())["training"]["deterministic"]
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+def test_units_do_not_matter(data, tmp_path, unit):
+    """The same scans in other units, down to 1e-17 and up to 1e7: the same losses up to rounding."""
+    losses = []
+    for name in ("as they are", "in other units"):
+        assert train(data, "-o", tmp_path / name, *OPTIONS).exit_code == 0
+        losses.append([entry["loss"] for entry in log(tmp_path / name) if entry["kind"] == "step"])
+        for path in data.iterdir():
+            with h5py.File(path, "r+") as file:
+                file["kspace"][...] = (file["kspace"][()].astype(np.complex128) * unit).astype(np.complex64)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)

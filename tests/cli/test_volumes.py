@@ -53,8 +53,8 @@ def folder(make_scan, tmp_path):
 @pytest.mark.parametrize("command", ["reconstruct", "denoise"])
 def test_many_files_load_the_model_once_and_are_done_once(run, folder, tmp_path, monkeypatch, command):
     loads = []
-    load = checkpoint_module.load_file
-    monkeypatch.setattr(checkpoint_module, "load_file", lambda path: loads.append(path) or load(path))
+    load = checkpoint_module.load
+    monkeypatch.setattr(checkpoint_module, "load", lambda path: loads.append(path) or load(path))
     scans = folder("scans", 3, noise=0.05)
     assert run(scans / "1.h5", "-q", command=command).exit_code == 0
     first = (tmp_path / "out" / "1.h5").read_bytes()
@@ -100,7 +100,7 @@ def test_an_interrupted_night_keeps_what_is_done(checkpoint, folder, make_scan, 
     assert stdout == ""
     lines = ["2 files: 1 done, 1 left; --skip-existing goes on from here", "Interrupted"]
     assert stderr.splitlines()[-2:] == lines
-    assert sorted(path.name for path in tmp_path.glob("out/*")) == ["0.h5", "0_kspace.png"]
+    assert sorted(path.name for path in tmp_path.glob("out/*")) == ["0.h5", "0_kspace.png", "0_report.json"]
 
 
 def test_a_locked_file_is_read(run, make_scan):

@@ -2,6 +2,7 @@ import hashlib
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -164,6 +165,27 @@ def test_malformed_model(folder, value):
     refused(folder, re.escape(str(folder / "config.json")), "model configuration")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(model, folder, value):
+    weights = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    weights["decoder.0.bias"][0] = value
+    store_weights(folder, save(weights))
+    refused(folder, re.escape(str(folder / "model.safetensors")), "do not fit")
+
+
+def test_no_memory_is_taken_for_a_model_that_the_weights_cannot_fill(folder):
+    config = json.loads((folder / "config.json").read_text())
+    wide = {"layers": 1000, "channels": 10**6, "inner": 10**6, "patch": 1}
+    edit(folder, model={**config["model"], "scales": [wide] * len(config["model"]["scales"])})
+    refused(folder, "do not fit")
+
+
+@pytest.mark.parametrize("text", ["[" * 10**5, '{"a":' * 10**5, " " * (2**24 + 1)])
+def test_configurations_that_no_parser_follows(folder, text):
+    (folder / "config.json").write_text(text)
+    refused(folder, re.escape(str(folder / "config.json")), "cannot be read as JSON")
+
+
 def test_tensors_that_do_not_fit(model, folder):
     weights = {key: value.clone() for key, value in model.state_dict().items()}
     name = "decoder.0.bias"
@@ -177,3 +199,47 @@ def test_tensors_that_do_not_fit(model, folder):
         refused(folder, re.escape(str(folder / "model.safetensors")), "do not fit")
     store_weights(folder, save(weights))
     load_model(folder)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first", "again"])
+def test_a_save_that_is_cut_short_leaves_the_old_checkpoint_or_the_new(model, tmp_path, monkeypatch, first):
+    """Killed at each renaming in turn: what stands there loads, and the next save sets all right."""
+    content, other = save_content(model), IAHVAE(replace(model.config, sigma=0.5))
+    rename, seen = Path.replace, []
+    for fatal in range(3):
+        folder = tmp_path / str(fatal)
+        if not first:
+            save_model(other, folder, {})
+        calls = iter(range(3))
+
+        def killed(path, target, fatal=fatal, calls=calls):
+            if next(calls) == fatal:
+                raise KeyboardInterrupt
+            return rename(path, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", killed)
+            with pytest.raises(KeyboardInterrupt):
+                save_model(model, folder, {})
+        if (folder / "config.json").exists():
+            loaded, digest = load_model(folder)
+            seen.append(digest == content)
+            assert loaded.config == (model if seen[-1] else other).config
+        else:
+            seen.append(None)
+        save_model(other, folder, {})
+        assert load_model(folder)[0].config == other.config
+        assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+    assert seen == ([None, None, True] if first else [False, False, True])
+
+
+def save_content(model):
+    """SHA-256 of a model's weights file."""
+    return hashlib.sha256(save(dict(model.state_dict()))).hexdigest()
+
+
+def test_weights_that_wait_are_no_way_around_the_hash(model, folder):
+    (folder / "model.safetensors").rename(folder / "model.next.safetensors")
+    assert load_model(folder)[0].config == model.config
+    (folder / "model.next.safetensors").write_bytes(save({"a": torch.zeros(1)}))
+    refused(folder, "SHA-256 is not the one")

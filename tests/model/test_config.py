@@ -3,7 +3,7 @@ import json
 import pytest
 
 from mri_iahvae.errors import CheckpointError, UsageError
-from mri_iahvae.model.config import PRESETS, ModelConfig, preset
+from mri_iahvae.model.config import PRESETS, ModelConfig, ScaleConfig, preset
 from mri_iahvae.model.iahvae import IAHVAE
 
 
@@ -90,6 +90,25 @@ def test_coarse_keeps_the_coarse_scales():
     assert coarse.core_power == ()  # bins double with the grid: it must be measured again
 
 
+@pytest.mark.parametrize(
+    "variant", [{}, {"encoder": "bottom-up"}, {"encoder": "bottom-up", "decoder": "ordinary"}]
+)
+@pytest.mark.parametrize(
+    "scale",
+    [
+        ScaleConfig(1, 1, 1),
+        ScaleConfig(1, 64, 1),
+        ScaleConfig(2, 1, 32),
+        ScaleConfig(3, 4, 4, 4),
+        ScaleConfig(1, 1, 1, 4),
+    ],
+)
+def test_least_weights_is_a_lower_bound_within_a_factor_of_ten(variant, scale):
+    config = ModelConfig((ScaleConfig(1, 2, 1),) * 2 + (scale,) * 3, latent=2, encoder_blocks=1, **variant)
+    count = sum(value.numel() for value in IAHVAE(config).state_dict().values())
+    assert config.least_weights <= count <= 10 * config.least_weights
+
+
 SCALE = {"layers": 1, "channels": 8, "inner": 4, "patch": 1}
 
 
@@ -121,6 +140,11 @@ SCALE = {"layers": 1, "channels": 8, "inner": 4, "patch": 1}
             {"scales": [SCALE], "decoder": "ordinary", "encoder": "bottom-up", "heads": "spectral"},
             "image head",
         ),
+        ({"scales": [SCALE] * 14}, "at most 13 scales"),
+        ({"scales": [SCALE], "core_power": [[1.0, 1.0]] * 2}, "beyond the grid"),
+        ({"scales": [SCALE], "core_power": [[-1.0]]}, "negative"),
+        ({"scales": [SCALE], "core_power": [[float("nan")]]}, "not finite"),
+        ({"scales": [SCALE], "sigma": 10**400}, "malformed"),
         (None, "malformed"),
         ([SCALE], "malformed"),
     ],

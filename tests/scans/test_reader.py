@@ -196,11 +196,30 @@ HEADER = """<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>
 
 def test_padding_of_the_header_counts_as_unmeasured(write, kspace):
     text = HEADER.format(x=20, y=17, maximum=11, center=6)
+    kspace[..., :2] = kspace[..., 14:] = 0
     scan = open_scan(write(kspace=kspace, ismrmrd_header=text.encode(), mask=np.ones(17)))
     assert scan.header.recon == (10, 10)
     assert scan.header.padding == (2, 14)
     assert np.flatnonzero(scan.mask[0]).tolist() == list(range(2, 14))
     assert not scan.read(0)[..., :2].any()
+    assert scan.acquired == (2, 14)
+    assert scan.fully_sampled
+    assert scan.warnings == ()
+
+
+def test_padding_that_holds_data_is_none(write, kspace):
+    """A header that calls measured columns padding must not take them away."""
+    text = HEADER.format(x=20, y=17, maximum=11, center=6)
+    scan = open_scan(write(kspace=kspace, ismrmrd_header=text))
+    assert scan.acquired == (0, 17)
+    assert scan.mask.all()
+    assert "columns 2 to 13 of 17 were acquired, 5 others hold data: the array is used" in scan.warnings[0]
+
+
+def test_other_trajectories_are_refused_with_a_tool(write, kspace):
+    text = HEADER.format(x=20, y=17, maximum=16, center=8)
+    text = text.replace("</encoding>", "<trajectory>radial</trajectory></encoding>")
+    refused(write(kspace=kspace, ismrmrd_header=text), "Cartesian", "'radial'", "BART")
 
 
 @pytest.mark.parametrize(

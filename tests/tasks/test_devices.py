@@ -1,8 +1,11 @@
+import os
+
 import pytest
 import torch
 
 from mri_iahvae.errors import UsageError
-from mri_iahvae.tasks.devices import find_device
+from mri_iahvae.tasks.devices import compute_deterministically, find_device
+from mri_iahvae.tasks.provenance import provenance
 
 
 def test_auto_and_cpu():
@@ -31,3 +34,33 @@ def test_cuda_devices_by_number():
     assert find_device(f"cuda:{count - 1}").index == count - 1
     with pytest.raises(UsageError, match=f"below {count}"):
         find_device(f"cuda:{count}")
+
+
+@pytest.fixture
+def as_before(monkeypatch):
+    """Leaves the process as it was."""
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    yield
+    torch.use_deterministic_algorithms(mode=False)
+
+
+def test_deterministic_algorithms_on_a_cpu_need_nothing(as_before):
+    compute_deterministically(torch.device("cpu"))
+    assert torch.are_deterministic_algorithms_enabled()
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    assert provenance(torch.device("cpu"))["deterministic"]
+
+
+def test_deterministic_algorithms_on_cuda_need_workspaces(as_before, monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":0:0")
+    with pytest.raises(UsageError) as caught:
+        compute_deterministically(torch.device("cuda", 0))
+    assert str(caught.value) == (
+        "--deterministic: expected CUBLAS_WORKSPACE_CONFIG=:4096:8 or :16:8 in the environment, which CUDA needs, "
+        "found :0:0; unset it"
+    )
+    assert not torch.are_deterministic_algorithms_enabled()
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    compute_deterministically(torch.device("cuda", 0))
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert torch.are_deterministic_algorithms_enabled()

@@ -1,6 +1,7 @@
 """What a result leaves behind: size of the image, reference and scores, the order of writing."""
 
 import json
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -82,9 +83,10 @@ def test_everything_that_reproduces_the_run_is_stored(make_scan, write, loaded):
     record |= result.settings.to_json() | {f"share_{k}": v for k, v in result.shares.items()}
     assert record.items() <= stored.items()
     assert record.items() <= report.items()
-    assert {"version", "torch", "created", "model"} <= set(stored)
+    assert {"version", "python", "numpy", "torch", "deterministic", "seed", "created", "model"} <= set(stored)
     assert "left_out" not in stored
-    assert report == json.loads(json.dumps(report))
+    assert report["report"].endswith("/scan_report.json")
+    assert report == json.loads(Path(report["report"]).read_text())
 
 
 @pytest.mark.parametrize("kept", [True, False])

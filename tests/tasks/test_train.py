@@ -124,7 +124,14 @@ def test_a_run(files, tmp_path):
     assert checkpoint == run / "model"
     model, _ = load_model(checkpoint)
     assert model.size == 16
-    assert {path.name for path in run.iterdir()} == {"run.json", "log.jsonl", "states", "model", "pictures"}
+    assert {path.name for path in run.iterdir()} == {
+        ".lock",
+        "run.json",
+        "log.jsonl",
+        "states",
+        "model",
+        "pictures",
+    }
     pictures = sorted((run / "pictures").iterdir())
     assert [path.name for path in pictures] == ["grid016-step000010.png", "grid016-step000020.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)

@@ -460,3 +460,9 @@ def test_shifted_estimates_keep_the_data_and_leave_prior_samples(model, head_ksp
     nothing = np.zeros((32, 32), bool)
     one, four = (run(model, kspace, nothing, shifts=n).image for n in (1, 4))
     np.testing.assert_allclose(four, one, atol=1e-5 * np.abs(one).max())
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e30])
+def test_the_deviation_does_not_leave_the_range_of_numbers(unit):
+    samples = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(_deviation(unit * samples) / unit, _deviation(samples))

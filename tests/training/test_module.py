@@ -155,6 +155,7 @@ def test_gradients_are_clipped_to_the_norm(stage):
     weights = list(module.model.parameters())
     for weight in weights:
         weight.grad = torch.full_like(weight, 3.0)
+    module.statistics["loss"] = torch.tensor(1.0)
     before = float(torch.cat([w.grad.flatten() for w in weights]).norm())
     module.configure_gradient_clipping(torch.optim.SGD(weights, lr=1.0))
     after = float(torch.cat([w.grad.flatten() for w in weights]).norm())

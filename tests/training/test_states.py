@@ -1,11 +1,11 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from mri_iahvae.errors import CheckpointError
-from mri_iahvae.training import states as module
 from mri_iahvae.training.states import SafeStates, prune, state_path, states
 
 STATE = {
@@ -96,13 +96,12 @@ def test_an_interrupted_write_leaves_the_old_state(tmp_path, monkeypatch):
     path = tmp_path / "x.state.safetensors"
     SafeStates().save_checkpoint(STATE, path)
 
-    def write_half(tensors, part, metadata):
-        save_file(tensors, part, metadata=metadata)
-        content = part.read_bytes()
-        part.write_bytes(content[: len(content) // 2])
+    def write_half(part, content):
+        with part.open("wb") as file:
+            file.write(content[: len(content) // 2])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "save_file", write_half)
+    monkeypatch.setattr(Path, "write_bytes", write_half)
     with pytest.raises(KeyboardInterrupt):
         SafeStates().save_checkpoint({**STATE, "epoch": 1}, path)
     assert same(SafeStates().load_checkpoint(path), STATE)
@@ -118,6 +117,8 @@ def test_states_are_listed_in_order_and_two_are_kept(tmp_path):
     for stage, step in positions:
         SafeStates().save_checkpoint({"at": [stage, step]}, state_path(tmp_path, stage, step))
     (tmp_path / "states" / "stage3-step00000000.state.safetensors.part").touch()
+    for stranger in ("stagex-step1", "stage1-step", "stage1-step2-copy"):
+        (tmp_path / "states" / f"{stranger}.state.safetensors").touch()
     assert [(stage, step) for stage, step, _ in states(tmp_path)] == sorted(positions)
     for stage, step, path in states(tmp_path):
         assert SafeStates().load_checkpoint(path) == {"at": [stage, step]}
@@ -128,6 +129,12 @@ def test_states_are_listed_in_order_and_two_are_kept(tmp_path):
     SafeStates().remove_checkpoint(states(tmp_path)[0][2])
     SafeStates().remove_checkpoint(tmp_path / "not there")
     assert [(stage, step) for stage, step, _ in states(tmp_path)] == [(10, 3)]
+
+
+def test_nesting_that_no_parser_follows_is_refused(tmp_path):
+    save_file({"a": torch.ones(1)}, tmp_path / "x", metadata={"structure": '{"list": [' * 10**5})
+    with pytest.raises(CheckpointError, match="training state"):
+        SafeStates().load_checkpoint(tmp_path / "x")
 
 
 def test_nothing_is_pickled(tmp_path):

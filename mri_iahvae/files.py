@@ -1,0 +1,161 @@
+"""Files that are never half-written, whatever ends the run; and folders that one run at a time writes to."""
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from glob import escape
+from pathlib import Path
+from typing import Any
+
+from mri_iahvae.errors import IahvaeError, UsageError
+
+_PART = ".part"
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A file to write beside `path`, which takes its name once the block ends well.
+
+    The folder is made where it is missing. When the block fails, an older file at `path` stays as it was. Runs that
+    write the same file at the same time do not disturb each other: the last one to finish keeps the name. What a
+    killed run left of the same file is removed.
+
+    Args:
+        path: the final name.
+
+    Yields:
+        A name of this process's own in the same folder, that ends in `.part`.
+
+    Raises:
+        IahvaeError: the file or its folder cannot be written.
+    """
+    part = path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}{_PART}")
+    make_folder(path.parent)
+    try:
+        _remove_leftovers(path)
+        part.unlink(missing_ok=True)  # a link under this name would lead the writing elsewhere
+        yield part
+        _sync(part)
+        part.replace(path)
+        with suppress(OSError):  # the file is whole; not every file system can sync a folder
+            _sync(path.parent)
+    except OSError as error:
+        raise IahvaeError(f"{path}: cannot be written: {_reason(error)}; choose another output") from error
+    finally:
+        with suppress(OSError):  # the folder may be gone; what went wrong is told already
+            part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:  # noqa: ANN401 - whatever JSON can say
+    """Write a JSON file as a whole.
+
+    Args:
+        path: the file.
+        content: plain values.
+
+    Raises:
+        IahvaeError: the file cannot be written.
+    """
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def make_folder(folder: Path) -> None:
+    """Make an output folder, with its parents; one that exists is fine.
+
+    Raises:
+        IahvaeError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise IahvaeError(f"{folder}: cannot be made: {_reason(error)}; choose another folder") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise IahvaeError(f"{folder}: cannot be written to; choose another folder")
+
+
+@contextmanager
+def folder_of_one_run(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder, and clear away what a killed one left half-written there.
+
+    The lock is the system's, on the file `.lock`: it ends with the process, however that ends. Where the file system
+    knows no locks there is none.
+
+    Args:
+        folder: that exists.
+
+    Raises:
+        UsageError: another run holds it.
+        IahvaeError: it cannot be written to.
+    """
+    try:
+        file = (folder / ".lock").open("a+b", buffering=0)
+    except OSError as error:
+        raise IahvaeError(
+            f"{folder}: cannot be written to: {_reason(error)}; choose another folder"
+        ) from error
+    with file:
+        if not _locked(file.fileno()):
+            file.seek(0)
+            owner = file.read().decode(errors="replace") or "of unknown origin"
+            raise UsageError(
+                f"{folder}: another run writes there ({owner}); wait for its end or choose another folder"
+            )
+        with suppress(OSError):  # a full disk; the first real file will say so
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}".encode())
+        for part in folder.rglob(f"*-[0-9]*{_PART}"):
+            with suppress(OSError):
+                part.unlink()
+        yield
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether this process holds the lock, or there are no locks here."""
+    try:
+        import fcntl  # noqa: PLC0415 - not on every system
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what dead processes of this machine left of a file; on others they may be alive."""
+    for part in path.parent.glob(f"{escape(path.name)}.*{_PART}"):
+        node, _, process = part.name.removeprefix(f"{path.name}.").removesuffix(_PART).rpartition("-")
+        if node == platform.node() and process.isdecimal() and not _alive(int(process)):
+            with suppress(OSError):  # another user's
+                part.unlink()
+
+
+def _alive(process: int) -> bool:
+    if os.name != "posix":  # elsewhere signal 0 is not a question
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _sync(path: Path) -> None:
+    """Bring a file's content, or a folder's list of names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: OSError) -> str:
+    return " ".join((error.strerror or str(error)).split())

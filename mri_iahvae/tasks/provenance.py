@@ -1,0 +1,33 @@
+"""What every record says of the program that made it, and of the machine."""
+
+import platform
+from typing import Any
+
+import numpy as np
+import torch
+
+import mri_iahvae
+
+
+def provenance(device: torch.device | None = None) -> dict[str, Any]:
+    """Versions of what decides the numbers; with a device also that, and whether its algorithms are held to be exact.
+
+    Args:
+        device: that computed; None where it is the CPU and no matter.
+
+    Returns:
+        Plain JSON values.
+    """
+    versions = {
+        "version": mri_iahvae.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": str(torch.__version__),
+    }
+    if device is None:
+        return versions
+    return {
+        "device": str(device),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        **versions,
+    }

@@ -1,0 +1,169 @@
+"""Whatever goes wrong while a file is written, its name has the old content or the new, and nothing else is left."""
+
+import errno
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mri_iahvae import files
+from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.files import atomic_path, folder_of_one_run, make_folder, write_json
+
+
+@pytest.fixture
+def dead():
+    """Number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def part_of(process, node=None):
+    return f"a.txt.{node or platform.node()}-{process}.part"
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
+def test_failure_keeps_the_old_file_and_leaves_nothing(tmp_path, failure):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(failure), atomic_path(path) as part:  # noqa: PT012
+        part.write_text("half")
+        raise failure
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("owner", "name"), [(Path, "open"), (os, "fsync"), (Path, "replace")])
+def test_a_full_disk_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypatch, owner, name):
+    path = tmp_path / "a.json"
+    write_json(path, "old")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, full)
+        with pytest.raises(IahvaeError, match=r"a.json: cannot be written: No space left on device; choose"):
+            write_json(path, "new")
+    assert json.loads(path.read_text()) == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    write_json(path, "new")
+    assert json.loads(path.read_text()) == "new"
+
+
+def test_a_folder_that_is_removed_meanwhile(tmp_path):
+    path = tmp_path / "folder" / "a.txt"
+    with pytest.raises(IahvaeError, match=r"a.txt: cannot be written: No such file"):  # noqa: PT012, SIM117
+        with atomic_path(path) as part:
+            part.write_text("new")
+            shutil.rmtree(path.parent)
+    assert not path.parent.exists()
+
+
+def test_runs_that_write_the_same_file_do_not_disturb_each_other(tmp_path, monkeypatch):
+    """The slower one keeps the name, and never a half of the other: process 1 is always alive, and not this one."""
+    path = tmp_path / "a.txt"
+    with atomic_path(path) as slow:
+        slow.write_text("half of the slow one")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "getpid", lambda: 1)
+            with atomic_path(path) as fast:
+                fast.write_text("fast")
+        assert path.read_text() == "fast"
+        slow.write_text("slow")
+    assert path.read_text() == "slow"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_runs_left_is_removed_with_the_next_write(tmp_path, dead):
+    path = tmp_path / "a.txt"
+    kept = {
+        part_of(1),  # alive
+        part_of(dead, "other-node"),
+        "b.txt" + part_of(dead).removeprefix("a.txt"),
+        f"a.txt.{platform.node()}-.part",
+    }
+    for name in (*kept, part_of(dead), part_of(os.getpid())):
+        (tmp_path / name).write_text("half")
+    with atomic_path(path) as part:
+        part.write_text("new")
+    assert {entry.name for entry in tmp_path.iterdir()} == {"a.txt", *kept}
+    assert path.read_text() == "new"
+
+
+def test_a_planted_link_is_not_written_through(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    (tmp_path / part_of(os.getpid())).symlink_to(victim)
+    with atomic_path(tmp_path / "a.txt") as part:
+        part.write_text("new")
+    assert victim.read_text() == "untouched"
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(IahvaeError, match="cannot be made") as caught:
+        make_folder(tmp_path / "file" / "folder")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_has_one_run_at_a_time(tmp_path):
+    with folder_of_one_run(tmp_path):
+        with pytest.raises(UsageError) as caught, folder_of_one_run(tmp_path):
+            pass
+        process = f"process {os.getpid()} on {platform.node()}"
+        assert str(caught.value) == (
+            f"{tmp_path}: another run writes there ({process}); wait for its end or choose another folder"
+        )
+    with folder_of_one_run(tmp_path):
+        pass
+
+
+def test_a_killed_run_blocks_nobody_and_its_leftovers_go(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from mri_iahvae.files import folder_of_one_run\n"
+        "with folder_of_one_run(Path(sys.argv[1])): print('mine', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "mine\n"
+    with pytest.raises(UsageError, match=f"process {process.pid} on"), folder_of_one_run(tmp_path):
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    (tmp_path / "states").mkdir()
+    (tmp_path / "states" / part_of(process.pid)).write_text("half")
+    with folder_of_one_run(tmp_path):
+        assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".lock"]
+
+
+def test_a_file_system_without_locks_stops_nobody(tmp_path, monkeypatch):
+    def unsupported(*_):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    with folder_of_one_run(tmp_path), folder_of_one_run(tmp_path):
+        pass
+
+
+def test_a_folder_that_no_lock_can_be_written_to(tmp_path):
+    (tmp_path / ".lock").mkdir()
+    with (
+        pytest.raises(IahvaeError, match="cannot be written to: Is a directory"),
+        folder_of_one_run(tmp_path),
+    ):
+        pass
+
+
+def test_processes_that_are_told_alive(dead):
+    assert files._alive(os.getpid())
+    assert files._alive(1)
+    assert not files._alive(dead)
+    assert not files._alive(10**30)

@@ -1,0 +1,303 @@
+"""Two processes on the CPU, as a user starts them: the same numbers, every file once, and an end when one fails."""
+
+import contextlib
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from mri_iahvae.cli import main
+from mri_iahvae.errors import UsageError
+from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.processes import ALONE, Processes, gather, joined, of_the_first, process_count, rank
+from mri_iahvae.training.states import states
+
+CPU = torch.device("cpu")
+TRAIN = ("--preset", "tiny", "--batch", 4, "--rate", 0.02, "--validate-every", 5, "--device", "cpu")
+TWO = ("--devices", 2)
+
+# The command line in a script, which Lightning starts again for the second process; `change` sees the package before.
+SCRIPT = """
+import os
+import signal
+from mri_iahvae.cli import main
+from mri_iahvae.errors import IahvaeError
+second = os.environ.get("LOCAL_RANK") == "1"
+{change}
+main(prog_name="mri-iahvae")
+"""
+
+IN_THE_THIRD_STEP = """
+from mri_iahvae.training.module import StageModule
+usual = StageModule.training_step
+def training_step(self, *batch):
+    loss = usual(self, *batch)
+    if second and self.global_step == 2:
+        {what}
+    return loss
+StageModule.training_step = training_step
+"""
+
+TELL_THE_WEIGHTS = """
+from pathlib import Path
+def on_train_end(self):
+    values = [float(value.double().square().sum()) for value in self.state_dict().values()]
+    Path(os.environ["WEIGHTS"], os.environ.get("LOCAL_RANK", "0")).write_text(repr(values))
+StageModule.on_train_end = on_train_end
+"""
+
+ON_THE_SECOND_FILE = """
+import mri_iahvae.tasks.reconstruct as tasks
+usual = tasks.reconstruct_file
+done = []
+def reconstruct_file(*args, **options):
+    if second and done:
+        os.kill(os.getpid(), signal.SIGKILL)
+    done.append(usual(*args, **options))
+    return done[-1]
+tasks.reconstruct_file = reconstruct_file
+"""
+
+
+@pytest.fixture
+def data(make_scan, tmp_path):
+    """Folder with four scans of three slices: the held-out ones do not divide by two."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for number in range(4):
+        make_scan(f"data/{number}.h5", slices=3, noise=0.01 * (number + 1))
+    return folder
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts a command, which may become several processes; `change` is Python that runs in each beforehand."""
+    started = []
+
+    def begin(*args, change=None, **environment):
+        command = [sys.executable, "-m", "mri_iahvae"]
+        if change is not None:
+            script = tmp_path / "script.py"
+            script.write_text(SCRIPT.format(change=change))
+            command = [sys.executable, str(script)]
+        process = subprocess.Popen(
+            [*command, *map(str, args)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):  # nothing is left of it, nor of those that it started
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def end(process):
+    """Exit code, stdout and stderr."""
+    stdout, stderr = process.communicate(timeout=300)
+    return process.returncode, stdout, stderr
+
+
+def alone(*args):
+    result = CliRunner().invoke(main, [str(arg) for arg in args])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def log(run):
+    path = run / "log.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def test_two_train_as_one_does_and_one_goes_on_alone(data, start, tmp_path):
+    """Growth included; interrupted by a signal to the first process only, which both must follow at the same step."""
+    shared, straight = tmp_path / "shared", tmp_path / "straight"
+    options = (*TRAIN, "--stages", "16:5,32:30")
+    process = start("train", data, "-o", shared, *options, *TWO)
+    while not any(entry["stage"] == 1 and entry["step"] >= 10 for entry in log(shared)):
+        assert process.poll() is None, end(process)
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    code, stdout, stderr = end(process)
+    assert (code, stdout) == (130, ""), stderr
+    assert stderr.splitlines()[-1] == "Interrupted"
+    assert stderr.count("Interrupted") == 1
+    assert "Traceback" not in stderr
+    assert 10 <= states(shared)[-1][1] < 30
+    alone("train", data, "-o", shared, *options, "--resume")
+    alone("train", data, "-o", straight, *options)
+
+    numbers = {}
+    for run in (shared, straight):
+        for entry in log(run):
+            place = entry["kind"], entry["stage"], entry["step"]
+            kinds = ("loss", "elbo_loss", "gradient_norm", "nmse", "kl", "error", "completion")
+            found = np.hstack([entry[key] for key in kinds if key in entry])
+            numbers.setdefault(place, []).append(found)
+    assert sum(kind == "validation" for kind, _, _ in numbers) == 7
+    assert all(len(both) == 2 for both in numbers.values())  # the second process logs nothing
+    for both in numbers.values():
+        np.testing.assert_allclose(*both, rtol=1e-3, atol=1e-4)
+    losses = [numbers["validation", 1, step][1][0] for step in (5, 30)]
+    assert losses[1] < 0.9 * losses[0]  # it went somewhere
+    models = [load_model(run / "model")[0] for run in (shared, straight)]
+    weights, others = (torch.nn.utils.parameters_to_vector(model.parameters()) for model in models)
+    assert (weights - others).norm() < 0.01 * others.norm()
+
+
+def test_what_one_skips_both_skip(data, start, tmp_path):
+    change = IN_THE_THIRD_STEP.format(what="loss = loss * float('nan')") + TELL_THE_WEIGHTS
+    options = (*TRAIN, "--grid", 16, "--stages", "16:10")
+    run = tmp_path / "run"
+    process = start("train", data, "-o", run, *options, *TWO, change=change, WEIGHTS=str(tmp_path))
+    code, stdout, stderr = end(process)
+    assert (code, stdout) == (0, f"{run / 'model'}\n"), stderr
+    assert [entry["skipped"] for entry in log(run) if entry["kind"] == "step"] == [1]
+    first, second = ((tmp_path / name).read_text() for name in "01")
+    assert first == second  # weights, averages and the count, to the last bit
+    assert all(math.isfinite(value) for value in json.loads(first))
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("raise IahvaeError('slice 7 is upside down')", ["Error: slice 7 is upside down"]),
+        ("os.kill(os.getpid(), signal.SIGKILL)", ["another of the 2 processes", "process of this run died"]),
+    ],
+    ids=["fails", "is killed"],
+)
+def test_training_ends_when_one(data, start, tmp_path, what, told):
+    run = tmp_path / "run"
+    options = (*TRAIN, "--grid", 16, "--stages", "16:1000")
+    change = IN_THE_THIRD_STEP.format(what=what)
+    code, stdout, stderr = end(start("train", data, "-o", run, *options, *TWO, change=change))
+    assert (code != 0, stdout) == (True, ""), stderr
+    assert any(text in stderr for text in told), stderr
+    assert "Traceback" not in stderr
+    assert states(run)  # to resume from
+
+
+def test_files_are_shared(data, start, tmp_path, checkpoint):
+    (data / "2.h5").write_bytes(b"no scan")
+    options = ("--checkpoint", checkpoint, "--device", "cpu", "--up-to", "8x8", "--steps", 2)
+    code, stdout, stderr = end(start("reconstruct", data, "-o", tmp_path / "two", *options, "--json", *TWO))
+    assert code == 3, stderr
+    told = json.loads(stdout)
+    names = ["0.h5", "1.h5", "3.h5"]
+    assert [entry["input"] for entry in told["files"]] == [str(data / name) for name in names]
+    assert [entry["input"] for entry in told["failed"]] == [str(data / "2.h5")]
+    lines = stderr.splitlines()
+    assert lines[-1] == "4 files: 3 done, 1 failed"
+    begun = sorted(line.partition(";")[0] for line in lines if line.startswith("process"))
+    assert begun == [
+        "process 0: [1/2] 0.h5: 3 slices",
+        "process 1: [1/2] 1.h5: 3 slices",
+        "process 1: [2/2] 3.h5: 3 slices",
+    ]
+    assert sum("2.h5" in line for line in lines) == 1
+    alone("reconstruct", *(data / name for name in names), "-o", tmp_path / "one", *options)
+    assert sorted(path.name for path in (tmp_path / "two").glob("*.h5")) == names
+    for name in names:
+        with h5py.File(tmp_path / "one" / name) as one, h5py.File(tmp_path / "two" / name) as two:
+            np.testing.assert_allclose(one["image"][()], two["image"][()], rtol=1e-4, atol=1e-10)
+
+
+def test_what_is_done_stays_when_one_is_killed(data, start, tmp_path, checkpoint):
+    options = ("--checkpoint", checkpoint, "--device", "cpu", "--up-to", "8x8", "--steps", 2)
+    process = start("reconstruct", data, "-o", tmp_path / "out", *options, *TWO, change=ON_THE_SECOND_FILE)
+    code, _, stderr = end(process)
+    assert code != 0, stderr
+    assert "another of the 2 processes" in stderr or "process of this run died" in stderr, stderr
+    assert "Traceback" not in stderr
+    done = {path.name for path in (tmp_path / "out").glob("*.h5")}
+    assert {"0.h5", "1.h5"} <= done <= {"0.h5", "1.h5", "2.h5"}
+    rest = alone("reconstruct", data, "-o", tmp_path / "out", *options, "--skip-existing", "--json")
+    assert {entry["input"] for entry in json.loads(rest.stdout)["skipped"]} == {
+        str(data / name) for name in done
+    }
+
+
+def slurm(task, tasks=2, nodes=1):
+    """What srun tells a task."""
+    return {
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_JOB_NAME": "scans",
+        "SLURM_NTASKS": str(tasks),
+        "SLURM_NTASKS_PER_NODE": str(tasks // nodes),
+        "SLURM_NNODES": str(nodes),
+        "SLURM_NODELIST": "127.0.0.1",
+        "SLURM_NODEID": "0",
+        "SLURM_PROCID": str(task),
+        "SLURM_LOCALID": str(task),
+        "MASTER_ADDR": "127.0.0.1",
+    }
+
+
+def test_tasks_of_slurm_share_files(data, start, tmp_path, checkpoint):
+    options = ("--checkpoint", checkpoint, "--device", "cpu", "--method", "amortized", "-q", *TWO)
+    tasks = [start("denoise", data, "-o", tmp_path / "out", *options, **slurm(task)) for task in range(2)]
+    ends = [end(task) for task in tasks]
+    assert [code for code, _, _ in ends] == [0, 0], ends
+    for number, (_, stdout, _) in enumerate(ends):  # each of its own files
+        own = [line for line in stdout.splitlines() if line.startswith(str(data))]
+        assert [line.partition(":")[0] for line in own] == [
+            str(data / f"{k}.h5") for k in (number, number + 2)
+        ]
+    assert len(list((tmp_path / "out").glob("*.h5"))) == 4
+
+
+@pytest.mark.parametrize("options", [{"nodes": 2, "tasks": 4}, {"tasks": 3}])
+def test_other_tasks_than_asked_for_are_refused(monkeypatch, options):
+    for name, value in slurm(0, **options).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="--devices 2 --num-nodes 1: SLURM"), joined(Processes(2), CPU):
+        pass
+
+
+def test_one_process_joins_nothing():
+    with joined(ALONE, CPU) as device:
+        assert device == CPU
+        assert (rank(), process_count()) == (0, 1)
+        assert of_the_first(lambda: 7) == 7
+        assert gather(7) == [7]
+
+
+@pytest.mark.parametrize("options", [(0, 1), (1, -1), (1, 1, "fsdp")])
+def test_impossible_processes(options):
+    with pytest.raises(UsageError, match="expected"):
+        Processes(*options)
+
+
+def test_devices_that_are_not_there():
+    with (
+        pytest.raises(UsageError, match="kind alone, such as cuda"),
+        joined(Processes(2), torch.device("cuda:1")),
+    ):
+        pass
+    devices = torch.cuda.device_count() + 1
+    with pytest.raises(UsageError, match="at most"), joined(Processes(devices, 2), torch.device("cuda")):
+        pass
+
+
+def test_a_batch_that_cannot_be_shared(data, tmp_path):
+    result = CliRunner().invoke(
+        main, [str(arg) for arg in ("train", data, "-o", tmp_path / "run", *TRAIN, "--devices", 3)]
+    )
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: --batch 4: expected a multiple of 6")
+    assert not (tmp_path / "run").exists()
