@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mri_iahvae.errors import ScanError
+from mri_iahvae.scans.fields import _is_pair
 from mri_iahvae.scans.reader import open_scan
 
 
@@ -252,6 +253,8 @@ def test_hostile_header_is_refused(write, kspace, text):
         ({"kspace": np.zeros((8, 8), np.complex64)}, [r"\(8, 8\)"]),
         ({"kspace": np.zeros((0, 8, 8), np.complex64)}, [r"\(0, 8, 8\)"]),
         ({"kspace": np.zeros((2, 8, 8), np.float32)}, ["float32", "complex64"]),
+        ({"kspace": np.ones((2, 8, 8), [("r", "f4"), ("i", "f8")])}, ["complex64"]),
+        ({"kspace": np.ones((2, 8, 8), [("r", "i4"), ("i", "i4")])}, ["complex64"]),
         ({"kspace": np.ones((2, 8, 9), np.complex64), "mask": np.ones(8)}, [r"\(9,\)", r"\(8,\)"]),
         ({"kspace": np.ones((2, 8, 9), np.complex64), "mask": np.full(9, np.nan)}, ["mask", "value nan"]),
         ({"kspace": np.ones((2, 8, 9), np.complex64), "mask": np.full(9, 0.5)}, ["mask", "value 0.5"]),
@@ -305,3 +308,13 @@ def test_file_changed_after_opening_is_noticed(write, kspace):
     write(kspace=kspace[:2])
     with pytest.raises(ScanError, match="changed"):
         scan.read(0)
+
+
+@pytest.mark.parametrize(
+    ("formats", "offsets", "fits"),
+    [(["f4", "f4"], [0, 4], True), (["f8", "f8"], [8, 0], True), (["f8", "f8"], [0, 4], False)],
+)
+def test_fields_that_overlap_are_no_pair(formats, offsets, fits):
+    """A damaged file had such: converting them, HDF5 writes past its memory."""
+    dtype = np.dtype({"names": ["r", "i"], "formats": formats, "offsets": offsets, "itemsize": 16})
+    assert _is_pair(dtype) == fits
