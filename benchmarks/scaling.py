@@ -28,7 +28,7 @@ def run(arguments: list[str]) -> tuple[float, float]:
 
 
 def train(data: Path, folder: Path, devices: int, preset: str, steps: int, batch: int) -> tuple[float, float]:
-    """Slices per second of the later steps, and CPU seconds per slice, those of a run of no steps to speak of left out."""
+    """Slices per second of the last steps, and CPU seconds per slice beyond those of a run of ten steps."""
     taken, last = [], 0.0
     for count in (10, 10 + steps):
         out = folder / f"train-{devices}-{count}"

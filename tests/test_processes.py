@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -16,10 +17,11 @@ import torch
 from click.testing import CliRunner
 
 from mri_iahvae.cli import main
+from mri_iahvae.cli.train import train
 from mri_iahvae.errors import UsageError
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.processes import ALONE, Processes, gather, joined, of_the_first, process_count, rank
-from mri_iahvae.training.states import states
+from mri_iahvae.training.states import state_path, states
 
 CPU = torch.device("cpu")
 TRAIN = ("--preset", "tiny", "--batch", 4, "--rate", 0.02, "--validate-every", 5, "--device", "cpu")
@@ -267,6 +269,34 @@ def test_other_tasks_than_asked_for_are_refused(monkeypatch, options):
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match="--devices 2 --num-nodes 1: SLURM"), joined(Processes(2), CPU):
         pass
+
+
+def test_the_script_for_slurm(tmp_path):
+    """With stand-ins for SLURM's commands: a call that `train` understands, with --resume once there is a state."""
+    for name, code in (("srun", 130), ("scontrol", 0)):
+        (tmp_path / name).write_text(f'#!/bin/sh\nprintf "%s\\n" {name} "$@" >> "$CALLS"\nexit {code}\n')
+        (tmp_path / name).chmod(0o755)
+    told = {"DATA": "data", "RUN": str(tmp_path / "run"), "CALLS": str(tmp_path / "calls")}
+    environment = {
+        **os.environ,
+        **slurm(0, tasks=8, nodes=2),
+        **told,
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+    }
+    script = Path(__file__).parents[1] / "examples" / "slurm_train.sh"
+    for resume in (False, True):
+        assert subprocess.run(["bash", script], env=environment, check=False).returncode == 130
+        called = (tmp_path / "calls").read_text().split("\n")
+        tool = called.index("mri-iahvae")
+        assert called[tool + 1] == "train"
+        assert called[-4:-1] == ["scontrol", "requeue", str(os.getpid())]
+        asked = train.make_context("train", called[tool + 2 : -4]).params
+        assert (asked["devices"], asked["num_nodes"], asked["resume"]) == (4, 2, resume)
+        assert (asked["data"], asked["run"]) == (Path("data"), tmp_path / "run")
+        assert asked["batch"] % 16 == 0
+        (tmp_path / "calls").unlink()
+        state_path(tmp_path / "run", 0, 0).parent.mkdir(parents=True, exist_ok=True)
+        state_path(tmp_path / "run", 0, 0).touch()
 
 
 def test_one_process_joins_nothing():
