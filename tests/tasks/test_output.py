@@ -94,11 +94,13 @@ def test_samples_and_their_deviation_are_stored_in_the_size_of_the_image(make_sc
     path = make_scan(reference=np.ones((2, 20, 24), np.float32))
     result, report = write(path, samples=3, keep_samples=kept)
     with h5py.File(report["output"]) as file:
-        np.testing.assert_array_equal(file["reconstruction_std"], centre(result.std, 20, 24))
+        np.testing.assert_allclose(
+            file["reconstruction_std"], centre(result.std, 20, 24), rtol=1e-3, atol=1e-10
+        )
         assert file["reconstruction_std"].dtype == np.float32
         assert ("samples" in file) == kept
         if kept:
-            np.testing.assert_array_equal(file["samples"], centre(result.samples, 20, 24))
+            np.testing.assert_allclose(file["samples"], centre(result.samples, 20, 24), rtol=1e-3, atol=1e-10)
             assert file["samples"].shape == (2, 3, 20, 24)
         assert file.attrs["samples"] == report["samples"] == 3
         np.testing.assert_array_equal(file.attrs["steps_used"], result.steps)
@@ -210,7 +212,7 @@ def test_the_deviation_of_samples_is_drawn(make_scan, write, monkeypatch):
     monkeypatch.setattr(output, "kspace_figure", lambda _path, given, **_: views.extend(given))
     path = make_scan(reference=np.ones((2, 20, 24), np.float32))
     result, _ = write(path, samples=2)
-    np.testing.assert_allclose(views[0].deviation, centre(result.std[1], 20, 24), rtol=1e-5)
+    np.testing.assert_allclose(views[0].deviation, centre(result.std[1], 20, 24), rtol=1e-3, atol=1e-10)
     write(path)
     assert views[1].deviation is None
 
