@@ -24,6 +24,7 @@ from mri_iahvae.kspace.noise_estimate import estimate_sigma
 from mri_iahvae.kspace.sensitivities import Coils, calibrate
 from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.tasks.arrays import checked_arrays
 from mri_iahvae.tasks.batches import Batches
 from mri_iahvae.tasks.volume import Progress, Reconstruction, make_batches, reconstruct_volume
 
@@ -94,7 +95,7 @@ def reconstruct_coils(
             "no negative number"
         )
     device = model.gains.device
-    values, measured, sigma = _checked(kspace, mask, noise_sigma)
+    values, measured, sigma = checked_arrays(kspace, mask, noise_sigma, coils=True)
     if up_to is not None:
         measured = measured & block_mask(up_to, *measured.shape)
     values = torch.where(measured, values, 0)
@@ -231,29 +232,3 @@ def _weights(
     # At most 1: a half of what is measured then stays, and conjugate gradients converge as soon.
     beyond = variance / max(float(outer), variance) if outer.isfinite() else 1.0
     return torch.where(inside, variance / max(float(error) ** 2, _TINY), beyond)
-
-
-def _checked(
-    kspace: NDArray[np.complexfloating],
-    mask: NDArray[np.bool_] | None,
-    noise_sigma: NDArray[np.floating] | float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """k-space complex64 (S, C, H, W), mask bool (H, W), sigma float32 (S,)."""
-    values = np.asarray(kspace)
-    if values.ndim != 4 or not np.iscomplexobj(values) or min(values.shape) < 1:
-        raise UsageError(f"kspace: expected complex (slices, coils, H, W), got {values.dtype} {values.shape}")
-    measured = np.ones(values.shape[2:], bool) if mask is None else np.asarray(mask, bool)
-    sigma = np.asarray(noise_sigma, np.float32)
-    try:
-        measured = np.broadcast_to(measured, values.shape[2:])
-        sigma = np.broadcast_to(sigma, values.shape[:1])
-    except ValueError:
-        raise UsageError(
-            f"mask and noise_sigma: expected shapes that fit k-space {values.shape}, "
-            f"got {measured.shape} and {sigma.shape}"
-        ) from None
-    with np.errstate(over="ignore"):  # infinity is refused in the next line
-        values = np.where(measured, values, 0).astype(np.complex64)
-    if not np.isfinite(values).all() or not np.isfinite(sigma).all() or (sigma < 0).any():
-        raise UsageError("kspace and noise_sigma must be finite, and noise_sigma not negative")
-    return torch.from_numpy(values), torch.tensor(measured), torch.tensor(sigma)

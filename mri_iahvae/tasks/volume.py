@@ -18,6 +18,7 @@ from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.kspace.shifts import shift_ramps
 from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.tasks.arrays import checked_arrays
 from mri_iahvae.tasks.batches import Batches
 from mri_iahvae.tasks.domain import domain_warnings, volume_fit
 
@@ -123,7 +124,7 @@ def reconstruct_volume(
     batches = make_batches(batch, device)
     if keep_samples and not settings.samples:
         raise UsageError("keep_samples needs samples")
-    values, wanted, sigma = _checked(kspace, mask, noise_sigma)
+    values, wanted, sigma = checked_arrays(kspace, mask, noise_sigma)
     size = values.shape[-2:]
     if up_to is not None:
         wanted = wanted & block_mask(up_to, *size)
@@ -280,32 +281,6 @@ def volume_warnings(
 def _numbers(chosen: NDArray[np.bool_]) -> str:
     numbers = np.flatnonzero(chosen).tolist()
     return ("slice " if len(numbers) == 1 else "slices ") + ", ".join(str(i) for i in numbers)
-
-
-def _checked(
-    kspace: NDArray[np.complexfloating],
-    mask: NDArray[np.bool_] | None,
-    noise_sigma: NDArray[np.floating] | float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """k-space complex64 (S, H, W), mask bool (S, H, W), sigma float32 (S,)."""
-    values = np.asarray(kspace)
-    if values.ndim != 3 or not np.iscomplexobj(values) or min(values.shape[1:]) < 1:
-        raise UsageError(f"kspace: expected complex (slices, H, W), got {values.dtype} {values.shape}")
-    measured = np.ones(values.shape[1:], bool) if mask is None else np.asarray(mask, bool)
-    sigma = np.asarray(noise_sigma, np.float32)
-    try:
-        measured = np.broadcast_to(measured, values.shape)
-        sigma = np.broadcast_to(sigma, values.shape[:1])
-    except ValueError:
-        raise UsageError(
-            f"mask and noise_sigma: expected shapes that fit k-space {values.shape}, "
-            f"got {measured.shape} and {sigma.shape}"
-        ) from None
-    with np.errstate(over="ignore"):  # infinity is refused in the next line
-        values = np.where(measured, values, 0).astype(np.complex64)
-    if not np.isfinite(values).all() or not np.isfinite(sigma).all() or (sigma < 0).any():
-        raise UsageError("kspace and noise_sigma must be finite, and noise_sigma not negative")
-    return torch.from_numpy(values), torch.tensor(measured), torch.tensor(sigma)
 
 
 def _shares(mask: Tensor, modelled: Tensor) -> dict[str, float]:

@@ -1,0 +1,52 @@
+"""What callers hand to the Python API, checked and as tensors."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mri_iahvae.errors import UsageError
+
+
+def checked_arrays(
+    kspace: NDArray[np.complexfloating],
+    mask: NDArray[np.bool_] | None,
+    noise_sigma: NDArray[np.floating] | float,
+    *,
+    coils: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Check a volume.
+
+    Args:
+        kspace: complex (slices, H, W); with coils (slices, coils, H, W). Values at unmeasured bins may be anything.
+        mask: bool (W,), (H, W) or, without coils, (slices, H, W); None when everything is measured.
+        noise_sigma: one number or (slices,).
+        coils: whether there is an axis for coils.
+
+    Returns:
+        k-space complex64, zero where not measured; mask bool (slices, H, W), with coils (H, W); sigma float32
+        (slices,).
+
+    Raises:
+        UsageError: an array of the wrong shape or type, or values that are not finite.
+    """
+    values = np.asarray(kspace)
+    axes = "slices, coils, H, W" if coils else "slices, H, W"
+    if values.ndim != axes.count(",") + 1 or not np.iscomplexobj(values) or min(values.shape) < 1:
+        raise UsageError(f"kspace: expected complex ({axes}), got {values.dtype} {values.shape}")
+    size = values.shape[-2:] if coils else values.shape
+    measured = np.ones(size[-2:], bool) if mask is None else np.asarray(mask, bool)
+    sigma = np.asarray(noise_sigma, np.float32)
+    try:
+        measured = np.broadcast_to(measured, size)
+        sigma = np.broadcast_to(sigma, values.shape[:1])
+    except ValueError:
+        raise UsageError(
+            f"mask and noise_sigma: expected shapes that fit k-space {values.shape}, "
+            f"got {measured.shape} and {sigma.shape}"
+        ) from None
+    with np.errstate(over="ignore"):  # infinity is refused in the next line
+        values = np.where(measured, values, 0).astype(np.complex64)
+    if not np.isfinite(values).all() or not np.isfinite(sigma).all() or (sigma < 0).any():
+        raise UsageError("kspace and noise_sigma must be finite, and noise_sigma not negative")
+    return torch.from_numpy(values), torch.tensor(measured), torch.tensor(sigma)
