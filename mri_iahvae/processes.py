@@ -5,6 +5,7 @@ again; under SLURM (`srun`) and torchrun they are there already. They find each 
 Lightning's cluster environments read it.
 """
 
+import atexit
 import logging
 import sys
 import time
@@ -142,6 +143,7 @@ def joined(
             f"the {processes.count} processes of this run did not find each other ({_line(error)}); with several "
             "machines start the same command on each, by srun, or with MASTER_ADDR, MASTER_PORT and NODE_RANK set"
         ) from None
+    atexit.register(_disconnect)
     children: list[Popen[bytes]] = getattr(fabric.strategy.launcher, "procs", [])
     logging.getLogger(_OBSERVER).addFilter(_tell)
     logging.getLogger(_OBSERVER).setLevel(logging.INFO)
@@ -213,6 +215,12 @@ def _fabric(processes: Processes, device: torch.device, timeout: timedelta, back
 
 def _connected() -> bool:
     return dist.is_available() and dist.is_initialized()
+
+
+def _disconnect() -> None:
+    """Before Python goes: a thread of the connection that outlives it may abort the process (std::terminate)."""
+    if _connected():
+        dist.destroy_process_group()
 
 
 def _mismatch(processes: Processes, error: Exception) -> UsageError:
