@@ -15,3 +15,8 @@ class ScanError(IahvaeError):
 
 class CheckpointError(IahvaeError):
     """A checkpoint cannot be used: the message names it, what was expected and what was found."""
+
+
+def reason(error: BaseException) -> str:
+    """What another library's error says, as part of a sentence: one line, at most 200 characters of it."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

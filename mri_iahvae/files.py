@@ -62,6 +62,11 @@ def write_json(path: Path, content: Any) -> None:  # noqa: ANN401 - whatever JSO
         part.write_text(json.dumps(content, indent=1) + "\n")
 
 
+def name_as_text(path: Path) -> str:
+    """A file's name, without its folder, as text that an attribute or a terminal can take: not every name is."""
+    return path.name.encode("utf-8", "replace").decode()
+
+
 def make_folder(folder: Path) -> None:
     """Make an output folder, with its parents; one that exists is fine.
 

@@ -252,10 +252,13 @@ def _ended_by_the_first() -> bool:
 
 def _end(children: list[Popen[bytes]]) -> None:
     """They may wait for this process for ever."""
+    ending = children.copy()
+    # The list is that of Lightning's observer, which takes a process that we end for one that died, and kills us all.
+    children.clear()
     if dist.get_backend() == "gloo":
         dist.destroy_process_group()  # wakes those that wait for an answer
     for seconds, end in ((_GRACE, Popen.terminate), (_PATIENCE, Popen.kill)):
-        for child in children:
+        for child in ending:
             try:
                 child.wait(seconds)
             except TimeoutExpired:

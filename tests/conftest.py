@@ -1,5 +1,6 @@
 """Synthetic data and a tiny model, shared by all tests."""
 
+import os
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,15 @@ from mri_iahvae.training.statistics import canonical_batch, measure
 
 # Where a shell started the tests in the background SIGINT is ignored, and the commands under test inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one core for each of them
+    torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
+
+
+def pytest_collection_modifyitems(items):
+    """The longest first: no worker should end with them alone."""
+    items.sort(key=lambda item: not item.path.name.endswith("_runs.py"))
 
 
 @pytest.fixture

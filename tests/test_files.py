@@ -14,7 +14,7 @@ import pytest
 
 from mri_iahvae import files
 from mri_iahvae.errors import IahvaeError, UsageError
-from mri_iahvae.files import atomic_path, folder_of_one_run, make_folder, write_json
+from mri_iahvae.files import atomic_path, folder_of_one_run, make_folder, name_as_text, write_json
 
 
 @pytest.fixture
@@ -167,3 +167,30 @@ def test_processes_that_are_told_alive(dead):
     assert files._alive(1)
     assert not files._alive(dead)
     assert not files._alive(10**30)
+
+
+def test_another_user_s_process_is_alive(monkeypatch):
+    def forbidden(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", forbidden)
+    assert files._alive(10**6)
+
+
+def test_a_system_without_locks_stops_nobody(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with folder_of_one_run(tmp_path), folder_of_one_run(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(IahvaeError, match="cannot be written to; choose another folder"):
+        make_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [(b"a b.h5", "a b.h5"), ("头.h5".encode(), "头.h5"), (b"a\xff.h5", "a?.h5")]
+)
+def test_every_name_becomes_text(name, text):
+    assert name_as_text(Path("folder") / os.fsdecode(name)) == text

@@ -137,8 +137,10 @@ def test_two_train_as_one_does_and_one_goes_on_alone(data, start, tmp_path):
     process.send_signal(signal.SIGINT)
     code, stdout, stderr = end(process)
     assert (code, stdout) == (130, ""), stderr
-    assert stderr.splitlines()[-1] == "Interrupted"
+    done = states(shared)[-1][1] + 5
+    assert stderr.splitlines()[-1] == f"Interrupted at step {done} of 35 in {shared}; `--resume` goes on"
     assert stderr.count("Interrupted") == 1
+    assert stderr.count(f"{shared}: starts, 35 steps in all; ") == 1
     assert "Traceback" not in stderr
     assert 10 <= states(shared)[-1][1] < 30
     alone("train", data, "-o", shared, *options, "--resume")

@@ -11,7 +11,7 @@ _COMMANDS = {
     "inspect": Entry("mri_iahvae.cli.inspect:inspect", "Tell what scans hold, and what is odd about them."),
     "evaluate": Entry("mri_iahvae.cli.evaluate:evaluate", "Score reconstructions against their targets."),
     "sample": Entry("mri_iahvae.cli.sample:sample", "Draw images from the prior."),
-    "train": Entry("mri_iahvae.cli.train:train", "Train a model on magnitude images."),
+    "train": Entry("mri_iahvae.cli.train:train", "Train a model on fully sampled k-space."),
     "simulate": Entry("mri_iahvae.cli.simulate:simulate", "Make scans from magnitude images."),
     "example": Entry("mri_iahvae.cli.example:example", "Write an example scan."),
 }

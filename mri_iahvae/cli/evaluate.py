@@ -29,6 +29,7 @@ _LOG_WIDTH = 160  # columns of a table that goes to a file or pipe, which has no
 @click.option(
     "--acquisition", metavar="NAME", help="Score only volumes of this acquisition, such as CORPD_FBK."
 )
+@click.option("--partial", is_flag=True, help="Leave out targets without a prediction, and say how many.")
 @click.option(
     "--json",
     "json_path",
@@ -37,7 +38,12 @@ _LOG_WIDTH = 160  # columns of a table that goes to a file or pipe, which has no
     help="Write all scores to this file too.",
 )
 def evaluate(
-    predictions: Path, targets: Path, target: str | None, acquisition: str | None, json_path: Path | None
+    predictions: Path,
+    targets: Path,
+    target: str | None,
+    acquisition: str | None,
+    partial: bool,
+    json_path: Path | None,
 ) -> None:
     """Score reconstructions against their targets as fastMRI does.
 
@@ -57,13 +63,13 @@ def evaluate(
     from mri_iahvae.files import write_json  # noqa: PLC0415
     from mri_iahvae.tasks.evaluate import file_pairs, score_pairs  # noqa: PLC0415
 
-    pairs = file_pairs(predictions, targets)
+    pairs, left_out = file_pairs(predictions, targets, partial=partial)
     if json_path is not None and any(
         json_path.resolve() == path.resolve() for pair in pairs for path in pair
     ):
         raise UsageError(f"--json {json_path}: that is one of the files to read; choose another name")
     with click.progressbar(pairs, label="Scoring", show_pos=True, file=sys.stderr) as bar:
-        evaluation = score_pairs(bar, target=target, acquisition=acquisition)
+        evaluation = score_pairs(bar, target=target, acquisition=acquisition, left_out=left_out)
     if evaluation.volumes:
         _print(evaluation)
         if json_path is not None:
@@ -98,6 +104,11 @@ def _print(evaluation: "Evaluation") -> None:
             table.add_row(f"{summary.volumes} volumes", Text(acquisition), "", *_cells(summary))
         if (overall := evaluation.overall) is not None:
             table.add_row(f"{overall.volumes} volumes", "all", "", *_cells(overall))
+    if evaluation.left_out:
+        table.add_section()
+        table.add_row(
+            f"{evaluation.left_out} target{'s' * (evaluation.left_out > 1)} left out", "no prediction"
+        )
     Console(width=None if sys.stdout.isatty() else _LOG_WIDTH).print(table)
 
 

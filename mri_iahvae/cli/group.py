@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -46,6 +47,18 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is called; the error for a mistyped one suggests another, as for options."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            # Click itself looks among imported commands, and none is.
+            if near := get_close_matches(args[0], self.entries, n=1):
+                raise click.UsageError(f"{error.format_message()} Did you mean {near[0]!r}?", ctx) from error
+            raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The list of commands, from `entries` alone."""
         with formatter.section("Commands"):
@@ -58,8 +71,8 @@ class LazyGroup(click.Group):
                 return super().invoke(ctx)
         except IahvaeError as error:
             raise _Failure(str(error), 2 if isinstance(error, UsageError) else 1) from error
-        except KeyboardInterrupt:
-            click.echo("Interrupted", err=True)
+        except KeyboardInterrupt as interrupt:
+            click.echo(str(interrupt) or "Interrupted", err=True)
             ctx.exit(130)
 
 

@@ -9,6 +9,8 @@ import click
 from mri_iahvae.cli.options import FiniteRange, seed_option
 from mri_iahvae.errors import UsageError
 
+_MOST_STEPS = 10_000
+
 
 class _Steps(click.ParamType):
     """A whole number from 0 on, or "auto"."""
@@ -17,7 +19,12 @@ class _Steps(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:  # noqa: ANN401
         """Read it."""
-        return "auto" if value == "auto" else int(click.IntRange(0, 10_000).convert(value, param, ctx))
+        if value == "auto":
+            return "auto"
+        try:
+            return int(click.IntRange(0, _MOST_STEPS).convert(value, param, ctx))
+        except click.BadParameter:
+            self.fail(f"{value!r} is neither a whole number from 0 to {_MOST_STEPS} nor auto.", param, ctx)
 
 
 # Without defaults of their own: what was not given must be told apart from what was given and does not apply.

@@ -130,10 +130,12 @@ def _plan(inspection: "Inspection") -> str:
     central = min(plan.grid, plan.field[0]), min(plan.grid, plan.field[1])
     words.append(
         f"the {plan.grid} x {plan.grid} model completes what is missing of the central {_size(central)}"
+        + (", the coils what is missing beyond" if inspection.scan.coils > 1 else "")
     )
     words.append(f"image {_size(plan.image)}")
     shares = ", ".join(f"{share:.1%} {name}" for name, share in plan.shares.items())
-    return "; ".join(words) + f"; k-space {shares}"
+    bins = "k-space of the coils" if inspection.scan.coils > 1 else "k-space"
+    return "; ".join(words) + f"; {bins} {shares}"
 
 
 def _size(size: tuple[int, int]) -> str:

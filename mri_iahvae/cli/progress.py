@@ -45,6 +45,9 @@ class _Lines:
     def __init__(self) -> None:
         self._last = 0.0
 
+    def begin(self, text: str) -> None:
+        click.echo(text, err=True)
+
     def step(self, entry: dict[str, Any], total: int) -> None:
         now = time.monotonic()
         if now - self._last >= _LINE_SECONDS or entry["step"] == total:
@@ -61,6 +64,9 @@ class _Live:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._tasks: dict[int, Any] = {}
+
+    def begin(self, text: str) -> None:
+        self._progress.console.print(text, highlight=False, markup=False)  # a folder may be called [red]
 
     def step(self, entry: dict[str, Any], total: int) -> None:
         stage = entry["stage"]

@@ -249,25 +249,34 @@ def _method(report: dict[str, Any]) -> str:
         numbers = " ".join(f"{steps:.3g}" for steps in report["steps_used"])
         words.append(f"mean steps at scales 1, 2, 4 ...: {numbers}")
     if report["samples"]:
-        words.append(f"{report['samples']} posterior samples at temperature {report['temperature']:g}")
+        samples = f"{report['samples']} posterior sample{'s' * (report['samples'] > 1)}"
+        words.append(f"{samples} at temperature {report['temperature']:g}")
     return "; ".join(words)
 
 
 def _text(report: dict[str, Any]) -> str:
     """The report for a person."""
-    shares = ", ".join(f"{report[f'share_{name}']:.1%} {name}" for name in ("measured", "completed", "zero"))
+    # Imported here: with the titles of figures it loads NumPy, which --help does without.
+    from mri_iahvae.tasks.wording import image_names  # noqa: PLC0415
+
+    values = {name: report[f"share_{name}"] for name in ("measured", "completed", "zero")}
+    if report["task"] == "denoise" and not values["completed"]:
+        del values["completed"]  # denoising completes nothing unless bins are missing
+    shares = ", ".join(f"{share:.1%} {name}" for name, share in values.items())
+    bins = "k-space of the coils" if "coils" in report else "k-space"
     slices = f"{report['slices']} slice{'s' * (report['slices'] != 1)}"
-    lines = [f"{report['input']}: {slices}, k-space {shares}"]
+    lines = [f"{report['input']}: {slices}, {bins} {shares}"]
     rate = report["true_acceleration"]
     sampled = "nothing measured" if rate is None else f"true acceleration {rate:.1f}x"
     lines.append(f"  mask: {report['mask']}: {sampled}")
     lines.append(f"  {_method(report)}")
     if "noise_sigma" in report:
         lines.append(f"  noise sigma {report['noise_sigma']:.4g} per part ({report['noise_source']})")
-    for name, values in report["scores"].items():
+    names = image_names(report["task"])
+    for name, scores in report["scores"].items():
         units = {"psnr": " dB"}
-        form = {k: "not defined" if v is None else f"{v:.4f}{units.get(k, '')}" for k, v in values.items()}
-        lines.append(f"  {name:15} NMSE {form['nmse']}  PSNR {form['psnr']}  SSIM {form['ssim']}")
+        form = {k: "not defined" if v is None else f"{v:.4f}{units.get(k, '')}" for k, v in scores.items()}
+        lines.append(f"  {names[name]:15} NMSE {form['nmse']}  PSNR {form['psnr']}  SSIM {form['ssim']}")
     written = ("output", "report", "picture", "gif", "nifti")
     lines += [f"  {report[name]}" for name in written if name in report]
     return "\n".join(lines)

@@ -77,6 +77,8 @@ def sample(
     from mri_iahvae.tasks.sample import sample_to_folder  # noqa: PLC0415
 
     loaded = LoadedModel.load(checkpoint, find_device(device))
+    for warning in loaded.warnings:
+        click.echo(f"Warning: {warning}", err=True)
     with click.progressbar(length=count, label="Drawing", show_pos=True, file=sys.stderr) as bar:
         files = sample_to_folder(
             loaded,

@@ -32,7 +32,7 @@ def parse_scale(text: str, size: int) -> int:
     Raises:
         UsageError: not of the form SxS, S not a power of two, or S larger than the grid.
     """
-    match = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text.strip().lower())
+    match = re.fullmatch(r"(\d{1,6})x(\d{1,6})", str(text).strip().lower())  # Python callers give numbers too
     choices = ", ".join(f"{s}x{s}" for s in scales(size))
     if match is None or match[1] != match[2] or int(match[1]) not in scales(size):
         raise UsageError(f"--up-to {text}: expected one of {choices} on this model's {size}x{size} grid")

@@ -43,4 +43,6 @@ def to_channels(image: Tensor) -> Tensor:
 
 def to_complex(channels: Tensor) -> Tensor:
     """Real (B, 2, H, W) to complex64 (B, H, W)."""
-    return torch.view_as_complex(channels.float().permute(0, 2, 3, 1).contiguous())
+    last = channels.float().permute(0, 2, 3, 1)
+    # Not `contiguous`: it leaves the strides of 1 x 1 bins as they are, which PyTorch 2.6 does not view as complex.
+    return torch.view_as_complex(last.clone(memory_format=torch.contiguous_format))

@@ -10,6 +10,7 @@ from mri_iahvae.model.config import ModelConfig
 FORMAT = 1
 """Version of the format; a reader refuses what it does not know."""
 
+_CONFIG = "config.json"
 _MAX_BYTES = 2**24
 _KEYS = {"format", "model", "training", "sha256"}  # and, where it was measured, "domain"
 
@@ -24,9 +25,9 @@ def find_checkpoint(checkpoint: str | Path) -> Path:
     if path.is_dir():
         return path
     shipped = _pretrained()
-    if path.name == str(checkpoint) and (shipped / path.name / "config.json").is_file():
+    if path.name == str(checkpoint) and (shipped / path.name / _CONFIG).is_file():
         return shipped / path.name
-    names = sorted(folder.parent.name for folder in shipped.glob("*/config.json"))
+    names = sorted(folder.parent.name for folder in shipped.glob(f"*/{_CONFIG}"))
     raise UsageError(
         f"--checkpoint {checkpoint}: expected a folder with model.safetensors and config.json, "
         f"or a shipped model ({', '.join(names) or 'none here'})"
@@ -39,11 +40,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: this version cannot read it.
     """
-    path = folder / "config.json"
+    path = folder / _CONFIG
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError(f"more than {_MAX_BYTES} bytes")
         config = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        of_run = (folder / "run.json").is_file()
+        advice = (
+            f"that is the folder of a run, give {folder / 'model'}" if of_run else "give one with both files"
+        )
+        raise CheckpointError(
+            f"{folder}: expected a folder with model.safetensors and {_CONFIG}, found no {_CONFIG}; {advice}"
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read as JSON ({error})") from None
     if not isinstance(config, dict) or config.get("format") != FORMAT:
@@ -66,6 +75,21 @@ def model_config(folder: Path) -> ModelConfig:
         return ModelConfig.from_json(config["model"])
     except CheckpointError as error:
         raise CheckpointError(f"{folder / 'config.json'}: {error}") from None
+
+
+def unfinished(folder: Path) -> str:
+    """What there is to warn of where the training of a checkpoint has not come to its end; else nothing.
+
+    Raises:
+        CheckpointError: this version cannot read it.
+    """
+    training = read_config(folder)["training"]
+    if not isinstance(training, dict):
+        return ""
+    done, planned = training.get("steps_done"), training.get("steps_planned")
+    if not isinstance(done, int) or not isinstance(planned, int) or done >= planned:
+        return ""  # or not known, of runs of earlier versions
+    return f"the training of the weights is unfinished: step {done} of {planned}"
 
 
 def _pretrained() -> Path:

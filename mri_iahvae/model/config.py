@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
-from mri_iahvae.errors import CheckpointError, UsageError
+from mri_iahvae.errors import CheckpointError, UsageError, reason
 
 Encoder = Literal["causal", "bottom-up"]
 Heads = Literal["image", "spectral"]
@@ -120,7 +120,7 @@ class ModelConfig:
             )
             _check_values(config)
         except (TypeError, ValueError, KeyError, OverflowError) as error:
-            raise CheckpointError(f"the model configuration is malformed ({error})") from None
+            raise CheckpointError(f"the model configuration is malformed ({reason(error)})") from None
         return config
 
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from mri_iahvae.errors import CheckpointError
+from mri_iahvae.errors import CheckpointError, reason
 from mri_iahvae.kspace.bands import band_mask, crop, scales
 from mri_iahvae.kspace.canonical import canonical_factor
 from mri_iahvae.model.iahvae import IAHVAE, add_band
@@ -112,7 +112,7 @@ class Domain:
                 raise ValueError(f"expected {len(JUDGED)} finite numbers each, deviation and limit positive")
             return cls(_one_line(str(values["description"])), int(values["slices"]), **numbers)
         except (TypeError, ValueError, OverflowError) as error:
-            raise CheckpointError(f"the domain is malformed ({error})") from None
+            raise CheckpointError(f"the domain is malformed ({reason(error)})") from None
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from mri_iahvae.scans.guard import dataset
 from mri_iahvae.scans.header import Header, HostileHeaderError, parse_header
 from mri_iahvae.scans.limits import MAX_SIDE, require_size
 from mri_iahvae.scans.mask_array import require_mask, to_mask
-from mri_iahvae.scans.scan import KSPACE, REFERENCE, MaskSource, filled_bins
+from mri_iahvae.scans.scan import KSPACE, RECONSTRUCTION, REFERENCE, MaskSource, filled_bins
 from mri_iahvae.scans.zeros import mask_from_zeros, padding_around
 
 RSS = "reconstruction_rss"
@@ -28,9 +28,10 @@ def kspace_dataset(file: h5py.File) -> h5py.Dataset:
     kspace = dataset(file, KSPACE)
     wanted = f"'{KSPACE}' (slices, height, width) or (slices, coils, height, width)"
     if kspace is None:
-        raise _expected(
-            file, wanted, "no such dataset", "is it a fastMRI file? `mri-iahvae inspect` tells more"
-        )
+        if dataset(file, RECONSTRUCTION) is not None:
+            advice = "give the scan that it was made of; `mri-iahvae evaluate` scores results"
+            raise _expected(file, wanted, f"a result, '{RECONSTRUCTION}'", advice)
+        raise _expected(file, wanted, "no such dataset", "is it a fastMRI file?")
     if kspace.ndim < 3 or (kspace.ndim > 4 and max(kspace.shape[:-4]) > 1):
         raise _expected(file, wanted, f"shape {kspace.shape}", "rearrange the array")
     if kspace.dtype.kind != "c" and not _is_pair(kspace.dtype):

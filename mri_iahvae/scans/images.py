@@ -15,9 +15,8 @@ from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.guard import dataset, guarded_file
 from mri_iahvae.scans.limits import MAX_SIDE, MAX_SLICES, MAX_VOXELS
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.scans.scan import KSPACE, REFERENCE
+from mri_iahvae.scans.scan import KSPACE, RECONSTRUCTION, REFERENCE
 
-RECONSTRUCTION = "reconstruction"
 TARGETS = (REFERENCE, RSS)
 """fastMRI's targets, in the order in which they are looked for: a single-coil file holds both."""
 

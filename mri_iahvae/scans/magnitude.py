@@ -8,7 +8,7 @@ from zipfile import ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import ScanError
+from mri_iahvae.errors import ScanError, reason
 from mri_iahvae.scans.limits import MAX_VOXELS
 from mri_iahvae.scans.nifti_input import NIFTI_SUFFIXES, foreign_file, nifti_image
 from mri_iahvae.scans.npz import npz_array
@@ -83,7 +83,7 @@ def _npz_volumes(path: Path) -> Iterator[tuple[str, NDArray]]:
             names = [] if subject is None else list(dict.fromkeys(subject.tolist()))
     except Exception as error:
         # The parsers of archives and headers raise a dozen types, from SyntaxError to zlib.error.
-        raise _unexpected(path, " ".join(str(error).split())[:200] or type(error).__name__) from error
+        raise _unexpected(path, reason(error)) from error
     if images.ndim != 3:
         raise _unexpected(path, f"shape {images.shape}")
     if subject is None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import ScanError
+from mri_iahvae.errors import ScanError, reason
 from mri_iahvae.scans.guard import dataset, guarded_file
 from mri_iahvae.scans.mask_array import require_mask, to_mask
 from mri_iahvae.scans.npy import npy_header
@@ -100,8 +100,7 @@ def _foreign_bytes(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         # The parsers of headers and archives raise a dozen types, from SyntaxError to zlib.error.
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise _refused(path, reason) from error
+        raise _refused(path, reason(error)) from error
 
 
 def _refused(path: Path, found: str) -> ScanError:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import ScanError
+from mri_iahvae.errors import ScanError, reason
 from mri_iahvae.scans.limits import MAX_SIDE, MAX_SLICES
 from mri_iahvae.scans.scan import Scan, WithoutReference
 
@@ -147,9 +147,8 @@ def foreign_file(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, *errors) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ScanError(
-            f"{path}: expected a NIfTI volume of numbers, found {reason}; copy or convert the file again"
+            f"{path}: expected a NIfTI volume of numbers, found {reason(error)}; copy or convert the file again"
         ) from error
     finally:
         logger.setLevel(level)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import ScanError
+from mri_iahvae.errors import ScanError, reason
 from mri_iahvae.scans.limits import require_size
 from mri_iahvae.scans.mapped import MappedSource, readable
 from mri_iahvae.scans.scan import Scan
@@ -79,7 +79,7 @@ def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
             return _HEADERS[version](file)
     except Exception as error:
         # The parser raises a dozen types, from SyntaxError to MemoryError.
-        raise ValueError(" ".join(str(error).split())[:200] or type(error).__name__) from error
+        raise ValueError(reason(error)) from error
 
 
 def _refused(path: Path, found: str) -> ScanError:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import ScanError
+from mri_iahvae.errors import ScanError, reason
 
 MAX_SIDE = 2048
 MAX_PIXELS = 2**28
@@ -71,7 +71,7 @@ def _read(path: Path) -> NDArray:
         raise _refused(path, "another format") from error
     except Exception as error:
         # Decoders raise what they like on damaged bytes: SyntaxError, struct.error, OSError ...
-        raise _refused(path, " ".join(str(error).split())[:200] or type(error).__name__) from error
+        raise _refused(path, reason(error)) from error
 
 
 def _is_picture(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """Figures of reconstructions and samples, as PNG files."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,20 +9,30 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.evaluation.metrics import Scores
+from mri_iahvae.evaluation.metrics import Scores, score
 from mri_iahvae.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ERROR_GAIN = 5
-"""The error image is brightened by this factor."""
-
+_GAINS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # by which errors are brightened
+_WHITENED = 2  # per cent of their pixels, at most
+_HEADROOM = 1.25  # of a column's window: a constant image is not to look like paper
 _DECADES = 4  # of k-space magnitude, from black to white
 _PANEL_INCHES = 2.6  # the width
 _TALLEST = 2.0  # height of a panel over its width, at most
 _DPI = 120
+
+
+@dataclass(frozen=True)
+class Titles:
+    """What the panels of `kspace_figure` are called."""
+
+    zero_filled: str = "zero-filled"
+    reconstruction: str = "reconstruction"
+    measured: str = "measured k-space"
+    completed: str = "completed k-space"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,30 +50,35 @@ class SliceView:
     completed: NDArray[np.complexfloating]
     """Complex (H, W), k-space of the reconstruction."""
     reference: NDArray[np.floating] | None = None
-    """(h, w), magnitude; adds the reference and the error images."""
+    """(h, w), magnitude, sides of at least 7; adds the reference, the error images and scores."""
     reference_kspace: NDArray[np.complexfloating] | None = None
     """Complex (H, W); adds its panel."""
     deviation: NDArray[np.floating] | None = None
     """(h, w), standard deviation of posterior samples; adds its image, as bright as the errors."""
 
     @property
-    def images(self) -> dict[str, NDArray[np.floating]]:
-        """The upper row, by title."""
-        images = {"zero-filled": self.zero_filled, "reconstruction": self.reconstruction}
-        if self.reference is not None:
-            errors = {
-                f"error of {name} x{ERROR_GAIN}": ERROR_GAIN * np.abs(image - self.reference)
+    def white(self) -> float:
+        """Upper end of the images' grey window."""
+        return float((self.reconstruction if self.reference is None else self.reference).max()) or 1.0
+
+    def images(self, titles: Titles) -> dict[str, NDArray[np.floating]]:
+        """The upper row, by title; with the scores of this slice, its data range being its own."""
+        images = {titles.zero_filled: self.zero_filled, titles.reconstruction: self.reconstruction}
+        errors = {}
+        if (reference := self.reference) is not None:
+            errors = {f"error of {name}": np.abs(image - reference) for name, image in images.items()}
+            scored = {
+                f"{name}\n{_score_line(score(reference[None], image[None]))}": image
                 for name, image in images.items()
             }
-            images = {"reference": self.reference, **images, **errors}
-        if self.deviation is not None:
-            images[f"standard deviation x{ERROR_GAIN}"] = ERROR_GAIN * self.deviation
-        return images
+            images = {"reference": reference, **scored}
+        deviation = {} if self.deviation is None else {"standard deviation": self.deviation}
+        gain = _gain((errors or deviation).values(), self.white)
+        return images | {f"{name} x{gain}": gain * image for name, image in (errors | deviation).items()}
 
-    @property
-    def spectra(self) -> dict[str, NDArray[np.complexfloating]]:
+    def spectra(self, titles: Titles) -> dict[str, NDArray[np.complexfloating]]:
         """The lower row, by title."""
-        spectra = {"measured k-space": self.measured, "completed k-space": self.completed}
+        spectra = {titles.measured: self.measured, titles.completed: self.completed}
         if self.reference_kspace is not None:
             spectra = {"reference k-space": self.reference_kspace, **spectra}
         return spectra
@@ -73,44 +88,47 @@ def kspace_figure(
     path: Path,
     views: Sequence[SliceView],
     *,
+    titles: Titles | None = None,
     scores: Mapping[str, Scores] | None = None,
     title: str = "",
 ) -> None:
     """Two rows per slice: images in the upper one, log-magnitude k-space in the lower one.
 
-    All images of a slice share one grey window, and so do all its k-spaces (four decades below the largest bin).
+    All images of a slice share one grey window, in which errors are brightened by the factor that their titles state,
+    and so do all its k-spaces (four decades below the largest bin). Scores above the panels are the slice's.
 
     Args:
         path: PNG file to write.
         views: the slices, at least one, from top to bottom.
-        scores: of the volume, for the titles; by panel, "zero-filled" and "reconstruction".
+        titles: of the panels; those of a single-coil reconstruction by default.
+        scores: of the volume, by the name of the image; below the title.
         title: above the figure.
 
     Raises:
         IahvaeError: the file cannot be written.
     """
-    shapes = [[next(iter(row.values())).shape for row in (view.images, view.spectra)] for view in views]
+    titles = titles or Titles()
+    rows = [(view.images(titles), view.spectra(titles)) for view in views]
     figure, axes = _figure(
         2 * len(views),
-        max(len(view.images) for view in views),
-        [min(height / width, _TALLEST) for rows in shapes for height, width in rows],
+        max(len(images) for images, _ in rows),
+        [height for images, spectra in rows for height in (_height(images), _height(spectra))],
     )
-    for position, (view, upper, lower) in enumerate(zip(views, axes[::2], axes[1::2], strict=True)):
-        lines = (scores or {}) if position == 0 else {}  # of the volume: once is enough
-        white = float((view.reconstruction if view.reference is None else view.reference).max()) or 1.0
-        for axis, (name, image) in zip(upper, view.images.items(), strict=False):
-            _show(axis, image, (0, white), name + _score_line(lines.get(name)))
-        peak = np.log10(max(float(np.abs(kspace).max()) for kspace in view.spectra.values()) or 1.0)
-        for axis, (name, kspace) in zip(lower, view.spectra.items(), strict=False):
+    for view, (images, spectra), upper, lower in zip(views, rows, axes[::2], axes[1::2], strict=True):
+        for axis, (name, image) in zip(upper, images.items(), strict=False):
+            _show(axis, image, (0, view.white), name)
+        peak = np.log10(max(float(np.abs(kspace).max()) for kspace in spectra.values()) or 1.0)
+        for axis, (name, kspace) in zip(lower, spectra.items(), strict=False):
             logs = np.log10(np.maximum(np.abs(kspace), 10 ** (peak - _DECADES)))
             _show(axis, logs, (peak - _DECADES, peak), name)
     names = [f"slice {view.number}" for view in views]
     if len(views) == 1:
-        figure.suptitle(f"{title}, {names[0]}" if title else names[0], fontsize=10)
+        title = f"{title}, {names[0]}" if title else names[0]
     else:
         for axis, name in zip(axes[::2, 0], names, strict=True):
             axis.text(-0.05, 0.5, name, rotation=90, ha="right", va="center", transform=axis.transAxes)
-        figure.suptitle(title, fontsize=10)
+    lines = [f"whole volume, {name}: {_score_line(values)}" for name, values in (scores or {}).items()]
+    figure.suptitle("\n".join([title, *lines]), fontsize=10)
     _save(figure, path)
 
 
@@ -119,25 +137,30 @@ def grid_figure(
     rows: Sequence[Sequence[NDArray[np.floating]]],
     titles: Sequence[str],
     title: str = "",
-    window: int = 0,
+    *,
+    by_column: bool = False,
 ) -> None:
-    """Rows of images, each row in its own grey window from 0 to the maximum of one of its images.
+    """Rows of images in grey windows from 0 on.
 
     Args:
         path: PNG file to write.
         rows: of (H, W) magnitude images, each row as long as `titles`.
         titles: one per column.
         title: above the figure.
-        window: number of the image that decides the row's window; the first by default, -1 for the last.
+        by_column: each column has its own window, up to a little above the maximum of its images; else each row
+            has, up to the maximum of its first image.
 
     Raises:
         IahvaeError: the file cannot be written.
     """
     figure, axes = _figure(len(rows), len(titles))
+    brightest = [
+        _HEADROOM * max(float(image.max()) for image in images) for images in zip(*rows, strict=True)
+    ]
     for row, (images, line) in enumerate(zip(rows, axes, strict=True)):
-        white = float(images[window].max()) or 1.0
-        for axis, image, name in zip(line, images, titles, strict=True):
-            _show(axis, image, (0, white), name if row == 0 else "")
+        whites = brightest if by_column else [float(images[0].max())] * len(titles)
+        for axis, image, name, white in zip(line, images, titles, whites, strict=True):
+            _show(axis, image, (0, white or 1.0), name if row == 0 else "")
     if title:
         figure.suptitle(title, fontsize=10)
     _save(figure, path)
@@ -191,10 +214,23 @@ def _show(axis: "Axes", image: NDArray[np.floating], window: tuple[float, float]
     axis.set_title(title, fontsize=8)
 
 
-def _score_line(scores: Scores | None) -> str:
-    if scores is None:
-        return ""
-    return f"\nNMSE {scores.nmse:.3g}   PSNR {scores.psnr:.1f} dB   SSIM {scores.ssim:.3f}"
+def _height(panels: Mapping[str, NDArray]) -> float:
+    """Of a row of panels of one shape, over the width of a panel."""
+    height, width = next(iter(panels.values())).shape
+    return min(height / width, _TALLEST)
+
+
+def _gain(images: Iterable[NDArray[np.floating]], white: float) -> int:
+    """Factor that brightens faint images of one scale: what it takes beyond white stays rare."""
+    pixels = [image.ravel() for image in images]
+    level = np.percentile(np.concatenate(pixels), 100 - _WHITENED) / white if pixels else np.inf
+    return max((gain for gain in _GAINS if gain * level <= 1), default=1)
+
+
+def _score_line(scores: Scores) -> str:
+    if not math.isfinite(scores.nmse):
+        return "no scores: the reference is zero"
+    return f"NMSE {scores.nmse:.3g}   PSNR {scores.psnr:.1f} dB   SSIM {scores.ssim:.3f}"
 
 
 def _save(figure: "Figure", path: Path) -> None:

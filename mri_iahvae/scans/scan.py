@@ -15,6 +15,7 @@ MaskSource = Literal["file", "zeros", "full"]
 
 KSPACE = "kspace"
 REFERENCE = "reconstruction_esc"
+RECONSTRUCTION = "reconstruction"
 
 
 class Source(Protocol):

@@ -194,8 +194,24 @@ def _new_file(path: Path) -> Iterator[h5py.File]:
     HDF5 writes through Python's file: where its own driver cannot write any more, on a full disk, it cannot close the
     file either, and the process crashes.
     """
-    with atomic_path(path) as part, part.open("w+b") as stream, h5py.File(stream, "w") as file:
+    with (
+        atomic_path(path) as part,
+        _disk_errors(),
+        part.open("w+b") as stream,
+        h5py.File(stream, "w") as file,
+    ):
         yield file
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Errors of the disk as OSError: after one HDF5 goes on to call Python's file, which 3.13 calls a SystemError."""
+    try:
+        yield
+    except SystemError as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
+        raise
 
 
 def _require_finite(path: Path, **arrays: NDArray | float | None) -> None:

@@ -1,5 +1,6 @@
 """Denoise k-space: every measured bin is uncertain by the noise level, the prior does the rest."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def denoise(
     """
     chosen = inference_settings(**{"data_consistency": "soft", **settings})
     loaded = LoadedModel.load(checkpoint, find_device(device))
-    return reconstruct_volume(
+    result = reconstruct_volume(
         loaded.model,
         kspace,
         mask,
@@ -60,6 +61,7 @@ def denoise(
         keep_samples=keep_samples,
         batch=batch,
     )
+    return replace(result, warnings=(*loaded.warnings, *result.warnings))
 
 
 def denoise_file(

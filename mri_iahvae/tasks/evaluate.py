@@ -11,7 +11,8 @@ import mri_iahvae
 from mri_iahvae.errors import IahvaeError, ScanError, UsageError
 from mri_iahvae.evaluation.metrics import MIN_SIDE, Scores, crop_pair, score
 from mri_iahvae.evaluation.summary import Summary, summarise
-from mri_iahvae.scans.images import RECONSTRUCTION, read_reconstruction, read_target
+from mri_iahvae.scans.images import read_reconstruction, read_target
+from mri_iahvae.scans.scan import RECONSTRUCTION
 
 UNSTATED = "not stated"
 """Group of the volumes whose file states no acquisition."""
@@ -55,10 +56,12 @@ class Evaluation:
     Attributes:
         volumes: by acquisition, then by name.
         failures: what could not be scored.
+        left_out: number of targets without prediction, where those may be.
     """
 
     volumes: tuple[VolumeScores, ...]
     failures: tuple[Failure, ...]
+    left_out: int = 0
 
     @property
     def by_acquisition(self) -> dict[str, Summary]:
@@ -93,6 +96,7 @@ class Evaluation:
             "failed": [
                 {"prediction": str(failure.prediction), "error": failure.error} for failure in self.failures
             ],
+            "left_out": self.left_out,
         }
 
 
@@ -102,6 +106,7 @@ def evaluate(
     *,
     target: str | None = None,
     acquisition: str | None = None,
+    partial: bool = False,
 ) -> Evaluation:
     """Score reconstructions against their targets by fastMRI's definitions (Python API).
 
@@ -111,6 +116,7 @@ def evaluate(
             `scans.images.read_target`.
         target: dataset of the target.
         acquisition: score only volumes whose target file states this acquisition.
+        partial: leave out targets without a prediction; else they are an error.
 
     Returns:
         The scores. A pair that cannot be scored is a failure of its own and does not stop the others.
@@ -119,13 +125,24 @@ def evaluate(
         UsageError: as `file_pairs` and `score_pairs`.
         ScanError: as `file_pairs`.
     """
-    return score_pairs(file_pairs(Path(predictions), Path(targets)), target=target, acquisition=acquisition)
+    pairs, left_out = file_pairs(Path(predictions), Path(targets), partial=partial)
+    return score_pairs(pairs, target=target, acquisition=acquisition, left_out=left_out)
 
 
-def file_pairs(predictions: Path, targets: Path) -> list[tuple[Path, Path]]:
+def file_pairs(
+    predictions: Path, targets: Path, *, partial: bool = False
+) -> tuple[list[tuple[Path, Path]], int]:
     """Predictions with their targets: two files as they are, folders by file name.
 
     Where one is a file and the other a folder, the file's name is looked for in the folder.
+
+    Args:
+        predictions: as in `evaluate`, and so are the others.
+        targets: see there.
+        partial: see there.
+
+    Returns:
+        The pairs, and the number of targets that were left out.
 
     Raises:
         UsageError: a file without its counterpart, or a folder without files.
@@ -137,23 +154,29 @@ def file_pairs(predictions: Path, targets: Path) -> list[tuple[Path, Path]]:
                 f"{path}: expected an HDF5 file or a folder of them, found neither; check the path"
             )
     if predictions.is_file() and targets.is_file():
-        return [(predictions, targets)]
+        return [(predictions, targets)], 0
     left, right = _by_name(predictions), _by_name(targets)
     alone = []
     if targets.is_dir() and (names := left.keys() - right.keys()):
         alone.append(f"no target for {_listed(names)}")
-    if predictions.is_dir() and (names := right.keys() - left.keys()):
-        alone.append(f"no prediction for {_listed(names)}")
+    left_out = right.keys() - left.keys() if predictions.is_dir() else set()
+    if left_out and not (partial and left_out < right.keys()):
+        alone.append(f"no prediction for {_listed(left_out)}")
     if alone:
+        hint = " (targets: --partial)" if left_out and not partial else ""
         raise UsageError(
             f"{predictions} and {targets}: expected files of the same names, found {' and '.join(alone)}; "
-            "add what is missing, or leave the others out"
+            f"add what is missing, or leave the others out{hint}"
         )
-    return [(left[name], right[name]) for name in sorted(left.keys() & right.keys())]
+    return [(left[name], right[name]) for name in sorted(left.keys() & right.keys())], len(left_out)
 
 
 def score_pairs(
-    pairs: Iterable[tuple[Path, Path]], *, target: str | None = None, acquisition: str | None = None
+    pairs: Iterable[tuple[Path, Path]],
+    *,
+    target: str | None = None,
+    acquisition: str | None = None,
+    left_out: int = 0,
 ) -> Evaluation:
     """Score pairs of a prediction and a target file.
 
@@ -164,6 +187,7 @@ def score_pairs(
         pairs: prediction and target, read one pair at a time.
         target: as in `evaluate`.
         acquisition: as in `evaluate`.
+        left_out: number of targets that were left out, for the record.
 
     Returns:
         As `evaluate`.
@@ -192,7 +216,7 @@ def score_pairs(
     if others and not found and not failures:
         raise UsageError(f"--acquisition {acquisition}: no target has it; found {', '.join(sorted(others))}")
     found.sort(key=lambda volume: (volume.acquisition, volume.prediction.name))
-    return Evaluation(tuple(found), tuple(failures))
+    return Evaluation(tuple(found), tuple(failures), left_out)
 
 
 def _score(prediction: Path, path: Path, target: NDArray) -> Scores:

@@ -50,7 +50,8 @@ class Plan:
         grid: side N of the model's grid.
         field: (rows, width) of k-space once readout oversampling is removed.
         image: (height, width) of the result.
-        shares: of the bins of that k-space, those "measured", "completed" by the model, and left "zero".
+        shares: of the bins of that k-space, those "measured", "completed" by the model (and by the coils, where
+            there are several), and left "zero".
     """
 
     grid: int
@@ -172,11 +173,11 @@ def _noise(scan: Scan, geometry: Geometry, power: NDArray[np.float64]) -> Noise:
 
 def _plan(scan: Scan, geometry: Geometry, grid: int) -> Plan:
     mask = geometry.reduce_mask(scan.mask)
-    modelled = np.zeros_like(mask)
+    filled = np.full_like(mask, scan.coils > 1)  # by the sensitivities, beyond the grid
     rows, columns = (slice(max(0, n // 2 - grid // 2), n // 2 - grid // 2 + grid) for n in mask.shape)
-    modelled[rows, columns] = True
-    modelled[:, : scan.acquired[0]] = modelled[:, scan.acquired[1] :] = False
-    shares = {"measured": mask, "completed": ~mask & modelled, "zero": ~mask & ~modelled}
+    filled[rows, columns] = True
+    filled[:, : scan.acquired[0]] = filled[:, scan.acquired[1] :] = False
+    shares = {"measured": mask, "completed": ~mask & filled, "zero": ~mask & ~filled}
     return Plan(
         grid, geometry.field, geometry.image, {name: float(bins.mean()) for name, bins in shares.items()}
     )

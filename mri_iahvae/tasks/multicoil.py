@@ -26,7 +26,7 @@ from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.tasks.arrays import checked_arrays
 from mri_iahvae.tasks.batches import Batches
-from mri_iahvae.tasks.volume import Progress, Reconstruction, make_batches, reconstruct_volume
+from mri_iahvae.tasks.volume import Progress, Reconstruction, bin_shares, make_batches, reconstruct_volume
 
 CoilCombine = Literal["rss", "sensitivity"]
 COIL_COMBINE: tuple[CoilCombine, ...] = get_args(CoilCombine)
@@ -80,8 +80,9 @@ def reconstruct_coils(
 
     Returns:
         The combined image, its k-space, and k-space of the zero-filled coil images combined in the same way. The
-        magnitude of `image` is the combination asked for, its phase that of the sensitivity-weighted sum. All else
-        is the virtual coil's.
+        magnitude of `image` is the combination asked for, its phase that of the sensitivity-weighted sum: its
+        k-space differs from what any coil measured. `shares` are of the coils' k-space, where sensitivities fill
+        what the model does not: zero is left what was never acquired. All else is the virtual coil's.
 
     Raises:
         UsageError: an argument that cannot be, or too few fully measured central lines to find sensitivities from.
@@ -146,8 +147,11 @@ def reconstruct_coils(
         pairs = zip(slices, images, strict=True)
         images = torch.stack([one.data_step(image, better * one.weight) for one, image in pairs])
     result, zero_filled = torch.empty_like(images), torch.empty_like(images)
+    filled = torch.empty(images.shape, dtype=torch.bool)
     for index, (one, image) in enumerate(zip(slices, images, strict=True)):
-        result[index] = one.combined(one.bins(image, settings.data_consistency), coil_combine)
+        bins = one.bins(image, settings.data_consistency)
+        filled[index] = (bins != 0).any(dim=0)
+        result[index] = one.combined(bins, coil_combine)
         zero_filled[index] = one.combined(one.kspace, coil_combine)
         progress(1)
     return replace(
@@ -155,6 +159,7 @@ def reconstruct_coils(
         image=result.numpy(),
         kspace=fft2c(result).numpy(),
         zero_filled=fft2c(zero_filled).numpy(),
+        shares=bin_shares(measured, filled),
         settings=settings,
     )
 

@@ -1,5 +1,6 @@
 """What a volume leaves behind: the HDF5 file, the figure and more on request, and the report."""
 
+import json
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from mri_iahvae.errors import UsageError
 from mri_iahvae.evaluation.metrics import RunningScores, Scores
-from mri_iahvae.files import write_json
+from mri_iahvae.files import name_as_text, write_json
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.scans.geometry import MIN_SIDE, Geometry, reference_fits
@@ -26,9 +27,11 @@ from mri_iahvae.scans.writer import ReconstructionFile, reconstruction_file
 from mri_iahvae.tasks.batches import Batches
 from mri_iahvae.tasks.domain import domain_warnings
 from mri_iahvae.tasks.loaded import LoadedModel
+from mri_iahvae.tasks.optional_files import KINDS, optional_path, optional_paths, remove
 from mri_iahvae.tasks.provenance import provenance
 from mri_iahvae.tasks.sampling import SampledMask
 from mri_iahvae.tasks.volume import Reconstruction, volume_warnings
+from mri_iahvae.tasks.wording import image_names, panel_titles
 
 
 @dataclass(frozen=True)
@@ -189,9 +192,12 @@ class VolumeOutput:
         }
         flat = {f"{name} {key}": value for name, s in scores.items() for key, value in s.to_dict().items()}
         attributes = {key: value for key, value in {**record, **flat}.items() if value is not None}
+        attributes["input"] = name_as_text(scan.path)  # without its folder: a result may be given away
+        if "options" in record:
+            attributes["options"] = json.dumps(record["options"])
         attributes["steps_used"], attributes["fit"] = steps, fit
         attributes["created"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        beside, notes = self._write_beside(scores, loaded.model.size)
+        beside, notes = self._write_beside(details["task"], scores, loaded.model.size)
         self._file.finish(attributes, mask=_shortest(sampled.mask))
         report_path = self._path.with_name(self._path.stem + "_report.json")
         report = {
@@ -208,7 +214,8 @@ class VolumeOutput:
                 *scan.warnings,
                 *self._geometry.warnings,
                 *sampled.warnings,
-                *volume_warnings(loaded.model.size, silent, unknown, batches),
+                *volume_warnings(loaded.model.size, silent, unknown, batches, settings),
+                *loaded.warnings,
                 *domain_warnings(fit, loaded.domain),
                 *doubts,
                 *notes,
@@ -218,20 +225,28 @@ class VolumeOutput:
         write_json(report_path, report)
         return report
 
-    def _write_beside(self, scores: dict[str, Scores], grid: int) -> tuple[dict[str, str], tuple[str, ...]]:
+    def _write_beside(
+        self, task: str, scores: dict[str, Scores], grid: int
+    ) -> tuple[dict[str, str], tuple[str, ...]]:
         """All files but the HDF5 file, which comes last: where it is, everything is. Their paths by kind, notes."""
         picture = self._path.with_name(self._path.stem + "_kspace.png")
         views = [self._views[number] for number in self._shown]
-        kspace_figure(picture, views, scores=scores, title=plain_text(self._scan.path.name))
+        kspace_figure(
+            picture,
+            views,
+            titles=panel_titles(task, self._scan.coils),
+            scores={image_names(task)[name]: values for name, values in scores.items()},
+            title=plain_text(self._scan.path.name),
+        )
         paths = {"picture": picture}
         notes: tuple[str, ...] = ()
         if self._outputs.gif:
-            paths["gif"] = self._path.with_name(self._path.stem + "_scales.gif")
+            paths["gif"] = optional_path(self._path, "gif")
             scale_gif(
                 paths["gif"], np.stack([view.completed for view in views]), grid, crop=self._geometry.crop
             )
         if self._outputs.nifti:
-            paths["nifti"] = self._path.with_name(self._path.stem + ".nii.gz")
+            paths["nifti"] = optional_path(self._path, "nifti")
             images, scan = self._file.dataset("reconstruction"), self._scan
             affine = None if scan.affine is None else self._geometry.affine(scan.affine)
             placement = place(images.shape, scan.header, affine)
@@ -276,7 +291,7 @@ class VolumeOutput:
 def volume_output(
     path: Path, scan: Scan, geometry: Geometry, sampled: SampledMask, outputs: Outputs = PLAIN
 ) -> Iterator[VolumeOutput]:
-    """The output of a volume, which exists once it is whole.
+    """The output of a volume, which exists once it is whole, and then replaces that of an earlier run.
 
     Args:
         path: HDF5 file to write; the figure is `<stem>_kspace.png` beside it.
@@ -289,8 +304,10 @@ def volume_output(
         ScanError: the reference cannot be read.
         IahvaeError: an output cannot be written.
     """
+    earlier = optional_paths(path)
     with reconstruction_file(path, scan.slices) as file:
         yield VolumeOutput(file, path, scan, geometry, sampled, outputs)
+    remove(earlier - {optional_path(path, kind) for kind in KINDS if getattr(outputs, kind)})
 
 
 def _without_arrays(result: Reconstruction) -> Reconstruction:

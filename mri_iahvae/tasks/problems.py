@@ -41,11 +41,13 @@ def told_problems(scan: Scan, geometry: Geometry) -> Iterator[Problem]:
     for warning in (*scan.warnings, *geometry.warnings):
         yield Problem("warning", warning)
     if scan.header is None and scan.affine is None:
-        yield Problem(
-            "note",
-            "no header that fits: voxel sizes are unknown",
-            "state the size of the image with --image-size",
-        )
+        yield Problem("note", "no header that fits: voxel sizes are unknown", "a NIfTI will not state them")
+        if scan.reference is None:
+            yield Problem(
+                "note",
+                "nothing states the size of the image: that of k-space",
+                "state another with --image-size",
+            )
     if scan.reference is None:
         yield Problem("note", "no reference images: no scores")
     elif not reference_fits(scan):

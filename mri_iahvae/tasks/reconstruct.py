@@ -1,5 +1,6 @@
 """Reconstruct undersampled k-space: arrays in and out, or files."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def reconstruct(
     chosen = inference_settings(**settings)
     loaded = LoadedModel.load(checkpoint, find_device(device))
     limit = None if up_to is None else parse_scale(up_to, loaded.model.size)
-    return reconstruct_volume(
+    result = reconstruct_volume(
         loaded.model,
         kspace,
         mask,
@@ -67,6 +68,7 @@ def reconstruct(
         keep_samples=keep_samples,
         batch=batch,
     )
+    return replace(result, warnings=(*loaded.warnings, *result.warnings))
 
 
 def reconstruct_file(

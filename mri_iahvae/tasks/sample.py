@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.errors import IahvaeError, ScanError, UsageError
 from mri_iahvae.files import make_folder
 from mri_iahvae.inference.draws import Draws, Row
 from mri_iahvae.inference.prior import sample_prior
@@ -16,11 +16,13 @@ from mri_iahvae.kspace.bands import crop, embed, scales
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.scans.guard import guarded_file
 from mri_iahvae.scans.plots import grid_figure, plain_text, sheet_figure
 from mri_iahvae.scans.writer import write_samples
 from mri_iahvae.tasks.batches import Batches
 from mri_iahvae.tasks.devices import find_device
 from mri_iahvae.tasks.loaded import LoadedModel
+from mri_iahvae.tasks.optional_files import remove
 from mri_iahvae.tasks.provenance import provenance
 from mri_iahvae.tasks.volume import Progress, default_batch
 
@@ -122,7 +124,7 @@ def sample_to_folder(
 
     Args:
         loaded: the model and where it came from.
-        folder: made where it is missing; files of the same names are replaced.
+        folder: made where it is missing; files of the same names are replaced, and an earlier run's progression goes.
         count: as in `sample`, and so are `temperature`, `seed` and `batch`.
         temperature: see there.
         seed: see there.
@@ -147,8 +149,11 @@ def sample_to_folder(
     written = [sheet]
     if with_progression:
         stacks = [list(np.abs(progression(image))) for image in images[:ON_PROGRESSION]]
-        grid_figure(rows, stacks, [f"up to {s}x{s}" for s in scales(model.size)], title, window=-1)
+        columns = [f"up to {s}x{s}" for s in scales(model.size)]
+        caption = f"{title}; each column in a grey window of its own"
+        grid_figure(rows, stacks, columns, caption, by_column=True)
         written.append(rows)
+    earlier = _progression_of(data, rows) - set(written)
     attributes = {
         "model": loaded.name,
         "model_sha256": loaded.sha256,
@@ -161,4 +166,14 @@ def sample_to_folder(
     }
     stored = map(progression, images) if with_progression else ()
     write_samples(data, images, attributes=attributes, progression=stored)
+    remove(earlier)
     return [*written, data]
+
+
+def _progression_of(samples: Path, figure: Path) -> set[Path]:
+    """The figure of the progression, if an earlier run drew it: its samples are there, and hold one."""
+    try:
+        with guarded_file(samples) as file:
+            return {figure} if "progression" in file else set()
+    except ScanError:
+        return set()

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import UsageError
+from mri_iahvae.files import name_as_text
 from mri_iahvae.kspace.bands import block
 from mri_iahvae.kspace.masks import ColumnSampling, MaskType, column_sampling, true_acceleration
 from mri_iahvae.scans.geometry import Geometry
@@ -131,12 +132,21 @@ class Sampling:
     def _asked(self, scan: Scan) -> tuple[NDArray[np.bool_], Source, str]:
         """The bins asked for, whatever the file holds; where they come from; and that in words."""
         if self.mask_path is not None:
-            # Not every file name is text that a file's attributes or a terminal can take.
-            name = self.mask_path.name.encode("utf-8", "replace").decode()
-            return read_mask_file(self.mask_path, scan.height, scan.width), "mask file", name
+            mask = read_mask_file(self.mask_path, scan.height, scan.width)
+            return mask, "mask file", name_as_text(self.mask_path)
         if self._columns is not None:
             return self._columns.mask(scan.width, scan.path.name).numpy(), "acceleration", str(self._columns)
         return scan.mask, scan.mask_source, _OWN[scan.mask_source]
+
+    def to_json(self) -> dict[str, Any]:
+        """For the record: the options by name, with their defaults; plain values."""
+        columns = self._columns
+        return {
+            "mask": None if self.mask_path is None else name_as_text(self.mask_path),
+            "acceleration": columns and columns.acceleration,
+            "center_fraction": columns and columns.center_fraction,
+            "mask_type": columns and columns.mask_type,
+        }
 
     @property
     def _columns(self) -> ColumnSampling | None:

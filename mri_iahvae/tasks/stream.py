@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import UsageError
 from mri_iahvae.inference.settings import InferenceSettings
-from mri_iahvae.scans.geometry import scan_geometry
+from mri_iahvae.scans.geometry import Geometry, scan_geometry
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.scan import Scan
+from mri_iahvae.tasks.batches import Batches
 from mri_iahvae.tasks.loaded import LoadedModel
 from mri_iahvae.tasks.multicoil import CoilCombine, reconstruct_coils
 from mri_iahvae.tasks.noise_level import level_doubts, scan_noise
@@ -103,7 +105,8 @@ def run_file(
             given = {"acquired": scan.acquired, "batch": batches, "first": first, "progress": progress}
             result = infer(kspace, noise_sigma=levels[chosen], **given)
             out.add(result, first)
-        details = _details(scan, request)
+        options = _options(loaded, scan, geometry, settings, request, batches)
+        details = {**_details(scan, request), "options": options}
         doubts: tuple[str, ...] = ()
         if level is not None:
             stated = float(np.median(levels))
@@ -140,6 +143,37 @@ def _infer(
         )
 
     return infer
+
+
+def _options(
+    loaded: LoadedModel,
+    scan: Scan,
+    geometry: Geometry,
+    settings: InferenceSettings,
+    request: Request,
+    batches: Batches,
+) -> dict[str, Any]:
+    """Every option that decides the result, as the command line calls it, defaults filled in; plain JSON values."""
+    height, width = geometry.image
+    options = {
+        "checkpoint": loaded.name,
+        **request.sampling.to_json(),
+        "up_to": f"{request.up_to}x{request.up_to}" if request.up_to else None,
+        **settings.to_json(),
+        "keep_samples": request.keep_samples,
+        "coil_combine": (request.coil_combine or "rss") if scan.coils > 1 else None,
+        "image_size": f"{height}x{width}",
+        "slices": list(request.outputs.shown(scan)),
+        "nifti": request.outputs.nifti,
+        "gif": request.outputs.gif,
+        "batch": batches.first,
+        "device": str(loaded.model.gains.device),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
+    if request.task == "denoise":
+        options |= {"sigma": request.sigma, "relative_sigma": request.relative}
+        del options["up_to"]  # which it has not
+    return options
 
 
 def _details(scan: Scan, request: Request) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """Train a model on a folder of fully sampled fastMRI-schema files."""
 
-import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import lightning
 import numpy as np
@@ -11,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mri_iahvae.errors import CheckpointError, IahvaeError, UsageError
-from mri_iahvae.files import folder_of_one_run, make_folder, write_json
+from mri_iahvae.errors import UsageError
+from mri_iahvae.files import folder_of_one_run, make_folder
 from mri_iahvae.kspace.bands import crop
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.config import ModelConfig
@@ -23,6 +21,7 @@ from mri_iahvae.scans.plots import grid_figure
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.scan import Scan
 from mri_iahvae.tasks.provenance import provenance
+from mri_iahvae.tasks.run_record import start_or_resume
 from mri_iahvae.training.objective import block_context, posterior_pass
 from mri_iahvae.training.recorder import Display
 from mri_iahvae.training.run import run_training
@@ -95,7 +94,7 @@ def train(
             a model that cannot grow.
         ScanError: a file cannot be used for training.
         IahvaeError: too many steps in a row were not finite, or `run` cannot be written to; the last state stays.
-        KeyboardInterrupt: stopped by SIGINT or SIGTERM, the state is saved.
+        KeyboardInterrupt: stopped by SIGINT or SIGTERM, the state is saved; its text tells of which step.
     """
     run = Path(run)
     if len(settings.stages) > 1 and not preset.grows:
@@ -118,25 +117,37 @@ def train(
         if rank() == 0:
             make_folder(run)
             folder.enter_context(folder_of_one_run(run))
-            _prepare_folder(run, resolved, resume=resume)
-        return run_training(
-            preset,
-            settings,
-            FolderSlices(training, preset.size),
-            FolderSlices(held_out, preset.size),
-            run,
-            device=own_device,
-            resume=resume,
-            display=display,
-            draw=_draw,
-            record={
-                **record,
-                "training_files": len(training),
-                "training_slices": sum(s.slices for s in training),
-            },
-            description=_acquisitions(training) if domain is None else domain,
-            processes=processes,
-        )
+            start_or_resume(run, resolved, resume=resume)
+        try:
+            return run_training(
+                preset,
+                settings,
+                FolderSlices(training, preset.size),
+                FolderSlices(held_out, preset.size),
+                run,
+                device=own_device,
+                resume=resume,
+                display=display,
+                draw=_draw,
+                record={
+                    **record,
+                    "training_files": len(training),
+                    "training_slices": sum(s.slices for s in training),
+                },
+                description=_acquisitions(training) if domain is None else domain,
+                processes=processes,
+            )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_interrupted(run, settings)) from None
+
+
+def _interrupted(run: Path, settings: TrainSettings) -> str:
+    """Where a run was interrupted; nothing where it has no state yet."""
+    if not (saved := states(run)):
+        return ""
+    stage, step, _ = saved[-1]
+    place = f"step {settings.done(stage, step)} of {settings.planned}"
+    return f"Interrupted at {place} in {run}; `--resume` goes on"
 
 
 def _require_shares(settings: TrainSettings, count: int) -> None:
@@ -179,33 +190,6 @@ def _open_all(folder: Path, size: int) -> list[Scan]:
     for scan in scans:
         require_measured_grid(scan, size)
     return scans
-
-
-def _prepare_folder(run: Path, resolved: dict[str, Any], *, resume: bool) -> None:
-    """Write the record of a new run, or check that the run in the folder is the one to resume."""
-    config = run / "run.json"
-    if resume:
-        if not states(run):
-            raise UsageError(f"{run}: --resume found no run with a saved state there; start without it")
-        try:
-            before = json.loads(config.read_text())
-            plain = json.loads(json.dumps(resolved))
-            # Runs of earlier versions lack what configurations have learnt since.
-            before["model"] = ModelConfig.from_json(before["model"]).to_json()
-            plain["model"] = ModelConfig.from_json(plain["model"]).to_json()
-            changed = [key for key in ("model", "settings") if before[key] != plain[key]]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, CheckpointError) as error:
-            raise IahvaeError(f"{config}: cannot be read as the record of a run ({error})") from None
-        if changed:
-            raise UsageError(
-                f"{run}: --resume needs the options that the run started with; {changed[0]} differs"
-            )
-        return
-    if states(run):
-        raise UsageError(
-            f"{run}: holds a run already; add --resume to go on with it or choose another folder"
-        )
-    write_json(config, resolved)
 
 
 @torch.no_grad()

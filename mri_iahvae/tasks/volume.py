@@ -39,7 +39,8 @@ class Reconstruction:
         fit: float32 (slices,), how far each slice is from what the weights know (`model.domain.Domain.fit`): above 1
             it lies outside; NaN where the central 4 x 4 bins are not measured as a whole, or all are zero, or the
             checkpoint does not say.
-        shares: of the bins of `kspace`: "measured", "completed" by the model, left "zero"; they sum to 1.
+        shares: of the bins: "measured", "completed", left "zero"; they sum to 1. Of one coil those of `kspace`,
+            completed by the model; of several those of the coils' k-space, completed by model and coils.
         steps: float (scales,), mean number of refinement steps at scales 1, 2, 4 ...
         settings: how it was computed.
         silent: bool (slices,), without signal within the model's grid: left zero there.
@@ -168,7 +169,7 @@ def reconstruct_volume(
         zero_filled=measured.numpy(),
         factors=factors.numpy(),
         fit=fit,
-        shares=_shares(wanted, modelled & ~silent[:, None, None]),
+        shares=bin_shares(wanted, modelled & ~silent[:, None, None]),
         steps=steps.mean(dim=0).numpy(),
         settings=settings,
         silent=silent.numpy(),
@@ -176,7 +177,7 @@ def reconstruct_volume(
         std=None if std is None else std.numpy(),
         samples=None if samples is None else samples.numpy(),
         warnings=(
-            *volume_warnings(model.size, silent.numpy(), unknown.numpy(), batches),
+            *volume_warnings(model.size, silent.numpy(), unknown.numpy(), batches, settings),
             *domain_warnings(fit, domain),
         ),
     )
@@ -255,7 +256,11 @@ def make_batches(batch: int | Batches | None, device: torch.device) -> Batches:
 
 
 def volume_warnings(
-    size: int, silent: NDArray[np.bool_], unknown: NDArray[np.bool_], batches: Batches
+    size: int,
+    silent: NDArray[np.bool_],
+    unknown: NDArray[np.bool_],
+    batches: Batches,
+    settings: InferenceSettings,
 ) -> tuple[str, ...]:
     """One sentence each.
 
@@ -264,6 +269,7 @@ def volume_warnings(
         silent: as in `Reconstruction`.
         unknown: as in `Reconstruction`.
         batches: whether memory sufficed.
+        settings: how it was computed.
     """
     where = f"in the central {size}x{size} bins of"
     found = []
@@ -275,6 +281,11 @@ def volume_warnings(
         )
     if batches.size < batches.first:
         found.append(f"out of memory with {batches.first} slices at a time: went on with {batches.size}")
+    if settings.samples % 2 and settings.temperature and not unknown.all():
+        found.append(
+            f"{settings.samples} posterior sample{'s' * (settings.samples > 1)}: they are drawn in mirrored pairs, and "
+            "the unpaired one leaves its noise in the mean: take an even number"
+        )
     return tuple(found)
 
 
@@ -283,11 +294,16 @@ def _numbers(chosen: NDArray[np.bool_]) -> str:
     return ("slice " if len(numbers) == 1 else "slices ") + ", ".join(str(i) for i in numbers)
 
 
-def _shares(mask: Tensor, modelled: Tensor) -> dict[str, float]:
-    """Shares of the output's bins that were measured, completed by the model and left zero."""
+def bin_shares(mask: Tensor, filled: Tensor) -> dict[str, float]:
+    """Shares of the output's bins that were measured, completed and left zero.
+
+    Args:
+        mask: bool, true where measured.
+        filled: bool, true where the output holds something, measured or not; broadcasts with `mask`.
+    """
     shares = {
         "measured": mask.float().mean(),
-        "completed": (~mask & modelled).float().mean(),
-        "zero": (~mask & ~modelled).float().mean(),
+        "completed": (~mask & filled).float().mean(),
+        "zero": (~mask & ~filled).float().mean(),
     }
     return {name: float(share) for name, share in shares.items()}

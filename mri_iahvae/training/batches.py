@@ -45,7 +45,7 @@ class CachedSlices:
 
 def step_seed(seed: int, step: int, purpose: int) -> int:
     """A seed for everything random in one step, or in what else there is to draw."""
-    return int(np.random.SeedSequence((seed, step, purpose)).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence((seed, step, purpose)).generate_state(1, np.uint64)[0]) >> 1
 
 
 class StepBatches(IterableDataset):

@@ -26,6 +26,9 @@ _TOO_MANY = 20  # skipped steps in a row: those that follow will hardly be bette
 class Display(Protocol):
     """Shows progress to a person."""
 
+    def begin(self, text: str) -> None:
+        """A run starts or goes on, and where."""
+
     def step(self, entry: dict[str, Any], total: int) -> None:
         """One logged step of `total`."""
 
@@ -66,14 +69,14 @@ class Recorder(L.Callback):
         done = trainer.global_step >= pl_module.stage.steps
         if trainer.global_step % _LOG_STEPS == 0 or done:
             self._log_step(trainer.global_step, pl_module)
-        # A state is saved by all together, at the same step.
-        late, self.stop = anywhere(
+        # A state is saved by all together, at the same step. A signal that comes meanwhile counts at the next one.
+        late, stop = anywhere(
             time.monotonic() - self._saved > pl_module.settings.save_seconds,
             self.stop,
             device=pl_module.device,
         )
         hopeless = pl_module.skipped_in_a_row >= _TOO_MANY
-        if late or done or self.stop or hopeless:
+        if late or done or stop or hopeless:
             self._save(trainer, pl_module)
         if (
             hopeless and rank() == 0
@@ -83,7 +86,7 @@ class Recorder(L.Callback):
                 f"step {trainer.global_step} of grid {pl_module.model.size}; the model of the last good step is in "
                 f"{self.run / 'model'}: start again with a lower --rate, and look for odd slices in the data"
             )
-        if self.stop or hopeless:
+        if stop or hopeless:
             raise KeyboardInterrupt
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -126,7 +129,9 @@ class Recorder(L.Callback):
         trainer.save_checkpoint(state_path(self.run, module.stage_index, trainer.global_step))
         if rank() == 0:
             prune(self.run)
-            training = {**self.training, "step": trainer.global_step, "validation": module.validation}
+            settings, step = module.settings, trainer.global_step
+            steps = {"steps_done": settings.done(module.stage_index, step), "steps_planned": settings.planned}
+            training = {**self.training, "step": step, **steps, "validation": module.validation}
             save_model(module.average, self.run / "model", training)
         self._saved = time.monotonic()
 

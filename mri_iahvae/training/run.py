@@ -81,9 +81,15 @@ def run_training(
         KeyboardInterrupt: stopped by SIGINT or SIGTERM, after the state was saved.
         IahvaeError: too many steps in a row were not finite, or a file cannot be written.
     """
+    module, (start, step), state = _resume(run, settings) if resume else (None, (0, 0), None)
+    if rank() == 0:
+        goes = f"goes on from step {settings.done(start, step)}" if resume else "starts"
+        display.begin(
+            f"{run}: {goes}, {settings.planned} steps in all; {len(training)} slices to train on, "
+            f"{len(held_out)} held out"
+        )
     slices = CachedSlices(training)
     validation = _validation_batches(held_out)
-    module, start, state = _resume(run, settings) if resume else (None, 0, None)
     for index in range(start, len(settings.stages)):
         if module is None or module.stage_index != index:
             module, state = _next_module(preset, settings, index, slices, module), None
@@ -195,8 +201,8 @@ def _next_module(
     return StageModule(model, settings, index, sigma_start)
 
 
-def _resume(run: Path, settings: TrainSettings) -> tuple[StageModule, int, Path]:
-    """Module of the newest readable state, the stage that it belongs to and its path."""
+def _resume(run: Path, settings: TrainSettings) -> tuple[StageModule, tuple[int, int], Path]:
+    """Module of the newest readable state, its stage and step, and its path."""
     failure: IahvaeError = IahvaeError(f"{run}: --resume found no state there; start without it")
     for stage, step, path in reversed(states(run)):
         try:
@@ -209,7 +215,7 @@ def _resume(run: Path, settings: TrainSettings) -> tuple[StageModule, int, Path]
         module.load_state_dict(state["state_dict"])
         if rank() == 0:
             cut_log(run, stage, step)
-        return module, stage, path
+        return module, (stage, step), path
     raise failure
 
 

@@ -73,6 +73,15 @@ class TrainSettings:
         if self.precision not in PRECISIONS:
             raise UsageError(f"precision {self.precision}: expected one of {', '.join(PRECISIONS)}")
 
+    @property
+    def planned(self) -> int:
+        """Steps of all stages together."""
+        return self.done(len(self.stages), 0)
+
+    def done(self, stage: int, step: int) -> int:
+        """Steps of all stages together after a step of a stage, which is a number from 0 on."""
+        return sum(before.steps for before in self.stages[:stage]) + step
+
     def to_json(self) -> dict[str, Any]:
         """Plain numbers, lists and dicts."""
         return asdict(self)
@@ -94,9 +103,10 @@ def parse_stages(text: str, size: int, batch: int, rate: float, sigma: float) ->
     grids = [stage.size for stage in stages]
     powers = all(grid >= 16 and grid & (grid - 1) == 0 for grid in grids)
     if not powers or grids != sorted(set(grids)) or grids[-1] != size or any(s.steps < 1 for s in stages):
+        smaller = f", or give --grid {grids[-1]}" if powers and grids[-1] < size else ""
         raise UsageError(
             f"--stages {text}: grids must be powers of two from 16 on that grow to the model's {size}, "
-            "each with at least one step"
+            f"each with at least one step{smaller}"
         )
     return stages
 

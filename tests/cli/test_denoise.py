@@ -48,11 +48,11 @@ def test_result_figure_and_report(denoise, make_scan, tmp_path):
     ]
     assert result.stderr == "scan.h5: 2 slices\n"
     lines = result.stdout.splitlines()
-    assert lines[0].endswith("scan.h5: 2 slices, k-space 100.0% measured, 0.0% completed, 0.0% zero")
+    assert lines[0].endswith("scan.h5: 2 slices, k-space 100.0% measured, 0.0% zero")
     assert lines[1] == "  mask: full sampling: true acceleration 1.0x"
     assert lines[2] == "  method hybrid; mean steps at scales 1, 2, 4 ...: 2 2 2 2 2 2"
     assert lines[3] == "  noise sigma 5e-07 per part (file)"
-    assert [line.split()[0] for line in lines[4:6]] == ["zero-filled", "reconstruction"]
+    assert [line.split()[0] for line in lines[4:6]] == ["noisy", "denoised"]
     with h5py.File(tmp_path / "out" / "scan.h5") as file:
         assert file["reconstruction"].dtype == np.float32
         assert file["reconstruction"].shape == (2, 32, 32)
@@ -101,6 +101,19 @@ def test_the_level_changes_the_result(denoise, make_scan, tmp_path):
 def test_sigma_zero_returns_the_data(denoise, make_scan):
     scores = report(denoise(make_scan(reference=True), "--sigma", 0, "--json"))["scores"]
     assert scores["reconstruction"]["nmse"] < 1e-9
+
+
+def test_records_name_the_scores_as_reconstruct_does(denoise, make_scan, tmp_path):
+    """Whoever reads records of both commands asks for one name; what is completed is told where something is."""
+    path = make_scan(reference=True, noise=0.1)
+    scores = report(denoise(path, "--acceleration", 4, "--json"))["scores"]
+    with h5py.File(tmp_path / "out" / "scan.h5") as file:
+        stored = {name: file.attrs[f"{name} nmse"] for name in ("zero-filled", "reconstruction")}
+    assert stored == {name: values["nmse"] for name, values in scores.items()}
+    text = denoise(path, "--acceleration", 4).stdout
+    assert "% completed" in text
+    assert f"  noisy           NMSE {stored['zero-filled']:.4f}" in text
+    assert f"  denoised        NMSE {stored['reconstruction']:.4f}" in text
 
 
 @pytest.mark.parametrize("options", [["--sigma", 1e-6], ["--relative-sigma", 0.3], []])

@@ -51,6 +51,25 @@ def test_what_a_person_reads(inspect, scan):
     assert "0123" not in result.output
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns", "words"),
+    [
+        (slice(None), slice(None), "everything measured (from the file's mask)"),
+        (slice(0), slice(0), "nothing measured (from the file's mask)"),
+        (
+            slice(12, 20),
+            slice(12, 20),
+            "64 of 1024 bins, the central 8 x 8 whole: true acceleration 16.00x (from the file's mask)",
+        ),
+    ],
+)
+def test_sampling_in_words(inspect, make_scan, rows, columns, words):
+    mask = np.zeros((32, 32), bool)
+    mask[rows, columns] = True
+    lines = inspect(make_scan(mask=mask)).stdout.splitlines()
+    assert [line[14:] for line in lines if line.split()[0] == "sampling"] == [words]
+
+
 def test_json_has_what_the_text_says(inspect, scan):
     result = inspect(scan, "--json")
     report = json.loads(result.stdout)

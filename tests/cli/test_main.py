@@ -55,12 +55,26 @@ def test_wrong_usage_exits_with_2(args):
 
 
 @pytest.mark.parametrize(
+    ("typed", "meant"), [("reconstrct", "reconstruct"), ("evalute", "evaluate"), ("inspekt", "inspect")]
+)
+def test_a_mistyped_command_suggests_another(typed, meant):
+    result = run(typed)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == f"Error: No such command '{typed}'. Did you mean '{meant}'?"
+
+
+def test_where_nothing_is_near_nothing_is_suggested():
+    assert run("xyz").stderr.splitlines()[-1] == "Error: No such command 'xyz'."
+
+
+@pytest.mark.parametrize(
     ("error", "code", "stderr"),
     [
         (IahvaeError("it broke"), 1, "Error: it broke\n"),
         (ScanError("a.h5: bad"), 1, "Error: a.h5: bad\n"),
         (UsageError("not so"), 2, "Error: not so\n"),
         (KeyboardInterrupt(), 130, "Interrupted\n"),
+        (KeyboardInterrupt("Interrupted at step 1"), 130, "Interrupted at step 1\n"),
     ],
 )
 def test_errors_are_one_line_and_an_exit_code(monkeypatch, error, code, stderr):

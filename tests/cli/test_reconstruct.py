@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -347,6 +348,99 @@ def test_samples(reconstruct, make_scan, tmp_path):
     assert report["steps_used"] == [2, 2, 2, 2, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "1 posterior sample: they"), (2, ""), (3, "3 posterior samples: they")]
+)
+def test_a_sample_without_its_mirror_image_is_a_warning(reconstruct, make_scan, tmp_path, count, words):
+    path, options = make_scan(), ("--up-to", "8x8", "--method", "amortized", "-q", "--samples", count)
+    result = reconstruct(path, *options)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("\n") == bool(words)
+    assert words in result.stderr
+    assert f"; {count} posterior sample{'s' * (count > 1)} at temperature 1\n" in result.stdout
+    data, _ = read(tmp_path / "out" / "scan.h5")
+    assert ("reconstruction_std" in data) == (count > 1)
+    assert reconstruct(path, *options, "--temperature", 0).stderr == ""  # no noise is drawn
+
+
+def test_results_replace_those_of_an_earlier_run_as_a_whole(reconstruct, make_scan, tmp_path):
+    path, options = make_scan(), ("--up-to", "8x8", "--method", "amortized")
+    for more, beside in (
+        (("--nifti", "--gif"), {"scan.nii.gz", "scan_scales.gif"}),
+        (("--gif",), {"scan_scales.gif"}),
+        (("--nifti",), {"scan.nii.gz"}),
+        ((), set()),
+    ):
+        assert reconstruct(path, *options, *more).exit_code == 0
+        assert set(outputs(tmp_path)) == {"scan.h5", "scan_kspace.png", "scan_report.json", *beside}
+    (tmp_path / "out" / "scan.nii.gz").write_bytes(b"another program's")
+    assert reconstruct(path, *options).exit_code == 0
+    assert (tmp_path / "out" / "scan.nii.gz").read_bytes() == b"another program's"
+    assert reconstruct(path, *options, "--nifti").exit_code == 0
+    before = (tmp_path / "out" / "scan.nii.gz").read_bytes()
+    path.write_bytes(b"no scan")
+    assert reconstruct(path, *options).exit_code == 1  # a run that fails leaves all as it was
+    assert (tmp_path / "out" / "scan.nii.gz").read_bytes() == before
+
+
+def test_the_options_of_a_run_are_stored_as_it_understood_them(reconstruct, make_scan, checkpoint, tmp_path):
+    path = make_scan("my scan.h5", reference=True)
+    result = reconstruct(path, "--acceleration", 4, "--slices", "1,0", "--gif", "--batch", 2, "--json")
+    (report,) = json.loads(result.stdout)["files"]
+    _, stored = read(report["output"])
+    assert stored["input"] == "my scan.h5"
+    assert json.loads(stored["options"]) == report["options"]
+    expected = {
+        "checkpoint": checkpoint.name, "mask": None, "acceleration": 4, "center_fraction": 0.08,
+        "mask_type": "random", "up_to": None, "method": "hybrid", "steps": 2, "data_consistency": "hard",
+        "seed": 0, "samples": 0, "keep_samples": False, "coil_combine": None, "image_size": "32x32",
+        "slices": [1, 0], "nifti": False, "gif": True, "batch": 2, "device": "cpu", "deterministic": False,
+    }  # fmt: skip
+    assert expected.items() <= report["options"].items()
+    options = CliRunner().invoke(main, ["reconstruct", "--help"]).output
+    for name in report["options"]:
+        assert f"--{name.replace('_', '-')} " in options, name
+
+
+def test_every_attribute_is_documented(reconstruct, make_scan, tmp_path):
+    options = ("--data-consistency", "soft", "--up-to", "8x8", "--method", "amortized")
+    assert reconstruct(make_scan(reference=True), *options).exit_code == 0
+    page = (Path(__file__).parents[2] / "docs" / "outputs.md").read_text()
+    known = {*re.findall(r"`([\w. -]+)`", page), *InferenceSettings.__dataclass_fields__}
+    _, stored = read(tmp_path / "out" / "scan.h5")
+    images, measures = ("zero-filled", "reconstruction"), ("nmse", "psnr", "ssim")
+    scores = {f"{image} {measure}" for image in images for measure in measures}
+    assert scores <= set(stored)
+    assert not set(stored) - scores - known
+
+
+def test_unfinished_weights_are_a_warning(reconstruct, make_scan, checkpoint, tmp_path):
+    shutil.copytree(checkpoint, tmp_path / "model")
+    config = json.loads((checkpoint / "config.json").read_text())
+    config["training"] = {"steps_done": 220, "steps_planned": 2000}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    path = make_scan()
+    result = reconstruct(
+        path, "--up-to", "8x8", "--method", "amortized", "-q", "--checkpoint", tmp_path / "model"
+    )
+    assert result.exit_code == 0
+    text = "the training of the weights is unfinished: step 220 of 2000"
+    assert result.stderr == f"Warning: {path}: {text}\n"
+    found = mri_iahvae.reconstruct(
+        open_scan(path).read(slice(None)),
+        up_to="8x8",
+        checkpoint=tmp_path / "model",
+        method="amortized",
+        device="cpu",
+    )
+    assert found.warnings == (text,)
+    drawn = CliRunner().invoke(
+        main,
+        ["sample", "--count", "1", "--checkpoint", str(tmp_path / "model"), "-o", str(tmp_path / "drawn")],
+    )
+    assert f"Warning: {text}\n" in drawn.stderr
+
+
 def test_equal_seeds_give_equal_bytes(reconstruct, make_scan, tmp_path):
     def arrays(*options):
         return read_after(
@@ -540,7 +634,7 @@ def test_files_that_cannot_be_used(reconstruct, make_scan, tmp_path, case, words
         (["--schedule", "late"], ["--schedule"]),
         (["--precision", "float16"], ["--precision"]),
         (["--fill-rounds", 0], ["--fill-rounds"]),
-        (["--steps", "many"], ["--steps"]),
+        (["--steps", "many"], ["--steps", "'many' is neither a whole number from 0 to 10000 nor auto"]),
         (["--steps", 1.5], ["--steps"]),
         (["--samples", -1], ["--samples"]),
         (["--data-consistency", "firm"], ["--data-consistency"]),

@@ -24,9 +24,12 @@ def scans(tmp_path):
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs inputs as a command does; `errors` are raised for files by name. Gives the result and what was run."""
+    """Runs inputs as a command does; `errors` are raised for files by name, `found` changes what is reported.
 
-    def invoke(*inputs, errors=None, **options):
+    Gives the result and what was run.
+    """
+
+    def invoke(*inputs, errors=None, found=None, **options):
         options = {"skip_existing": False, "as_json": False, "quiet": False, **options}
         ran = []
 
@@ -38,7 +41,7 @@ def run(tmp_path):
             advance(2)
             target.parent.mkdir(exist_ok=True)
             target.write_text("result")
-            return report(path, target)
+            return {**report(path, target), **(found or {})}
 
         @click.command()
         def command():
@@ -55,6 +58,7 @@ def report(path, target):
     return {
         "input": str(path),
         "output": str(target),
+        "task": "reconstruct",
         "picture": f"{target.stem}_kspace.png",
         "slices": 2,
         "share_measured": 0.25,
@@ -88,6 +92,26 @@ def test_a_folder(run, scans, tmp_path):
     assert lines[1].startswith("[2/3] b.h5: 2 slices; 0:00:0")
     assert lines[2] == f"Warning: {scans / 'b.h5'}: odd"
     assert lines[4:] == ["3 files: 3 done"]
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({"coils": 8}, "k-space of the coils 25.0% measured, 75.0% completed, 0.0% zero"),
+        ({"task": "denoise"}, "k-space 25.0% measured, 75.0% completed, 0.0% zero"),
+        (
+            {"task": "denoise", "share_measured": 0.9, "share_completed": 0.0, "share_zero": 0.1},
+            "k-space 90.0% measured, 10.0% zero",
+        ),
+        (
+            {"share_measured": 1.0, "share_completed": 0.0},
+            "k-space 100.0% measured, 0.0% completed, 0.0% zero",
+        ),
+    ],
+)
+def test_what_the_shares_are_of(run, scans, found, words):
+    result, _ = run(scans / "a.h5", found=found)
+    assert result.stdout.splitlines()[0] == f"{scans / 'a.h5'}: 2 slices, {words}"
 
 
 def test_a_file_beside_its_folder_counts_once(run, scans):

@@ -6,9 +6,11 @@ from itertools import combinations
 import pytest
 import torch
 
+from mri_iahvae.inference import engine
 from mri_iahvae.inference.consistency import consistent
 from mri_iahvae.inference.draws import Draws, Row
 from mri_iahvae.inference.engine import infer
+from mri_iahvae.inference.fill import Band
 from mri_iahvae.inference.paper import refine_layers
 from mri_iahvae.inference.refine import Problem, refine
 from mri_iahvae.inference.settings import DATA_CONSISTENCY, METHODS, InferenceSettings
@@ -169,6 +171,26 @@ def test_endless_noise_hides_the_data_from_the_encoder(model, kspace, mask, meth
     torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-3)
 
 
+def test_the_encoder_is_told_of_noise_however_weak(model, kspace, monkeypatch):
+    """Where any row has some, and not in Algorithm 1."""
+    told, encode_filled = [], engine.encode_filled
+
+    def spy(*args):
+        told.extend(arg.noise for arg in args if isinstance(arg, Band))
+        return encode_filled(*args)
+
+    monkeypatch.setattr(engine, "encode_filled", spy)
+    weak = torch.tensor([0.0, 0.0, 1e-3])
+    for method, noise, expected in (
+        ("amortized", weak, [weak] * 5),
+        ("paper", weak, [None] * 5),
+        ("hybrid", NO_NOISE, [None] * 5),
+    ):
+        told.clear()
+        run(model, kspace, EVERYTHING, method, noise)
+        assert all(a is b or torch.equal(a, b) for a, b in zip(told, expected, strict=True))
+
+
 def test_algorithm_1_knows_of_no_noise(model, kspace):
     """Its latents do not, that is: what a measured bin becomes may still depend on it."""
     quiet, loud = (
@@ -284,6 +306,7 @@ def test_steps_are_reported_per_row_and_scale(model, kspace, options, each):
     masks = torch.cat([EVERYTHING, block(4), NOTHING])
     found = inference(model, kspace, masks, steps=5, **options).steps
     assert found.tolist() == [[each] * 5, [*[each] * 3, 0, 0], [0] * 5]
+    assert found.dtype == torch.int64
 
 
 def test_automatic_steps_stop_each_scale_when_it_has_converged(model, kspace):

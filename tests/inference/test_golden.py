@@ -9,7 +9,7 @@ import math
 import pytest
 import torch
 
-from mri_iahvae.inference.draws import Row
+from mri_iahvae.inference.draws import Draws, Row
 from mri_iahvae.inference.engine import infer
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.model.config import ModelConfig, ScaleConfig
@@ -20,14 +20,14 @@ COLUMNS = [0, 2, 3, 4, 5, 7]
 BINS = [(4, 4), (1, 3), (6, 1)]  # DC; measured; not measured
 
 
-@pytest.fixture(scope="module")
-def model():
+def made(**kinds):
     config = ModelConfig(
         scales=tuple(ScaleConfig(2, 6, 4) for _ in range(4)),
         encoder_blocks=1,
         head_blocks=1,
         sigma=0.5,
         gains=(6.0, 4.0, 2.0, 1.0),
+        **kinds,
     )
     model = IAHVAE(config)
     with torch.no_grad():
@@ -36,6 +36,16 @@ def model():
             fan_in = max(1, weight[0].numel())
             weight.copy_((0.7 * wave / math.sqrt(fan_in)).reshape(weight.shape))
     return model.eval().requires_grad_(requires_grad=False)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return made()
+
+
+@pytest.fixture(scope="module")
+def ordinary():
+    return made(encoder="bottom-up", decoder="ordinary")
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +109,26 @@ SAMPLES = {
     "adam": [10.996, -0.738, 0.4951, -0.2608, 0.9227, 0.3792, -0.0184, 0.2017, 0.1483, 1.0897],
 }
 
+# The same of the comparator: estimate, and mean of four samples.
+ORDINARY = {
+    "amortized": [
+        [38.9313, 17.56, -34.6747, 0.0339, 0.0302, -0.0666, 0.0716],
+        [10.9594, -0.1419, -0.7835, -0.2549, 0.9278, -0.1924, 0.3351],
+    ],
+    "iterative": [
+        [14.6493, -2.8435, -11.79, -0.0396, -0.1279, 0.43, -0.6811],
+        [11.3252, -0.8562, -0.056, -0.2624, 0.9174, -0.7487, 0.0435],
+    ],
+    "hybrid": [
+        [13.5372, -4.6398, -9.8299, 0.1358, -0.1121, 0.2413, -0.9644],
+        [11.6627, -1.0361, 0.2042, -0.2586, 0.9222, -0.3774, -0.7025],
+    ],
+    "adam": [
+        [34.8286, 13.6246, -31.9997, 0.0068, 0.0025, -0.0727, -0.014],
+        [10.9538, -0.3393, -0.6281, -0.2546, 0.9264, -0.12, 0.129],
+    ],
+}
+
 
 @pytest.mark.parametrize("name", METHODS)
 def test_estimates(model, kspace, name):
@@ -111,3 +141,20 @@ def test_samples(model, kspace, name):
     found = inferred(model, kspace, 4, data_consistency="soft", **METHODS[name])
     spread = [round(float(found.std(dim=0)[place]), 4) for place in BINS]
     assert [*summary(found.mean(dim=0)), *spread] == pytest.approx(SAMPLES[name], rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_an_ordinary_hvae(ordinary, kspace, name):
+    (found,) = inferred(ordinary, kspace, 0, data_consistency="none", **METHODS[name])
+    samples = inferred(ordinary, kspace, 4, data_consistency="soft", **METHODS[name]).mean(dim=0)
+    assert [summary(found), summary(samples)] == [
+        pytest.approx(numbers, rel=1e-3, abs=1e-3) for numbers in ORDINARY[name]
+    ]
+
+
+def test_draws():
+    """Of one pair of samples and of the next one."""
+    draws = Draws(7, 1.0, (Row(3, 0), Row(3, 1), Row(3, 2)), torch.device("cpu"))
+    found = draws.normal((3,), 2, "posterior", 1).flatten().tolist()
+    first, second = [1.6173, -0.6121, 1.282], [-0.1652, -2.3501, -0.5339]
+    assert found == pytest.approx([*first, *(-value for value in first), *second], abs=1e-3)

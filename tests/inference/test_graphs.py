@@ -14,8 +14,8 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 SETTINGS = InferenceSettings("hybrid", 4)
 
 
-def run(model, kspace, mask, settings=SETTINGS):
-    rows = [Row(i, None) for i in range(len(kspace))]
+def run(model, kspace, mask, settings=SETTINGS, sample=None):
+    rows = [Row(i, sample) for i in range(len(kspace))]
     sigma = torch.zeros(len(kspace), device=kspace.device)
     return infer(model, kspace, mask, sigma, settings, rows).bins
 
@@ -47,12 +47,13 @@ def test_every_batch_of_a_shape_replays_the_same_recordings(
 ):
     model, settings = make_model(), replace(SETTINGS, schedule=schedule, optimizer=optimizer)
     masks = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1)) < 0.5
-    batches = list(zip((kspace, kspace.flip(0) * 0.5), masks, strict=True))
-    found = [run(model, *batch, settings) for batch in batches]
+    samples = (0, 2)  # so that what is drawn differs too
+    batches = list(zip((kspace, kspace.flip(0) * 0.5), masks, [settings] * 2, samples, strict=True))
+    found = [run(model, *batch) for batch in batches]
     assert len(recorder) == 5 * (1 if schedule == "joint" else 2)
     monkeypatch.setattr(refine, "recordable", lambda _: False)
     for result, batch in zip(found, batches, strict=True):
-        assert torch.equal(result, run(model, *batch, settings))
+        assert torch.equal(result, run(model, *batch))
 
 
 def test_another_shape_or_other_weights_are_recorded_anew(make_model, kspace, recorder):
@@ -62,6 +63,16 @@ def test_another_shape_or_other_weights_are_recorded_anew(make_model, kspace, re
     assert len(recorder) == 10
     run(model.to(torch.float64).to(torch.float32), kspace, everything)
     assert len(recorder) == 15
+
+
+def test_another_precision_is_recorded_anew(make_model, kspace, recorder, monkeypatch):
+    model, everything = make_model(), torch.ones(1, 16, 16, dtype=torch.bool)
+    low = replace(SETTINGS, precision="bfloat16")
+    run(model, kspace, everything)
+    found = run(model, kspace, everything, low)
+    assert len(recorder) == 10
+    monkeypatch.setattr(refine, "recordable", lambda _: False)
+    assert torch.equal(found, run(model, kspace, everything, low))
 
 
 def test_the_results_do_not_change_with_the_next_evaluation(make_model, kspace, recorder):
@@ -77,6 +88,19 @@ def test_the_results_do_not_change_with_the_next_evaluation(make_model, kspace, 
     for x, value, gradient in seen:
         assert torch.equal(value, (x * kspace.real[:, 0]).sum(1))
         assert torch.equal(gradient, x + kspace.real[:, 0])
+
+
+def test_recordings_have_buffers_of_their_own(make_model, kspace, recorder):
+    model, (first, second, x) = make_model(), kspace.real[:, :3].clone().unbind(dim=1)
+
+    def build(tensors):
+        return lambda x: ((x * tensors[0]).sum(1), x + tensors[0])
+
+    for tensor in (first, second):
+        graphs.recorded(model, "key", build, [tensor], x)(kspace.imag[:, 0])
+    assert len(recorder) == 1
+    for number, tensor in enumerate((first, second, x)):
+        assert torch.equal(tensor, kspace.real[:, number])
 
 
 def test_nothing_is_recorded_without_cuda():

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from mri_iahvae.inference import lbfgs
 from mri_iahvae.inference.lbfgs import minimise
 
 BATCH, SIZE = 5, 12
@@ -143,6 +144,59 @@ def test_the_minimum_before_a_wall_is_found(noise):
     found, _ = solve(call, 0.2 * torch.randn(BATCH, 2, generator=noise), 40)
     torch.testing.assert_close(found, torch.full((BATCH, 2), -(3**-0.5)), rtol=0, atol=5e-3)
     assert any(values.isnan().any() for values, _ in seen)  # it was touched
+
+
+def path(function, start, steps):
+    """Where a function of one number, (B, 1), is evaluated: (steps, B)."""
+    places = []
+
+    def visited(x):
+        places.append(x[:, 0])
+        return function(x)
+
+    solve(with_gradient(visited), start, steps)
+    return torch.stack(places)
+
+
+def test_a_step_too_long_goes_back_to_the_minimum_of_the_parabola():
+    """But to a tenth of it at least. The first step is 0.05 long, as nothing is known of the curvature yet."""
+    start = torch.tensor([[0.01], [0.02], [0.001]])
+    places = path(lambda x: 500 * x.square().sum(1), start, 3)
+    torch.testing.assert_close(places[1], start[:, 0] - 0.05)
+    torch.testing.assert_close(places[2], torch.tensor([0.0, 0.0, 0.001 - 0.005]))
+
+
+def test_a_step_out_of_the_domain_is_tried_again_at_a_tenth():
+    start = torch.tensor([[0.0]])
+    for outside in (torch.inf, torch.nan):
+        places = path(lambda x, value=outside: torch.where(x[:, 0] < 1e-3, -x[:, 0], value), start, 4)
+        torch.testing.assert_close(places[:, 0], torch.tensor([0.0, 0.05, 0.005, 0.0005]))
+
+
+def test_a_search_that_leads_nowhere_is_given_up():
+    """After the start, a whole step, a tenth of it and a hundredth."""
+    minimum = torch.zeros(1, 1)
+    _, used = solve(with_gradient(lambda x: 1e9 * x.square().sum(1)), minimum + 1e-9, 50)
+    assert used == 4
+
+
+def test_where_the_function_bends_down_its_curvature_tells_nothing():
+    """The factor of the first step, 0.05 over its gradient of 0.1, stays."""
+    places = path(lambda x: -x.square().sum(1) / 2, torch.tensor([[0.1]]), 4)
+    torch.testing.assert_close(places[:, 0], 0.1 * 1.5 ** torch.arange(4))
+
+
+def test_ten_pairs_of_the_history_are_kept(quadratic, monkeypatch):
+    evaluate, _, _, start = quadratic
+    kept, times = [], lbfgs._times_inverse_hessian
+
+    def spy(gradient, history, diagonal):
+        kept.append(len(history))
+        return times(gradient, history, diagonal)
+
+    monkeypatch.setattr(lbfgs, "_times_inverse_hessian", spy)
+    solve(evaluate, start, 14)
+    assert kept == [*range(1, 11), 10, 10, 10]
 
 
 def test_no_steps_evaluate_nothing_and_one_moves_nothing(quadratic):

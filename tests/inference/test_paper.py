@@ -8,7 +8,7 @@ from mri_iahvae.inference.paper import refine_layers
 from mri_iahvae.kspace.bands import band_mask, crop
 
 
-@pytest.fixture(params=[1, 3])
+@pytest.fixture(params=[1, 4])
 def model(make_model, request):
     return make_model(layers=request.param)
 

@@ -59,3 +59,9 @@ def test_temperature_spreads_the_samples(model):
     spreads = [float((draw(model, rows, t) - mean).abs().square().mean().sqrt()) for t in (0.01, 0.02, 1.0)]
     assert spreads[1] == pytest.approx(2 * spreads[0], rel=0.1)  # linear while small
     assert spreads[2] > 10 * spreads[1]
+
+
+def test_no_gradients_are_kept(make_model):
+    bins = draw(make_model().requires_grad_(), [Row(0, 0)])
+    assert bins.dtype == torch.complex64
+    assert not bins.requires_grad

@@ -50,6 +50,40 @@ def test_what_cannot_be_computed_is_refused(values):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"fill_rounds": 1},
+        {"shifts": 8},
+        {"shifts": 1, "samples": 2},
+        {"shifts": 2, "samples": 0},
+        {"temperature": 0.0},
+        {"steps": "auto", "method": "iterative"},
+        {"seed": 0},
+    ],
+)
+def test_the_ends_of_each_range_are_taken(values):
+    settings = InferenceSettings(**values)
+    assert {name: getattr(settings, name) for name in values} == values
+
+
+def test_defaults():
+    """What the documentation states, and results were measured with."""
+    assert InferenceSettings() == InferenceSettings(
+        method="hybrid",
+        steps=10,
+        optimizer="lbfgs",
+        schedule="joint",
+        fill_rounds=2,
+        data_consistency="hard",
+        shifts=1,
+        samples=0,
+        temperature=1.0,
+        seed=0,
+        precision="float32",
+    )
+
+
 def test_every_choice_is_taken_and_stored():
     choices = product(METHODS, DATA_CONSISTENCY, get_args(Optimizer), get_args(Schedule), get_args(Precision))
     for method, consistency, optimizer, schedule, precision in choices:

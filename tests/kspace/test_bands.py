@@ -13,6 +13,7 @@ from mri_iahvae.kspace.bands import (
     image_at,
     join,
     parse_scale,
+    recentre,
     scales,
     split,
 )
@@ -119,6 +120,28 @@ def test_crop_to_a_square_needs_one_number():
     kspace = random_kspace(2, 9, 8)
     assert torch.equal(crop(kspace, 4), crop(kspace, 4, 4))
     assert torch.equal(embed(kspace, 10), embed(kspace, 10, 10))
+
+
+@pytest.mark.parametrize("size", [(4, 5), (12, 13), (4, 13), (12, 5), (9, 8)])
+def test_recentre_crops_or_pads_each_axis_about_dc(size):
+    kspace = random_kspace(2, 9, 8)
+    found = recentre(kspace, *size)
+    larger = embed(kspace, max(9, size[0]), max(8, size[1]))
+    assert torch.equal(found, crop(larger, *size))
+    assert torch.equal(found[:, size[0] // 2, size[1] // 2], kspace[:, 4, 4])
+
+
+def test_recentre_to_a_square_needs_one_number():
+    kspace = random_kspace(2, 9, 8)
+    assert torch.equal(recentre(kspace, 10), recentre(kspace, 10, 10))
+    assert torch.equal(recentre(kspace, 9, 8), kspace)
+
+
+@pytest.mark.parametrize("mask", [band_mask, lambda s, device=None: block_mask(s, 8, device=device)])
+def test_masks_are_boolean_and_made_where_they_are_needed(mask):
+    for s in (1, 4):
+        assert mask(s).dtype == torch.bool
+        assert mask(s, torch.device("meta")).device.type == "meta"
 
 
 @pytest.mark.parametrize(("text", "scale"), [("1x1", 1), ("8x8", 8), (" 128X128 ", 128)])

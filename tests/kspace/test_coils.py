@@ -7,7 +7,7 @@ import torch
 from mri_iahvae.kspace.coils import Sense, combine, conjugate_gradients, rss, virtual_coil
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 
-SIZES = [(8, 8), (12, 9), (7, 10), (5, 5)]
+SIZES = [(8, 8), (12, 9), (7, 10), (5, 5), (2, 6)]
 
 
 def normal(*shape):
@@ -101,6 +101,39 @@ def test_the_data_step_knows_no_units(sense, scale):
 def test_nothing_to_solve_gives_zero():
     target = torch.zeros(2, 4, 4, dtype=torch.complex64)
     assert torch.equal(conjugate_gradients(lambda image: image, target, 5), target)
+
+
+EIGENVALUES = torch.tensor([0.05, 0.4, 1.0]).repeat(8).reshape(4, 6)
+
+
+def test_conjugate_gradients_need_one_step_per_eigenvalue():
+    target = normal(2, 4, 6)
+    two, three = (conjugate_gradients(lambda image: EIGENVALUES * image, target, n) for n in (2, 3))
+    torch.testing.assert_close(three, target / EIGENVALUES, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(two, three, rtol=0.1)
+
+
+def test_a_row_that_is_solved_stays_as_it_is():
+    target = normal(2, 4, 6)
+    target[0] = torch.where(EIGENVALUES == 1, target[0], 0)  # solved by the first step
+    one, few, many = (conjugate_gradients(lambda image: EIGENVALUES * image, target, n) for n in (1, 8, 40))
+    assert torch.equal(one[0], many[0])
+    assert torch.equal(few, many)
+    torch.testing.assert_close(many, target / EIGENVALUES, rtol=1e-4, atol=1e-4)
+
+
+def test_rows_have_units_of_their_own():
+    """Powers of ten that float32 holds, but not their squares."""
+    target = normal(2, 4, 6)
+    target[:, 0, 0] = 0
+    units = torch.tensor([1e-28, 1e28])[:, None, None]
+    found = conjugate_gradients(lambda image: EIGENVALUES * image, target * units, 5)
+    torch.testing.assert_close(found / units, target / EIGENVALUES, rtol=1e-3, atol=1e-3)
+
+
+def test_silent_coils_cover_nothing():
+    silent = Sense(torch.zeros(1, 2, 6, 5, dtype=torch.complex64), columns(5))
+    assert torch.equal(silent.coverage(), torch.zeros(1, 6, 5))
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -4,9 +4,16 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from fastmri.data import subsample
 
 from mri_iahvae.errors import UsageError
-from mri_iahvae.kspace.masks import MaskType, column_mask, true_acceleration
+from mri_iahvae.kspace.masks import (
+    ColumnSampling,
+    MaskType,
+    column_mask,
+    column_sampling,
+    true_acceleration,
+)
 
 KINDS = get_args(MaskType)
 WIDTHS = [64, 368, 371]
@@ -55,11 +62,55 @@ def test_a_higher_acceleration_measures_less():
     assert shares[0] > shares[1] > shares[2]
 
 
+@pytest.mark.parametrize(
+    ("kind", "function"),
+    [
+        ("random", subsample.RandomMaskFunc),
+        ("equispaced", subsample.EquispacedMaskFractionFunc),
+        ("magic", subsample.MagicMaskFunc),
+    ],
+)
+def test_masks_are_fastmri_s_with_the_file_name_as_seed(kind, function):
+    """As its `UnetDataTransform` seeds them."""
+    name = "file1000001.h5"
+    expected, _ = function([0.04], [8])((1, 368, 2), seed=tuple(ord(letter) for letter in name))
+    assert torch.equal(column_mask(368, 8, 0.04, kind, name), expected[0, :, 0] == 1)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("center_fraction", [0.25, 0.3, 1.0])
 def test_a_centre_that_uses_up_every_column_is_refused(kind, center_fraction):
     with pytest.raises(UsageError, match="at acceleration 4: lower one"):
         column_mask(64, 4, center_fraction, kind, "scan")
+
+
+def test_a_centre_that_leaves_one_column_to_draw_is_taken():
+    """Of 64 columns at 4x 16 are measured, 15 of them in the centre."""
+    assert column_mask(64, 4, 15 / 64, "equispaced", "scan")[32 - 7 : 32 + 8].all()
+
+
+def test_a_sampling_is_completed_with_defaults():
+    found = column_sampling(4)
+    assert found == ColumnSampling(4, 0.08, "random")
+    assert column_sampling(8) == ColumnSampling(8, 0.04, "random")
+    assert str(found) == "random columns 4x, centre 0.08"
+    assert torch.equal(found.mask(368, "scan"), column_mask(368, 4, 0.08, "random", "scan"))
+    assert column_sampling(2, 0.9, "magic") == ColumnSampling(2, 0.9, "magic")
+    assert column_sampling(None) is None
+
+
+@pytest.mark.parametrize("details", [{"center_fraction": 0.08}, {"mask_type": "random"}])
+def test_details_without_an_acceleration_are_refused(details):
+    with pytest.raises(UsageError, match="give --acceleration too"):
+        column_sampling(None, **details)
+
+
+@pytest.mark.parametrize(
+    ("acceleration", "center_fraction"), [(1, None), (0, 0.1), (4, 0.0), (4, 1.0), (4, -0.1)]
+)
+def test_a_sampling_that_cannot_be_is_refused(acceleration, center_fraction):
+    with pytest.raises(UsageError, match="expected"):
+        column_sampling(acceleration, center_fraction)
 
 
 @pytest.mark.parametrize("kind", KINDS)

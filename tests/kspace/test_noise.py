@@ -40,7 +40,7 @@ def test_the_generator_decides():
     assert not torch.equal(first, complex_noise((8, 8), 1.0, generator(2)))
 
 
-@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1.0, 1e12, 1e30])
 def test_rms(scale):
     kspace = torch.full((2, 9, 7), scale * (3 + 4j), dtype=torch.complex64)
     torch.testing.assert_close(rms(kspace), torch.full((2,), scale * 5.0))

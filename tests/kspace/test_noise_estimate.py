@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -5,7 +6,12 @@ from mri_iahvae.kspace.bands import block_mask
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.kspace.noise import complex_noise, rms
-from mri_iahvae.kspace.noise_estimate import estimate_sigma
+from mri_iahvae.kspace.noise_estimate import (
+    _background_tiles,
+    _outermost_bins,
+    _quietest,
+    estimate_sigma,
+)
 
 ALL = torch.ones(1, 1, dtype=torch.bool)
 
@@ -61,6 +67,8 @@ def test_without_background_the_edge_of_kspace_decides():
     noise = complex_noise((8, 64, 64), 0.7, generator())
     anatomy = block_mask(32, 64) * complex_noise((8, 64, 64), 70.0, generator(1))
     assert estimate(noise + anatomy, ALL) == pytest.approx(0.7, rel=0.05)
+    silent = torch.zeros(1, 64, 64)
+    assert estimate(torch.cat((silent, noise + anatomy)), ALL) == pytest.approx(0.7, rel=0.05)
 
 
 def test_a_background_set_to_zero_is_not_taken_for_silence():
@@ -99,6 +107,8 @@ def test_exact_zeros_are_no_measurement():
     ellipse = y[:, None].square() + x.square() < 1
     assert estimate(noise * ellipse, ALL) == pytest.approx(0.7, rel=0.03)
     assert estimate(noise * ellipse, ellipse) == pytest.approx(0.7, rel=0.03)
+    columns = column_mask(80, 4, 0.08, "random", "scan")
+    assert estimate(noise * ellipse, columns[None]) == pytest.approx(0.7, rel=0.03)
 
 
 def test_silent_slices_do_not_count():
@@ -123,3 +133,50 @@ def test_one_mask_for_all_slices():
     noise = complex_noise((2, 64, 64), 0.7, generator())
     with pytest.raises(ValueError, match="dimensions"):
         estimate(noise, torch.ones(2, 64, 64, dtype=torch.bool))
+
+
+def test_tiles_are_small_along_an_axis_with_gaps():
+    noise = complex_noise((2, 64, 64), 0.7, generator()).numpy()
+    columns = column_mask(64, 4, 0.08, "random", "scan").expand(64, 64).numpy()
+    for mask, bins in ((np.ones((64, 64), bool), 64), (columns, 16), (columns.T, 16)):
+        variance, count = _background_tiles(np.where(mask, noise, 0), mask)
+        assert count == bins
+        assert variance.mean() == pytest.approx(0.7**2, rel=0.05)
+    scattered = np.random.default_rng(0).random((64, 64)) < 0.5
+    assert not _background_tiles(np.where(scattered, noise, 0), scattered)[0].size
+
+
+@pytest.mark.parametrize(("size", "bins"), [((128, 128), 327), ((64, 63), 80), ((39, 40), 64)])
+def test_the_outermost_bins_are_the_farthest_two_per_cent_or_64(size, bins):
+    """By k-space whose power per part is the squared distance from DC, in half axes."""
+    height, width = size
+    y = (np.arange(height) - height // 2) / (height / 2)
+    x = (np.arange(width) - width // 2) / (width / 2)
+    distance = np.sqrt(y[:, None] ** 2 + x**2)
+    variance, count = _outermost_bins((distance * (1 + 1j))[None])
+    assert count == bins
+    assert variance == pytest.approx([np.sort(distance.ravel() ** 2)[-bins:].mean()])
+
+
+def test_bins_within_the_ellipse_are_none_of_the_outermost():
+    """Of 20 x 16 bins fewer than 64 lie beyond 90 % of the half axes."""
+    y, x = (np.arange(20) - 10) / 10, (np.arange(16) - 8) / 8
+    squares = y[:, None] ** 2 + x**2
+    centre = np.where(squares <= 1, 1 + 1j, 0)
+    _, count = _outermost_bins(centre[None])
+    assert count == ((squares <= 1) & (squares > 0.81)).sum()
+    assert 16 < count < 64
+
+
+@pytest.mark.parametrize("bins", [16, 64])
+@pytest.mark.parametrize(("reach", "low"), [(2, 0.1), (3, 0.01)])
+def test_the_quietest_groups_are_those_of_one_white_noise(bins, reach, low):
+    """Pure noise comes out a tenth of a group's deviation low; louder groups beside it do not change that."""
+    rng = np.random.default_rng(0)
+    variances = rng.gamma(bins, 1 / bins, 100_000)  # of `bins` complex numbers, per part
+    level, error = _quietest(variances, bins, reach)
+    assert error == pytest.approx(bins**-0.5)
+    assert (1 - level) / error == pytest.approx(low, abs=0.02)
+    louder = np.concatenate((variances, 10 * variances))
+    assert _quietest(louder, bins, reach)[0] == pytest.approx(level, rel=1e-3)
+    assert _quietest(np.zeros(0), bins, reach)[0] == np.inf

@@ -40,9 +40,12 @@ def test_columns_of_fastmri(width):
     assert found.true_acceleration == pytest.approx(true_acceleration(mask))
 
 
-def test_rows():
-    found = sampling_pattern(columns(9, 3, 4, 5, 8).T)
-    assert (found.kind, found.measured, found.total, found.centre) == ("rows", 4, 9, 3)
+@pytest.mark.parametrize(("measured", "centre"), [((3, 4, 5, 8), 3), ((1, 2, 3), 0), ((0, 4, 5, 6), 3)])
+def test_rows(measured, centre):
+    """Of 9 rows the centre is row 4."""
+    found = sampling_pattern(columns(9, *measured).T)
+    assert (found.kind, found.measured, found.total, found.centre) == ("rows", len(measured), 9, centre)
+    assert found.true_acceleration == 9 / len(measured)
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (15, 16), (16, 13), (13, 15)])
@@ -66,5 +69,11 @@ def test_padding_counts_for_nothing():
     mask[:, 3] = False
     found = sampling_pattern(mask, (2, 9))
     assert (found.kind, found.measured, found.total, found.centre) == ("columns", 6, 7, 5)
-    assert sampling_pattern(mask, (7, 12)).centre == 0  # DC was not acquired
+    assert sampling_pattern(mask, (6, 12)).centre == 3  # from DC on
     assert torch.tensor(found.true_acceleration) == 7 / 6
+
+
+@pytest.mark.parametrize("acquired", [(7, 12), (2, 6), (2, 5)])
+def test_where_dc_was_not_acquired_there_is_no_centre(acquired):
+    found = sampling_pattern(columns(12, *range(12)), acquired)
+    assert (found.kind, found.total, found.centre) == ("full", acquired[1] - acquired[0], 0)

@@ -37,6 +37,23 @@ def test_strength_is_the_standard_deviation_of_the_field(strength):
     assert field.std() == pytest.approx(strength, rel=0.08)
 
 
+def test_amplitudes_of_the_waves_fall_with_their_frequency():
+    """Half waves of orders i and j along the axes: standard deviations in proportion to 1 / (1 + i^2 + j^2)."""
+    field = smooth_phase(2000, (16, 20), generator(), shift=0.0).double()
+    order = torch.arange(5)
+    rows, columns = (torch.cos(math.pi * torch.linspace(0, 1, n).double()[:, None] * order) for n in (16, 20))
+    waves = torch.linalg.pinv(rows) @ field @ torch.linalg.pinv(columns).mT
+    torch.testing.assert_close(rows @ waves @ columns.mT, field, rtol=0, atol=1e-4)
+    found = waves.std(dim=0).flatten()[1:]  # without the offset
+    expected = (1 / (1 + order[:, None].square() + order.square())).double().flatten()[1:]
+    torch.testing.assert_close(found / found[0], expected / expected[0], rtol=0.12, atol=0)
+
+
+def test_defaults():
+    expected = smooth_phase(2, (8, 8), generator(), strength=1.0, shift=1.5)
+    assert torch.equal(smooth_phase(2, (8, 8), generator()), expected)
+
+
 def test_the_offset_covers_the_circle():
     offset = smooth_phase(400, (4, 4), generator(), strength=0.0, shift=0.0)
     assert torch.equal(offset, offset[:, :1, :1].expand_as(offset))
@@ -50,7 +67,7 @@ def test_the_ramp_moves_the_peak_by_no_more_than_shift(shift):
     power = fft2c(unit_images(smooth_phase(50, (64, 64), generator(), strength=0.0, shift=shift)))
     peaks = power.abs().square().flatten(1).argmax(dim=1)
     offset = torch.stack((peaks // 64, peaks % 64)) - 32
-    assert offset.abs().max() == round(shift)
+    assert offset.abs().amax(dim=1).tolist() == [round(shift)] * 2
 
 
 def test_the_energy_of_a_smooth_object_stays_in_few_bins():

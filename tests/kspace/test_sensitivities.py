@@ -1,5 +1,7 @@
 """Sensitivities from the calibration region, and the virtual coil."""
 
+import math
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from mri_iahvae.kspace.bands import recentre
 from mri_iahvae.kspace.coils import virtual_coil
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.noise import complex_noise
-from mri_iahvae.kspace.sensitivities import calibrate, calibration_region
+from mri_iahvae.kspace.sensitivities import _espirit, _interpolation, calibrate, calibration_region
 
 
 def columns(height, width, centre):
@@ -37,8 +39,9 @@ def test_region_of_single_bins():
     assert calibration_region(mask) == (12, 10)
 
 
-def test_an_uneven_centre_counts_up_to_its_nearer_end():
-    mask = torch.zeros(32, 32, dtype=torch.bool)
+@pytest.mark.parametrize("width", [32, 33])
+def test_an_uneven_centre_counts_up_to_its_nearer_end(width):
+    mask = torch.zeros(32, width, dtype=torch.bool)
     mask[:, 10:19] = True  # six before DC, two after
     assert calibration_region(mask) == (32, 6)
 
@@ -93,6 +96,58 @@ def test_strong_noise_is_not_taken_for_signal(coil_maps, head_kspace):
 
     assert wrong(sigma[None]) < 0.01
     assert wrong(torch.zeros(1)) > 5 * wrong(sigma[None])
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_few_lines_along_one_axis_still_tell_the_sensitivities(coil_maps, head_kspace, axis):
+    """Patches of 5 x 3 bins."""
+    image = ifft2c(torch.from_numpy(head_kspace(2, 64)))
+    maps = torch.from_numpy(coil_maps(6, 64, 64))
+    mask = columns(64, 64, 6) if axis else columns(64, 64, 6).T
+    coils = calibrate(fft2c(maps * image[:, None]), mask, torch.zeros(2))
+    energy = image.abs().square()
+    agreement = (coils.sensitivities.conj() * maps).sum(dim=1).abs().square()
+    assert ((1 - agreement) * energy).sum() / energy.sum() < 0.02
+    assert 0.98 < (coils.eigenvalue * energy).sum() / energy.sum() < 1.02
+
+
+def points(*strengths):
+    """Calibration region (1, 3, 16, 12) of points eight pixels apart on a 32 x 32 grid, seen equally by all coils."""
+    row, column = torch.arange(16) - 8, torch.arange(12) - 6
+    waves = [
+        strength * torch.polar(torch.ones(16, 12), 2 * math.pi * 8 * number * (row[:, None] + column) / 32)
+        for number, strength in enumerate(strengths)
+    ]
+    return torch.stack(waves).sum(dim=0).expand(1, 3, -1, -1)
+
+
+def eigenvalues_at_points(region, sigma):
+    """Of the first and the second point."""
+    _, eigenvalue = _espirit(region, torch.tensor([sigma]), (32, 32))
+    return [float(eigenvalue[0, 16 - shift, 16 - shift]) for shift in (0, 8)]
+
+
+@pytest.mark.parametrize(("strength", "expected"), [(0.01, 0.0), (0.02, 1.0)])
+def test_what_is_weaker_than_a_share_of_the_strongest_tells_nothing(strength, expected):
+    assert eigenvalues_at_points(points(1.0, strength), 0.0) == pytest.approx([1.0, expected], abs=0.1)
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(0.97, 0.0), (1.03, 1.0)])
+def test_what_stands_out_of_the_noise_tells_something(factor, expected):
+    """By the largest singular value of white noise in patches of 5 x 5 bins of 3 coils at 12 x 8 places."""
+    patches, size = 12 * 8, 3 * 25
+    edge = 2**0.5 * (patches**0.5 + size**0.5)
+    found = eigenvalues_at_points(points(factor * edge / (patches * size) ** 0.5), 1.0)
+    assert found == pytest.approx([expected, 0.0], abs=0.1)
+
+
+@pytest.mark.parametrize(("fine", "coarse"), [(96, 64), (75, 64), (65, 64), (63, 63)])
+def test_interpolation_keeps_places(fine, coarse):
+    matrix = _interpolation(fine, coarse)
+    torch.testing.assert_close(matrix.sum(dim=1), torch.ones(fine))
+    before, after = ((torch.arange(n) - n // 2) / n for n in (coarse, fine))
+    inside = after <= before.max()  # beyond it the field of view begins again
+    torch.testing.assert_close((matrix @ before)[inside], after[inside], rtol=0, atol=1e-5)
 
 
 def test_slices_are_independent(coil_maps, head_kspace):

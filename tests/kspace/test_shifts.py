@@ -21,3 +21,7 @@ def test_a_ramp_shifts_the_image(size):
 def test_the_unshifted_slice_comes_first_and_no_shift_twice():
     assert torch.equal(shift_ramps(1, 8)[0], torch.ones(8, 8, dtype=torch.complex64))
     assert len({(rows % 4, columns % 4) for rows, columns in SHIFTS}) == len(SHIFTS)
+
+
+def test_ramps_are_made_where_they_are_needed():
+    assert shift_ramps(2, 8, torch.device("meta")).device.type == "meta"

@@ -91,6 +91,29 @@ def test_names_of_shipped_models(folder, monkeypatch):
         load_model("m")
 
 
+def test_the_folder_of_a_run_is_not_its_model(model, tmp_path):
+    run = tmp_path / "run"
+    save_model(model, run / "model", {})
+    (run / "run.json").write_text("{}")
+    refused(run, re.escape(str(run)), re.escape(f"that is the folder of a run, give {run / 'model'}"))
+
+
+@pytest.mark.parametrize(
+    ("training", "warning"),
+    [
+        ({"steps_done": 220, "steps_planned": 2000}, "is unfinished: step 220 of 2000"),
+        ({"steps_done": 2000, "steps_planned": 2000}, ""),
+        ({"finished": True}, ""),
+        ({"steps_done": "220", "steps_planned": None}, ""),
+        ([], ""),
+    ],
+)
+def test_an_unfinished_training_is_told(model, tmp_path, training, warning):
+    save_model(model, tmp_path, training)
+    assert module.unfinished(tmp_path).endswith(warning)
+    assert bool(module.unfinished(tmp_path)) == bool(warning)
+
+
 def test_weights_with_another_hash(folder):
     path = folder / "model.safetensors"
     content = bytearray(path.read_bytes())
@@ -108,10 +131,11 @@ def test_truncated_weights(folder, keep):
     refused(folder, re.escape(str(folder / "model.safetensors")), "safetensors")
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
-def test_missing_files(folder, name):
-    (folder / name).unlink()
-    refused(folder, re.escape(str(folder / name)), "cannot be read")
+def test_missing_files(folder):
+    (folder / "model.safetensors").unlink()
+    refused(folder, re.escape(str(folder / "model.safetensors")), "cannot be read")
+    (folder / "config.json").unlink()
+    refused(folder, re.escape(str(folder)), r"found no config\.json; give one with both files")
 
 
 @pytest.mark.parametrize("text", ["", "{", "\x00\x01", "7", "[]", "null"])

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from matplotlib import _pylab_helpers
 from matplotlib import image as pictures
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from mri_iahvae.errors import IahvaeError
-from mri_iahvae.evaluation.metrics import Scores
-from mri_iahvae.scans.plots import SliceView, grid_figure, kspace_figure, plain_text, sheet_figure
+from mri_iahvae.evaluation.metrics import Scores, score
+from mri_iahvae.scans.plots import SliceView, Titles, grid_figure, kspace_figure, plain_text, sheet_figure
 
 
 def view(rng, number=1, size=(16, 16), grid=(16, 16), **more):
@@ -34,6 +36,89 @@ def test_kspace_figure_with_and_without_reference(tmp_path, rng):
     assert b.shape[1] > 2 * a.shape[1]  # five columns against two
     assert a[..., :3].std() > 0.1
     assert {p.name for p in tmp_path.iterdir()} == {"plain.png", "full.png"}
+
+
+def texts(monkeypatch):
+    """What is written on figures from now on: the titles of panels, and those of figures."""
+    panels, figures = [], []
+    draw, head = Axes.set_title, Figure.suptitle
+    monkeypatch.setattr(
+        Axes, "set_title", lambda self, text, **kw: panels.append(text) or draw(self, text, **kw)
+    )
+    monkeypatch.setattr(
+        Figure, "suptitle", lambda self, text, **kw: figures.append(text) or head(self, text, **kw)
+    )
+    return panels, figures
+
+
+def test_scores_above_the_panels_are_those_of_the_slice(tmp_path, rng, monkeypatch):
+    panels, figures = texts(monkeypatch)
+    views = [view(rng, number=number, reference=(1 + number) * rng.random((16, 16))) for number in (0, 3)]
+    volume = {"reconstruction": Scores(0.0123, 31.25, 0.9), "zero-filled": Scores(0.5, 10.0, 0.1)}
+    kspace_figure(tmp_path / "a.png", views, scores=volume, title="scan.h5")
+    scored = [title for title in panels if "NMSE" in title]
+    expected = []
+    for one in views:
+        for name, image in (("zero-filled", one.zero_filled), ("reconstruction", one.reconstruction)):
+            found = score(one.reference[None], image[None])
+            line = f"NMSE {found.nmse:.3g}   PSNR {found.psnr:.1f} dB   SSIM {found.ssim:.3f}"
+            expected.append(f"{name}\n{line}")
+    assert scored == expected
+    assert len(set(scored)) == 4
+    assert figures == [
+        "scan.h5\nwhole volume, reconstruction: NMSE 0.0123   PSNR 31.2 dB   SSIM 0.900"
+        "\nwhole volume, zero-filled: NMSE 0.5   PSNR 10.0 dB   SSIM 0.100"
+    ]
+
+
+def test_a_reference_of_zeros_has_no_scores(tmp_path, rng, monkeypatch):
+    panels, _ = texts(monkeypatch)
+    kspace_figure(tmp_path / "a.png", [view(rng, reference=np.zeros((16, 16)))])
+    assert "reconstruction\nno scores: the reference is zero" in panels
+
+
+@pytest.mark.parametrize(
+    ("error", "gain"),
+    [(2.0, 1), (0.9, 1), (0.4, 2), (0.19, 5), (0.011, 50), (0.009, 100), (1e-5, 1000), (0.0, 1000)],
+)
+def test_errors_are_as_bright_as_their_titles_say(error, gain, rng):
+    """Nothing becomes whiter than white; of 1, 2, 5, 10 ... the largest factor is taken."""
+    reference = rng.random((16, 16))
+    reference[0, 0] = 1  # white
+    signs = rng.choice([-1, 1], (16, 16))
+    one = replace(
+        view(rng, reference=reference),
+        zero_filled=reference + error * signs,
+        reconstruction=reference + error / 10,
+    )
+    images = one.images(Titles("noisy", "denoised"))
+    before, after = images[f"error of noisy x{gain}"], images[f"error of denoised x{gain}"]
+    np.testing.assert_allclose(before, gain * error, atol=1e-9)
+    np.testing.assert_allclose(after, gain * error / 10, atol=1e-9)
+
+
+def test_few_large_errors_do_not_darken_the_others(rng):
+    reference = np.ones((50, 50))
+    errors = np.full((50, 50), 0.009)
+    errors[0, :40] = 1  # 1.6 %
+    one = replace(view(rng, reference=reference), zero_filled=1 + errors, reconstruction=1 - errors)
+    assert "error of reconstruction x100" in one.images(Titles())
+    errors[1, :40] = 1  # 3.2 %
+    one = replace(one, zero_filled=1 + errors, reconstruction=1 - errors)
+    assert "error of reconstruction x1" in one.images(Titles())
+
+
+def test_a_deviation_is_as_bright_as_the_errors_and_alone_as_its_content(rng):
+    one = replace(view(rng, deviation=np.full((16, 16), 0.04)), reconstruction=np.ones((16, 16)))
+    assert list(one.images(Titles()))[-1] == "standard deviation x20"
+    one = replace(one, reference=np.full((16, 16), 0.9), zero_filled=np.full((16, 16), 0.8))
+    assert list(one.images(Titles()))[-1] == "standard deviation x5"  # 0.1 of 0.9
+
+
+def test_panels_are_called_as_asked(tmp_path, rng, monkeypatch):
+    panels, _ = texts(monkeypatch)
+    kspace_figure(tmp_path / "a.png", [view(rng)], titles=Titles("a", "b", "c", "d"))
+    assert panels == ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize("referenced", [False, True])
@@ -105,17 +190,21 @@ def test_grid_figure(tmp_path, rng):
     assert not (tmp_path / "b.png").exists()
 
 
-def test_the_window_is_that_of_the_chosen_image(tmp_path):
-    dim, bright = np.full((8, 8), 0.5), np.full((8, 8), 1.0)
-    shades = []
-    for window in (0, -1):
-        path = tmp_path / f"{window}.png"
-        grid_figure(path, [[dim, bright]], ["", ""], window=window)
-        picture = pictures.imread(path)[..., 0]
-        shades.append(
-            picture[picture.shape[0] // 2, picture.shape[1] // 4]
-        )  # in the middle of the left panel
-    assert shades == pytest.approx([1, 0.5], abs=0.01)
+@pytest.mark.parametrize(
+    ("by_column", "shades"),
+    [
+        (False, [[1, 0.1], [1, 0]]),
+        (True, [[0.8, 0.8], [0.4, 0]]),
+    ],  # above a column's maximum a fifth is spare
+)
+def test_windows_of_rows_and_of_columns(tmp_path, by_column, shades):
+    """A row goes by its first image, a column by its brightest one, however faint."""
+    rows = [[np.full((8, 8), value) for value in values] for values in ((1.0, 0.1), (0.5, 0.0))]
+    grid_figure(tmp_path / "a.png", rows, ["", ""], by_column=by_column)
+    picture = pictures.imread(tmp_path / "a.png")[..., 0]
+    height, width = picture.shape
+    found = [[picture[y * height // 4, x * width // 4] for x in (1, 3)] for y in (1, 3)]
+    np.testing.assert_allclose(found, shades, atol=0.01)
 
 
 @pytest.mark.parametrize(("count", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (5, 2, 3), (9, 3, 3)])

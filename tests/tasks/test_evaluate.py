@@ -109,14 +109,42 @@ def test_what_the_tool_writes_is_scored_as_it_reports(make_scan, tmp_path, check
     assert scored.scores.nmse > 1e-3
 
 
+def test_targets_without_prediction_can_be_left_out(volumes):
+    predictions, targets = volumes
+    for name in sorted(VOLUMES)[1:]:
+        (predictions / name).unlink()
+    first = sorted(VOLUMES)[0]
+    with pytest.raises(UsageError, match=r"no prediction for .*leave the others out \(targets: --partial\)$"):
+        file_pairs(predictions, targets)
+    left_out = len(VOLUMES) - 1
+    assert left_out > 0
+    assert file_pairs(predictions, targets, partial=True) == (
+        [(predictions / first, targets / first)],
+        left_out,
+    )
+    evaluation = mri_iahvae.evaluate(predictions, targets, partial=True)
+    assert [volume.prediction.name for volume in evaluation.volumes] == [first]
+    assert evaluation.left_out == evaluation.to_json()["left_out"] == left_out
+    (predictions / first).rename(predictions / "z.h5")
+    with pytest.raises(UsageError, match=r"found no target for z\.h5 and no prediction for"):
+        file_pairs(predictions, targets, partial=True)  # nothing is left to score
+    with pytest.raises(UsageError, match=r"found no prediction for a\.h5; .* leave the others out$"):
+        file_pairs(predictions, targets / first, partial=True)
+
+
 def test_pairs(volumes, tmp_path):
     predictions, targets = volumes
     names = sorted(VOLUMES)
     (predictions / "a_kspace.png").write_text("a picture beside it")
-    assert file_pairs(predictions, targets) == [(predictions / name, targets / name) for name in names]
-    assert file_pairs(predictions / "a.h5", targets) == [(predictions / "a.h5", targets / "a.h5")]
-    assert file_pairs(predictions, targets / "b.h5") == [(predictions / "b.h5", targets / "b.h5")]
-    assert file_pairs(predictions / "a.h5", targets / "b.h5") == [(predictions / "a.h5", targets / "b.h5")]
+    everything = [(predictions / name, targets / name) for name in names]
+    assert file_pairs(predictions, targets) == (everything, 0)
+    assert file_pairs(predictions, targets, partial=True) == (everything, 0)
+    assert file_pairs(predictions / "a.h5", targets) == ([(predictions / "a.h5", targets / "a.h5")], 0)
+    assert file_pairs(predictions, targets / "b.h5") == ([(predictions / "b.h5", targets / "b.h5")], 0)
+    assert file_pairs(predictions / "a.h5", targets / "b.h5") == (
+        [(predictions / "a.h5", targets / "b.h5")],
+        0,
+    )
     (predictions / "a.h5").rename(predictions / "y.h5")
     (predictions / "b.h5").rename(predictions / "z.h5")
     with pytest.raises(UsageError, match=r"no target for y\.h5, z\.h5 and no prediction for a\.h5, b\.h5; "):

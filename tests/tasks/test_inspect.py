@@ -14,6 +14,7 @@ from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.tasks.inspect import inspect
+from mri_iahvae.tasks.multicoil import reconstruct_coils
 from mri_iahvae.tasks.volume import reconstruct_volume
 
 HEADER = """<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>
@@ -119,6 +120,20 @@ def test_the_plan_is_what_the_engine_does(write, checkpoint, shape, padding):
     assert geometry.crop(result.image).shape[1:] == plan.image
 
 
+def test_the_plan_of_several_coils_is_what_they_do(native, checkpoint):
+    """Sensitivities fill what the model's grid does not reach."""
+    path, _ = native(slices=1, coils=3)
+    plan, scan = inspect(path, checkpoint).plan, open_scan(path)
+    geometry, (model, _) = scan_geometry(scan), load_model(checkpoint)
+    kspace = geometry.reduce(scan.read_coils(slice(None)))
+    used = geometry.reduce_mask(scan.mask)
+    result = reconstruct_coils(model, kspace, used, amortized(), acquired=scan.acquired)
+    assert plan.shares == pytest.approx(result.shares)
+    start, stop = scan.acquired
+    assert plan.shares["zero"] == pytest.approx((80 - stop + start) / 80)
+    assert 0 < plan.shares["zero"] < 0.2
+
+
 def amortized():
     from mri_iahvae.inference.settings import inference_settings  # noqa: PLC0415
 
@@ -221,12 +236,22 @@ def test_other_formats(tmp_path, checkpoint, affine):
         nibabel.save(nibabel.Nifti1Image(np.abs(bins((36, 40, 3))), affine), path)
     found = inspect(path, checkpoint)
     assert (found.scan.slices, found.scan.height, found.scan.width) == (3, 40, 36)
-    assert any("voxel sizes are unknown" in problem.text for problem in found.problems) == (affine is None)
+    unknown = [problem for problem in found.problems if "unknown" in problem.text]
+    size = [problem for problem in found.problems if "--image-size" in problem.fix]
+    assert len(unknown) == len(size) == (affine is None)
+    assert all("voxel sizes" in problem.text and "--image-size" not in problem.fix for problem in unknown)
 
 
 def test_what_is_no_scan(tmp_path, checkpoint):
     (tmp_path / "a.h5").write_text("no scan")
     with pytest.raises(ScanError, match="expected a readable HDF5 file"):
+        inspect(tmp_path / "a.h5", checkpoint)
+
+
+def test_a_result_is_no_scan(tmp_path, checkpoint):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["reconstruction"] = np.ones((1, 8, 8), np.float32)
+    with pytest.raises(ScanError, match=r"found a result, 'reconstruction'; give the scan .* evaluate"):
         inspect(tmp_path / "a.h5", checkpoint)
 
 

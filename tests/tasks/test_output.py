@@ -1,6 +1,7 @@
 """What a result leaves behind: size of the image, reference and scores, the order of writing."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -11,7 +12,7 @@ import torch
 from mri_iahvae.errors import IahvaeError, ScanError
 from mri_iahvae.evaluation.metrics import score
 from mri_iahvae.inference.settings import InferenceSettings
-from mri_iahvae.kspace.fft import ifft2c
+from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.tasks import output
@@ -154,6 +155,31 @@ def test_the_image_is_cropped_to_the_header(make_scan, write):
         np.testing.assert_allclose(file["image"], centre(result.image, 24, 20), rtol=1e-4, atol=1e-11)
 
 
+def test_with_the_field_as_image_size_the_fft_is_the_completed_k_space(native, write):
+    """Readout oversampling is removed either way; only the crop of the other axis is left out."""
+    path = native("640x368", slices=1)
+    _, cropped = write(path)
+    field = tuple(cropped["field"])
+    result, whole = write(path, outputs=replace(PLAIN, image_size=field))
+    with h5py.File(whole["output"]) as file:
+        image, mask = file["image"][()], file["mask"][()]
+        assert tuple(file.attrs["field"]) == field == image.shape[1:] == (320, 368)
+    kspace = fft2c(torch.from_numpy(image)).numpy()
+    peak = np.abs(kspace).max()
+    np.testing.assert_allclose(kspace, result.kspace, atol=1e-6 * peak)
+    scan = open_scan(path)
+    reduced = scan_geometry(scan).reduce(scan.read(slice(None)))
+    # The mask has single bins, after up to 16 x 16.
+    np.testing.assert_allclose(kspace[:, mask], reduced[:, mask], atol=1e-6 * peak)
+    box = np.zeros(field, bool)
+    box[160 - 16 : 160 + 16, 184 - 16 : 184 + 16] = True  # the grid of the checkpoint
+    assert np.abs(kspace[:, ~box]).max() < 1e-6 * peak
+    assert (np.abs(kspace[:, box & ~mask]) > 0).all()
+    _, again = write(path)
+    with h5py.File(again["output"]) as file:
+        np.testing.assert_array_equal(centre(image, 320, 320), file["image"])
+
+
 @pytest.mark.parametrize("side", [6, 33])
 def test_a_reference_that_cannot_be_compared_is_said(make_scan, write, side):
     result, report = write(make_scan(reference=np.ones((2, side, 20), np.float32)))
@@ -215,6 +241,23 @@ def test_the_deviation_of_samples_is_drawn(make_scan, write, monkeypatch):
     np.testing.assert_allclose(views[0].deviation, centre(result.std[1], 20, 24), rtol=1e-3, atol=1e-10)
     write(path)
     assert views[1].deviation is None
+
+
+@pytest.mark.parametrize(
+    ("task", "names"),
+    [("reconstruct", ("zero-filled", "reconstruction")), ("denoise", ("noisy", "denoised"))],
+)
+def test_figures_speak_the_language_of_their_task_and_records_do_not(
+    make_scan, write, monkeypatch, task, names
+):
+    drawn = {}
+    monkeypatch.setattr(output, "kspace_figure", lambda _path, _views, **given: drawn.update(given))
+    _, report = write(make_scan(reference=True), task=task)
+    assert tuple(drawn["scores"]) == names
+    assert (drawn["titles"].zero_filled, drawn["titles"].reconstruction) == names
+    assert tuple(report["scores"]) == ("zero-filled", "reconstruction")
+    for name, key in zip(names, report["scores"], strict=True):
+        assert drawn["scores"][name].to_dict() == report["scores"][key]  # the volume's
 
 
 @pytest.mark.parametrize("name", ["cost $1 and $2_.h5", r"$\frac$.h5", "头.h5", "Kopf_é.h5"])

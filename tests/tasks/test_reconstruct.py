@@ -92,7 +92,7 @@ def test_options_reach_the_engine(checkpoint, head_kspace):
     assert kept.std.shape == (1, 32, 32)
 
 
-@pytest.mark.parametrize("up_to", ["8", "7x9", "3x3", "64x64", "0x0", ""])
+@pytest.mark.parametrize("up_to", ["8", "7x9", "3x3", "64x64", "0x0", "", 8, 7.5])
 def test_up_to_must_be_a_scale_of_the_model(checkpoint, head_kspace, up_to):
     with pytest.raises(UsageError, match="--up-to"):
         reconstruct(head_kspace(), up_to=up_to, checkpoint=checkpoint)

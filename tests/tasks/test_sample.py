@@ -119,6 +119,13 @@ def test_files_reproduce_themselves(sample, checkpoint, tmp_path):
     assert attributes["scales"].tolist() == [1, 2, 4, 8, 16, 32]
     sheet, rows = (pictures.imread(path) for path in files[:2])
     assert rows.shape[1] > 2 * sheet.shape[1]  # six columns against two
+    # One bin makes a constant image, far below the maximum of the whole; it can be seen all the same.
+    panels = rows[:, rows.shape[1] // 12, 0]  # down the middle of the first column
+    constants = np.abs(stages[:, 0, 0, 0])
+    assert constants.max() < 0.5 * np.abs(stages[:, -1]).max()
+    for number, constant in enumerate(constants / constants.max()):
+        middle = (1 + 2 * number) * len(panels) // 6
+        assert panels[middle] == pytest.approx(0.8 * constant, abs=0.01)
 
 
 def test_without_progression(checkpoint, tmp_path):

@@ -12,10 +12,12 @@ from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.writer import write_scan
+from mri_iahvae.tasks import output
 from mri_iahvae.tasks.loaded import LoadedModel
 from mri_iahvae.tasks.output import Outputs
 from mri_iahvae.tasks.sampling import Sampling
 from mri_iahvae.tasks.stream import Request, run_file
+from mri_iahvae.tasks.wording import panel_titles
 
 SETTINGS = InferenceSettings("amortized")
 
@@ -125,6 +127,15 @@ def test_coils_are_combined(run, coil_scan):
     weighted, other = run(coil_scan, Request("reconstruct", coil_combine="sensitivity"))
     assert weighted["coil_combine"] == "sensitivity"
     assert np.abs(other["reconstruction"] - found["reconstruction"]).max() > 0
+
+
+def test_the_figure_of_coils_says_what_was_combined(run, coil_scan, monkeypatch):
+    """A root sum of squares has a k-space that nobody measured."""
+    drawn = {}
+    monkeypatch.setattr(output, "kspace_figure", lambda _path, _views, **given: drawn.update(given))
+    run(coil_scan)
+    assert drawn["titles"] == panel_titles("reconstruct", 4)
+    assert "combined" in drawn["titles"].completed
 
 
 def test_what_coils_do_not_allow_is_refused(run, coil_scan, make_scan):

@@ -26,6 +26,9 @@ class Quiet:
     def __init__(self, stop_at=None):
         self.stop_at = stop_at
 
+    def begin(self, text):
+        pass
+
     def step(self, entry, _total):
         if entry["step"] == self.stop_at:
             os.kill(os.getpid(), signal.SIGINT)
@@ -159,13 +162,16 @@ def test_resuming(files, tmp_path):
     data, run = files("data", 2), tmp_path / "run"
     refused(UsageError, data, run, "--resume found no run", resume=True)
     assert not run.exists()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as interrupted:
         start(data, run, stop_at=10)
+    assert str(interrupted.value) == f"Interrupted at step 10 of 20 in {run}; `--resume` goes on"
     assert [step for _, step, _ in states(run)] == [0, 10]
+    training = json.loads((run / "model" / "config.json").read_text())["training"]
+    assert (training["steps_done"], training["steps_planned"]) == (10, 20)
     refused(UsageError, data, run, "holds a run already")
     other = TrainSettings((Stage(16, 30, batch=2),), validate_every=10)
-    refused(UsageError, data, run, "settings differs", settings=other, resume=True)
-    with pytest.raises(UsageError, match="model differs"):
+    refused(UsageError, data, run, "--stages was 16:20, found 16:30$", settings=other, resume=True)
+    with pytest.raises(UsageError, match="--preset gave another model"):
         start(data, run, config=replace(PRESET, latent=2), resume=True)
     record = json.loads((run / "run.json").read_text())
     for name in ("encoder", "heads", "decoder"):
@@ -186,8 +192,9 @@ def test_a_run_that_died_before_its_first_state_can_start_again(files, tmp_path,
 
     with monkeypatch.context() as patch:
         patch.setattr("mri_iahvae.tasks.train.run_training", fail)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as interrupted:
             start(data, run)
+    assert str(interrupted.value) == ""  # nothing to go on from
     assert (run / "run.json").exists()
     refused(UsageError, data, run, "start without it", resume=True)
     start(data, run)

@@ -215,6 +215,17 @@ def failing_above(most, monkeypatch):
     return tried
 
 
+def test_a_sample_without_its_mirror_image_is_told_unless_all_is_a_sample_of_the_prior(
+    model, head_kspace, columns
+):
+    kspace = head_kspace(2)
+    pairs, odd = (run(model, kspace, columns, samples=samples).warnings for samples in (2, 1))
+    assert pairs == ()
+    assert [text.split(":")[0] for text in odd] == ["1 posterior sample"]
+    (text,) = run(model, kspace, np.zeros_like(columns), samples=1).warnings
+    assert "a sample of the prior" in text
+
+
 @pytest.mark.parametrize("samples", [0, 3])
 def test_memory_that_runs_out_halves_the_batch_and_is_said(model, head_kspace, columns, monkeypatch, samples):
     kspace = head_kspace(5)
@@ -223,7 +234,8 @@ def test_memory_that_runs_out_halves_the_batch_and_is_said(model, head_kspace, c
     result = run(model, kspace, columns, samples=samples)
     fits = 1 if samples else 2  # 6 samples of 2 slices: 6, 3, 1; else 5 slices: 5, 2
     assert max(tried[2:]) == fits
-    assert result.warnings == (f"out of memory with 8 slices at a time: went on with {fits}",)
+    said = f"out of memory with 8 slices at a time: went on with {fits}"
+    assert result.warnings == (said, *expected.warnings)
     assert error(result.image, expected.image) < 1e-3
     assert result.shares == expected.shares
     if samples:

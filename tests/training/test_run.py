@@ -14,6 +14,7 @@ from mri_iahvae.errors import CheckpointError, IahvaeError
 from mri_iahvae.model.checkpoint import load_domain, load_model
 from mri_iahvae.model.config import preset
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.training import recorder
 from mri_iahvae.training.batches import CachedSlices
 from mri_iahvae.training.domain import measure_domain
 from mri_iahvae.training.module import StageModule, validation_scores
@@ -32,6 +33,10 @@ class Screen:
     def __init__(self, stop_at, signals):
         self.stop_at, self.signals = stop_at, signals
         self.steps, self.validations, self.pictures, self.models = [], [], [], {}
+        self.began = []
+
+    def begin(self, text):
+        self.began.append(text)
 
     def step(self, entry, total):
         self.steps.append((entry["stage"], entry["step"], total))
@@ -235,6 +240,22 @@ def test_a_second_interrupt_ends_at_once(start, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         start(tmp_path, stop_at={("step", 0, 10)}, signals=[signal.SIGINT] * 2)
     assert [(stage, step) for stage, step, _ in states(tmp_path)] == [(0, 0)]
+
+
+def test_a_signal_while_processes_agree_is_not_lost(start, tmp_path, monkeypatch):
+    """It comes after the flags are read, in the third step, and counts at the fourth."""
+    calls = []
+
+    def anywhere(*flags, device):
+        calls.append(flags)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return list(flags)
+
+    monkeypatch.setattr(recorder, "anywhere", anywhere)
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path)
+    assert [(stage, step) for stage, step, _ in states(tmp_path)] == [(0, 0), (0, 4)]
 
 
 def test_a_termination_is_as_an_interruption(start, finished, tmp_path):
