@@ -23,6 +23,7 @@ _FREE_DECOMPRESSED = 2**34
 _FREE_CHUNKS = 2**16
 _MAX_RATIO = 256  # of what is claimed to the size of the file
 _CHUNK_BYTES = 256  # at least, on average: the index alone takes some forty of each
+_CHECKSUM_BYTES = 4  # of fletcher32
 _LZF = 32000
 # Filters that h5py carries itself; any other number makes HDF5 look for a plugin on disk.
 _BUILT_IN_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, _LZF}
@@ -81,6 +82,8 @@ def dataset(file: h5py.Group, name: str) -> h5py.Dataset | None:
     if found.chunks and prod(found.chunks) * found.dtype.itemsize > _MAX_CHUNK_BYTES:
         raise _refused(file, name, f"chunks of {found.chunks}", "one chunk must stay under 1 GiB")
     _require_affordable(file, name, found, filters)
+    if h5py.h5z.FILTER_FLETCHER32 in filters and found.id.chunk_iter(_without_checksum):
+        raise _refused(file, name, "chunks too short for their checksum", "the file is damaged")
     return found
 
 
@@ -112,6 +115,11 @@ def _require_affordable_chunks(
     if count > max(_FREE_CHUNKS, size // _CHUNK_BYTES):
         found_chunks = f"{count} chunks of {found.chunks} in a file of {size} bytes"
         raise _refused(file, name, found_chunks, "most of them are missing")
+
+
+def _without_checksum(chunk: h5py.h5d.StoreInfo) -> bool | None:
+    """True, which ends the search, for a chunk too short for the checksum that HDF5 reads at its end, come what may."""
+    return True if chunk.size <= _CHECKSUM_BYTES else None
 
 
 def _member(file: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | h5py.Datatype | None:

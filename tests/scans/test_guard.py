@@ -151,3 +151,15 @@ def test_undersampling_compresses_well_and_is_read(tmp_path, rng):
     with h5py.File(path, "w") as file:
         file.create_dataset("kspace", data=kspace, chunks=(1, 1, 64, 64), compression="gzip")
     np.testing.assert_array_equal(open_scan(path).read_coils(slice(None)), kspace)
+
+
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_chunks_shorter_than_their_checksum_are_refused(tmp_path, size):
+    """HDF5 reads the checksum four bytes before their end, and crashes where that lies before their start."""
+    path = tmp_path / "scan.h5"
+    with h5py.File(path, "w") as file:
+        kspace = file.create_dataset("kspace", (2, 16, 16), "c8", chunks=(1, 16, 16), fletcher32=True)
+        kspace[0] = 1
+        kspace.id.write_direct_chunk((1, 0, 0), bytes(size))
+    with pytest.raises(ScanError, match="found chunks too short for their checksum"):
+        open_scan(path)
