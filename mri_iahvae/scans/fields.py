@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError
-from mri_iahvae.scans.guard import dataset
+from mri_iahvae.scans.guard import dataset, scalar_attribute
 from mri_iahvae.scans.header import Header, HostileHeaderError, parse_header
 from mri_iahvae.scans.limits import MAX_SIDE, require_size
 from mri_iahvae.scans.mask_array import require_mask, to_mask
@@ -184,13 +184,5 @@ def read_header(file: h5py.File, size: tuple[int, int], warnings: list[str]) -> 
 
 def read_attributes(file: h5py.File) -> dict[str, str | float]:
     """fastMRI's scalar attributes, those that are present and of a plain type."""
-    found: dict[str, str | float] = {}
-    for name in _ATTRIBUTES:
-        if name not in file.attrs or file.attrs.get_id(name).shape != ():
-            continue
-        value = file.attrs[name]
-        if isinstance(value, bytes | str):
-            found[name] = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-        elif isinstance(value, np.number | int | float) and np.isrealobj(value):
-            found[name] = value.item() if isinstance(value, np.number) else value
-    return found
+    values = {name: scalar_attribute(file, name) for name in _ATTRIBUTES}
+    return {name: value for name, value in values.items() if value is not None}

@@ -13,6 +13,7 @@ from math import prod
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from mri_iahvae.errors import ScanError
 from mri_iahvae.scans.lengths import claimed_lengths
@@ -25,6 +26,7 @@ _MAX_RATIO = 256  # of what is claimed to the size of the file
 _CHUNK_BYTES = 256  # at least, on average: the index alone takes some forty of each
 _CHECKSUM_BYTES = 4  # of fletcher32
 _LZF = 32000
+_PLAIN = (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeStringID)
 # Filters that h5py carries itself; any other number makes HDF5 look for a plugin on disk.
 _BUILT_IN_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, _LZF}
 
@@ -85,6 +87,21 @@ def dataset(file: h5py.Group, name: str) -> h5py.Dataset | None:
     if h5py.h5z.FILTER_FLETCHER32 in filters and found.id.chunk_iter(_without_checksum):
         raise _refused(file, name, "chunks too short for their checksum", "the file is damaged")
     return found
+
+
+def scalar_attribute(file: h5py.File, name: str) -> str | float | None:
+    """An attribute of the file that is text or a real number; None where there is none of that kind."""
+    if name not in file.attrs:
+        return None
+    stored = file.attrs.get_id(name)
+    if stored.shape != () or not isinstance(
+        stored.get_type(), _PLAIN
+    ):  # damaged types of other kinds crash HDF5
+        return None
+    value = file.attrs[name]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value.item() if isinstance(value, np.number) else str(value)
 
 
 def _require_affordable(file: h5py.Group, name: str, found: h5py.Dataset, filters: set[int]) -> None:

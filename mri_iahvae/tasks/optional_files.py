@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from mri_iahvae.errors import IahvaeError, ScanError
-from mri_iahvae.scans.guard import guarded_file
+from mri_iahvae.scans.guard import guarded_file, scalar_attribute
 
 _ENDS = {"gif": "_scales.gif", "nifti": ".nii.gz"}
 KINDS = tuple(_ENDS)
@@ -24,7 +24,7 @@ def optional_paths(result: Path) -> set[Path]:
     """
     try:
         with guarded_file(result) as file:
-            options = json.loads(file.attrs["options"]) if "options" in file.attrs else {}
+            options = json.loads(str(scalar_attribute(file, "options") or "{}"))
             return {optional_path(result, kind) for kind in KINDS if options.get(kind)}
     except (ScanError, AttributeError, RecursionError):
         return set()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mri_iahvae.errors import ScanError
+from mri_iahvae.scans.guard import scalar_attribute
 from mri_iahvae.scans.reader import open_scan
 
 SHAPE = (2, 8, 8)
@@ -163,3 +164,22 @@ def test_chunks_shorter_than_their_checksum_are_refused(tmp_path, size):
         kspace.id.write_direct_chunk((1, 0, 0), bytes(size))
     with pytest.raises(ScanError, match="found chunks too short for their checksum"):
         open_scan(path)
+
+
+def test_attributes_are_text_or_a_number(tmp_path):
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file.attrs["text"] = "AXT2"
+        file.attrs["bytes"] = np.bytes_(b"AXT1 \xff")
+        file.attrs["number"] = np.float32(0.5)
+        file.attrs["list"] = [1.0, 2.0]
+        file.attrs["empty"] = h5py.Empty("f4")
+        # Of varying length: where such a type is damaged, HDF5 crashes.
+        varying = h5py.h5t.vlen_create(h5py.h5t.NATIVE_DOUBLE)
+        h5py.h5a.create(file.id, b"varying", varying, h5py.h5s.create(h5py.h5s.SCALAR))
+        found = {name: scalar_attribute(file, name) for name in (*file.attrs, "absent")}
+    assert found == {
+        "text": "AXT2",
+        "bytes": "AXT1 \ufffd",
+        "number": 0.5,
+        **dict.fromkeys(("list", "empty", "varying", "absent")),
+    }
