@@ -30,7 +30,7 @@ Strategy = Literal["auto", "ddp"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 TIMEOUT = timedelta(minutes=10)  # without a word from another process
-_GRACE = 0.5  # seconds that processes get to end by themselves
+_GRACE = 0.5  # seconds that processes and their threads get to end by themselves
 _PATIENCE = 2.0  # seconds that they get to follow SIGTERM
 _OBSERVER = (
     "lightning.fabric.strategies.launchers.subprocess_script"  # tells of a process that died, then ends all
@@ -218,8 +218,13 @@ def _connected() -> bool:
 
 
 def _disconnect() -> None:
-    """Before Python goes: a thread of the connection that outlives it may abort the process (std::terminate)."""
+    """Before Python goes: a thread of the connection that outlives it may abort the process (std::terminate).
+
+    Such a thread may want the interpreter's lock for what it drops last, while PyTorch (2.6) holds the lock and waits
+    for the thread: so it gets a moment before.
+    """
     if _connected():
+        time.sleep(_GRACE)
         dist.destroy_process_group()
 
 
@@ -256,7 +261,7 @@ def _end(children: list[Popen[bytes]]) -> None:
     # The list is that of Lightning's observer, which takes a process that we end for one that died, and kills us all.
     children.clear()
     if dist.get_backend() == "gloo":
-        dist.destroy_process_group()  # wakes those that wait for an answer
+        _disconnect()  # wakes those that wait for an answer
     for seconds, end in ((_GRACE, Popen.terminate), (_PATIENCE, Popen.kill)):
         for child in ending:
             try:
