@@ -15,7 +15,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mri_iahvae.errors import ScanError
+from mri_iahvae.errors import ScanError, reason
 from mri_iahvae.scans.lengths import claimed_lengths
 
 _MAX_CHUNK_BYTES = 2**30
@@ -26,6 +26,7 @@ _MAX_RATIO = 256  # of what is claimed to the size of the file
 _CHUNK_BYTES = 256  # at least, on average: the index alone takes some forty of each
 _CHECKSUM_BYTES = 4  # of fletcher32
 _LZF = 32000
+# Types of attributes; HDF5 may crash over damaged ones of other kinds.
 _PLAIN = (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeStringID)
 # Filters that h5py carries itself; any other number makes HDF5 look for a plugin on disk.
 _BUILT_IN_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, _LZF}
@@ -46,9 +47,8 @@ def guarded_file(path: Path) -> Iterator[h5py.File]:
         with h5py.File(path, "r", locking=False) as file:
             yield file
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
-        reason = " ".join(str(error).split())
         raise ScanError(
-            f"{path}: expected a readable HDF5 file, found: {reason}; copy or convert the file again"
+            f"{path}: expected a readable HDF5 file, found: {reason(error)}; copy or convert the file again"
         ) from error
 
 
@@ -94,9 +94,7 @@ def scalar_attribute(file: h5py.File, name: str) -> str | float | None:
     if name not in file.attrs:
         return None
     stored = file.attrs.get_id(name)
-    if stored.shape != () or not isinstance(
-        stored.get_type(), _PLAIN
-    ):  # damaged types of other kinds crash HDF5
+    if stored.shape != () or not isinstance(stored.get_type(), _PLAIN):
         return None
     value = file.attrs[name]
     if isinstance(value, bytes):
