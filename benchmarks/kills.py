@@ -192,6 +192,7 @@ class Campaign:
     def run(self, after: tuple[float, signal.Signals] | None) -> bool:
         """Run once, perhaps killed after so many seconds; whether it came to its end."""
         log = self.work / "log"
+        log.unlink(missing_ok=True)
         process = self.server.Process(target=run_tool, args=(self.arguments(self.folder), log))
         process.start()
         process.join(after[0] if after else None)
@@ -201,6 +202,8 @@ class Campaign:
             self.kills[after[1].name] += 1
             process.join(60)
         code = process.exitcode
+        if killed and not log.exists():
+            return False  # before the command began: Python's own way to end
         allowed = {0, 130, -after[1], 3} if killed and after else {0}  # 0: it was about to end anyway
         if code not in allowed or "Traceback" in log.read_text():
             self.problems.append(f"{self.command}: exit {code}: {log.read_text()}")
