@@ -59,8 +59,8 @@ def run(
         if result.samples is None or result.std is None:
             raise AssertionError("asked for, so returned")
         # Antithetic pairs: the mean has no first-order noise of its own, and the spread is that about it.
-        variance = fft2c(torch.from_numpy(result.samples)).sub(torch.from_numpy(result.kspace)[:, None])
-        variance = variance.abs().square().mean(dim=1).numpy()
+        spread = fft2c(torch.from_numpy(result.samples)).sub(torch.from_numpy(result.kspace)[:, None])
+        variance = spread.abs().square().mean(dim=1).numpy()
         error = np.abs(result.kspace - truth) ** 2
         open_bins = np.ones_like(error, bool) if task.noise else result.zero_filled == 0
         scale = np.abs(result.factors)[:, None, None] ** 2

@@ -64,7 +64,7 @@ def l1_wavelet(kspace: Slice, mask: NDArray[np.bool_], weight: float, maps: Slic
     wavelet = sigpy.linop.Wavelet(kspace.shape[-2:], wave_name=_WAVELET)
     generator = np.random.default_rng(0)
 
-    class Shifted(sigpy.prox.Prox):  # type: ignore[misc]
+    class Shifted(sigpy.prox.Prox):
         def _prox(self, alpha: float, input: Slice) -> Slice:  # noqa: A002 - sigpy's name
             shift = generator.integers(_SHIFTS, size=2)
             coefficients = sigpy.soft_thresh(weight * alpha, wavelet(np.roll(input, shift, (0, 1))))

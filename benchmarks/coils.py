@@ -17,6 +17,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -149,7 +150,7 @@ def tuned(measured: list[Measurement]) -> dict[str, float]:
     methods = {"SENSE": (sense, SENSE_WEIGHTS), "L1-ESPIRiT": (l1_espirit, WAVELET_WEIGHTS)}
     best = {}
     for name, (method, weights) in methods.items():
-        nmse = {w: scores(lambda one, w=w, method=method: method(one, w), measured)["nmse"] for w in weights}
+        nmse = {w: scores(partial(method, weight=w), measured)["nmse"] for w in weights}
         best[name] = min(nmse, key=nmse.__getitem__)
         click.echo(f"  {name}: " + "  ".join(f"{w:g} {value:.5f}" for w, value in nmse.items()))
     return best

@@ -102,7 +102,8 @@ def seconds(log: Path, batches: dict[int, int]) -> float | None:
     """
     if not log.is_file():
         return None
-    total, before = 0.0, {}
+    total = 0.0
+    before: dict[int, float] = {}
     for entry in map(json.loads, log.read_text().splitlines()):
         if entry["kind"] == "step":
             stage = entry["stage"]

@@ -166,7 +166,8 @@ def _run(numbers: range, seed: int, limits: Limits, names: tuple[str, ...], fold
     left = list(numbers)
     while left:
         ours, theirs = context.Pipe(duplex=False)
-        worker = context.Process(target=_work, args=(theirs, left[:_BATCH], seed, limits, folder, names))
+        arguments = (theirs, left[:_BATCH], seed, limits, folder, names)
+        worker = context.Process(target=_work, args=arguments)  # type: ignore[attr-defined]
         worker.start()
         theirs.close()
         done = 0

@@ -133,7 +133,7 @@ def _open(path: Path) -> None:
             for name in file.keys():  # noqa: SIM118 - not a dict
                 file.get_tensor(name)
     elif path.name.endswith(".nii.gz"):
-        nibabel.load(path).get_fdata()
+        nibabel.nifti1.load(path).get_fdata()
     elif path.suffix != ".part" and path.name != ".lock":
         raise ValueError("a file that nobody expects")
 

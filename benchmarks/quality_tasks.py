@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from mri_iahvae.evaluation.metrics import Scores, score
+from mri_iahvae.inference.settings import DataConsistency
 from mri_iahvae.kspace.bands import block_mask
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.masks import column_mask
@@ -31,7 +32,7 @@ class Task:
     """
 
     name: str
-    consistency: str
+    consistency: DataConsistency
     up_to: int | None = None
     columns: tuple[int, float, str] | None = None
     density: float | None = None

@@ -129,10 +129,9 @@ def part(
                 results[name][f"batch{batch}.{precision}.peak_bytes"] = taken
                 click.echo(f"  batch {batch:3} {precision:9} peak memory {taken / 2**20:8.0f} MiB")
             # On CUDA refinement is replayed from graphs; beside it, every kernel launched by itself.
-            for kind, context in {"": nullcontext, ".eager": eager}.items():
-                if kind and device.type != "cuda":
-                    continue
-                with context():
+            kinds = ("", ".eager") if device.type == "cuda" else ("",)
+            for kind in kinds:
+                with eager() if kind else nullcontext():
                     times = slice_seconds(model, batch, methods, rounds, longest)
                 for (precision, method, n), (taken, direct) in times.items():
                     key = f"batch{batch}.{precision}.{method}" + (f".N{n}" if n else "") + kind

@@ -97,7 +97,7 @@ def measure(
         nlls += negative_log_likelihood(bins, truth, model.config.sigma).tolist()
         mask, noise = torch.from_numpy(one.mask), torch.from_numpy(one.sigma) / factor.flatten().abs()
         fixed = consistent(bins, data, mask, model.config.sigma, noise)
-        shown = output(bins, fixed, data, mask, one.task.consistency)  # type: ignore[arg-type]
+        shown = output(bins, fixed, data, mask, one.task.consistency)
         images.append(ifft2c(shown * factor).abs().numpy())
         scores += [vars(score) for score in one.scored(images[-1])]
         if settings.method != "paper":

@@ -407,3 +407,22 @@ def test_weights_of_another_network_are_refused_in_one_line(tmp_path):
     ) as caught:
         InceptionFeatures.load(path)
     assert "\n" not in caught.value.message
+
+
+def test_the_unet_trains_on_a_folder_and_comes_back_from_its_file(tmp_path, folder, checkpoint, measure):
+    from unet import UnetBaseline, main  # noqa: PLC0415
+
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "singlecoil_train").symlink_to(folder)
+    weights = tmp_path / "unet.safetensors"
+    options = ["--minutes", "0.02", "--batch", "2", "--checkpoint", str(checkpoint)]
+    done = CliRunner().invoke(main, [str(data), "-o", str(weights), *options])
+    assert done.exit_code == 0, done.output
+    network = UnetBaseline.load(weights)
+    one = measure("random columns 4x / 0.08")[0]
+    kspace, mask = torch.from_numpy(one.kspace), torch.from_numpy(one.mask)
+    image = network.reconstruct(kspace, mask)
+    assert image.shape == kspace.shape
+    # Of the canonical form: the units of the scan cancel.
+    torch.testing.assert_close(network.reconstruct(kspace * 1e-6, mask), image * 1e-6, rtol=1e-4, atol=1e-10)
