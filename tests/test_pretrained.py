@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from skimage.data import shepp_logan_phantom
 
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.masks import column_mask
@@ -87,12 +88,44 @@ def nothing(_):
     return np.ones((4, 320, 320))
 
 
+def shepp_logan(share):
+    """The phantom of the field, (1, 320, 320), over a share of the field of view."""
+
+    def draw(_):
+        size = 2 * round(160 * share)
+        drawn = torch.from_numpy(shepp_logan_phantom()).float()[None, None]
+        small = F.interpolate(drawn, size=size, mode="area")[0, 0].clamp_min(0)
+        return F.pad(small, [(320 - size) // 2] * 4)[None].numpy()
+
+    return draw
+
+
+def quality_assurance(_):
+    """A cylinder of water with a shading, a bar, a grid of holes and a wedge, as scanners are checked with."""
+    y, x = (np.mgrid[:320, :320] - 160) / 160
+    inside = x**2 + y**2 < 0.6
+    bar = (abs(x) < 0.5) & (abs(y + 0.1) < 0.04)
+    holes = (abs(x) < 0.4) & (abs(y - 0.35) < 0.1) & (np.sin(60 * x) > 0.3) & (np.sin(60 * y) > 0.3)
+    return (inside * (1 - 0.8 * bar) * (1 - 0.7 * holes) * (1 + 0.2 * x))[None]
+
+
 @pytest.mark.parametrize(
-    ("draw", "noise", "strange"),
-    [(heads, 0.01, False), (knees, 0.02, True), (nothing, 100, True)],
-    ids=["heads", "knees", "noise"],
+    ("draw", "noise", "acceleration", "strange"),
+    [
+        (heads, 0.01, 4, False),
+        (heads, 0.01, None, False),
+        (knees, 0.02, 4, True),
+        (knees, 0.02, None, True),
+        (nothing, 100, 4, True),
+        (nothing, 100, None, True),
+        (shepp_logan(1.0), 0.02, None, True),
+        (shepp_logan(0.8), 0.02, None, True),
+        (quality_assurance, 0.02, None, True),
+    ],
 )
-def test_native_files_that_are_no_heads_are_warned_of(example, tmp_path, monkeypatch, draw, noise, strange):
+def test_native_files_that_are_no_heads_are_warned_of(
+    example, tmp_path, monkeypatch, draw, noise, acceleration, strange
+):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
     monkeypatch.setattr(output, "kspace_figure", lambda *_, **__: None)
     from native_files import LAYOUTS, write_native  # noqa: PLC0415
@@ -105,7 +138,7 @@ def test_native_files_that_are_no_heads_are_warned_of(example, tmp_path, monkeyp
         tmp_path / "result.h5",
         InferenceSettings("amortized"),
         up_to=None,
-        sampling=Sampling(acceleration=4),
+        sampling=Sampling(acceleration=acceleration),
         start=lambda *_: lambda _: None,
     )
     unlike = [warning for warning in report["warnings"] if "unlike what the weights know" in warning]

@@ -1,9 +1,12 @@
-"""What a model knows: how well it explains the coarse bands of slices like those it was trained on.
+"""What a model knows: how well it explains the coarse bands of its training's slices, and what texture they have.
 
-The statistic is the residual of the amortized reconstruction, per band, where the block B_s is measured as a whole.
-A scale-causal encoder sees nothing else of a slice, so the residual depends neither on the rest of the mask nor on how
+The residual of the amortized reconstruction is taken per band, where the block B_s is measured as a whole. A
+scale-causal encoder sees nothing else of a slice, so the residual depends neither on the rest of the mask nor on how
 the slice is then reconstructed, and costs a few evaluations of the cheapest layers. Strange images, in particular
 smooth ones, can fit well at fine scales, where little is expected; at coarse ones they do not.
+
+The texture (`kspace.texture`) is judged where the whole grid is measured: a phantom may have the outline and the coarse
+bands of a head, but it is flat between its edges, as no anatomy is.
 """
 
 import math
@@ -16,12 +19,14 @@ from torch import Tensor
 from mri_iahvae.errors import CheckpointError, reason
 from mri_iahvae.kspace.bands import band_mask, crop, scales
 from mri_iahvae.kspace.canonical import canonical_factor
+from mri_iahvae.kspace.texture import log_texture
 from mri_iahvae.model.iahvae import IAHVAE, add_band
 
 JUDGED = (4, 8, 16)
 """Scales that are looked at: canonical form fixes most of the coarser ones, and a grid has at least 16."""
 
 _LIMIT = 0.99  # quantile of held-back slices
+_FLAT = 0.005  # likewise, of textures
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Domain:
         mean: of the log residual at each judged scale (`log_residuals`).
         deviation: standard deviation of the same.
         limit: at each judged scale, of the mean excess of the scales up to it: the 99 % quantile.
+        texture: mean and 0.5 % quantile of the log texture; None where it was not measured.
     """
 
     description: str
@@ -41,6 +47,7 @@ class Domain:
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     limit: tuple[float, ...]
+    texture: tuple[float, float] | None = None
 
     @classmethod
     def measure(cls, model: IAHVAE, kspace: Tensor, description: str) -> Self:
@@ -52,15 +59,16 @@ class Domain:
             description: anatomy and contrasts, in words.
         """
         everything = torch.ones(1, 1, 1, dtype=torch.bool, device=kspace.device)
-        found = log_residuals(
-            model, kspace / canonical_factor(kspace, everything, model.power)[:, None, None]
-        )
+        kspace = kspace / canonical_factor(kspace, everything, model.power)[:, None, None]
+        found = log_residuals(model, kspace)
         least = torch.finfo(torch.float32).eps
         mean, deviation = found.mean(dim=0), found.std(dim=0).clamp_min(least)
         limit = _running_mean((found - mean) / deviation).quantile(_LIMIT, dim=0).clamp_min(least)
-        return cls(
-            _one_line(description), len(kspace), *(tuple(v.tolist()) for v in (mean, deviation, limit))
-        )
+        textures = log_texture(kspace)
+        usual = float(textures.mean())
+        flat = min(float(textures.quantile(_FLAT)), usual - least)
+        rows = [tuple(row.tolist()) for row in (mean, deviation, limit)]
+        return cls(_one_line(description), len(kspace), rows[0], rows[1], rows[2], (usual, flat))
 
     def fit(self, model: IAHVAE, kspace: Tensor, mask: Tensor, noise_sigma: Tensor) -> Tensor:
         """How far each slice is from what the model knows: above 1 it lies outside.
@@ -68,7 +76,8 @@ class Domain:
         The excess of a residual is its distance from the domain's mean, in standard deviations. Excesses are averaged
         over the judged scales up to 8 and up to 16, and the larger average, in units of its limit, counts: few bins
         say little, but what is strange at scale 8 must not drown in what fits at 16, nor noise in what fits at 8.
-        Blocks that are not measured as a whole are left out; scale 4 alone counts only where B_8 is left out.
+        Blocks that are not measured as a whole are left out; scale 4 alone counts only where B_8 is left out. Where the
+        whole grid is measured and the texture lies further below its mean than that, in units of its limit, it counts.
 
         Args:
             model: that this domain belongs to.
@@ -90,6 +99,10 @@ class Domain:
         defined = whole[:, 0] & measured.ne(0).any(dim=(1, 2))
         counted = torch.cat([~whole[:, 1:2], whole[:, 1:]], dim=1)
         fit = torch.where(counted, fits, -math.inf).amax(dim=1)
+        if self.texture is not None:
+            usual, flat = self.texture
+            flatness = (usual - log_texture(measured)) / (usual - flat)
+            fit = torch.where(mask.all(dim=(1, 2)), fit.maximum(flatness), fit)
         return torch.where(defined, fit, math.nan)
 
     def to_json(self) -> dict[str, Any]:
@@ -104,13 +117,21 @@ class Domain:
             CheckpointError: a key is unknown or missing, or a value is of the wrong kind.
         """
         try:
-            if set(values) != {field.name for field in fields(cls)}:
+            if set(values) | {"texture"} != {field.name for field in fields(cls)}:
                 raise ValueError(f"expected the keys {', '.join(field.name for field in fields(cls))}")
-            numbers = {key: tuple(float(v) for v in values[key]) for key in ("mean", "deviation", "limit")}
-            finite = all(len(row) == len(JUDGED) and all(map(math.isfinite, row)) for row in numbers.values())
-            if not finite or min(*numbers["deviation"], *numbers["limit"]) <= 0:
-                raise ValueError(f"expected {len(JUDGED)} finite numbers each, deviation and limit positive")
-            return cls(_one_line(str(values["description"])), int(values["slices"]), **numbers)
+            mean, deviation, limit = (
+                _numbers(values[key], len(JUDGED)) for key in ("mean", "deviation", "limit")
+            )
+            if min(*deviation, *limit) <= 0:
+                raise ValueError("expected deviation and limit to be positive")
+            texture = None
+            if values.get("texture") is not None:
+                usual, flat = _numbers(values["texture"], 2)
+                if flat >= usual:
+                    raise ValueError("expected the limit of the texture to be below its mean")
+                texture = usual, flat
+            description = _one_line(str(values["description"]))
+            return cls(description, int(values["slices"]), mean, deviation, limit, texture)
         except (TypeError, ValueError, OverflowError) as error:
             raise CheckpointError(f"the domain is malformed ({reason(error)})") from None
 
@@ -140,6 +161,13 @@ def log_residuals(model: IAHVAE, kspace: Tensor) -> Tensor:
             errors.append(error / band_mask(s, kspace.device).sum())
     residuals = torch.stack(errors, dim=1) / _judged_gains(model).square()
     return residuals.clamp_min(torch.finfo(torch.float32).tiny).log()
+
+
+def _numbers(values: Any, count: int) -> tuple[float, ...]:  # noqa: ANN401 - whatever a file holds
+    numbers = tuple(float(value) for value in values)
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"expected {count} finite numbers")
+    return numbers
 
 
 def _one_line(text: str) -> str:

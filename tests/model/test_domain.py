@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,10 +10,15 @@ import torch
 from mri_iahvae.errors import CheckpointError
 from mri_iahvae.kspace.bands import band_mask, block_mask, crop
 from mri_iahvae.kspace.canonical import canonical_factor
+from mri_iahvae.kspace.fft import fft2c
+from mri_iahvae.kspace.texture import log_texture
 from mri_iahvae.model.domain import JUDGED, Domain, log_residuals
 from mri_iahvae.model.iahvae import IAHVAE
 
 DOMAIN = Domain("head; T1", 100, mean=(-3.0, -2.0, -1.0), deviation=(0.5, 1.0, 2.0), limit=(2.0, 1.5, 1.2))
+
+
+TEXTURED = replace(DOMAIN, texture=(-1.5, -3.0))
 
 
 @pytest.fixture
@@ -83,6 +89,27 @@ def test_the_fit_does_not_depend_on_units_or_what_lies_outside_whole_blocks(mode
     assert not torch.isclose(fit(model, outside), fit(model, slices), rtol=1e-2).any()
 
 
+def test_a_flat_object_lies_outside_where_the_whole_grid_is_measured(model, slices):
+    at = 2 * math.pi * torch.arange(model.size) / model.size
+    shaded = (1 + 0.02 * at.cos()).expand(model.size, -1)  # a bottle of water
+    flat = fft2c(shaded.to(torch.complex64))[None].expand(2, -1, -1).clone()
+    # Coarse bands that are well explained, as those of a phantom may be.
+    tolerant = replace(TEXTURED, mean=(99.0, 99.0, 99.0))
+    expected = (-1.5 - log_texture(flat)) / 1.5
+    assert (expected > 1).all()
+    torch.testing.assert_close(fit(model, 2e-6 * flat, domain=tolerant), expected, rtol=1e-3, atol=1e-3)
+    gone = torch.ones(2, model.size, model.size, dtype=torch.bool)
+    gone[0, 0, 3] = False  # one bin
+    assert (fit(model, flat, gone, domain=tolerant) > 1).tolist() == [False, True]
+    # What is strange by its residual stays so, whatever its texture.
+    residual = fit(model, slices, domain=DOMAIN)
+    both = fit(model, slices, domain=TEXTURED)
+    torch.testing.assert_close(
+        both, residual.maximum((-1.5 - log_texture(slices)) / 1.5), rtol=1e-3, atol=1e-3
+    )
+    assert fit(model, 0 * flat, domain=TEXTURED).isnan().all()
+
+
 def test_a_measured_domain_holds_its_own_slices(model, slices):
     domain = Domain.measure(model, 1e-5 * slices, " head;\n T1 ")
     assert (domain.description, domain.slices) == ("head; T1", 40)
@@ -93,9 +120,13 @@ def test_a_measured_domain_holds_its_own_slices(model, slices):
     for count in (1, 2, 3):
         expected = float(excess[:, :count].mean(dim=1).quantile(0.99))
         assert domain.limit[count - 1] == pytest.approx(expected, rel=1e-3)
+    textures = log_texture(slices)
+    assert domain.texture == pytest.approx(
+        (float(textures.mean()), float(textures.quantile(0.005))), rel=1e-3
+    )
     inside = fit(model, slices, domain=domain)
-    assert int((inside > 1).sum()) in (1, 2)  # at most one beyond each of two limits, and one at least
-    assert abs(float(inside.mean())) < 0.5
+    assert int((inside > 1).sum()) in (2, 3)  # at most one beyond each of three limits, and the flattest
+    assert abs(float(inside.mean())) < 0.7  # the largest of three that are 0 on average
     strange = torch.where(block_mask(8, model.size), slices, 3 * slices)  # too much energy in band 16
     assert (fit(model, strange, domain=domain) > 1).all()
 
@@ -122,14 +153,22 @@ def test_where_the_fit_is_not_defined(model, slices):
     assert fit(model, silent).isnan().nonzero().tolist() == [[3]]
 
 
-def test_json():
-    assert Domain.from_json(json.loads(json.dumps(DOMAIN.to_json()))) == DOMAIN
+@pytest.mark.parametrize("domain", [DOMAIN, TEXTURED])
+def test_json(domain):
+    assert Domain.from_json(json.loads(json.dumps(domain.to_json()))) == domain
+
+
+def test_a_domain_from_before_textures_were_measured_is_read():
+    values = DOMAIN.to_json()
+    del values["texture"]
+    assert Domain.from_json(values) == DOMAIN
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"mean": [1.0, 2.0]}, {"limit": [1.0, 0.0, 1.0]}, {"deviation": [1.0, math.nan, 1.0]}, {"mean": 3},
-     {"slices": "many"}, {"limit": ["a" * 9999, 1, 2]}, {"other": 1}],
+    [{"limit": [1.0, 0.0, 1.0]}, {"deviation": [1.0, math.nan, 1.0]}, {"mean": 3},
+     {"slices": "many"}, {"limit": ["a" * 9999, 1, 2]}, {"other": 1}, {"mean": [1.0, 2.0]},
+     {"texture": [-1.0]}, {"texture": [-1.0, -1.0]}, {"texture": [-1.0, -math.inf]}, {"texture": "no"}],
 )  # fmt: skip
 def test_a_malformed_domain_is_refused(change):
     with pytest.raises(CheckpointError, match=r"^the domain is malformed .{1,210}$"):
