@@ -8,7 +8,7 @@ from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.training.augment import augment
 from mri_iahvae.training.batches import CachedSlices, SliceSource, step_seed
 
-_DRAWN = 512  # slices: the limit is their 99 % quantile
+_DRAWN = 512  # slices: limits are their outermost hundredth and two-hundredth
 _DRAWS = 8  # at most of each slice: more would be the same few slices over and over
 
 
