@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mri_iahvae.evaluation.summary import Summary
     from mri_iahvae.tasks.evaluate import Evaluation
 
-_FORMS = {"nmse": ".4f", "psnr": ".2f", "ssim": ".4f"}
+_FORMS = {"nmse": "#.3g", "psnr": ".2f", "ssim": ".4f"}
 _LOG_WIDTH = 160  # columns of a table that goes to a file or pipe, which has no width of its own
 
 

@@ -63,7 +63,8 @@ def inspect(inputs: tuple[Path, ...], checkpoint: str, as_json: bool) -> None:
 def _lines(inspection: "Inspection") -> "Iterator[str]":
     scan = inspection.scan
     coils = "single-coil" if scan.coils == 1 else f"{scan.coils} coils"
-    yield f"{scan.path}: {scan.slices} slices, {scan.height} x {scan.width}, {coils}"
+    slices = f"{scan.slices} slice{'s' * (scan.slices != 1)}"
+    yield f"{scan.path}: {slices}, {scan.height} x {scan.width}, {coils}"
     facts = {
         "sampling": _sampling(inspection),
         "padding": _padding(inspection),

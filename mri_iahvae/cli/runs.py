@@ -267,7 +267,7 @@ def _text(report: dict[str, Any]) -> str:
     slices = f"{report['slices']} slice{'s' * (report['slices'] != 1)}"
     lines = [f"{report['input']}: {slices}, {bins} {shares}"]
     rate = report["true_acceleration"]
-    sampled = "nothing measured" if rate is None else f"true acceleration {rate:.1f}x"
+    sampled = "nothing measured" if rate is None else f"true acceleration {rate:.2f}x"
     lines.append(f"  mask: {report['mask']}: {sampled}")
     lines.append(f"  {_method(report)}")
     if "noise_sigma" in report:
@@ -275,7 +275,11 @@ def _text(report: dict[str, Any]) -> str:
     names = image_names(report["task"])
     for name, scores in report["scores"].items():
         units = {"psnr": " dB"}
-        form = {k: "not defined" if v is None else f"{v:.4f}{units.get(k, '')}" for k, v in scores.items()}
+        digits = {"nmse": "#.3g"}  # of low noise the fourth decimal is the first digit
+        form = {
+            k: "not defined" if v is None else f"{v:{digits.get(k, '.4f')}}{units.get(k, '')}"
+            for k, v in scores.items()
+        }
         lines.append(f"  {names[name]:15} NMSE {form['nmse']}  PSNR {form['psnr']}  SSIM {form['ssim']}")
     written = ("output", "report", "picture", "gif", "nifti")
     lines += [f"  {report[name]}" for name in written if name in report]

@@ -15,14 +15,14 @@ def scan_files(inputs: Iterable[Path]) -> list[Path]:
             by name, hidden ones left out; folders within it are not looked into.
 
     Returns:
-        The files; one that is meant twice counts once, where it comes first.
+        The files; one that is meant twice counts once, where it comes first. A BART pair is meant by either file.
 
     Raises:
         UsageError: a folder without scan files, or one that cannot be read.
     """
     found: dict[Path, Path] = {}
     for path in inputs:
-        for file in _within(path) if path.is_dir() else [path]:
+        for file in _within(path) if path.is_dir() else [_data_file(path)]:
             # The folder alone is resolved: two links in it are two names, and make two results.
             found.setdefault(file.parent.resolve() / file.name, file)
     return list(found.values())
@@ -30,17 +30,30 @@ def scan_files(inputs: Iterable[Path]) -> list[Path]:
 
 def _within(folder: Path) -> list[Path]:
     try:
-        files = [path for path in folder.iterdir() if _is_scan(path.name) and path.is_file()]
+        inside = sorted(folder.iterdir())
     except OSError as error:
         raise UsageError(
             f"{folder}: expected a folder of scans, found: {error.strerror}; check the path"
         ) from None
+    files = [path for path in inside if _is_scan(path.name) and path.is_file()]
     if not files:
         wanted = ", ".join(f"*{suffix}" for suffix in SCAN_SUFFIXES)
-        raise UsageError(
-            f"{folder}: expected a folder with scans ({wanted}), found none in it; check the path"
-        )
-    return sorted(files)
+        deeper = next((path for path in inside if path.is_dir() and _has_scans(path)), None)
+        cure = "check the path" if deeper is None else f"folders in it are not searched: give {deeper}"
+        raise UsageError(f"{folder}: expected a folder with scans ({wanted}), found none in it; {cure}")
+    return files
+
+
+def _data_file(path: Path) -> Path:
+    """A BART pair goes by the name of its data."""
+    return path.with_suffix(".cfl") if path.suffix.lower() == ".hdr" else path
+
+
+def _has_scans(folder: Path) -> bool:
+    try:
+        return any(_is_scan(path.name) for path in folder.iterdir())
+    except OSError:
+        return False
 
 
 def _is_scan(name: str) -> bool:

@@ -1,8 +1,9 @@
-"""Magnitude images from NIfTI volumes, npz archives and folders of pictures, on a square power-of-two grid."""
+"""Magnitude images from NIfTI volumes, npz archives and folders of pictures, on a square grid."""
 
 from collections.abc import Iterator
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
+from typing import NamedTuple
 from zipfile import ZipFile
 
 import numpy as np
@@ -21,7 +22,26 @@ _FREE_BYTES = 2**30  # may be claimed by an archive of any size
 _MAX_RATIO = 64  # of what is claimed to the size of the archive: images compress far less
 
 
-def read_magnitudes(path: str | Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
+Voxel = tuple[float, float, float]
+"""Distance of slices, rows and columns in mm."""
+
+_MILLIMETRES = {0: 1.0, 1: 1e3, 2: 1.0, 3: 1e-3}  # NIfTI's codes of units; 0 states none, and means this one
+
+
+class Volume(NamedTuple):
+    """Slices of one volume."""
+
+    name: str
+    """Of the file without its suffix, of the folder, or of the subject."""
+    images: NDArray[np.float32]
+    """(slices, N, N), N even, at least 128; zero-padded around the centre, at least 0, largest value 1."""
+    size: tuple[int, int]
+    """Rows and columns before padding."""
+    voxel: Voxel | None = None
+    """Where the file says."""
+
+
+def read_magnitudes(path: str | Path) -> Iterator[Volume]:
     """Volumes of a file, one by one.
 
     Args:
@@ -31,31 +51,32 @@ def read_magnitudes(path: str | Path) -> Iterator[tuple[str, NDArray[np.float32]
             a folder of PNG or JPEG slices, see `read_pictures`.
 
     Yields:
-        Name (file without its suffix, folder, or subject) and float32 (slices, N, N), N the least power of two that
-        is at least 128 and holds the slices; zero-padded around the centre, at least 0, largest value 1.
+        One volume per file, folder or subject. Slices that are square, of even size and at least 128 x 128 stay as they
+        are; others are padded to the next size that is, so that pixels stay square on a model's grid.
 
     Raises:
         ScanError: one line with what was expected, found, and what to do.
     """
     path = Path(path)
     if path.is_dir():
-        yield path.resolve().name, _prepare(path, read_pictures(path))
+        yield _prepare(path, path.resolve().name, read_pictures(path))
     elif not path.is_file():
         raise ScanError(
             f"{path}: expected a NIfTI or npz file or a folder of pictures, found none; check the path"
         )
     elif path.name.lower().endswith(NIFTI_SUFFIXES):
-        yield path.name[: path.name.lower().rindex(".nii")], _prepare(path, _nifti_slices(path))
+        images, voxel = _nifti_slices(path)
+        yield _prepare(path, path.name[: path.name.lower().rindex(".nii")], images, voxel)
     elif path.suffix == ".npz":
         for name, images in _npz_volumes(path):
-            yield name, _prepare(path, images)
+            yield _prepare(path, name, images)
     else:
         raise ScanError(
             f"{path}: expected .nii, .nii.gz, .npz or a folder of pictures, found '{path.suffix}'; convert it"
         )
 
 
-def _nifti_slices(path: Path) -> NDArray[np.float32]:
+def _nifti_slices(path: Path) -> tuple[NDArray[np.float32], Voxel | None]:
     """Axial slices (z, y, x), from the feet up, front of the head at the top."""
     import nibabel  # noqa: PLC0415 - only this format needs it
 
@@ -70,7 +91,11 @@ def _nifti_slices(path: Path) -> NDArray[np.float32]:
                 voxels = np.abs(np.asarray(volume.dataobj, np.complex64))
             else:
                 voxels = np.asarray(volume.dataobj, np.float32)
-    return voxels[::-1, ::-1].transpose(2, 1, 0)
+        unit = _MILLIMETRES.get(int(volume.header["xyzt_units"]) & 7, 0)
+        columns, rows, slices = (float(zoom) * unit for zoom in volume.header.get_zooms()[:3])
+    voxel = slices, rows, columns
+    usable = all(isfinite(mm) and mm > 0 for mm in voxel)
+    return voxels[::-1, ::-1].transpose(2, 1, 0), voxel if usable else None
 
 
 def _npz_volumes(path: Path) -> Iterator[tuple[str, NDArray]]:
@@ -95,10 +120,10 @@ def _npz_volumes(path: Path) -> Iterator[tuple[str, NDArray]]:
         yield name, images[subject == name]
 
 
-def _prepare(path: Path, images: NDArray) -> NDArray[np.float32]:
+def _prepare(path: Path, name: str, images: NDArray, voxel: Voxel | None = None) -> Volume:
     """Non-negative, scaled to 1 per volume (slices keep their relative brightness), padded to the grid."""
     count, height, width = images.shape
-    side = max(MIN_SIDE, 1 << (max(height, width) - 1).bit_length())
+    side = max(MIN_SIDE, height + height % 2, width + width % 2)
     if not 0 < max(height, width) <= MAX_SIDE or not 0 < count * side**2 <= MAX_VOXELS:
         raise _unexpected(path, f"{count} slices of {height}x{width}")
     with np.errstate(over="ignore", invalid="ignore"):  # infinity and NaN are refused in the next lines
@@ -112,7 +137,7 @@ def _prepare(path: Path, images: NDArray) -> NDArray[np.float32]:
     out = np.zeros((count, side, side), np.float32)
     top, left = side // 2 - height // 2, side // 2 - width // 2
     out[:, top : top + height, left : left + width] = images / peak
-    return out
+    return Volume(name, out, (height, width), voxel)
 
 
 def _unexpected(path: Path, found: str) -> ScanError:

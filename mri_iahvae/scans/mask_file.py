@@ -51,7 +51,8 @@ def read_mask_file(path: str | Path, height: int, width: int) -> NDArray[np.bool
     elif suffix not in {".npy", ".npz"}:
         raise _refused(path, f"the suffix '{suffix}'")
     elif not path.is_file():
-        raise _refused(path, "a folder" if path.is_dir() else "no such file")
+        found = "a folder" if path.is_dir() else "no such file"
+        raise _refused(path, found, "check the path")
     elif suffix == ".npy":
         with _foreign_bytes(path), path.open("rb") as file:
             values = _read_npy(path, file, size)
@@ -103,8 +104,8 @@ def _foreign_bytes(path: Path) -> Iterator[None]:
         raise _refused(path, reason(error)) from error
 
 
-def _refused(path: Path, found: str) -> ScanError:
+def _refused(path: Path, found: str, cure: str = "save it again") -> ScanError:
     return ScanError(
         f"{path}: expected a mask as npy, npz (one array, or one called '{MASK}') or HDF5 (dataset '{MASK}'), "
-        f"found {found}; save it again"
+        f"found {found}; {cure}"
     )

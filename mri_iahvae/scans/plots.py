@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _GAINS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # by which errors are brightened
 _WHITENED = 2  # per cent of their pixels, at most
 _HEADROOM = 1.25  # of a column's window: a constant image is not to look like paper
-_DECADES = 4  # of k-space magnitude, from black to white
+_DECADES = 5  # of k-space magnitude, from black to white
 _PANEL_INCHES = 2.6  # the width
 _TALLEST = 2.0  # height of a panel over its width, at most
 _DPI = 120
@@ -95,7 +95,7 @@ def kspace_figure(
     """Two rows per slice: images in the upper one, log-magnitude k-space in the lower one.
 
     All images of a slice share one grey window, in which errors are brightened by the factor that their titles state,
-    and so do all its k-spaces (four decades below the largest bin). Scores above the panels are the slice's.
+    and so do all its k-spaces (five decades below the largest bin). Scores above the panels are the slice's.
 
     Args:
         path: PNG file to write.
@@ -230,7 +230,7 @@ def _gain(images: Iterable[NDArray[np.floating]], white: float) -> int:
 def _score_line(scores: Scores) -> str:
     if not math.isfinite(scores.nmse):
         return "no scores: the reference is zero"
-    return f"NMSE {scores.nmse:.3g}   PSNR {scores.psnr:.1f} dB   SSIM {scores.ssim:.3f}"
+    return f"NMSE {scores.nmse:#.3g}   PSNR {scores.psnr:.1f} dB   SSIM {scores.ssim:.3f}"
 
 
 def _save(figure: "Figure", path: Path) -> None:

@@ -15,12 +15,11 @@ from mri_iahvae.files import atomic_path, make_folder
 
 _OTHER_FORMATS = re.compile(r"\.(mrd|cfl|hdr|npy|nii|nii\.gz)$", re.IGNORECASE)
 
-# No fields of view: the size of a pixel is not known here.
 _HEADER = """<?xml version="1.0" encoding="utf-8"?>
 <ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
   <encoding>
-    <encodedSpace><matrixSize><x>{height}</x><y>{width}</y><z>1</z></matrixSize></encodedSpace>
-    <reconSpace><matrixSize><x>{height}</x><y>{width}</y><z>1</z></matrixSize></reconSpace>
+    <encodedSpace>{space}</encodedSpace>
+    <reconSpace>{space}</reconSpace>
     <encodingLimits>
       <kspace_encoding_step_1><minimum>0</minimum><maximum>{last}</maximum><center>{center}</center>\
 </kspace_encoding_step_1>
@@ -59,6 +58,7 @@ def write_scan(
     mask: NDArray[np.bool_] | None = None,
     reference: NDArray[np.float32] | None = None,
     noise_sigma: float | NDArray[np.float64] | None = None,
+    voxel: tuple[float, float, float] | None = None,
     acquisition: str = "",
     patient_id: str = "",
     attributes: Mapping[str, str | float] | None = None,
@@ -71,6 +71,7 @@ def write_scan(
         mask: bool (W,) or (H, W), true where measured; other bins are written as zero. None when all are.
         reference: float32 (slices, h, w), magnitude, written as `reconstruction_esc` with `max` and `norm`.
         noise_sigma: per real and imaginary part, in the units of `kspace`: one number or (slices,).
+        voxel: distance of slices, rows and columns in mm; without it the header states no field of view.
         acquisition: contrast and sequence, in fastMRI's words, such as `CORPD_FBK`.
         patient_id: anonymous identifier.
         attributes: further scalar attributes.
@@ -80,7 +81,12 @@ def write_scan(
     """
     _require_finite(path, kspace=kspace, reference=reference, noise_sigma=noise_sigma)
     height, width = kspace.shape[-2:]
-    header = _HEADER.format(height=height, width=width, last=width - 1, center=width // 2)
+    space = f"<matrixSize><x>{height}</x><y>{width}</y><z>1</z></matrixSize>"
+    if voxel is not None:
+        thickness, rows, columns = voxel
+        fov = f"<x>{height * rows:g}</x><y>{width * columns:g}</y><z>{thickness:g}</z>"
+        space += f"<fieldOfView_mm>{fov}</fieldOfView_mm>"
+    header = _HEADER.format(space=space, last=width - 1, center=width // 2)
     with _new_file(path) as file:
         file["kspace"] = np.asarray(kspace if mask is None else np.where(mask, kspace, 0), np.complex64)
         file["ismrmrd_header"] = header

@@ -8,9 +8,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from mri_iahvae.errors import IahvaeError, UsageError
 from mri_iahvae.files import make_folder
@@ -18,7 +16,7 @@ from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.masks import ColumnSampling, MaskType, column_sampling, true_acceleration
 from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.kspace.phase import smooth_phase
-from mri_iahvae.scans.magnitude import read_magnitudes
+from mri_iahvae.scans.magnitude import Volume, read_magnitudes
 from mri_iahvae.scans.writer import write_scan
 from mri_iahvae.tasks.provenance import provenance
 
@@ -88,12 +86,12 @@ def simulate(
     make_folder(folder)
     written: list[Path] = []
     for source in sources:
-        for name, images in read_magnitudes(source):
-            path = folder / f"{_safe(name)}.h5"
+        for volume in read_magnitudes(source):
+            path = folder / f"{_safe(volume.name)}.h5"
             if path in written:
                 raise UsageError(f"{path}: {source} would overwrite another volume; rename one")
             _require_new(path, overwrite)
-            report(_write(path, images, settings, path.name))
+            report(_write(path, volume, settings, path.name))
             written.append(path)
     return written
 
@@ -125,15 +123,15 @@ def write_example(path: str | Path, *, noise: float = 0.01, seed: int = 0, overw
             "nibabel's tests/data/example4d.nii.gz is missing; pip install --force-reinstall nibabel"
         )
     with as_file(resource) as source:
-        for _, images in read_magnitudes(source):
-            _write(path, images, settings, "example")
+        for volume in read_magnitudes(source):
+            _write(path, volume, settings, "example")
     return path
 
 
-def _write(path: Path, images: NDArray[np.float32], settings: _Settings, name: str) -> str:
-    """Simulate one volume (slices, N, N) into a file; `name` seeds it. Returns a line about it."""
+def _write(path: Path, volume: Volume, settings: _Settings, name: str) -> str:
+    """Simulate one volume into a file; `name` seeds it. Returns a line about it."""
     generator = torch.Generator().manual_seed(_seed(name, settings.seed))
-    magnitude = torch.from_numpy(images) * PEAK
+    magnitude = torch.from_numpy(volume.images) * PEAK
     angle = smooth_phase(len(magnitude), (magnitude.shape[1], magnitude.shape[2]), generator, settings.phase)
     kspace = fft2c(torch.polar(magnitude, angle))
     sigma = settings.noise * rms(kspace).double().square().mean().sqrt().item()
@@ -155,11 +153,14 @@ def _write(path: Path, images: NDArray[np.float32], settings: _Settings, name: s
         mask=None if mask is None else mask.numpy(),
         reference=(magnitude if settings.reference == "clean" else ifft2c(kspace).abs()).numpy(),
         noise_sigma=sigma,
+        voxel=volume.voxel,
         acquisition="SIMULATED",
         attributes=record,
     )
     sampling = "fully sampled" if mask is None else f"true acceleration {true_acceleration(mask):.2f}"
-    return f"{path}: {len(images)} slices of {images.shape[1]}x{images.shape[2]}, {sampling}"
+    count, height, width = volume.images.shape
+    padded = "" if volume.size == (height, width) else " (padded from {}x{})".format(*volume.size)
+    return f"{path}: {count} slice{'s' * (count != 1)} of {height}x{width}{padded}, {sampling}"
 
 
 def _seed(name: str, seed: int) -> int:

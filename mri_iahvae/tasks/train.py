@@ -169,7 +169,9 @@ def _acquisitions(scans: list[Scan]) -> str:
 def _split(data: Path, size: int) -> tuple[list[Scan], list[Scan]]:
     """Training and held-out scans."""
     if not data.is_dir():
-        raise UsageError(f"{data}: expected a folder of fastMRI-schema HDF5 files")
+        raise UsageError(
+            f"{data}: expected a folder of fastMRI-schema HDF5 files, found no such folder; check the path"
+        )
     folders = data / "singlecoil_train", data / "singlecoil_val"
     if folders[0].is_dir() and folders[1].is_dir():
         training, held_out = (_open_all(folder, size) for folder in folders)

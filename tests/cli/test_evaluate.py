@@ -42,7 +42,7 @@ def test_the_table(volumes):
     for line, volume in zip(lines[1:4], scores.volumes, strict=True):
         found = volume.scores
         assert line[:3] == [volume.prediction.name, volume.acquisition, "2"]
-        assert line[3:] == [f"{found.nmse:.4f}", f"{found.psnr:.2f}", f"{found.ssim:.4f}"]
+        assert line[3:] == [f"{found.nmse:#.3g}", f"{found.psnr:.2f}", f"{found.ssim:.4f}"]
     assert [line[:3] for line in lines[4:]] == [
         ["1", "volumes", "AXT1"],
         ["2", "volumes", "AXT2"],
@@ -50,7 +50,7 @@ def test_the_table(volumes):
     ]
     assert "+/-" not in lines[4]
     mean, std = scores.overall.mean, scores.overall.std
-    assert lines[6][3:6] == [f"{mean['nmse']:.4f}", "+/-", f"{2 * std['nmse']:.4f}"]
+    assert lines[6][3:6] == [f"{mean['nmse']:#.3g}", "+/-", f"{2 * std['nmse']:#.3g}"]
     assert result.stderr == "Scoring\n"
 
 

@@ -60,7 +60,11 @@ def write_mrd(folder, kspace):
     return folder / "scan.mrd"
 
 
-@pytest.mark.parametrize("write", [write_npy, write_bart, write_mrd])
+def write_bart_by_its_header(folder, kspace):
+    return write_bart(folder, kspace).with_suffix(".hdr")
+
+
+@pytest.mark.parametrize("write", [write_npy, write_bart, write_bart_by_its_header, write_mrd])
 def test_formats_of_kspace_give_what_hdf5_gives(run, make_scan, tmp_path, write):
     """A file in each format, with the same name, seed and options."""
     source = make_scan("scan.h5", size=32)

@@ -28,6 +28,28 @@ def test_files_are_taken_as_they_are(folder):
     assert scan_files(given) == given
 
 
+def test_a_bart_pair_is_one_scan_by_either_file(folder):
+    header, data = folder / "scan.hdr", folder / "scan.cfl"
+    assert scan_files([header]) == [data]
+    assert scan_files([header, folder / "b.h5", data]) == [data, folder / "b.h5"]
+
+
+def test_a_folder_of_folders_is_refused_with_the_first_that_holds_scans(folder):
+    upper = folder / "upper"
+    for name in ("empty", "second", "third"):
+        (upper / name).mkdir(parents=True)
+    with pytest.raises(
+        UsageError, match=r"upper: expected a folder with scans .*, found none in it; check the path$"
+    ):
+        scan_files([upper])
+    for name in ("second", "third"):
+        (upper / name / "a.h5").touch()
+    with pytest.raises(
+        UsageError, match=r"found none in it; folders in it are not searched: give .*upper/second$"
+    ):
+        scan_files([upper])
+
+
 def test_a_file_that_is_meant_twice_counts_once(folder, monkeypatch):
     first, second = folder / "a.HDF5", folder / "b.h5"
     assert scan_files([second, folder, second]) == [second, first]

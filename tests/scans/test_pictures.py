@@ -59,7 +59,7 @@ def test_a_folder_is_a_volume_for_simulate(tmp_path, grey):
     folder.mkdir()
     for number, values in enumerate(grey):
         Image.fromarray(values).save(folder / f"{number}.png")
-    ((name, images),) = read_magnitudes(folder)
+    ((name, images, *_),) = read_magnitudes(folder)
     assert name == "head"
     assert images.shape == (4, 128, 128)
     np.testing.assert_allclose(images[1, 54:74, 56:73], grey[1] / grey.max(), rtol=1e-6)

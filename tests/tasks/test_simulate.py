@@ -45,6 +45,15 @@ def test_without_noise_the_image_is_the_reference_times_a_smooth_phase(head, tmp
     assert not np.allclose(image[0] / np.abs(image[0]).max(), image[1] / np.abs(image[1]).max(), atol=0.1)
 
 
+def test_the_voxel_size_of_a_nifti_comes_back_in_the_header(head, tmp_path):
+    voxels = nibabel.load(head)
+    nibabel.save(nibabel.Nifti1Image(voxels.get_fdata(dtype=np.float32), np.diag([0.7, 0.8, 3.0, 1])), head)
+    (path,) = simulate([head], tmp_path / "out")
+    header = open_scan(path).header
+    assert header.pixel == pytest.approx((0.8, 0.7), rel=1e-4)
+    assert header.thickness == pytest.approx(3)
+
+
 def test_phase_strength_zero_leaves_a_ramp_only(head, tmp_path):
     (path,) = simulate([head], tmp_path / "out", noise=0, phase=0)
     inside = image_of(open_scan(path))[0, 40:88, 56:72]
