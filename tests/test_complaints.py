@@ -98,13 +98,13 @@ def test_complaint_4_files_of_different_sizes_in_one_call(native, tool, tmp_path
 def test_complaint_5_padding_is_neither_measured_nor_missing(native, tool, no_figures):
     full = native("640x368", "full.h5")
     done = tool("reconstruct", full)
-    assert "full sampling: true acceleration 1.0x" in done.stdout
+    assert "full sampling: true acceleration 1.00x" in done.stdout
     assert f"k-space {328 / 368:.1%} measured, 0.0% completed, {40 / 368:.1%} zero" in done.stdout
     test = native("640x368", "test.h5", acceleration=4)
     scan = open_scan(test)
     columns = scan.mask[0].sum()
     done = tool("reconstruct", test)
-    assert f"the file's own: true acceleration {328 / columns:.1f}x" in done.stdout
+    assert f"the file's own: true acceleration {328 / columns:.2f}x" in done.stdout
     assert f"k-space {columns / 368:.1%} measured" in done.stdout
 
 

@@ -92,7 +92,7 @@ def test_result_figure_and_report(reconstruct, make_scan, tmp_path):
     assert result.stderr == "scan.h5: 3 slices\n"
     lines = result.stdout.splitlines()
     assert lines[0].endswith("scan.h5: 3 slices, k-space 6.2% measured, 93.8% completed, 0.0% zero")
-    assert lines[1] == "  mask: full sampling, up to 8x8: true acceleration 16.0x"
+    assert lines[1] == "  mask: full sampling, up to 8x8: true acceleration 16.00x"
     assert lines[2] == "  method hybrid; mean steps at scales 1, 2, 4 ...: 2 2 2 2 0 0"
     assert lines[3].split()[0] == "zero-filled"
     assert lines[4].split()[0] == "reconstruction"
@@ -151,7 +151,7 @@ def test_json_has_the_numbers_of_the_text(reconstruct, make_scan, tmp_path):
     _, stored = read(file["output"])
     for name, scores in file["scores"].items():
         for key, value in scores.items():
-            assert f"{key.upper()} {value:.4f}" in text
+            assert f"{key.upper()} {value:{'#.3g' if key == 'nmse' else '.4f'}}" in text
             assert stored[f"{name} {key}"] == value
 
 
@@ -196,7 +196,7 @@ def test_asked_masks(reconstruct, make_scan, masks, monkeypatch, checkpoint, opt
     assert mask.shape == ((32,) if "--mask" not in options or options[1] == "columns.npy" else (32, 32))
     mask = np.broadcast_to(mask, (32, 32))
     assert stored["true_acceleration"] == pytest.approx(1024 / mask.sum())
-    assert f"\n  mask: {line}: true acceleration {1024 / mask.sum():.1f}x\n" in result.stdout
+    assert f"\n  mask: {line}: true acceleration {1024 / mask.sum():.2f}x\n" in result.stdout
     assert f"k-space {mask.mean():.1%} measured" in result.stdout
     assert stored["share_measured"] == pytest.approx(mask.mean())
 
@@ -241,7 +241,7 @@ def test_a_mask_inferred_from_zeros_is_said(reconstruct, make_scan, masks):
         file["kspace"][:] = np.where(mask, file["kspace"], 0)
     result = reconstruct(path)
     assert (
-        f"\n  mask: inferred from exact zeros: true acceleration {1024 / mask.sum():.1f}x\n" in result.stdout
+        f"\n  mask: inferred from exact zeros: true acceleration {1024 / mask.sum():.2f}x\n" in result.stdout
     )
     data, stored = read(masks / "out" / "scan.h5")
     assert stored["mask_source"] == "zeros"

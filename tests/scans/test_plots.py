@@ -67,7 +67,7 @@ def test_scores_above_the_panels_are_those_of_the_slice(tmp_path, rng, monkeypat
     assert len(set(scored)) == 4
     assert figures == [
         "scan.h5\nwhole volume, reconstruction: NMSE 0.0123   PSNR 31.2 dB   SSIM 0.900"
-        "\nwhole volume, zero-filled: NMSE 0.5   PSNR 10.0 dB   SSIM 0.100"
+        "\nwhole volume, zero-filled: NMSE 0.500   PSNR 10.0 dB   SSIM 0.100"
     ]
 
 
