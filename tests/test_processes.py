@@ -58,13 +58,16 @@ StageModule.on_train_end = on_train_end
 """
 
 ON_THE_SECOND_FILE = """
+import time
 import mri_iahvae.tasks.reconstruct as tasks
 usual = tasks.reconstruct_file
 done = []
-def reconstruct_file(*args, **options):
+def reconstruct_file(loaded, path, target, *args, **options):
     if second and done:
+        while not target.with_name("0.h5").exists():  # the other process may still be at its first
+            time.sleep(0.02)
         os.kill(os.getpid(), signal.SIGKILL)
-    done.append(usual(*args, **options))
+    done.append(usual(loaded, path, target, *args, **options))
     return done[-1]
 tasks.reconstruct_file = reconstruct_file
 """

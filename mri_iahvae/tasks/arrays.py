@@ -36,7 +36,8 @@ def checked_arrays(
         raise UsageError(f"kspace: expected complex ({axes}), got {values.dtype} {values.shape}")
     size = values.shape[-2:] if coils else values.shape
     measured = np.ones(size[-2:], bool) if mask is None else np.asarray(mask, bool)
-    sigma = np.asarray(noise_sigma, np.float32)
+    with np.errstate(over="ignore"):  # infinity is refused below
+        sigma = np.asarray(noise_sigma, np.float32)
     try:
         measured = np.broadcast_to(measured, size)
         sigma = np.broadcast_to(sigma, values.shape[:1])

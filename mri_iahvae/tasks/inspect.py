@@ -166,7 +166,8 @@ def _noise(scan: Scan, geometry: Geometry, power: NDArray[np.float64]) -> Noise:
     # leaves the signal on fewer bins.
     oversampling = scan.height / geometry.field[0]
     share = scan.mask.mean()
-    total = power.mean() / (scan.slices * scan.coils) - 2 * share * sigma**2
+    with np.errstate(over="ignore"):  # an absurd sigma leaves nothing
+        total = power.mean() / (scan.slices * scan.coils) - 2 * share * np.square(sigma)
     clean = total * oversampling
     return Noise(sigma, float(sigma / np.sqrt(clean)) if clean > 0 else None, source)
 

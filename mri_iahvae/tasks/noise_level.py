@@ -104,5 +104,5 @@ def level_doubts(
     if seen == 0 or stated <= _FAR_ABOVE * seen:
         return ()
     return (
-        f"the noise level taken is {stated / seen:.0f} times the estimate from the data, {seen:.3g}: is it right?",
+        f"the noise level taken is {stated / seen:.3g} times the estimate from the data, {seen:.3g}: is it right?",
     )

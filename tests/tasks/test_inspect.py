@@ -156,6 +156,13 @@ def test_a_stated_noise_level_is_taken(write, checkpoint):
     assert (noise.sigma, noise.source) == (0.2, "file")
 
 
+def test_an_absurd_noise_level_is_told_in_one_line(write, checkpoint):
+    found = inspect(write(bins((3, 40, 40), 0.1), noise_sigma=1e300), checkpoint)
+    assert (found.noise.sigma, found.noise.relative) == (1e300, None)
+    (warning,) = (problem.text for problem in found.problems if "noise level taken" in problem.text)
+    assert len(warning) < 120
+
+
 def damaged(case, mask):
     kspace = bins((3, 40, 40), 0.001)
     files = {

@@ -173,6 +173,7 @@ def test_progress_counts_slices(model, simulate):
         ({"coil_combine": "sum"}, "rss, sensitivity"),
         ({"rounds": -1}, "no negative number"),
         ({"noise_sigma": np.nan}, "must be finite"),
+        ({"noise_sigma": 1e200}, "must be finite"),
     ],
 )
 def test_refused(model, simulate, change, message):
