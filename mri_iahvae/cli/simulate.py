@@ -52,8 +52,8 @@ def simulate(output: Path, **settings: Any) -> None:  # noqa: ANN401 - Click pas
 
     INPUT is NIfTI (.nii, .nii.gz; cut into axial slices), .npz with `images` (n, H, W) and optionally `subject`
     (n,), or a folder of PNG or JPEG slices. Each volume, subject or folder becomes one HDF5 file with simulated
-    phase and noise. Slices are padded to squares of even size, at least 128 x 128. The names of the files go to standard
-    output.
+    phase and noise. Slices are padded to squares of even size, at least 128 x 128. The names of the files go to
+    standard output.
 
     \b
     Examples:
