@@ -1,14 +1,13 @@
 """The command group: imports a command only when it runs, and turns errors into one line and an exit code."""
 
-import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import click
 
+from mri_iahvae.cli.interrupts import interruptible
 from mri_iahvae.errors import IahvaeError, UsageError
 
 
@@ -67,24 +66,10 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - Click's signature
         """Run; what a user can act on ends in one line on stderr, exit 2 (usage), 1, or 130 (Ctrl-C, SIGTERM)."""
         try:
-            with _terminated_as_interrupted():
+            with interruptible():
                 return super().invoke(ctx)
         except IahvaeError as error:
             raise _Failure(str(error), 2 if isinstance(error, UsageError) else 1) from error
         except KeyboardInterrupt as interrupt:
             click.echo(str(interrupt) or "Interrupted", err=True)
             ctx.exit(130)
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, which schedulers send before they kill, does what Ctrl-C does: half-written files are removed."""
-    try:
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    except ValueError:  # not in the main thread, where no signal arrives either
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

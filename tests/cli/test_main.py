@@ -1,9 +1,6 @@
 import importlib
-import os
-import signal
 import subprocess
 import sys
-import time
 
 import click
 import pytest
@@ -114,20 +111,3 @@ def test_module_and_exit_code(tmp_path):
         done.stderr
         == "Error: none.nii: expected a NIfTI or npz file or a folder of pictures, found none; check the path\n"
     )
-
-
-def test_termination_is_as_ctrl_c(monkeypatch):
-    """Files are closed and removed on the way out, and the signal means again what it meant before."""
-    before, seen = signal.getsignal(signal.SIGTERM), []
-
-    def terminated(*_, **__):
-        try:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(10)
-        finally:
-            seen.append("closed")
-
-    monkeypatch.setattr("mri_iahvae.tasks.simulate.write_example", terminated)
-    result = run("example")
-    assert (result.exit_code, result.stderr, seen) == (130, "Interrupted\n", ["closed"])
-    assert signal.getsignal(signal.SIGTERM) is before

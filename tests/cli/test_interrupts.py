@@ -1,0 +1,110 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+import weakref
+
+import pytest
+from click.testing import CliRunner
+
+from mri_iahvae.cli import main
+from mri_iahvae.cli.interrupts import interruptible
+
+# Ctrl-C while a weak reference's callback runs, with threading's own lock held, as in its bookkeeping of threads.
+LOST = """
+import os, signal, sys, threading, time, weakref
+from mri_iahvae.cli import main
+from mri_iahvae.tasks import simulate
+
+class Thing:
+    pass
+
+def callback(_):
+    with threading._active_limbo_lock:
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):
+            pass
+
+def work(*_, **__):
+    thing = Thing()
+    reference = weakref.ref(thing, callback)
+    del thing
+    print("went on", flush=True)
+    try:
+        time.sleep(20)
+    finally:
+        print("closed", flush=True)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+simulate.write_example = work
+main(["example"])
+"""
+
+
+class Thing:
+    pass
+
+
+def interrupted_within_a_callback(number=signal.SIGINT):
+    """Python has lost it where this returns."""
+    thing = Thing()
+    reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), number))
+    del thing
+    return reference
+
+
+def test_termination_is_as_ctrl_c(monkeypatch):
+    """Files are closed and removed on the way out, and the signal means again what it meant before."""
+    before, seen = signal.getsignal(signal.SIGTERM), []
+
+    def terminated(*_, **__):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        finally:
+            seen.append("closed")
+
+    monkeypatch.setattr("mri_iahvae.tasks.simulate.write_example", terminated)
+    result = CliRunner().invoke(main, ["example"])
+    assert (result.exit_code, result.stderr, seen) == (130, "Interrupted\n", ["closed"])
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_an_interrupt_that_python_loses_comes_again():
+    """No traceback of what the callback raised, and the command does not run to its end."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOST], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "went on\nclosed\n", "Interrupted\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_either_signal_comes_again(number):
+    hook = sys.unraisablehook
+
+    @interruptible()
+    def work():
+        interrupted_within_a_callback(number)
+        time.sleep(10)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert sys.unraisablehook is hook
+
+
+def test_one_lost_at_the_end_does_not_end_what_follows():
+    with interruptible():
+        interrupted_within_a_callback()
+    time.sleep(0.2)
+
+
+def test_other_errors_of_callbacks_are_told_as_before(monkeypatch):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: told.append(args.exc_type))
+    thing = Thing()
+    reference = weakref.ref(thing, lambda _: 1 / 0)
+    with interruptible():
+        del thing
+    assert reference() is None
+    assert told == [ZeroDivisionError]
