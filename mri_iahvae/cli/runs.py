@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mri_iahvae.cli.file_progress import Advance, FileProgress, file_progress
+from mri_iahvae.cli.interrupts import interrupts_kept
 from mri_iahvae.cli.options import (
     batch_option,
     checkpoint_option,
@@ -198,7 +199,8 @@ class _Outcomes:
 
     def run(self, path: Path, target: Path, run: Run) -> None:
         try:
-            report = run(path, target, self._progress.start)
+            with interrupts_kept():
+                report = run(path, target, self._progress.start)
         except IahvaeError as error:
             if isinstance(error, UsageError) and self._first and not self._reports:
                 raise  # the options' fault; later, this file's

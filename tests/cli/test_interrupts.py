@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from mri_iahvae.cli import main
 from mri_iahvae.cli.interrupts import interruptible
+from mri_iahvae.errors import ScanError
 
 # Ctrl-C while a weak reference's callback runs, with threading's own lock held, as in its bookkeeping of threads.
 LOST = """
@@ -93,10 +94,48 @@ def test_either_signal_comes_again(number):
     assert sys.unraisablehook is hook
 
 
-def test_one_lost_at_the_end_does_not_end_what_follows():
-    with interruptible():
+def test_one_lost_at_the_end_ends_the_command_and_nothing_after_it():
+    @interruptible()
+    def work():
         interrupted_within_a_callback()
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     time.sleep(0.2)
+
+
+@pytest.mark.parametrize("error", [ValueError, ScanError])
+def test_an_interrupt_is_told_where_a_library_made_another_error_of_it(monkeypatch, error):
+    """As C code does that calls Python: drawing a figure, reading a file."""
+
+    def swallowed(*_, **__):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(10)
+        except KeyboardInterrupt:
+            raise error("Invalid affine transformation matrix") from None
+
+    monkeypatch.setattr("mri_iahvae.tasks.simulate.write_example", swallowed)
+    result = CliRunner().invoke(main, ["example"])
+    assert (result.exit_code, result.stderr) == (130, "Interrupted\n")
+
+
+def test_an_error_after_the_next_command_began_is_its_own():
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(ValueError, match="own"), interruptible():
+        raise ValueError("own")
+
+
+def test_commands_in_the_background_ignore_ctrl_c():
+    """Shells start them so."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interruptible():
+            signal.raise_signal(signal.SIGINT)
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_other_errors_of_callbacks_are_told_as_before(monkeypatch):

@@ -1,6 +1,7 @@
 """The loop over files, with a stand-in for the work on one."""
 
 import json
+import signal
 
 import click
 import pytest
@@ -24,7 +25,8 @@ def scans(tmp_path):
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs inputs as a command does; `errors` are raised for files by name, `found` changes what is reported.
+    """Runs inputs as a command does; `errors`, or what makes them, are raised for files by name, `found` changes what
+    is reported.
 
     Gives the result and what was run.
     """
@@ -37,7 +39,8 @@ def run(tmp_path):
             ran.append(path.name)
             advance = start(path.name, 2)
             if errors and path.name in errors:
-                raise errors[path.name]
+                error = errors[path.name]
+                raise error() if callable(error) else error
             advance(2)
             target.parent.mkdir(exist_ok=True)
             target.write_text("result")
@@ -195,6 +198,22 @@ def test_interrupted_between_files_what_is_done_stays(run, scans, tmp_path, as_j
         reported = [line.partition(":")[0] for line in result.stdout.splitlines() if line[0] != " "]
     assert reported == [str(scans / name) for name in NAMES[:2]]
     assert run(scans, skip_existing=True)[1] == ["c.h5"]
+
+
+@pytest.mark.parametrize("error", [ScanError, ValueError])
+def test_an_interrupt_that_became_an_error_is_no_failed_file(run, scans, tmp_path, error):
+    def swallow():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            return error("damaged")
+
+    result, ran = run(scans, errors={"b.h5": swallow})
+    assert (result.exit_code, outputs(tmp_path), ran) == (130, ["a.h5"], ["a.h5", "b.h5"])
+    assert result.stderr.splitlines()[-2:] == [
+        "3 files: 1 done, 2 left; --skip-existing goes on from here",
+        "Interrupted",
+    ]
 
 
 def test_reports_are_printed_as_files_finish(scans, tmp_path, capsys):
