@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import load_file
 
 from mri_iahvae.cli import main
 from mri_iahvae.model.checkpoint import load_domain, load_model, save_model
@@ -79,6 +80,32 @@ def test_a_domain_is_measured_and_survives_halving(checkpoint, make_scan, tmp_pa
     assert load_model(folder)[1] == digest
     assert script("halve_checkpoint.py", folder, tmp_path / "half").returncode == 0
     assert load_domain(tmp_path / "half") == domain
+
+
+def test_details_leave_coarser_scales_as_they_are(checkpoint, make_scan, tmp_path):
+    for split in ("train", "val"):
+        make_scan(f"data/singlecoil_{split}/a.h5", slices=3)
+    target, work = tmp_path / "model", tmp_path / "work"
+    options = ["--details", "32:4", "--minutes", 0.02, "--tune-minutes", 0.02, "--work", work]
+    done = script("add_details.py", checkpoint, tmp_path / "data", target, *options)
+    assert done.returncode == 0, done.stderr
+    told = [line.partition(":")[0] for line in done.stdout.splitlines() if not line.startswith("step")]
+    assert told == ["before", "with details", "tuned"]
+    (old, _), (new, digest) = load_model(checkpoint), load_model(target)
+    assert [scale.detail for scale in new.config.scales] == [0, 0, 0, 0, 0, 4]
+    for name, value in old.state_dict().items():
+        finest = name.startswith(("encoder.5.", "decoder.5."))
+        same = value.shape == new.state_dict()[name].shape and torch.equal(
+            value.half(), new.state_dict()[name].half()
+        )
+        assert same or finest, name
+    assert new.stage(5).detail.image.weight.abs().max() > 0
+    learnt = load_file(work / "detail_32.safetensors")
+    for name, value in new.stage(5).detail.state_dict().items():
+        assert torch.equal(value, learnt[name].half().float())
+    assert load_domain(target) == load_domain(checkpoint)
+    recipe = json.loads((target / "config.json").read_text())["training"]["added_details"]
+    assert recipe["from_sha256"] != digest
 
 
 def known():

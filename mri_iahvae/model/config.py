@@ -24,12 +24,20 @@ class ScaleConfig:
         inner: middle width of the bottleneck blocks.
         patch: space-to-depth factor p: the scale works on maps of side s / p, its s x s latents and images
             folded into channels. Fine scales cost p^2 times less that way.
+        detail: width of the network on unfolded pixels that tells the context what the coarser bins say of this band
+            (`model.detail`); 0: none. For scales of patches, whose own layers are slow to learn it.
     """
 
     layers: int
     channels: int
     inner: int
     patch: int = 1
+    detail: int = 0
+
+    @property
+    def width(self) -> int:
+        """Channels of the context, the unfolded detail's among them."""
+        return self.channels + (2 * self.patch**2 if self.detail else 0)
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,7 @@ class ModelConfig:
             latents = self.latent * scale.patch**2 * scale.layers
             count += 2 * scale.inner * (scale.inner + scale.channels) * blocks
             count += latents * (scale.channels + 4 * scale.inner)
+            count += 9 * scale.detail * (8 * scale.detail + 6)
             count += scale.channels * (self.scales[index - 1].channels if index else 4 * scale.patch**2)
         return count
 
@@ -133,9 +142,15 @@ def _check_keys(values: dict[str, Any], cls: type) -> None:
 def _check_values(config: ModelConfig) -> None:
     """Refuse, by ValueError or TypeError, what no model can be built from."""
     counts = [config.latent, config.encoder_blocks, config.head_blocks]
-    counts += [count for scale in config.scales for count in astuple(scale)]
+    counts += [
+        count for scale in config.scales for count in astuple(replace(scale, detail=scale.detail or 1))
+    ]
     if not config.scales or any(type(count) is not int or count < 1 for count in counts):
         raise ValueError("scales, layers, channels and blocks must be positive whole numbers")
+    if any(scale.detail for scale in config.scales) and not _detailed(config):
+        raise ValueError(
+            "details are images of the coarser bins: no spectral heads, no ordinary decoder, no scale 1"
+        )
     if len(config.scales) > _MAX_SCALES:
         raise ValueError(f"at most {_MAX_SCALES} scales")
     for name, choices in _CHOICES.items():
@@ -159,15 +174,20 @@ def _combined(config: ModelConfig) -> bool:
     return config.decoder == "separable" or (config.encoder, config.heads) == ("bottom-up", "image")
 
 
-def _ladder(layers: str, channels: str, inner: str, patch: str) -> tuple[ScaleConfig, ...]:
-    columns = ([int(v) for v in text.split()] for text in (layers, channels, inner, patch))
+def _detailed(config: ModelConfig) -> bool:
+    """Whether scales can have details."""
+    return (config.heads, config.decoder, config.scales[0].detail) == ("image", "separable", 0)
+
+
+def _ladder(layers: str, channels: str, inner: str, patch: str, detail: str) -> tuple[ScaleConfig, ...]:
+    columns = ([int(v) for v in text.split()] for text in (layers, channels, inner, patch, detail))
     return tuple(ScaleConfig(*row) for row in zip(*columns, strict=True))
 
 
 PRESETS = {
     # 32 x 32, for tests and dry runs.
     "tiny": ModelConfig(
-        _ladder("1 1 1 1 1 1", "16 16 16 16 16 16", "8 8 8 8 8 8", "1 1 1 1 1 2"),
+        _ladder("1 1 1 1 1 1", "16 16 16 16 16 16", "8 8 8 8 8 8", "1 1 1 1 1 2", "0 0 0 0 0 0"),
         encoder_blocks=1,
         head_blocks=1,
     ),
@@ -178,6 +198,7 @@ PRESETS = {
             channels="64 64 64 64 64 64 96 128",
             inner="32 32 32 32 32 32 48 64",
             patch="1 1 1 1 1 1 2 4",
+            detail="0 0 0 0 0 0 40 24",
         ),
         head_blocks=2,
     ),
@@ -188,12 +209,13 @@ PRESETS = {
             channels="128 128 128 128 128 128 128 128",
             inner="64 64 64 64 64 64 64 64",
             patch="1 1 1 1 1 1 1 2",
+            detail="0 0 0 0 0 0 0 32",
         ),
         head_blocks=2,
     ),
     # The widths and depths of the paper's section 4: L = 40 at 128 x 128.
     "paper": ModelConfig(
-        _ladder("5 5 5 5 5 5 5 5", "128 " * 8, "64 " * 8, "1 " * 8),
+        _ladder("5 5 5 5 5 5 5 5", "128 " * 8, "64 " * 8, "1 " * 8, "0 " * 8),
         encoder_blocks=3,
     ),
 }
@@ -207,7 +229,8 @@ def preset(
     heads: Heads = "image",
     decoder: Decoder = "separable",
 ) -> ModelConfig:
-    """A preset by name, or what the paper compares with in its widths and depths.
+    """A preset by name, or what the paper compares with in its widths and depths (which has no details to go with
+    spectral heads or an ordinary decoder).
 
     Args:
         name: of the preset.
@@ -221,7 +244,10 @@ def preset(
     """
     if name not in PRESETS:
         raise UsageError(f"preset {name}: expected one of {', '.join(PRESETS)}")
-    config = replace(PRESETS[name], encoder=encoder, heads=heads, decoder=decoder)
+    scales = PRESETS[name].scales
+    if (heads, decoder) != ("image", "separable"):
+        scales = tuple(replace(scale, detail=0) for scale in scales)
+    config = replace(PRESETS[name], scales=scales, encoder=encoder, heads=heads, decoder=decoder)
     grids = [2**k for k in range(len(config.scales)) if 2**k >= _SMALLEST]
     if grid is not None and grid not in grids:
         raise UsageError(f"--grid {grid}: expected one of {', '.join(map(str, grids))} with preset {name}")

@@ -23,10 +23,11 @@ class Head(nn.Module):
         self.patch = scale.patch
         self.spectral = spectral
         self.blocks = nn.Sequential(
-            *(Bottleneck(scale.channels, scale.inner, resolution) for _ in range(blocks))
+            *(Bottleneck(scale.width, scale.inner, resolution) for _ in range(blocks))
         )
+        self.details = scale.width - scale.channels
         kernel = 3 if resolution > 2 else 1
-        self.image = nn.Conv2d(scale.channels, 2 * scale.patch**2, kernel, padding=kernel // 2)
+        self.image = nn.Conv2d(scale.width, 2 * scale.patch**2, kernel, padding=kernel // 2)
         # A head starts silent: random bins of a fresh scale would drive its context into saturation first.
         for parameter in self.image.parameters():
             nn.init.zeros_(parameter)
@@ -41,6 +42,10 @@ class Head(nn.Module):
         Returns:
             complex64 (B, s, s), canonical units.
         """
-        predicted = to_complex(F.pixel_shuffle(self.image(F.silu(self.blocks(h))).float(), self.patch))
+        x = self.blocks(h)
+        image = self.image(F.silu(x)).float()
+        if self.details:  # what the coarser bins tell of the band, as the layers have left it
+            image = image + x[:, -self.details :].float()
+        predicted = to_complex(F.pixel_shuffle(image, self.patch))
         # Two real channels of unit power make a complex bin of power two.
         return (predicted if self.spectral else fft2c(predicted)) * (gains / math.sqrt(2.0))

@@ -13,7 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from mri_iahvae.kspace.bands import band_mask, block_mask, embed, join, scales
+from mri_iahvae.kspace.bands import band_mask, block_mask, crop, embed, join, scales
 from mri_iahvae.kspace.canonical import per_bin_power
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.blocks import Bottleneck
@@ -44,11 +44,11 @@ class IAHVAE(nn.Module):
         causal, separable = config.encoder == "causal", config.decoder == "separable"
         self.encoder = nn.ModuleList() if causal else BottomUpEncoder(config.scales, config.encoder_blocks)
         self.decoder = nn.ModuleList()
-        coarser = None
+        features = contexts = None  # channels of the coarser scale's
         for index, scale in enumerate(config.scales):
             resolution = max(1, 2**index // scale.patch)
             if causal:
-                self.encoder.append(EncoderStage(scale, resolution, config.encoder_blocks, coarser))
+                self.encoder.append(EncoderStage(scale, resolution, config.encoder_blocks, features))
             head = partial(Head, scale, resolution, config.head_blocks, spectral=config.heads == "spectral")
             answers = separable or index == len(config.scales) - 1
             self.decoder.append(
@@ -56,12 +56,12 @@ class IAHVAE(nn.Module):
                     scale,
                     resolution,
                     config.latent,
-                    coarser,
+                    contexts,
                     sees=separable,
                     head=head if answers else None,
                 )
             )
-            coarser = scale.channels
+            features, contexts = scale.channels, scale.width
         for part in (self.encoder, self.decoder):
             blocks = [m for m in part.modules() if isinstance(m, Bottleneck) and m.residual]
             for block in blocks:
@@ -148,9 +148,12 @@ class IAHVAE(nn.Module):
         if h is None:
             return stage.first_context(coarse.shape[0])
         if self.config.decoder == "ordinary":
-            return stage.context(h, None)
+            return stage.context(h, None, None)
         s = 2**index
-        return stage.context(h, ifft2c(embed(coarse, s)) * (s / self.size))
+        image = ifft2c(embed(coarse, s)) * (s / self.size)
+        if stage.detail is None:
+            return stage.context(h, image, None)
+        return stage.context(h, image, ifft2c(embed(coarse / crop(self._gain_map(), s // 2), s)))
 
     def descend(
         self, index: int, h: Tensor, whitened: list[Tensor] | None = None, first: int = 0

@@ -24,10 +24,10 @@ class LadderLayer(nn.Module):
 
     def __init__(self, scale: ScaleConfig, resolution: int, latent: int) -> None:
         super().__init__()
-        channels, inner = scale.channels, scale.inner
+        channels, inner = scale.width, scale.inner
         self.latent = latent
         self.prior_block = Bottleneck(channels, inner, resolution, out=2 * latent + channels)
-        self.posterior_block = Bottleneck(2 * channels, inner, resolution, out=2 * latent)
+        self.posterior_block = Bottleneck(channels + scale.channels, inner, resolution, out=2 * latent)
         self.project = nn.Conv2d(latent, channels, 1)
         self.block = Bottleneck(channels, inner, resolution)
         nn.init.zeros_(self.prior_block.expand.weight)

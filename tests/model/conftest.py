@@ -17,6 +17,11 @@ TWO_LAYERS = ModelConfig(
 )
 """16 x 16, two layers per scale, two latent channels, the finest scale folded."""
 
+DETAILS = replace(
+    TWO_LAYERS, scales=(*TWO_LAYERS.scales[:3], ScaleConfig(2, 8, 4, detail=3), ScaleConfig(2, 12, 6, 2, 4))
+)
+"""The same, both finest scales with details."""
+
 
 def make_model(config: ModelConfig, seed: int = 0) -> IAHVAE:
     torch.manual_seed(seed)
@@ -27,9 +32,12 @@ def make_model(config: ModelConfig, seed: int = 0) -> IAHVAE:
     return model.eval().requires_grad_(requires_grad=False)
 
 
-@pytest.fixture(scope="session", params=["tiny", "two layers"])
+MODELS = {"tiny": preset("tiny"), "two layers": TWO_LAYERS, "details": DETAILS}
+
+
+@pytest.fixture(scope="session", params=MODELS)
 def model(request) -> IAHVAE:
-    return make_model(preset("tiny") if request.param == "tiny" else TWO_LAYERS)
+    return make_model(MODELS[request.param])
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -11,8 +12,8 @@ from mri_iahvae.model.iahvae import IAHVAE
     ("name", "size", "depth", "parameters"),
     [
         ("tiny", 32, 6, 44_966),
-        ("small", 128, 18, 2_875_980),
-        ("base", 128, 19, 7_066_298),
+        ("small", 128, 18, 3_082_960),
+        ("base", 128, 19, 7_149_916),
         ("paper", 128, 40, 12_746_800),
     ],
 )
@@ -44,7 +45,11 @@ def test_variants_of_a_preset():
         "spectral",
         "separable",
     )
-    assert config.scales == preset("small").scales[:7]
+    assert [scale.detail for scale in config.scales] == [0] * 7
+    plain = preset("small", grid=64, encoder="bottom-up")
+    assert plain.scales == preset("small").scales[:7]
+    assert plain.scales[:6] == config.scales[:6]
+    assert (plain.scales[6].detail, replace(plain.scales[6], detail=0)) == (40, config.scales[6])
     assert preset("tiny", grid=32) == preset("tiny")
     assert preset("tiny").grows
     assert not preset("tiny", encoder="bottom-up").grows
@@ -72,7 +77,6 @@ def test_json_round_trip(name):
         config.scales,
         latent=3,
         encoder="bottom-up",
-        heads="spectral",
         sigma=0.25,
         gains=tuple(1.5**-k for k in range(len(config.scales))),
         core_power=((1.0, 2.0), (3.0, 0.1)),
@@ -101,6 +105,7 @@ def test_coarse_keeps_the_coarse_scales():
         ScaleConfig(2, 1, 32),
         ScaleConfig(3, 4, 4, 4),
         ScaleConfig(1, 1, 1, 4),
+        ScaleConfig(1, 4, 4, 2, 40),
     ],
 )
 def test_least_weights_is_a_lower_bound_within_a_factor_of_ten(variant, scale):
@@ -126,6 +131,14 @@ SCALE = {"layers": 1, "channels": 8, "inner": 4, "patch": 1}
         ({"scales": [{**SCALE, "layers": 0}]}, "malformed"),
         ({"scales": [{**SCALE, "inner": 2.5}]}, "malformed"),
         ({"scales": [SCALE, {**SCALE, "patch": 3}]}, "malformed"),
+        ({"scales": [SCALE, {**SCALE, "detail": -1}]}, "malformed"),
+        ({"scales": [SCALE, {**SCALE, "detail": 2.5}]}, "malformed"),
+        ({"scales": [{**SCALE, "detail": 2}, SCALE]}, "no scale 1"),
+        ({"scales": [SCALE, {**SCALE, "detail": 2}], "heads": "spectral"}, "no spectral heads"),
+        (
+            {"scales": [SCALE, {**SCALE, "detail": 2}], "encoder": "bottom-up", "decoder": "ordinary"},
+            "no ordinary decoder",
+        ),
         ({"scales": [SCALE], "sigma": "thin"}, "malformed"),
         ({"scales": [SCALE], "sigma": 0}, "malformed"),
         ({"scales": [SCALE], "latent": None}, "malformed"),

@@ -1,0 +1,48 @@
+"""What the coarser bins tell of a band: a small convolutional network at full resolution.
+
+Fine scales fold pixels into channels to be affordable, and then have to learn every texture once per position within
+a patch. An edge that continues from the coarser bins looks the same everywhere, so few convolutions on unfolded pixels
+learn to continue it in a fraction of the time (benchmarks/results.md). It depends on the coarser scales alone: it is
+evaluated once per scale, not in every step of the refinement.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mri_iahvae.kspace.fft import to_channels
+
+_BLOCKS = 4
+
+
+class Detail(nn.Module):
+    """Predicts the image of band R_s from that of block B_{s/2}.
+
+    Args:
+        width: channels of its maps, of side s.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(4, width, 3, padding=1)
+        self.first = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(_BLOCKS))
+        self.second = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(_BLOCKS))
+        self.image = nn.Conv2d(width, 2, 3, padding=1)
+        for parameter in self.image.parameters():  # silent at first, as heads are
+            nn.init.zeros_(parameter)
+
+    def forward(self, image: Tensor, white: Tensor) -> Tensor:
+        """The band's image in units of its gain; bins of other bands are for the head to drop.
+
+        Args:
+            image: complex (B, s, s), image of B_{s/2}, pixel power about 1.
+            white: complex (B, s, s), the same with each bin divided by its band's gain, so that edges show.
+
+        Returns:
+            float (B, 2, s, s), real and imaginary part.
+        """
+        x = self.embed(torch.cat([to_channels(image), to_channels(white)], dim=1))
+        for first, second in zip(self.first, self.second, strict=True):
+            x = x + second(F.silu(first(F.silu(x))))
+        predicted: Tensor = self.image(x)
+        return predicted
