@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mri_iahvae.kspace.fft import to_channels
 
-_BLOCKS = 4
+_BLOCKS = 6
 
 
 class Detail(nn.Module):
