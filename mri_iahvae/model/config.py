@@ -90,7 +90,7 @@ class ModelConfig:
             latents = self.latent * scale.patch**2 * scale.layers
             count += 2 * scale.inner * (scale.inner + scale.channels) * blocks
             count += latents * (scale.channels + 4 * scale.inner)
-            count += 9 * scale.detail * (8 * scale.detail + 6)
+            count += 9 * scale.detail * (12 * scale.detail + 6)
             count += scale.channels * (self.scales[index - 1].channels if index else 4 * scale.patch**2)
         return count
 
@@ -198,7 +198,7 @@ PRESETS = {
             channels="64 64 64 64 64 64 96 128",
             inner="32 32 32 32 32 32 48 64",
             patch="1 1 1 1 1 1 2 4",
-            detail="0 0 0 0 0 0 40 24",
+            detail="0 0 0 0 0 0 48 32",
         ),
         head_blocks=2,
     ),

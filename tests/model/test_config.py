@@ -12,8 +12,8 @@ from mri_iahvae.model.iahvae import IAHVAE
     ("name", "size", "depth", "parameters"),
     [
         ("tiny", 32, 6, 44_966),
-        ("small", 128, 18, 3_082_960),
-        ("base", 128, 19, 7_149_916),
+        ("small", 128, 18, 3_287_040),
+        ("base", 128, 19, 7_186_908),
         ("paper", 128, 40, 12_746_800),
     ],
 )
@@ -49,7 +49,7 @@ def test_variants_of_a_preset():
     plain = preset("small", grid=64, encoder="bottom-up")
     assert plain.scales == preset("small").scales[:7]
     assert plain.scales[:6] == config.scales[:6]
-    assert (plain.scales[6].detail, replace(plain.scales[6], detail=0)) == (40, config.scales[6])
+    assert (plain.scales[6].detail, replace(plain.scales[6], detail=0)) == (48, config.scales[6])
     assert preset("tiny", grid=32) == preset("tiny")
     assert preset("tiny").grows
     assert not preset("tiny", encoder="bottom-up").grows
