@@ -1,6 +1,6 @@
 """Give folded scales of a trained model their details, and train those scales on.
 
-python examples/add_details.py small data/slices runs/details --details 64:48,128:32 --minutes 48 --tune-minutes 60
+python examples/add_details.py small data/slices runs/details --details 64:48,128:32 --minutes 48 --tune-minutes 55
 
 First each detail learns alone to predict its band from the true coarser bins. Then details, encoder and decoder of
 those scales learn by the objective of `mri-iahvae train`, in as many processes as asked for: each from the same start
@@ -58,6 +58,7 @@ class Recipe:
         work: folder of what is trained.
         details: width of the detail by scale.
         minutes: for each detail.
+        rest_minutes: for each to learn what is left to it.
         tune_minutes: for the scales with details.
         precision: of the convolutions.
     """
@@ -67,6 +68,7 @@ class Recipe:
     work: Path
     details: dict[int, int]
     minutes: float
+    rest_minutes: float
     tune_minutes: float
     precision: str
 
@@ -75,7 +77,7 @@ class Recipe:
         old, _ = load_model(self.checkpoint)
         new = widen(old, self.details)
         for scale in self.details:
-            if (file := self.work / f"detail_{scale}.safetensors").exists():
+            if (file := self.work / f"rest_{scale}.safetensors").exists():
                 new.stage(scale.bit_length() - 1).detail.load_state_dict(load_file(file))
         return new.to(memory_format=torch.channels_last)  # what CPUs convolve fastest
 
@@ -153,25 +155,35 @@ def batches(
 
 
 def train_detail(recipe: Recipe, scale: int) -> None:
-    """A detail alone: squared error of the band over its energy."""
-    file = recipe.work / f"detail_{scale}.safetensors"
-    if file.exists():
-        return
+    """A detail alone: squared error of the band over its energy. First it learns the whole band, which it does fast,
+    then what the trained head leaves of it: both are going to be added.
+    """
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    model, index = recipe.model(), scale.bit_length() - 1
+    old, model, index = load_model(recipe.checkpoint)[0], recipe.model(), scale.bit_length() - 1
     stage = model.stage(index)
     nothing = torch.zeros(BATCH, model.config.scales[index - 1].width, 1, 1)
     gains = model.gains[index] * model.ring(index) / math.sqrt(2)
-    rates = dict.fromkeys(stage.detail.parameters(), 2e-3)
-    for _, kspace, _, take in batches(recipe, model.size, recipe.minutes, rates, 0):
-        with recipe.autocast():
-            context = model.context(index, nothing, crop(kspace, scale // 2)).float()
-        told = F.pixel_shuffle(context[:, -2 * stage.patch**2 :], stage.patch)
-        band = crop(kspace, scale) * model.ring(index)
-        error = squared_error(fft2c(to_complex(told)) * gains, band)
-        take(error.sum() / squared_error(band, torch.zeros_like(band)).sum())
-    keep(stage.detail.state_dict(), file)
+    for name, minutes in (("detail", recipe.minutes), ("rest", recipe.rest_minutes)):
+        file = recipe.work / f"{name}_{scale}.safetensors"
+        if file.exists():
+            stage.detail.load_state_dict(load_file(file))
+            continue
+        rates = dict.fromkeys(stage.detail.parameters(), 2e-3 if name == "detail" else 1e-3)
+        for _, kspace, _, take in batches(recipe, model.size, minutes, rates, 0 if name == "detail" else 1):
+            coarse, band = crop(kspace, scale // 2), crop(kspace, scale) * model.ring(index)
+            with recipe.autocast():
+                context = model.context(index, nothing, coarse).float()
+            told = F.pixel_shuffle(context[:, -2 * stage.patch**2 :], stage.patch)
+            error = fft2c(to_complex(told)) * gains - band
+            if name == "rest":
+                with recipe.autocast(), torch.no_grad():
+                    h = old.context(index, block_context(old, kspace, index - 1), coarse)
+                    head = old.band(index, old.descend(index, h)[0])
+                error = error + head
+            nowhere = torch.zeros_like(band)
+            take(squared_error(error, nowhere).sum() / squared_error(band, nowhere).sum())
+        keep(stage.detail.state_dict(), file)
 
 
 def tune(recipe: Recipe, seed: int) -> None:
@@ -239,7 +251,8 @@ def parse(text: str) -> dict[int, int]:
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--details", required=True, help="SCALE:WIDTH,...")
 @click.option("--minutes", default=48.0, help="For each detail.")
-@click.option("--tune-minutes", default=60.0)
+@click.option("--rest-minutes", default=10.0, help="For each to learn what the head leaves to it.")
+@click.option("--tune-minutes", default=55.0)
 @click.option("--processes", default=2, help="One thread each.")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="bfloat16")
 @click.option("--work", type=click.Path(path_type=Path), default="details", help="Keeps what is trained.")
@@ -249,12 +262,13 @@ def main(
     target: Path,
     details: str,
     minutes: float,
+    rest_minutes: float,
     tune_minutes: float,
     processes: int,
     precision: str,
     work: Path,
 ) -> None:
-    recipe = Recipe(checkpoint, data, work, parse(details), minutes, tune_minutes, precision)
+    recipe = Recipe(checkpoint, data, work, parse(details), minutes, rest_minutes, tune_minutes, precision)
     old, digest = load_model(checkpoint)
     print("before:", scores(recipe, old), flush=True)
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
@@ -269,6 +283,7 @@ def main(
     added = {
         "details": details,
         "minutes": minutes,
+        "rest_minutes": rest_minutes,
         "tune_minutes": tune_minutes,
         "processes": processes,
         "precision": precision,

@@ -86,7 +86,8 @@ def test_details_leave_coarser_scales_as_they_are(checkpoint, make_scan, tmp_pat
     for split in ("train", "val"):
         make_scan(f"data/singlecoil_{split}/a.h5", slices=3)
     target, work = tmp_path / "model", tmp_path / "work"
-    options = ["--details", "32:4", "--minutes", 0.02, "--tune-minutes", 0.02, "--work", work]
+    minutes = "--minutes 0.02 --rest-minutes 0.02 --tune-minutes 0.02"
+    options = ["--details", "32:4", *minutes.split(), "--work", work]
     done = script("add_details.py", checkpoint, tmp_path / "data", target, *options)
     assert done.returncode == 0, done.stderr
     told = [line.partition(":")[0] for line in done.stdout.splitlines() if not line.startswith("step")]
