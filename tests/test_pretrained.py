@@ -43,7 +43,7 @@ def test_the_weights_fit_into_a_repository():
 
 
 # Bounds on NMSE over zero-filling's: what was measured when the weights were stored, and a margin of a tenth.
-@pytest.mark.parametrize(("up_to", "bound"), [(16, 0.76), (32, 0.77), (64, 0.91)])
+@pytest.mark.parametrize(("up_to", "bound"), [(16, 0.76), (32, 0.75), (64, 0.77)])
 def test_completion_beats_zero_filling_by_the_stored_margin(model, example, up_to, bound):
     kspace, reference = example
     result = reconstruct_volume(model, kspace, None, InferenceSettings(steps=10), up_to=up_to)
