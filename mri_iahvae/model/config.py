@@ -13,6 +13,9 @@ _CHOICES = {"encoder": get_args(Encoder), "heads": get_args(Heads), "decoder": g
 _SMALLEST = 16  # side of a grid that is trained
 _MAX_SCALES = 13  # a grid of 4096 x 4096
 
+DETAIL_BLOCKS = 6
+"""Residual blocks of two convolutions in a detail (`model.detail`)."""
+
 
 @dataclass(frozen=True)
 class ScaleConfig:
@@ -90,7 +93,7 @@ class ModelConfig:
             latents = self.latent * scale.patch**2 * scale.layers
             count += 2 * scale.inner * (scale.inner + scale.channels) * blocks
             count += latents * (scale.channels + 4 * scale.inner)
-            count += 9 * scale.detail * (12 * scale.detail + 6)
+            count += 9 * scale.detail * (2 * DETAIL_BLOCKS * scale.detail + 6)
             count += scale.channels * (self.scales[index - 1].channels if index else 4 * scale.patch**2)
         return count
 

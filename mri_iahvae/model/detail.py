@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mri_iahvae.kspace.fft import to_channels
-
-_BLOCKS = 6
+from mri_iahvae.model.config import DETAIL_BLOCKS
 
 
 class Detail(nn.Module):
@@ -25,8 +24,8 @@ class Detail(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.embed = nn.Conv2d(4, width, 3, padding=1)
-        self.first = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(_BLOCKS))
-        self.second = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(_BLOCKS))
+        self.first = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(DETAIL_BLOCKS))
+        self.second = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(DETAIL_BLOCKS))
         self.image = nn.Conv2d(width, 2, 3, padding=1)
         for parameter in self.image.parameters():  # silent at first, as heads are
             nn.init.zeros_(parameter)
