@@ -17,13 +17,17 @@ _PHASE = 0.5  # radians
 _NOISE = 0.007  # per part, of the slice's RMS
 
 
-def augment(kspace: Tensor, generator: torch.Generator, share: Share | None = None) -> Tensor:
+def augment(
+    kspace: Tensor, generator: torch.Generator, share: Share | None = None, spared: float = 0.0
+) -> Tensor:
     """Flips, rotation by 90 degrees, zoom, aspect, shift, contrast curves, smooth phase and noise.
 
     Args:
         kspace: complex64 (B, n, n), n even.
         generator: on the same device.
         share: of the batch that `kspace` is, by default all of it.
+        spared: share of slices that keep size, place and contrast, which resampled ones do not have as a scanner makes
+            them.
 
     Returns:
         complex64 (B, n, n).
@@ -36,18 +40,22 @@ def augment(kspace: Tensor, generator: torch.Generator, share: Share | None = No
         drawn = torch.rand(total, generator=generator, device=kspace.device)
         return share.of(drawn) * (high - low) + low
 
+    changed = torch.ones(len(kspace), device=kspace.device)
+    if spared:
+        changed = (uniform(0, 1) >= spared).float()
     image = _flip_and_turn(
         _resample(
             kspace,
-            torch.exp(uniform(math.log(_ZOOM[0]), math.log(_ZOOM[1]))),
-            torch.exp(uniform(-1, 1) * math.log(_ASPECT) / 2),
-            torch.stack([uniform(-_SHIFT, _SHIFT), uniform(-_SHIFT, _SHIFT)]) * size,
+            torch.exp(changed * uniform(math.log(_ZOOM[0]), math.log(_ZOOM[1]))),
+            torch.exp(changed * uniform(-1, 1) * math.log(_ASPECT) / 2),
+            changed * torch.stack([uniform(-_SHIFT, _SHIFT), uniform(-_SHIFT, _SHIFT)]) * size,
         ),
         share.of(torch.randint(8, (total,), generator=generator, device=kspace.device)),
     )
     # Half of the slices get waves in their contrast curve, the others a plain gamma.
-    waves = uniform(-0.6, 0.6).clamp_min(0.0)
-    image = _contrast(image, uniform(0.75, 1.33), waves, uniform(0.5, 1.5), uniform(0, 2 * math.pi))
+    waves = changed * uniform(-0.6, 0.6).clamp_min(0.0)
+    gamma = 1 + changed * (uniform(0.75, 1.33) - 1)
+    image = _contrast(image, gamma, waves, uniform(0.5, 1.5), uniform(0, 2 * math.pi))
     phase = share.of(smooth_phase(total, (size, size), generator, strength=_PHASE))
     kspace = fft2c(image * torch.polar(torch.ones_like(phase), phase))
     sigma = rms(kspace) * uniform(0.0, _NOISE)
