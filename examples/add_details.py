@@ -1,11 +1,11 @@
-"""Give folded scales of a trained model their details, and train those scales on.
+"""Give scales of a trained model details, or new ones, and train those scales on.
 
-python examples/add_details.py small data/slices runs/details --details 64:48,128:32 --minutes 48 --tune-minutes 55
+python examples/add_details.py small data/slices runs/details --details 32:64,64:80,128:64 --minutes 15,26,42
 
 First each detail learns alone to predict its band from the true coarser bins. Then details, encoder and decoder of
-those scales learn by the objective of `mri-iahvae train`, in as many processes as asked for: each from the same start
-on other draws, and the result is the mean of their weights. All coarser scales stay as they are, to the bit, and the
-domain with them. Stored in half precision. What already lies in the working folder is not trained again.
+those scales learn by the objective of `mri-iahvae train`, in as many processes as asked for, which share each batch.
+All coarser scales stay as they are, to the bit, and with them the domain, which is judged by scales 4 and 8. Stored in
+half precision. What already lies in the working folder is not trained again.
 """
 
 import json
@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import repeat
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import click
 import torch
-import torch.nn.functional as F
+import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -28,11 +28,12 @@ from mri_iahvae.kspace.bands import crop
 from mri_iahvae.kspace.fft import fft2c, to_complex
 from mri_iahvae.model.checkpoint import find_checkpoint, load_domain, load_model, save_model
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.processes import process_count
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.tasks.train import FolderSlices
 from mri_iahvae.training.augment import augment
 from mri_iahvae.training.batches import CachedSlices, StepBatches
-from mri_iahvae.training.module import completion_cut, validation_scores
+from mri_iahvae.training.module import validation_scores
 from mri_iahvae.training.objective import (
     block_context,
     completion_ratio,
@@ -41,10 +42,11 @@ from mri_iahvae.training.objective import (
     squared_error,
 )
 from mri_iahvae.training.sampling import random_masks
-from mri_iahvae.training.share import Share
+from mri_iahvae.training.share import Share, mean_over_processes
 from mri_iahvae.training.statistics import canonical_batch
 
-BATCH = 8
+BATCH = 8  # slices of a process
+SPARED = 0.5  # share of slices that are not resampled
 Batch = tuple[int, Tensor, torch.Generator, Callable[[Tensor], None]]
 
 
@@ -57,9 +59,10 @@ class Recipe:
         data: folder of the training slices.
         work: folder of what is trained.
         details: width of the detail by scale.
-        minutes: for each detail.
-        rest_minutes: for each to learn what is left to it.
+        minutes: of the detail by scale.
+        rest_minutes: for each to learn what the others leave to it.
         tune_minutes: for the scales with details.
+        processes: that tune.
         precision: of the convolutions.
     """
 
@@ -67,17 +70,17 @@ class Recipe:
     data: Path
     work: Path
     details: dict[int, int]
-    minutes: float
+    minutes: dict[int, float]
     rest_minutes: float
     tune_minutes: float
+    processes: int
     precision: str
 
-    def model(self) -> IAHVAE:
-        """The model with details: silent, or as they lie in the working folder."""
-        old, _ = load_model(self.checkpoint)
-        new = widen(old, self.details)
+    def model(self, stored: str) -> IAHVAE:
+        """The model with details: silent, or as they lie in the working folder under some name."""
+        new = widen(load_model(self.checkpoint)[0], self.details)
         for scale in self.details:
-            if (file := self.work / f"rest_{scale}.safetensors").exists():
+            if (file := self.work / f"{stored}_{scale}.safetensors").exists():
                 new.stage(scale.bit_length() - 1).detail.load_state_dict(load_file(file))
         return new.to(memory_format=torch.channels_last)  # what CPUs convolve fastest
 
@@ -88,10 +91,16 @@ class Recipe:
 
 def widen(old: IAHVAE, details: dict[int, int]) -> IAHVAE:
     """The same model with details, silent so far."""
-    scales = (replace(scale, detail=details.get(2**k, 0)) for k, scale in enumerate(old.config.scales))
+    scales = (
+        replace(scale, detail=details.get(2**k, scale.detail)) for k, scale in enumerate(old.config.scales)
+    )
     new = IAHVAE(replace(old.config, scales=tuple(scales)))
     state = new.state_dict()
     for key, value in old.state_dict().items():
+        if ".detail." in key:
+            if int(key.split(".")[1]) not in [scale.bit_length() - 1 for scale in details]:
+                state[key] = value
+            continue
         if state[key].shape == value.shape:
             state[key] = value
             continue
@@ -115,9 +124,10 @@ def batches(
 ) -> Iterator[Batch]:
     """Augmented batches for some minutes: number, k-space, noise, and what takes the step of a loss.
 
-    In the end the weights are the mean of what they were.
+    Of the processes of a group each gets its share. In the end the weights are the mean of what they were.
     """
     weights = list(rates)
+    sizes = [weight.numel() for weight in weights]
     average = [weight.detach().clone() for weight in weights]
     groups = [
         {"params": [weight], "rate": rate, "weight_decay": 0.01 if weight.ndim > 1 else 0.0}
@@ -134,91 +144,112 @@ def batches(
             group["lr"] = group["rate"] * factor
         optimizer.zero_grad()
         loss.backward()
+        gradients = mean_over_processes(torch.cat([weight.grad.flatten() for weight in weights]))
+        for weight, gradient in zip(weights, gradients.split(sizes), strict=True):
+            weight.grad.copy_(gradient.view(weight.shape))
         if torch.isfinite(nn.utils.clip_grad_norm_(weights, 1.0)):
             optimizer.step()
         for mean, weight in zip(average, weights, strict=True):
             mean.lerp_(weight.detach(), 1 - min(0.995, (1 + step) / (10 + step)))
         losses.append(loss.item())
         if step % 100 == 99:
-            print(f"step {step + 1}: loss {sum(losses) / len(losses):.4f}", flush=True)
+            print(
+                f"{100 * progress:.0f} %, step {step + 1}: loss {sum(losses) / len(losses):.4f}", flush=True
+            )
             losses.clear()
 
     slices = folder_slices(recipe.data / "singlecoil_train", size)
-    for step, (kspace, drawn) in enumerate(StepBatches(slices, Share(BATCH), seed, 0)):  # noqa: B007 - take reads it
-        progress = (time.monotonic() - begun) / (60 * minutes)
+    share = Share.of_this_process(BATCH * process_count())
+    for step, (kspace, drawn) in enumerate(StepBatches(slices, share, seed, 0)):  # noqa: B007 - take reads it
+        elapsed = mean_over_processes(torch.tensor(time.monotonic() - begun))  # all end with the same step
+        progress = elapsed.item() / (60 * minutes) if minutes else 1.0
         if progress >= 1:
             break
         noise = torch.Generator().manual_seed(drawn)
-        yield drawn, canonical_batch(augment(kspace, noise, Share(BATCH)), size), noise, take
+        yield drawn, canonical_batch(augment(kspace, noise, share, SPARED), size), noise, take
     for mean, weight in zip(average, weights, strict=True):
         weight.requires_grad_(requires_grad=False).copy_(mean)
 
 
-def train_detail(recipe: Recipe, scale: int) -> None:
-    """A detail alone: squared error of the band over its energy. First it learns the whole band, which it does fast,
-    then what the trained head leaves of it: both are going to be added.
+def told_alone(model: IAHVAE, index: int, kspace: Tensor) -> Tensor:
+    """The band that a detail tells of, nothing added: complex (B, s, s)."""
+    return fft2c(to_complex(model.tell(index, crop(kspace, 2 ** (index - 1))).float())) * (
+        model.gains[index] * model.ring(index) / math.sqrt(2)
+    )
+
+
+def told_in_all(model: IAHVAE, index: int, kspace: Tensor) -> Tensor:
+    """The band that the prior's mean completes from the true coarser bins: complex (B, s, s)."""
+    h = block_context(model, kspace, index - 1)
+    return model.band(index, model.descend(index, model.context(index, h, crop(kspace, 2 ** (index - 1))))[0])
+
+
+def train_detail(recipe: Recipe, name: str, scale: int) -> None:
+    """A detail alone: squared error of the band over its energy. First, as "detail", it learns the whole band, which it
+    does fast; then, as "rest", what layers and head leave of it: they predict some of the band themselves.
     """
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    old, model, index = load_model(recipe.checkpoint)[0], recipe.model(), scale.bit_length() - 1
-    stage = model.stage(index)
-    nothing = torch.zeros(BATCH, model.config.scales[index - 1].width, 1, 1)
-    gains = model.gains[index] * model.ring(index) / math.sqrt(2)
-    for name, minutes in (("detail", recipe.minutes), ("rest", recipe.rest_minutes)):
-        file = recipe.work / f"{name}_{scale}.safetensors"
-        if file.exists():
-            stage.detail.load_state_dict(load_file(file))
-            continue
-        rates = dict.fromkeys(stage.detail.parameters(), 2e-3 if name == "detail" else 1e-3)
-        for _, kspace, _, take in batches(recipe, model.size, minutes, rates, 0 if name == "detail" else 1):
-            coarse, band = crop(kspace, scale // 2), crop(kspace, scale) * model.ring(index)
-            with recipe.autocast():
-                context = model.context(index, nothing, coarse).float()
-            told = F.pixel_shuffle(context[:, -2 * stage.patch**2 :], stage.patch)
-            error = fft2c(to_complex(told)) * gains - band
-            if name == "rest":
-                with recipe.autocast(), torch.no_grad():
-                    h = old.context(index, block_context(old, kspace, index - 1), coarse)
-                    head = old.band(index, old.descend(index, h)[0])
-                error = error + head
-            nowhere = torch.zeros_like(band)
-            take(squared_error(error, nowhere).sum() / squared_error(band, nowhere).sum())
-        keep(stage.detail.state_dict(), file)
-
-
-def tune(recipe: Recipe, seed: int) -> None:
-    """Scales with details: negative ELBO, and on half of the batch the completion-aware or the masked term."""
-    file = recipe.work / f"tuned_{seed}.safetensors"
+    file = recipe.work / f"{name}_{scale}.safetensors"
     if file.exists():
         return
     torch.set_num_threads(1)
-    model = recipe.model()
-    parts = [
-        part[scale.bit_length() - 1] for part in (model.encoder, model.decoder) for scale in recipe.details
-    ]
+    torch.manual_seed(0)
+    model, index = recipe.model("detail"), scale.bit_length() - 1
+    weights = list(model.stage(index).detail.parameters())
+    predict, minutes, rate, seed = (
+        (told_alone, recipe.minutes[scale], 2e-3, 0)
+        if name == "detail"
+        else (told_in_all, recipe.rest_minutes, 1e-3, 1)
+    )
+    for _, kspace, _, take in batches(recipe, model.size, minutes, dict.fromkeys(weights, rate), seed):
+        band = crop(kspace, scale) * model.ring(index)
+        with recipe.autocast():
+            error = squared_error(predict(model, index, kspace), band)
+        take(error.sum() / squared_error(band, torch.zeros_like(band)).sum())
+    keep(model.stage(index).detail.state_dict(), file)
+
+
+def tune(recipe: Recipe, rank: int) -> None:
+    """Scales with details: negative ELBO, on half of the batch the completion-aware term, on the other half, in half of
+    the steps, the masked one.
+    """
+    file = recipe.work / "tuned.safetensors"
+    if file.exists():
+        return
+    torch.set_num_threads(1)
+    meeting = f"file://{(recipe.work / 'meeting').resolve()}"
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=recipe.processes)
+    model = recipe.model("rest")
+    indices = [scale.bit_length() - 1 for scale in recipe.details]
     # Details know their part already, and the errors of head and layers that unlearn it would spoil them.
     rates = {
         weight: 3e-4 if name.startswith("detail.") else 1e-3
-        for part in parts
-        for name, weight in part.named_parameters()
+        for part in (model.encoder, model.decoder)
+        for index in indices
+        for name, weight in part[index].named_parameters()
     }
+    share = Share.of_this_process(BATCH * recipe.processes)
+    halves = Share.of_this_process(BATCH * recipe.processes // 2)
     half = BATCH // 2
-    for drawn, kspace, noise, take in batches(recipe, model.size, recipe.tune_minutes, rates, seed + 1):
-        teacher = torch.rand(BATCH, generator=noise) < 0.5
-        means = torch.rand(BATCH, generator=noise) < 0.25
+    for drawn, kspace, noise, take in batches(recipe, model.size, recipe.tune_minutes, rates, 2):
+        teacher = share.of(torch.rand(share.total, generator=noise) < 0.5)
+        means = share.of(torch.rand(share.total, generator=noise) < 0.25)
+        cut = min(indices) - 2 + drawn // 4 % (len(indices) + 1)
         with recipe.autocast():
-            passed = posterior_pass(model, kspace, noise, teacher, means=means)
+            passed = posterior_pass(model, kspace, noise, teacher, means=means, share=share)
+            context = block_context(model, kspace[half:], cut)
+            loss = passed.negative_elbo(model.config.sigma)
+            loss = loss + completion_ratio(model, kspace[half:], cut, context).mean()
             if drawn // 2 % 2:
-                term = masked_ratio(model, kspace[:half], random_masks(half, model.size, noise))
-            else:
-                cut = completion_cut(drawn // 4, len(model.gains))
-                context = block_context(model, kspace[:half], cut)
-                term = completion_ratio(model, kspace[:half], cut, context)
-        take(passed.negative_elbo(model.config.sigma) + term.mean())
-    scales = tuple(
-        f"{part}.{scale.bit_length() - 1}." for part in ("encoder", "decoder") for scale in recipe.details
-    )
-    keep({key: value for key, value in model.state_dict().items() if key.startswith(scales)}, file)
+                mask = halves.of(random_masks(halves.total, model.size, noise))
+                loss = loss + masked_ratio(model, kspace[:half], mask).mean()
+        take(loss)
+    if rank == 0:
+        scales = tuple(f"{part}.{index}." for part in ("encoder", "decoder") for index in indices)
+        keep(
+            {key: value for key, value in model.state_dict().items() if key.startswith(scales)},
+            file,
+        )
+    dist.destroy_process_group()
 
 
 def keep(state: dict[str, Tensor], file: Path) -> None:
@@ -250,9 +281,9 @@ def parse(text: str) -> dict[int, int]:
 @click.argument("data", type=click.Path(exists=True, path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--details", required=True, help="SCALE:WIDTH,...")
-@click.option("--minutes", default=48.0, help="For each detail.")
-@click.option("--rest-minutes", default=10.0, help="For each to learn what the head leaves to it.")
-@click.option("--tune-minutes", default=55.0)
+@click.option("--minutes", default="40", help="For all details, or MINUTES,... for each.")
+@click.option("--rest-minutes", default=10.0, help="For each to learn what layers and head leave to it.")
+@click.option("--tune-minutes", default=40.0)
 @click.option("--processes", default=2, help="One thread each.")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="bfloat16")
 @click.option("--work", type=click.Path(path_type=Path), default="details", help="Keeps what is trained.")
@@ -261,24 +292,28 @@ def main(
     data: Path,
     target: Path,
     details: str,
-    minutes: float,
+    minutes: str,
     rest_minutes: float,
     tune_minutes: float,
     processes: int,
     precision: str,
     work: Path,
 ) -> None:
-    recipe = Recipe(checkpoint, data, work, parse(details), minutes, rest_minutes, tune_minutes, precision)
+    widths = parse(details)
+    each = [float(part) for part in minutes.split(",")]
+    times = dict(zip(widths, each * len(widths) if len(each) == 1 else each, strict=True))
+    recipe = Recipe(checkpoint, data, work, widths, times, rest_minutes, tune_minutes, processes, precision)
     old, digest = load_model(checkpoint)
     print("before:", scores(recipe, old), flush=True)
+    longest_first = sorted(widths, key=lambda scale: -times[scale])
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        list(pool.map(train_detail, repeat(recipe), recipe.details))
-        model = recipe.model()
+        for name in ("detail", "rest"):
+            list(pool.map(partial(train_detail, recipe, name), longest_first))
+        model = recipe.model("rest")
         print("with details:", scores(recipe, model), flush=True)
-        list(pool.map(tune, repeat(recipe), range(processes)))
-    tuned = [load_file(work / f"tuned_{seed}.safetensors") for seed in range(processes)]
-    mean = {key: torch.stack([state[key] for state in tuned]).mean(0) for key in tuned[0]}
-    model.load_state_dict({**model.state_dict(), **mean})
+        (work / "meeting").unlink(missing_ok=True)
+        list(pool.map(partial(tune, recipe), range(processes)))
+    model.load_state_dict({**model.state_dict(), **load_file(work / "tuned.safetensors")})
     print("tuned:", scores(recipe, model), flush=True)
     added = {
         "details": details,

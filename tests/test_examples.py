@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -82,6 +83,23 @@ def test_a_domain_is_measured_and_survives_halving(checkpoint, make_scan, tmp_pa
     assert load_domain(tmp_path / "half") == domain
 
 
+def test_the_spread_of_priors_is_stored(checkpoint, make_scan, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for path in checkpoint.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    make_scan("data/a.h5", slices=3)
+    before, digest = load_model(folder)
+    assert script("measure_spread.py", folder, tmp_path / "data", "--slices", 3).returncode == 0
+    after, same = load_model(folder)
+    assert same == digest
+    assert replace(after.config, spread=()) == before.config
+    assert len(after.config.spread) == len(after.config.scales)
+    assert after.config.spread[0] == 1
+    assert min(after.config.spread) >= 1
+    assert load_domain(folder) == load_domain(checkpoint)
+
+
 def test_details_leave_coarser_scales_as_they_are(checkpoint, make_scan, tmp_path):
     for split in ("train", "val"):
         make_scan(f"data/singlecoil_{split}/a.h5", slices=3)
@@ -90,7 +108,7 @@ def test_details_leave_coarser_scales_as_they_are(checkpoint, make_scan, tmp_pat
     options = ["--details", "32:4", *minutes.split(), "--work", work]
     done = script("add_details.py", checkpoint, tmp_path / "data", target, *options)
     assert done.returncode == 0, done.stderr
-    told = [line.partition(":")[0] for line in done.stdout.splitlines() if not line.startswith("step")]
+    told = [line.partition(":")[0] for line in done.stdout.splitlines() if "%, step" not in line]
     assert told == ["before", "with details", "tuned"]
     (old, _), (new, digest) = load_model(checkpoint), load_model(target)
     assert [scale.detail for scale in new.config.scales] == [0, 0, 0, 0, 0, 4]
@@ -101,10 +119,10 @@ def test_details_leave_coarser_scales_as_they_are(checkpoint, make_scan, tmp_pat
         )
         assert same or finest, name
     assert new.stage(5).detail.image.weight.abs().max() > 0
-    one, other = (load_file(work / f"tuned_{seed}.safetensors") for seed in (0, 1))
-    assert any(not torch.equal(value, other[name]) for name, value in one.items())
-    for name, value in one.items():
-        assert torch.equal(new.state_dict()[name], ((value + other[name]) / 2).half().float())
+    rest, tuned = (load_file(work / f"{name}.safetensors") for name in ("rest_32", "tuned"))
+    assert any(not torch.equal(value, tuned[f"decoder.5.detail.{name}"]) for name, value in rest.items())
+    for name, value in tuned.items():
+        assert torch.equal(new.state_dict()[name], value.half().float())
     assert (work / "detail_32.safetensors").exists()
     assert load_domain(target) == load_domain(checkpoint)
     recipe = json.loads((target / "config.json").read_text())["training"]["added_details"]

@@ -2,9 +2,13 @@
 
 A scale's context holds the coarser scales' latents and their data-consistent bins. Rows of a batch are independent:
 each is a slice's most probable estimate, or one posterior sample of it.
+
+Priors of fine scales spread too far: their samples lie several times further from their mean than slices do. Where an
+estimate tells bins from other bins, or from noise, its prior counts as many times as that was measured to be
+(`ModelConfig.spread`), or latents would follow the data too closely to predict the others well (benchmarks/results.md).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -65,12 +69,20 @@ def infer(
     causal = model.config.encoder == "causal"
     filtered = causal and settings.method != "paper" and bool((noise_sigma > 0).any())
     lower = settings.precision != "float32"
+    samples = [row.sample is not None and settings.temperature > 0 for row in rows]
+    drawn = torch.tensor(samples, device=kspace.device)
     with torch.no_grad(), torch.autocast(kspace.device.type, torch.bfloat16, enabled=lower):
         if model.config.decoder == "ordinary":
             return Inference(*infer_whole(model, kspace, mask, noise_sigma, settings, draws))
         encode = model.encoder_for(torch.where(mask, kspace, 0))
         for index, s in enumerate(scales(model.size)):
             band = _band(kspace, mask, s, index, model.config.sigma, noise_sigma, filtered, causal, draws)
+            if model.config.spread:
+                told = ~crop(mask, s).flatten(1).all(1) | (
+                    noise_sigma > 0
+                )  # bins from other bins, or from noise
+                looser = torch.where(told & ~drawn, model.config.spread[index], 1.0)
+                band = replace(band, weight=band.weight / looser[:, None, None])
             start = h = model.context(index, h, seen)
             known = band.mask.flatten(1).any(1)  # rows with any measured bin; the others take the prior
             centre = draws.latents(model, index, "latents")

@@ -22,7 +22,8 @@ class Band:
         mask: bool (B, s, s), measured bins of the band.
         share: float (B,), share of the band's bins that is measured.
         holes: whether the encoder is to see filled holes, because any row lacks any bin of the band.
-        weight: float (B, s, s), 1 / (2 (sigma^2 + sigma_n^2)) where measured, else zero.
+        weight: float (B, s, s), 1 / (2 (sigma^2 + sigma_n^2)) where measured, else zero; less where
+            the prior is to count more (`inference.engine`).
         noise: float (B,), sigma_n, for the encoder to reckon with; None: no row has any.
         noisy: `data` less a draw of the measurement's noise; `data` itself for rows that are no samples.
         residual: complex (B, s, s), a draw of what the latents leave open (the likelihood's sigma), or zero.

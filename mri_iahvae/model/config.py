@@ -27,8 +27,8 @@ class ScaleConfig:
         inner: middle width of the bottleneck blocks.
         patch: space-to-depth factor p: the scale works on maps of side s / p, its s x s latents and images
             folded into channels. Fine scales cost p^2 times less that way.
-        detail: width of the network on unfolded pixels that tells the context what the coarser bins say of this band
-            (`model.detail`); 0: none. For scales of patches, whose own layers are slow to learn it.
+        detail: width of the network that tells the context what the coarser bins say of this band
+            (`model.detail`); 0: none.
     """
 
     layers: int
@@ -39,7 +39,7 @@ class ScaleConfig:
 
     @property
     def width(self) -> int:
-        """Channels of the context, the unfolded detail's among them."""
+        """Channels of the context, the detail's image among them."""
         return self.channels + (2 * self.patch**2 if self.detail else 0)
 
 
@@ -59,6 +59,8 @@ class ModelConfig:
             ordinary HVAE, one head on the last context answers for all bins. It wants the bottom-up encoder.
         sigma: likelihood standard deviation per real and imaginary part, canonical units.
         gains: RMS per k-space bin of each band on the training set, canonical units.
+        spread: energy of the prior's samples about its mean over that of the mean's error, for each band, on held-back
+            slices; 1 where it was not measured (`inference.engine`).
         core_power: mean power per bin of block B_8 on the training set, canonical units, row by row.
     """
 
@@ -72,6 +74,7 @@ class ModelConfig:
     sigma: float = 0.1
     gains: tuple[float, ...] = ()
     core_power: tuple[tuple[float, ...], ...] = ()
+    spread: tuple[float, ...] = ()
 
     @property
     def size(self) -> int:
@@ -93,7 +96,7 @@ class ModelConfig:
             latents = self.latent * scale.patch**2 * scale.layers
             count += 2 * scale.inner * (scale.inner + scale.channels) * blocks
             count += latents * (scale.channels + 4 * scale.inner)
-            count += 9 * scale.detail * (2 * DETAIL_BLOCKS * scale.detail + 6)
+            count += 9 * scale.detail * (2 * DETAIL_BLOCKS * scale.detail + 12)
             count += scale.channels * (self.scales[index - 1].channels if index else 4 * scale.patch**2)
         return count
 
@@ -105,7 +108,7 @@ class ModelConfig:
     def coarse(self, size: int) -> Self:
         """The same model up to scale `size` only: where growth starts."""
         count = size.bit_length()
-        return replace(self, scales=self.scales[:count], gains=self.gains[:count], core_power=())
+        return replace(self, scales=self.scales[:count], gains=self.gains[:count], core_power=(), spread=())
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers, lists and dicts."""
@@ -127,6 +130,7 @@ class ModelConfig:
                     **values,
                     "scales": tuple(ScaleConfig(**scale) for scale in values["scales"]),
                     "gains": tuple(float(g) for g in values.get("gains", ())),
+                    "spread": tuple(float(s) for s in values.get("spread", ())),
                     "core_power": tuple(tuple(float(p) for p in row) for row in values.get("core_power", ())),
                 }
             )
@@ -163,8 +167,10 @@ def _check_values(config: ModelConfig) -> None:
         raise ValueError("an ordinary decoder needs a bottom-up encoder and an image head")
     if any(2**k % scale.patch for k, scale in enumerate(config.scales)):
         raise ValueError("a patch must divide the side of its scale")
-    if not all(math.isfinite(v) and v > 0 for v in (config.sigma, *config.gains)):
-        raise ValueError("sigma and gains must be positive")
+    if not all(math.isfinite(v) and v > 0 for v in (config.sigma, *config.gains, *config.spread)):
+        raise ValueError("sigma, gains and spread must be positive")
+    if len(config.spread) not in (0, len(config.scales)):
+        raise ValueError("spread must be given for every scale or none")
     rows = len(config.core_power)
     if len(config.gains) > len(config.scales) or any(len(row) != rows for row in config.core_power):
         raise ValueError("more gains than scales, or a core that is not square")
@@ -201,7 +207,7 @@ PRESETS = {
             channels="64 64 64 64 64 64 96 128",
             inner="32 32 32 32 32 32 48 64",
             patch="1 1 1 1 1 1 2 4",
-            detail="0 0 0 0 0 0 48 32",
+            detail="0 0 0 0 64 64 80 64",
         ),
         head_blocks=2,
     ),
@@ -212,7 +218,7 @@ PRESETS = {
             channels="128 128 128 128 128 128 128 128",
             inner="64 64 64 64 64 64 64 64",
             patch="1 1 1 1 1 1 1 2",
-            detail="0 0 0 0 0 0 0 32",
+            detail="0 0 0 0 0 32 32 32",
         ),
         head_blocks=2,
     ),

@@ -67,26 +67,24 @@ class DecoderStage(nn.Module):
             for parameter in convolution.parameters():
                 nn.init.zeros_(parameter[-channels:])
 
-    def context(self, h: Tensor, image: Tensor | None, white: Tensor | None) -> Tensor:
+    def context(self, h: Tensor, image: Tensor | None, told: Tensor | None) -> Tensor:
         """The context that this scale starts from.
 
         Args:
             h: last context of scale s / 2, (B, C', r', r').
             image: complex (B, s, s), the image of block B_{s/2} seen at this scale's resolution: what the
                 coarser scales are known to be, measured bins included; None where contexts do not see it.
-            white: complex (B, s, s), the same with each bin divided by its band's gain; None also where
-                there is no detail.
+            told: float (B, 2, s, s), what the detail says; None where there is none.
 
         Returns:
-            float (B, C, r, r); where there is a detail its image, unfolded, is the last 2 patch^2 channels.
+            float (B, C, r, r); what the detail says, folded, is the last 2 patch^2 channels.
         """
         start = enlarge(self.merge(h), self.resolution)
         if self.look is not None and image is not None:
             start = start + self.look(F.pixel_unshuffle(to_channels(image), self.patch))
         start = start + self.bias
-        if self.detail is not None and image is not None and white is not None:
-            told = F.pixel_unshuffle(self.detail(image, white), self.patch)
-            start = torch.cat([start, told.to(start.dtype)], dim=1)
+        if told is not None:
+            start = torch.cat([start, F.pixel_unshuffle(told, self.patch).to(start.dtype)], dim=1)
         return start
 
     def first_context(self, batch: int) -> Tensor:

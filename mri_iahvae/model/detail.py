@@ -1,9 +1,10 @@
-"""What the coarser bins tell of a band: a small convolutional network at full resolution.
+"""What the coarser bins tell of a band: a convolutional network on the coarser grid, whose pixels come out doubled.
 
 Fine scales fold pixels into channels to be affordable, and then have to learn every texture once per position within
-a patch. An edge that continues from the coarser bins looks the same everywhere, so few convolutions on unfolded pixels
-learn to continue it in a fraction of the time (benchmarks/results.md). It depends on the coarser scales alone: it is
-evaluated once per scale, not in every step of the refinement.
+a patch. An edge that continues from the coarser bins looks the same everywhere, so convolutions on unfolded pixels
+learn to continue it in a fraction of the time (benchmarks/results.md). B_{s/2} is known at s/2 x s/2 pixels: networks
+for super-resolution work there and double the side at the end (Shi et al., arXiv 1609.05158), and so does this one. It
+depends on the coarser scales alone: it is evaluated once per scale, not in every step of the refinement.
 """
 
 import torch
@@ -18,7 +19,7 @@ class Detail(nn.Module):
     """Predicts the image of band R_s from that of block B_{s/2}.
 
     Args:
-        width: channels of its maps, of side s.
+        width: channels of its maps, of side s / 2.
     """
 
     def __init__(self, width: int) -> None:
@@ -26,7 +27,7 @@ class Detail(nn.Module):
         self.embed = nn.Conv2d(4, width, 3, padding=1)
         self.first = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(DETAIL_BLOCKS))
         self.second = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(DETAIL_BLOCKS))
-        self.image = nn.Conv2d(width, 2, 3, padding=1)
+        self.image = nn.Conv2d(width, 8, 3, padding=1)  # real and imaginary part of 2 x 2 pixels
         for parameter in self.image.parameters():  # silent at first, as heads are
             nn.init.zeros_(parameter)
 
@@ -34,8 +35,8 @@ class Detail(nn.Module):
         """The band's image in units of its gain; bins of other bands are for the head to drop.
 
         Args:
-            image: complex (B, s, s), image of B_{s/2}, pixel power about 1.
-            white: complex (B, s, s), the same with each bin divided by its band's gain, so that edges show.
+            image: complex (B, s/2, s/2), image of B_{s/2}, pixel power about 1.
+            white: complex (B, s/2, s/2), the same with each bin divided by its band's gain, so that edges show.
 
         Returns:
             float (B, 2, s, s), real and imaginary part.
@@ -43,5 +44,4 @@ class Detail(nn.Module):
         x = self.embed(torch.cat([to_channels(image), to_channels(white)], dim=1))
         for first, second in zip(self.first, self.second, strict=True):
             x = x + second(F.silu(first(F.silu(x))))
-        predicted: Tensor = self.image(x)
-        return predicted
+        return F.pixel_shuffle(self.image(x), 2)

@@ -151,9 +151,16 @@ class IAHVAE(nn.Module):
             return stage.context(h, None, None)
         s = 2**index
         image = ifft2c(embed(coarse, s)) * (s / self.size)
-        if stage.detail is None:
-            return stage.context(h, image, None)
-        return stage.context(h, image, ifft2c(embed(coarse / crop(self._gain_map(), s // 2), s)))
+        return stage.context(h, image, self.tell(index, coarse))
+
+    def tell(self, index: int, coarse: Tensor) -> Tensor | None:
+        """What the detail of scale `index`, if there is one, makes of block B_{s/2}: float (B, 2, s, s)."""
+        detail, side = self.stage(index).detail, coarse.shape[-1]
+        if detail is None:
+            return None
+        white = coarse / crop(self._gain_map(), side)
+        told: Tensor = detail(ifft2c(coarse) * (side / self.size), ifft2c(white))
+        return told
 
     def descend(
         self, index: int, h: Tensor, whitened: list[Tensor] | None = None, first: int = 0

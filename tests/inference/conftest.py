@@ -75,7 +75,7 @@ class LinearModel:
 
     def __init__(self):
         noise = torch.Generator().manual_seed(1)
-        self.config = SimpleNamespace(sigma=0.4, encoder="causal", decoder="separable")
+        self.config = SimpleNamespace(sigma=0.4, encoder="causal", decoder="separable", spread=())
         self.decoder = [None] * 3
         self.gains = torch.ones(3)
         self.matrices, self.offsets = [], []

@@ -1,6 +1,7 @@
 """The scale loop on masks of every kind, with an untrained model: what holds whatever the weights are."""
 
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -277,6 +278,29 @@ def test_data_are_weighed_by_the_variances_of_model_and_noise(model, kspace):
     expected = model.band(0, model.descend(0, h, refined)[0])
     result = run(model, kspace, block(1), "iterative", noise, steps=12, data_consistency="none")
     torch.testing.assert_close(crop(result, 1), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_priors_that_spread_too_far_count_more_where_bins_are_missing_or_noisy(model, kspace, monkeypatch):
+    """From the first band on whose block has a hole, in rows that have one; at all bands with noise; draws excepted."""
+    weights = []
+
+    def spy(problem, start, *_, **__):
+        weights.append(problem.weight.amax(dim=(1, 2)))
+        return start, torch.zeros(4, dtype=torch.int64)
+
+    monkeypatch.setattr(engine, "refine", spy)
+    monkeypatch.setattr(model, "config", replace(model.config, spread=(1.0, 2.0, 3.0, 4.0, 5.0)))
+    holes = EVERYTHING.repeat(4, 1, 1)
+    holes[:2, 8, 5] = False  # in band 8 of 1, 2, 4, 8, 16
+    rows = [Row(0), Row(1, 0), Row(2), Row(3)]
+    noise = torch.tensor([0.0, 0.0, 0.0, 0.4])
+    run(model, kspace[[0, 1, 2, 0]], holes, "iterative", noise, rows=rows)
+    quiet, noisy = 1 / (2 * 0.3**2), 1 / (2 * (0.3**2 + 0.4**2))
+    for index, found in enumerate(weights):
+        spread = model.config.spread[index]
+        expected = torch.tensor([quiet / (spread if index > 2 else 1), quiet, quiet, noisy / spread])
+        torch.testing.assert_close(found, expected)
+    assert len(weights) == 5
 
 
 def test_paper_is_algorithm_1_scale_by_scale(model, kspace):

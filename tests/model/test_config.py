@@ -12,8 +12,8 @@ from mri_iahvae.model.iahvae import IAHVAE
     ("name", "size", "depth", "parameters"),
     [
         ("tiny", 32, 6, 44_966),
-        ("small", 128, 18, 3_287_040),
-        ("base", 128, 19, 7_186_908),
+        ("small", 128, 18, 4_976_380),
+        ("base", 128, 19, 7_423_090),
         ("paper", 128, 40, 12_746_800),
     ],
 )
@@ -48,8 +48,8 @@ def test_variants_of_a_preset():
     assert [scale.detail for scale in config.scales] == [0] * 7
     plain = preset("small", grid=64, encoder="bottom-up")
     assert plain.scales == preset("small").scales[:7]
-    assert plain.scales[:6] == config.scales[:6]
-    assert (plain.scales[6].detail, replace(plain.scales[6], detail=0)) == (48, config.scales[6])
+    assert [scale.detail for scale in plain.scales] == [0, 0, 0, 0, 64, 64, 80]
+    assert tuple(replace(scale, detail=0) for scale in plain.scales) == config.scales
     assert preset("tiny", grid=32) == preset("tiny")
     assert preset("tiny").grows
     assert not preset("tiny", encoder="bottom-up").grows
@@ -80,6 +80,7 @@ def test_json_round_trip(name):
         sigma=0.25,
         gains=tuple(1.5**-k for k in range(len(config.scales))),
         core_power=((1.0, 2.0), (3.0, 0.1)),
+        spread=(1.5,) * len(config.scales),
     )
     for original in (config, measured):
         assert ModelConfig.from_json(json.loads(json.dumps(original.to_json()))) == original
@@ -125,6 +126,8 @@ SCALE = {"layers": 1, "channels": 8, "inner": 4, "patch": 1}
         ({}, "malformed"),
         ({"scales": [{"layers": 1}]}, "malformed"),
         ({"scales": 3}, "malformed"),
+        ({"scales": [SCALE], "spread": [0.0]}, "spread must be positive"),
+        ({"scales": [SCALE], "spread": [1.0, 1.0]}, "every scale or none"),
         ({"scales": [7]}, "malformed"),
         ({"scales": []}, "malformed"),
         ({"scales": [{**SCALE, "channels": "8"}]}, "malformed"),
