@@ -5,7 +5,11 @@ python examples/add_details.py small data/slices runs/details --details 32:64,64
 First each detail learns alone to predict its band from the true coarser bins. Then details, encoder and decoder of
 those scales learn by the objective of `mri-iahvae train`, in as many processes as asked for, which share each batch.
 All coarser scales stay as they are, to the bit, and with them the domain, which is judged by scales 4 and 8. Stored in
-half precision. What already lies in the working folder is not trained again.
+half precision. What already lies in the working folder is not trained again. Details of the same width that get no
+minutes stay as they are, so that a model can be tuned on:
+
+python examples/add_details.py pretrained/small data/slices runs/tuned --details 16:64,32:64,64:80,128:64 \
+    --minutes 0 --rest-minutes 0 --tune-rate 6e-4 --seed 3
 """
 
 import json
@@ -62,6 +66,8 @@ class Recipe:
         minutes: of the detail by scale.
         rest_minutes: for each to learn what the others leave to it.
         tune_minutes: for the scales with details.
+        tune_rate: highest learning rate then, of all but the details.
+        seed: of the batches then.
         processes: that tune.
         precision: of the convolutions.
     """
@@ -73,12 +79,15 @@ class Recipe:
     minutes: dict[int, float]
     rest_minutes: float
     tune_minutes: float
+    tune_rate: float
+    seed: int
     processes: int
     precision: str
 
     def model(self, stored: str) -> IAHVAE:
         """The model with details: silent, or as they lie in the working folder under some name."""
-        new = widen(load_model(self.checkpoint)[0], self.details)
+        anew = [scale for scale, minutes in self.minutes.items() if minutes]
+        new = widen(load_model(self.checkpoint)[0], self.details, anew)
         for scale in self.details:
             if (file := self.work / f"{stored}_{scale}.safetensors").exists():
                 new.stage(scale.bit_length() - 1).detail.load_state_dict(load_file(file))
@@ -89,8 +98,8 @@ class Recipe:
         return torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
-def widen(old: IAHVAE, details: dict[int, int]) -> IAHVAE:
-    """The same model with details, silent so far."""
+def widen(old: IAHVAE, details: dict[int, int], anew: list[int]) -> IAHVAE:
+    """The same model with details; those that are new, or to be learnt anew, are silent."""
     scales = (
         replace(scale, detail=details.get(2**k, scale.detail)) for k, scale in enumerate(old.config.scales)
     )
@@ -98,7 +107,8 @@ def widen(old: IAHVAE, details: dict[int, int]) -> IAHVAE:
     state = new.state_dict()
     for key, value in old.state_dict().items():
         if ".detail." in key:
-            if int(key.split(".")[1]) not in [scale.bit_length() - 1 for scale in details]:
+            scale = 2 ** int(key.split(".")[1])
+            if scale not in anew and state[key].shape == value.shape:
                 state[key] = value
             continue
         if state[key].shape == value.shape:
@@ -222,7 +232,7 @@ def tune(recipe: Recipe, rank: int) -> None:
     indices = [scale.bit_length() - 1 for scale in recipe.details]
     # Details know their part already, and the errors of head and layers that unlearn it would spoil them.
     rates = {
-        weight: 3e-4 if name.startswith("detail.") else 1e-3
+        weight: recipe.tune_rate * (0.3 if name.startswith("detail.") else 1)
         for part in (model.encoder, model.decoder)
         for index in indices
         for name, weight in part[index].named_parameters()
@@ -230,7 +240,7 @@ def tune(recipe: Recipe, rank: int) -> None:
     share = Share.of_this_process(BATCH * recipe.processes)
     halves = Share.of_this_process(BATCH * recipe.processes // 2)
     half = BATCH // 2
-    for drawn, kspace, noise, take in batches(recipe, model.size, recipe.tune_minutes, rates, 2):
+    for drawn, kspace, noise, take in batches(recipe, model.size, recipe.tune_minutes, rates, recipe.seed):
         teacher = share.of(torch.rand(share.total, generator=noise) < 0.5)
         means = share.of(torch.rand(share.total, generator=noise) < 0.25)
         cut = min(indices) - 2 + drawn // 4 % (len(indices) + 1)
@@ -284,6 +294,8 @@ def parse(text: str) -> dict[int, int]:
 @click.option("--minutes", default="40", help="For all details, or MINUTES,... for each.")
 @click.option("--rest-minutes", default=10.0, help="For each to learn what layers and head leave to it.")
 @click.option("--tune-minutes", default=40.0)
+@click.option("--tune-rate", default=1e-3, help="Highest learning rate of the tuning; details get 0.3 of it.")
+@click.option("--seed", default=2, help="Of the tuning's batches.")
 @click.option("--processes", default=2, help="One thread each.")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="bfloat16")
 @click.option("--work", type=click.Path(path_type=Path), default="details", help="Keeps what is trained.")
@@ -295,6 +307,8 @@ def main(
     minutes: str,
     rest_minutes: float,
     tune_minutes: float,
+    tune_rate: float,
+    seed: int,
     processes: int,
     precision: str,
     work: Path,
@@ -302,7 +316,19 @@ def main(
     widths = parse(details)
     each = [float(part) for part in minutes.split(",")]
     times = dict(zip(widths, each * len(widths) if len(each) == 1 else each, strict=True))
-    recipe = Recipe(checkpoint, data, work, widths, times, rest_minutes, tune_minutes, processes, precision)
+    recipe = Recipe(
+        checkpoint=checkpoint,
+        data=data,
+        work=work,
+        details=widths,
+        minutes=times,
+        rest_minutes=rest_minutes,
+        tune_minutes=tune_minutes,
+        tune_rate=tune_rate,
+        seed=seed,
+        processes=processes,
+        precision=precision,
+    )
     old, digest = load_model(checkpoint)
     print("before:", scores(recipe, old), flush=True)
     longest_first = sorted(widths, key=lambda scale: -times[scale])
@@ -320,12 +346,18 @@ def main(
         "minutes": minutes,
         "rest_minutes": rest_minutes,
         "tune_minutes": tune_minutes,
+        "tune_rate": tune_rate,
+        "seed": seed,
         "processes": processes,
         "precision": precision,
         "from_sha256": digest,
     }
     training = json.loads((find_checkpoint(checkpoint) / "config.json").read_text())["training"]
-    save_model(model, target, {**training, "added_details": added}, domain=load_domain(checkpoint), half=True)
+    before = training.get("added_details", [])
+    history = [*(before if isinstance(before, list) else [before]), added]
+    save_model(
+        model, target, {**training, "added_details": history}, domain=load_domain(checkpoint), half=True
+    )
 
 
 if __name__ == "__main__":

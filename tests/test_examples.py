@@ -90,7 +90,7 @@ def test_the_spread_of_priors_is_stored(checkpoint, make_scan, tmp_path):
         (folder / path.name).write_bytes(path.read_bytes())
     make_scan("data/a.h5", slices=3)
     before, digest = load_model(folder)
-    assert script("measure_spread.py", folder, tmp_path / "data", "--slices", 3).returncode == 0
+    assert script("measure_spread.py", folder, tmp_path / "data").returncode == 0
     after, same = load_model(folder)
     assert same == digest
     assert replace(after.config, spread=()) == before.config
@@ -126,7 +126,19 @@ def test_details_leave_coarser_scales_as_they_are(checkpoint, make_scan, tmp_pat
     assert (work / "detail_32.safetensors").exists()
     assert load_domain(target) == load_domain(checkpoint)
     recipe = json.loads((target / "config.json").read_text())["training"]["added_details"]
-    assert recipe["from_sha256"] != digest
+    assert recipe[-1]["from_sha256"] != digest
+    again = script(
+        "add_details.py",
+        target,
+        tmp_path / "data",
+        tmp_path / "again",
+        *("--details", "32:4", "--minutes", 0, "--rest-minutes", 0, "--tune-minutes", 0),
+        *("--work", tmp_path / "more"),
+    )
+    assert again.returncode == 0, again.stderr
+    same = load_model(tmp_path / "again")[0].state_dict()
+    assert all(torch.equal(value, same[name]) for name, value in new.state_dict().items())
+    assert len(json.loads((tmp_path / "again" / "config.json").read_text())["training"]["added_details"]) == 2
 
 
 def known():

@@ -58,8 +58,16 @@ _OPTIONS = (
         "--fill-rounds",
         type=click.IntRange(1, 1000),
         metavar="N",
-        show_default="2",
+        show_default="4",
         help="Rounds in which unmeasured bins are filled for the encoder, at scales measured in part.",
+    ),
+    click.option(
+        "--across-steps",
+        type=click.IntRange(0, _MOST_STEPS),
+        metavar="N",
+        show_default="20",
+        help="Steps in which all scales are refined together in the end, where measured bins are finer than missing"
+        " ones, or noise is strong; 0 saves their time.",
     ),
     click.option(
         "--shifts",
@@ -132,14 +140,16 @@ def inference_options(consistency: str) -> Callable[[Callable[..., Any]], Callab
 def _refuse_what_does_not_apply(given: dict[str, Any], *, keep: bool | None) -> None:
     """Options that the method would ignore are errors."""
     idle = {
-        "amortized": ("steps", "optimizer", "schedule"),
-        "paper": ("optimizer", "schedule", "samples"),
+        "amortized": ("steps", "optimizer", "schedule", "across_steps"),
+        "paper": ("optimizer", "schedule", "samples", "across_steps"),
         "iterative": ("fill_rounds",),
     }
     method = given.get("method")
     for name in idle.get(method or "", ()):
         if name in given:
             raise UsageError(f"--{name.replace('_', '-')} does not apply to --method {method}: leave one out")
+    if given.get("samples") and "across_steps" in given:
+        raise UsageError("--across-steps does not apply to --samples: leave one out")
     if not given.get("samples"):
         for name in ("temperature", "keep_samples"):
             if name in given or (keep and name == "keep_samples"):

@@ -44,6 +44,11 @@ class Draws:
     rows: tuple[Row, ...]
     device: torch.device
 
+    def drawn(self) -> Tensor:
+        """Rows that are samples, and not the most probable estimate: bool (B,)."""
+        samples = [row.sample is not None and self.temperature > 0 for row in self.rows]
+        return torch.tensor(samples, device=self.device)
+
     def normal(self, shape: tuple[int, ...], index: int, purpose: Purpose, count: int = 0) -> Tensor:
         """Standard normal numbers times the temperature, float32 (B, *shape).
 
@@ -53,7 +58,7 @@ class Draws:
             purpose: what they are for.
             count: tells several arrays of one purpose apart.
         """
-        if not self.temperature or all(row.sample is None for row in self.rows):
+        if not bool(self.drawn().any()):
             return torch.zeros(len(self.rows), *shape, device=self.device)
         out = torch.zeros(len(self.rows), *shape)
         for target, row in zip(out, self.rows, strict=True):

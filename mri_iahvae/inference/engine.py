@@ -1,27 +1,27 @@
 """The scale loop: coarse to fine, each scale inferred with the coarser ones fixed.
 
 A scale's context holds the coarser scales' latents and their data-consistent bins. Rows of a batch are independent:
-each is a slice's most probable estimate, or one posterior sample of it.
-
-Priors of fine scales spread too far: their samples lie several times further from their mean than slices do. Where an
-estimate tells bins from other bins, or from noise, its prior counts as many times as that was measured to be
-(`ModelConfig.spread`), or latents would follow the data too closely to predict the others well (benchmarks/results.md).
+each is a slice's most probable estimate, or one posterior sample of it. Estimates of slices whose finer bins can tell
+what coarser scales leave open are refined at all scales together in the end (`inference.across`).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from mri_iahvae.inference.across import refine_across
 from mri_iahvae.inference.consistency import consistent, output
 from mri_iahvae.inference.draws import Draws, Row
-from mri_iahvae.inference.fill import Band, encode_filled
+from mri_iahvae.inference.fill import encode_filled
+from mri_iahvae.inference.measurement import Band, Measurement
 from mri_iahvae.inference.ordinary import infer_whole
 from mri_iahvae.inference.paper import refine_layers
 from mri_iahvae.inference.posterior import perturbed, sampled
 from mri_iahvae.inference.refine import Problem, refine
 from mri_iahvae.inference.settings import InferenceSettings
-from mri_iahvae.kspace.bands import band_mask, crop, scales
+from mri_iahvae.kspace.bands import scales
 from mri_iahvae.model.iahvae import IAHVAE, Encode, add_band
 
 
@@ -61,48 +61,93 @@ def infer(
     """
     mask = mask.expand(kspace.shape)
     draws = Draws(settings.seed, settings.temperature, tuple(rows), kspace.device)
-    finest = max((i for i, s in enumerate(scales(model.size)) if _measured(mask, s).any()), default=-1)
-    seen = result = kspace.new_zeros(kspace.shape[0], 0, 0)
-    h = features = None
-    steps = torch.zeros(len(kspace), len(model.decoder), dtype=torch.int64, device=kspace.device)
     # A bottom-up encoder sees the measurement as it is, once for all scales; Algorithm 1 knows of no noise.
     causal = model.config.encoder == "causal"
     filtered = causal and settings.method != "paper" and bool((noise_sigma > 0).any())
+    measurement = Measurement(kspace, mask, noise_sigma, model.config, draws, filtered)
     lower = settings.precision != "float32"
-    samples = [row.sample is not None and settings.temperature > 0 for row in rows]
-    drawn = torch.tensor(samples, device=kspace.device)
     with torch.no_grad(), torch.autocast(kspace.device.type, torch.bfloat16, enabled=lower):
         if model.config.decoder == "ordinary":
             return Inference(*infer_whole(model, kspace, mask, noise_sigma, settings, draws))
-        encode = model.encoder_for(torch.where(mask, kspace, 0))
-        for index, s in enumerate(scales(model.size)):
-            band = _band(kspace, mask, s, index, model.config.sigma, noise_sigma, filtered, causal, draws)
-            if model.config.spread:
-                told = ~crop(mask, s).flatten(1).all(1) | (
-                    noise_sigma > 0
-                )  # bins from other bins, or from noise
-                looser = torch.where(told & ~drawn, model.config.spread[index], 1.0)
-                band = replace(band, weight=band.weight / looser[:, None, None])
-            start = h = model.context(index, h, seen)
-            known = band.mask.flatten(1).any(1)  # rows with any measured bin; the others take the prior
-            centre = draws.latents(model, index, "latents")
-            if index > finest or not bool(known.all()):
-                h, _ = model.descend(index, start, centre)
-            if index <= finest:
-                inferred, used = _infer_scale(
-                    model, encode, index, start, centre, features, seen, band, settings, draws
-                )
-                h = torch.where(known[:, None, None, None], inferred, h)
-                steps[:, index] = torch.where(known, used, 0)
-            predicted = model.band(index, h) + band.residual
-            fixed = consistent(predicted, band.noisy, band.mask, model.config.sigma, noise_sigma)
-            seen = add_band(seen, fixed)
-            result = add_band(
-                result, output(predicted, fixed, band.data, band.mask, settings.data_consistency)
-            )
-            if index < finest:
-                features = encode(index, seen, features)
+        result, steps, found = _scale_loop(model, measurement, settings)
+        doubt = measurement.in_doubt().nonzero().squeeze(1)
+        if settings.refines_across and len(doubt):
+            latents = [[e[doubt] for e in scale.latents] for scale in found]
+            spread = [[r[doubt] for r in scale.spread] for scale in found]
+            result[doubt], more = refine_across(model, measurement.rows(doubt), latents, spread, settings)
+            steps[doubt] += more[:, None]
     return Inference(result, steps)
+
+
+class _Scale(NamedTuple):
+    """What was inferred of one scale.
+
+    Attributes:
+        h: (B, C, r, r), last context.
+        steps: int64 (B,), refinement steps that each row took.
+        latents: whitened, of each layer, (B, latent, r, r).
+        spread: expected standard deviation of each about the most probable value, likewise.
+    """
+
+    h: Tensor
+    steps: Tensor
+    latents: list[Tensor]
+    spread: list[Tensor]
+
+
+def _scale_loop(
+    model: IAHVAE, measurement: Measurement, settings: InferenceSettings
+) -> tuple[Tensor, Tensor, list[_Scale]]:
+    """Bins (B, N, N), steps (B, scales), and what was inferred of each scale."""
+    kspace, mask, noise_sigma = measurement.kspace, measurement.mask, measurement.noise_sigma
+    finest = max((i for i, s in enumerate(scales(model.size)) if measurement.measured(s).any()), default=-1)
+    seen = result = kspace.new_zeros(kspace.shape[0], 0, 0)
+    h = features = None
+    found = []
+    encode = model.encoder_for(torch.where(mask, kspace, 0))
+    for index in range(len(model.decoder)):
+        band = measurement.band(index)
+        start = model.context(index, h, seen)
+        known = band.mask.flatten(1).any(1)  # rows with any measured bin; the others take the prior
+        scale = _from_prior(
+            model, index, start, measurement.draws, run=index > finest or not bool(known.all())
+        )
+        if index <= finest:
+            inferred = _infer_scale(
+                model, encode, index, start, scale.latents, features, seen, band, settings, measurement.draws
+            )
+            scale = _chosen(known, inferred, scale)
+        found.append(scale)
+        h = scale.h
+        predicted = model.band(index, h) + band.residual
+        fixed = consistent(predicted, band.noisy, band.mask, model.config.sigma, noise_sigma)
+        seen = add_band(seen, fixed)
+        result = add_band(result, output(predicted, fixed, band.data, band.mask, settings.data_consistency))
+        if index < finest:
+            features = encode(index, seen, features)
+    return result, torch.stack([scale.steps for scale in found], dim=1), found
+
+
+def _from_prior(model: IAHVAE, index: int, start: Tensor, draws: Draws, *, run: bool) -> _Scale:
+    """A scale of which nothing is measured; `run`: whether its context is asked for."""
+    centre = draws.latents(model, index, "latents")
+    h = model.descend(index, start, centre)[0] if run else start
+    none = torch.zeros(len(centre[0]), dtype=torch.int64, device=start.device)
+    return _Scale(h, none, centre, [torch.ones_like(e) for e in centre])
+
+
+def _chosen(known: Tensor, inferred: _Scale, prior: _Scale) -> _Scale:
+    """Each row as inferred where anything is known of it, else as the prior has it."""
+
+    def choose(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where(known.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+
+    return _Scale(
+        choose(inferred.h, prior.h),
+        choose(inferred.steps, prior.steps),
+        [choose(a, b) for a, b in zip(inferred.latents, prior.latents, strict=True)],
+        [choose(a, b) for a, b in zip(inferred.spread, prior.spread, strict=True)],
+    )
 
 
 def _infer_scale(
@@ -116,21 +161,23 @@ def _infer_scale(
     band: Band,
     settings: InferenceSettings,
     draws: Draws,
-) -> tuple[Tensor, Tensor | int]:
-    """The last context of a scale that is measured, at least in part, and the steps that each row took."""
+) -> _Scale:
+    """A scale that is measured, at least in part."""
     start, spread = centre, [torch.ones_like(e) for e in centre]
+    none = torch.zeros(len(h), dtype=torch.int64, device=h.device)
     if settings.method != "iterative":
         here, means, spread = encode_filled(
             model, encode, index, h, features, seen, band, settings.fill_rounds
         )
         if settings.method == "paper":
             last = refine_layers(model, index, h, here, band.data, band.mask, settings.budget[0])
-            return last, settings.budget[0] * len(means)
+            return _Scale(last, none + settings.budget[0] * len(means), centre, spread)
         start = perturbed(means, spread, centre)
         if settings.method == "amortized":
-            other = draws.latents(model, index, "posterior")
-            return model.descend(index, h, sampled(start, spread, other))[0], 0
-    problem = Problem(model, index, h, centre, band.noisy - band.residual, band.weight)
+            latents = sampled(start, spread, draws.latents(model, index, "posterior"))
+            return _Scale(model.descend(index, h, latents)[0], none, latents, spread)
+    weight = band.weight / band.prior[:, None, None]
+    problem = Problem(model, index, h, centre, band.noisy - band.residual, weight)
     steps, tolerance = settings.budget
     refined, used = refine(
         problem,
@@ -141,38 +188,4 @@ def _infer_scale(
         optimizer=settings.optimizer,
         schedule=settings.schedule,
     )
-    return model.descend(index, h, refined)[0], used
-
-
-def _measured(mask: Tensor, s: int) -> Tensor:
-    """Measured bins of band R_s: bool (B, s, s)."""
-    return crop(mask, s) & band_mask(s, mask.device)
-
-
-def _band(
-    kspace: Tensor,
-    mask: Tensor,
-    s: int,
-    index: int,
-    model_sigma: float,
-    noise_sigma: Tensor,
-    filtered: bool,
-    causal: bool,
-    draws: Draws,
-) -> Band:
-    """One scale of the measurement, and of the draws."""
-    measured = _measured(mask, s)
-    ring = band_mask(s, mask.device)
-    share = measured.flatten(1).sum(1) / ring.sum()
-    data = torch.where(measured, crop(kspace, s), 0)
-    noise = noise_sigma[:, None, None]
-    return Band(
-        data=data,
-        mask=measured,
-        share=share,
-        holes=causal and bool((share < 1).any()),
-        weight=measured / (2 * (model_sigma**2 + noise.square())),
-        noise=noise_sigma if filtered else None,
-        noisy=torch.where(measured, data - noise * draws.bins(s, index, "noise"), 0),
-        residual=torch.where(ring, model_sigma * draws.bins(s, index, "model"), 0),
-    )
+    return _Scale(model.descend(index, h, refined)[0], used, refined, spread)

@@ -4,39 +4,12 @@ Decode, put the measured bins in, encode, and again, as in Prost et al., arXiv 2
 is scale-causal, so the fill never disturbs coarser scales.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
+from mri_iahvae.inference.measurement import Band
 from mri_iahvae.inference.posterior import whiten
 from mri_iahvae.model.iahvae import IAHVAE, Encode, add_band
-
-
-@dataclass(frozen=True)
-class Band:
-    """One scale of a batch's measurement, canonical units.
-
-    Attributes:
-        data: complex (B, s, s), zero where unmeasured.
-        mask: bool (B, s, s), measured bins of the band.
-        share: float (B,), share of the band's bins that is measured.
-        holes: whether the encoder is to see filled holes, because any row lacks any bin of the band.
-        weight: float (B, s, s), 1 / (2 (sigma^2 + sigma_n^2)) where measured, else zero; less where
-            the prior is to count more (`inference.engine`).
-        noise: float (B,), sigma_n, for the encoder to reckon with; None: no row has any.
-        noisy: `data` less a draw of the measurement's noise; `data` itself for rows that are no samples.
-        residual: complex (B, s, s), a draw of what the latents leave open (the likelihood's sigma), or zero.
-    """
-
-    data: Tensor
-    mask: Tensor
-    share: Tensor
-    holes: bool
-    weight: Tensor
-    noise: Tensor | None
-    noisy: Tensor
-    residual: Tensor
 
 
 def encode_filled(

@@ -94,13 +94,15 @@ def refine(
     for first in range(0, len(start), moving):
         last = first + moving
         evaluate, layered = _evaluation(problem, h, start, first, last)
-        x = _flat(start[first:last])
-        if optimizer == "adam":
-            x = _adam(evaluate, x, steps)
-            used += steps
-        else:
-            x, more = minimise(evaluate, x, _flat(spread[first:last]), steps=steps, tolerance=tolerance)
-            used += more
+        x, more = optimise(
+            evaluate,
+            flat(start[first:last]),
+            flat(spread[first:last]),
+            steps=steps,
+            tolerance=tolerance,
+            optimizer=optimizer,
+        )
+        used += more
         refined += layered(x)
         h, _ = problem.model.descend(problem.index, h, refined[first:], first)
     return refined, used
@@ -139,10 +141,21 @@ def _evaluation(
     if not recordable(h.device):
         return build(tensors), layered
     key = (problem.index, first, last)
-    return recorded(problem.model, key, build, tensors, _flat(start[first:last])), layered
+    return recorded(problem.model, key, build, tensors, flat(start[first:last])), layered
 
 
-def _flat(latents: list[Tensor]) -> Tensor:
+def optimise(
+    evaluate: Evaluate, start: Tensor, diagonal: Tensor, *, steps: int, tolerance: float, optimizer: Optimizer
+) -> tuple[Tensor, Tensor]:
+    """Minimise every row's objective: x (B, n), and the steps that each row used, int64 (B,); see `lbfgs.minimise`."""
+    if optimizer == "lbfgs":
+        return minimise(evaluate, start, diagonal, steps=steps, tolerance=tolerance)
+    used = torch.full((len(start),), steps, dtype=torch.int64, device=start.device)
+    return _adam(evaluate, start, steps), used
+
+
+def flat(latents: Sequence[Tensor]) -> Tensor:
+    """Layers of latents as one vector per row, (B, n)."""
     return torch.cat([e.flatten(1) for e in latents], dim=1)
 
 

@@ -41,6 +41,9 @@ class InferenceSettings:
         schedule: "joint" refines all layers of a scale together, "sequential" one layer after the other.
         fill_rounds: rounds in which the encoder's holes are filled, at scales that are measured in part; a bottom-up
             encoder sees the holes as they are.
+        across_steps: of a last refinement of all scales together, of slices whose finer measured bins can tell what
+            coarser scales leave open (`inference.across`); not for samples, "amortized", "paper" and ordinary
+            decoders.
         data_consistency: what the output holds at measured bins: "hard" the data, "soft" their posterior mean
             given noise, "none" the model's own bins.
         shifts: estimates of the slice shifted by a few pixels that are averaged (`kspace.shifts`), 1 to 8; not for
@@ -56,7 +59,8 @@ class InferenceSettings:
     steps: Steps = 10
     optimizer: Optimizer = "lbfgs"
     schedule: Schedule = "joint"
-    fill_rounds: int = 2
+    fill_rounds: int = 4
+    across_steps: int = 20
     data_consistency: DataConsistency = "hard"
     shifts: int = 1
     samples: int = 0
@@ -83,9 +87,9 @@ class InferenceSettings:
             )
         if self.samples and self.method == "paper":
             raise UsageError("method paper gives one estimate: take another one for samples")
-        if self.fill_rounds < 1 or self.samples < 0 or not 0 <= self.seed < 2**32:
+        if self.fill_rounds < 1 or min(self.samples, self.across_steps) < 0 or not 0 <= self.seed < 2**32:
             raise UsageError(
-                "fill rounds must be positive, samples not negative, the seed from 0 to 2^32 - 1"
+                "fill rounds must be positive, samples and across steps not negative, the seed from 0 to 2^32 - 1"
             )
         if not 1 <= self.shifts <= len(SHIFTS):
             raise UsageError(f"shifts {self.shifts}: expected 1 to {len(SHIFTS)}")
@@ -98,6 +102,11 @@ class InferenceSettings:
     def budget(self) -> tuple[int, float]:
         """Most steps, and the share of the objective by which each must lower it for more to follow."""
         return (_MOST_STEPS, _TOLERANCE) if self.steps == "auto" else (self.steps, 0.0)
+
+    @property
+    def refines_across(self) -> bool:
+        """Whether all scales are refined together in the end, where that can tell more."""
+        return self.across_steps > 0 and self.method in ("hybrid", "iterative")
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and strings."""

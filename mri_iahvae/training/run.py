@@ -26,6 +26,7 @@ from mri_iahvae.training.module import StageModule
 from mri_iahvae.training.recorder import Display, Recorder, cut_log
 from mri_iahvae.training.settings import Precision, TrainSettings
 from mri_iahvae.training.share import Share, anywhere
+from mri_iahvae.training.spread import measure_spread
 from mri_iahvae.training.states import SafeStates, states
 from mri_iahvae.training.statistics import canonical_batch, grow, measure
 
@@ -103,6 +104,8 @@ def run_training(
         return run / "model"
     finished = {"settings": settings.to_json(), "finished": True, "validation": module.validation}
     domain = measure_domain(module.average, held_out, description, device, settings.seed)
+    spread = measure_spread(module.average, held_out, device, settings.seed)
+    module.average.set_config(replace(module.average.config, spread=spread))
     save_model(module.average, run / "model", {**record, **finished}, domain=domain)
     return run / "model"
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mri_iahvae.inference.fill import Band, encode_filled
+from mri_iahvae.inference.fill import encode_filled
+from mri_iahvae.inference.measurement import Band
 from mri_iahvae.kspace.bands import band_mask, crop
 from mri_iahvae.model.iahvae import add_band
 
@@ -29,6 +30,7 @@ def task(model, kspace, noise):
             share=mask.flatten(1).sum(1) / ring.sum(),
             holes=not whole,
             weight=mask / 2,
+            prior=torch.ones(3),
             noise=None if sigma is None else torch.as_tensor(sigma),
             noisy=data,
             residual=torch.zeros_like(data),

@@ -35,7 +35,7 @@ def ordinary(make_model):
 
 
 def run(model, kspace, mask, samples=0, sigma=0.0, **options):
-    options = {"data_consistency": "none", **options}
+    options = {"data_consistency": "none", "across_steps": 0, **options}
     rows = [Row(k, samples - 1 if samples else None) for k in range(len(kspace))]
     return infer(model, kspace, mask, torch.full((len(kspace),), sigma), InferenceSettings(**options), rows)
 

@@ -20,6 +20,7 @@ from mri_iahvae.training.domain import measure_domain
 from mri_iahvae.training.module import StageModule, validation_scores
 from mri_iahvae.training.run import run_training
 from mri_iahvae.training.settings import Stage, TrainSettings
+from mri_iahvae.training.spread import measure_spread
 from mri_iahvae.training.states import SafeStates, states
 from mri_iahvae.training.statistics import canonical_batch
 
@@ -178,8 +179,9 @@ def test_the_finished_model_is_the_average(finished, make_blobs):
     assert (domain.description, domain.slices) == ("blobs of all kinds", 32)
     assert domain == measure_domain(model, make_blobs(4, first=100), domain.description, CPU, seed=3)
     assert model.config.sigma == 0.1
-    assert replace(model.config, gains=(), core_power=()) == preset("tiny")
+    assert replace(model.config, gains=(), core_power=(), spread=()) == preset("tiny")
     assert len(model.config.gains) == 6
+    assert model.config.spread == measure_spread(model, make_blobs(4, first=100), CPU, seed=3)
 
 
 def test_growing_doubles_gains_and_sigma(finished):

@@ -1,0 +1,52 @@
+"""How far priors spread, of a prior whose error and spread are known."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mri_iahvae.kspace.bands import crop
+from mri_iahvae.training.batches import CachedSlices
+from mri_iahvae.training.spread import measure_spread
+from mri_iahvae.training.statistics import canonical_batch
+
+CPU = torch.device("cpu")
+
+
+def test_the_same_seed_measures_the_same(make_model, make_blobs):
+    model, held_out = make_model(32), make_blobs(5)
+    first = measure_spread(model, held_out, CPU, seed=3)
+    assert held_out.reads == [1] * 5
+    assert first[0] == 1
+    assert len(first) == 6
+    assert min(first) >= 1
+    assert measure_spread(model, make_blobs(5), CPU, seed=3) == first
+
+
+@pytest.mark.parametrize(("far", "ratio"), [(2.0, 4.0), (1.5, 2.25), (0.5, 1.0)])
+def test_the_ratio_is_of_energies(make_model, make_blobs, monkeypatch, far, ratio):
+    """Of a prior whose mean is zero, and whose samples are so many times the true band."""
+    model, held_out = make_model(32), make_blobs(3)
+    kspace = canonical_batch(CachedSlices(held_out).stack([0, 1, 2]), 32)
+    band = model.band
+
+    def descend(_index, _start, latents=None):
+        return "mean" if latents is None else "sample", []
+
+    def known(index, h):
+        if isinstance(h, str):
+            return (far if h == "sample" else 0.0) * crop(kspace, 2**index) * model.ring(index)
+        return band(index, h)
+
+    monkeypatch.setattr(model, "descend", descend)
+    monkeypatch.setattr(model, "band", known)
+    assert measure_spread(model, held_out, CPU) == (1.0, *[ratio] * 5)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"encoder": "bottom-up"}, {"decoder": "ordinary", "encoder": "bottom-up"}]
+)
+def test_models_whose_scales_are_not_inferred_one_by_one_have_none(make_model, make_blobs, changes):
+    model = make_model(32)
+    model.config = replace(model.config, **changes)
+    assert measure_spread(model, make_blobs(4), CPU) == ()
