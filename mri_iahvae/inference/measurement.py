@@ -78,12 +78,17 @@ class Measurement:
         return torch.stack(counts, dim=1)
 
     def in_doubt(self) -> Tensor:
-        """Rows of which finer bins can tell what coarser scales leave open: bool (B,). No samples: those are drawn."""
+        """Rows of which finer bins can tell what coarser scales leave open: bool (B,).
+
+        No samples, because those are drawn, and nothing whose very centre is missing: no scale knows its brightness
+        then, and refining all together has measured worse.
+        """
         share = self.shares()
         measured_finer = (share > 0).flip(1).cummax(1).values.flip(1)[:, 1:]
         missing = ((share[:, :-1] < 1) & measured_finer).any(1)
         loud = (self.noise_sigma >= _LOUD) & (share > 0).any(1)
-        return (missing | loud) & ~self.draws.drawn()
+        centre = crop(self.mask, 2).flatten(1).all(1)
+        return (missing | loud) & centre & ~self.draws.drawn()
 
     def rows(self, chosen: Tensor) -> "Measurement":
         """Some of the rows, int64 (n,)."""

@@ -49,8 +49,11 @@ def test_every_measured_bin_is_in_one_band(measurement, kspace, noise):
         (block_mask(4, 16), False),
         (block_mask(6, 16), False),  # holes in the finest measured band
         (~EVERYTHING, False),
-        (EVERYTHING & ~block_mask(8, 16), True),
-        (without(8, 8), True),  # DC
+        (EVERYTHING & ~block_mask(8, 16) | block_mask(2, 16), True),
+        (EVERYTHING & ~block_mask(8, 16), False),  # no centre
+        (without(8, 8), False),  # DC
+        (without(7, 7), False),  # the central 2 x 2 bins
+        (without(6, 8), True),
         (without(8, 5), True),
         (without(0, 8), False),
     ],
@@ -68,7 +71,7 @@ def test_strong_noise_leaves_all_scales_in_doubt(measurement):
 
 
 def test_rows_are_those_of_the_whole(measurement):
-    masks = (EVERYTHING, without(8, 8), block_mask(4, 16))
+    masks = (EVERYTHING, without(8, 5), block_mask(4, 16))
     found = measurement(*masks, noise=0.2, samples=1).rows(torch.tensor([2, 1]))
     for index in range(5):
         alone = measurement(*masks, noise=0.2, samples=1).band(index)
