@@ -105,12 +105,16 @@ def reconstruct_coils(
         known[:, : acquired[0]] = known[:, acquired[1] :] = True
     batches = make_batches(batch, device)
 
-    def engine(bins: Tensor, mask: Tensor, noise: Tensor, consistency: DataConsistency) -> Reconstruction:
+    def engine(
+        bins: Tensor, mask: Tensor, noise: Tensor, consistency: DataConsistency, *, last: bool
+    ) -> Reconstruction:
+        # Refining across scales takes longest, and most of its gain is that of the last time.
+        steps = settings.across_steps if last else 0
         return reconstruct_volume(
             model,
             bins.numpy(),
             mask.numpy(),
-            replace(settings, data_consistency=consistency),
+            replace(settings, data_consistency=consistency, across_steps=steps),
             domain=domain,
             noise_sigma=noise.numpy(),
             acquired=acquired,
@@ -132,6 +136,7 @@ def reconstruct_coils(
         measured,
         sigma * torch.linalg.vector_norm(weights, dim=1),
         "none" if rounds else settings.data_consistency,
+        last=rounds < 2,
     )
     images = torch.from_numpy(virtual.image)
     errors = torch.from_numpy(virtual.factors).abs() * _prior_error(model, known)
@@ -143,7 +148,9 @@ def reconstruct_coils(
         better = max(1, number)  # errors fall from round to round, and the coils reach further
         if number:
             covered = torch.stack([one.covered(_COVERED / better) for one in slices])
-            images = torch.from_numpy(engine(fft2c(images), covered, errors / better**0.5, "none").image)
+            last = number == rounds - 1
+            found = engine(fft2c(images), covered, errors / better**0.5, "none", last=last)
+            images = torch.from_numpy(found.image)
         pairs = zip(slices, images, strict=True)
         images = torch.stack([one.data_step(image, better * one.weight) for one, image in pairs])
     result, zero_filled = torch.empty_like(images), torch.empty_like(images)

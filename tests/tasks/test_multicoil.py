@@ -8,6 +8,7 @@ from mri_iahvae.errors import UsageError
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.tasks import multicoil
 from mri_iahvae.tasks.multicoil import COIL_COMBINE, reconstruct_coils
 from mri_iahvae.tasks.volume import reconstruct_volume
 
@@ -91,6 +92,22 @@ def test_coils_tell_more_than_the_virtual_coil(model, simulate):
     images, kspace = simulate(noise=0.01)
     errors = [error(run(model, kspace, columns(32), rounds=rounds).image, images) for rounds in (0, 1)]
     assert errors[1] < 0.8 * errors[0]
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 2, 3])
+def test_all_scales_are_refined_together_in_the_last_call_of_the_engine(model, simulate, monkeypatch, rounds):
+    taken = []
+
+    def spy(model, kspace, mask, settings, **options):
+        taken.append(settings.across_steps)
+        return reconstruct_volume(model, kspace, mask, settings, **options)
+
+    monkeypatch.setattr(multicoil, "reconstruct_volume", spy)
+    settings = InferenceSettings(steps=1, across_steps=3)
+    result = reconstruct_coils(model, simulate()[1], columns(32), settings, rounds=rounds)
+    assert taken == [*[0] * (len(taken) - 1), 3]
+    assert len(taken) == max(1, rounds)
+    assert result.settings == settings
 
 
 def test_one_coil_is_a_single_coil_scan(model, simulate, head_kspace):
