@@ -43,7 +43,7 @@ def test_the_weights_fit_into_a_repository():
 
 
 # Bounds on NMSE over zero-filling's: what was measured when the weights were stored, and a margin of a tenth.
-@pytest.mark.parametrize(("up_to", "bound"), [(16, 0.63), (32, 0.77), (64, 0.74)])
+@pytest.mark.parametrize(("up_to", "bound"), [(16, 0.58), (32, 0.77), (64, 0.74)])
 def test_completion_beats_zero_filling_by_the_stored_margin(model, example, up_to, bound):
     kspace, reference = example
     result = reconstruct_volume(model, kspace, None, InferenceSettings(steps=10), up_to=up_to)
@@ -58,7 +58,7 @@ def test_random_columns_are_completed_within_the_stored_margin(model, example):
     result = reconstruct_volume(model, kspace, mask, InferenceSettings(steps=10))
     zero_filled = np.abs(np.fft.ifft2(np.fft.ifftshift(result.zero_filled, axes=(1, 2)), norm="ortho"))
     zero_filled = np.fft.fftshift(zero_filled, axes=(1, 2))
-    assert nmse(result.magnitude, reference) < 0.32 * nmse(zero_filled, reference)
+    assert nmse(result.magnitude, reference) < 0.3 * nmse(zero_filled, reference)
 
 
 def heads(example):
