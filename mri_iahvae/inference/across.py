@@ -32,11 +32,11 @@ def refine_across(
     spread: Latents,
     settings: InferenceSettings,
 ) -> tuple[Tensor, Tensor]:
-    """Refine the latents of all scales together. Rows are independent.
+    """Refine the latents of all measured scales together; finer ones keep theirs. Rows are independent.
 
     Args:
         model: separable, weights without gradients.
-        measurement: of rows that are no samples.
+        measurement: of rows that are no samples, and whose finest measured scale is the same.
         start: where the scale loop left the latents.
         spread: expected standard deviation of each about the minimum (`refine.refine`).
         settings: `across_steps` of them, by their optimizer.
@@ -46,7 +46,8 @@ def refine_across(
     """
     bands = [measurement.band(index) for index in range(len(start))]
     prior = [measurement.prior_across(index) for index in range(len(start))]
-    shapes = [[e.shape for e in layers] for layers in start]
+    moving = 1 + max(index for index, band in enumerate(bands) if band.mask.any())
+    shapes = [[e.shape for e in layers] for layers in start[:moving]]
     sizes = [sum(shape[1:].numel() for shape in layers) for layers in shapes]
 
     def cut(x: Tensor) -> list[list[Tensor]]:
@@ -57,21 +58,21 @@ def refine_across(
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             latents = cut(x)
-            predicted, _ = decode(model, measurement, bands, latents)
-            told = zip(prior, latents, bands, predicted, strict=True)
+            predicted, _ = decode(model, measurement, bands[:moving], latents)
+            told = zip(prior[:moving], latents, bands[:moving], predicted, strict=True)
             values = torch.stack([_objective(*of_scale) for of_scale in told]).sum(0)
             (gradient,) = torch.autograd.grad(values.sum(), x)
         return values.detach(), gradient
 
     x, used = optimise(
         evaluate,
-        torch.cat([flat(layers) for layers in start], dim=1),
-        torch.cat([flat(layers) for layers in spread], dim=1),
+        torch.cat([flat(layers) for layers in start[:moving]], dim=1),
+        torch.cat([flat(layers) for layers in spread[:moving]], dim=1),
         steps=settings.across_steps,
         tolerance=settings.budget[1],
         optimizer=settings.optimizer,
     )
-    predicted, fixed = decode(model, measurement, bands, cut(x))
+    predicted, fixed = decode(model, measurement, bands, [*cut(x), *start[moving:]])
     result = predicted[0][:, :0, :0]
     for own, known, band in zip(predicted, fixed, bands, strict=True):
         result = add_band(result, output(own, known, band.data, band.mask, settings.data_consistency))
@@ -81,7 +82,7 @@ def refine_across(
 def decode(
     model: IAHVAE, measurement: Measurement, bands: list[Band], latents: Latents
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Bands of the whole hierarchy, each scale's context holding the coarser bins given latents and data.
+    """Bands of a hierarchy from scale 1 on, each scale's context holding the coarser bins given latents and data.
 
     Returns:
         Of each scale what the model predicts, and its posterior mean given the data: complex (B, s, s).

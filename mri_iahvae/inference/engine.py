@@ -70,12 +70,11 @@ def infer(
         if model.config.decoder == "ordinary":
             return Inference(*infer_whole(model, kspace, mask, noise_sigma, settings, draws))
         result, steps, found = _scale_loop(model, measurement, settings)
-        doubt = measurement.in_doubt().nonzero().squeeze(1)
-        if settings.refines_across and len(doubt):
-            latents = [[e[doubt] for e in scale.latents] for scale in found]
-            spread = [[r[doubt] for r in scale.spread] for scale in found]
-            result[doubt], more = refine_across(model, measurement.rows(doubt), latents, spread, settings)
-            steps[doubt] += more[:, None]
+        for chosen in measurement.in_doubt() if settings.refines_across else ():
+            latents = [[e[chosen] for e in scale.latents] for scale in found]
+            spread = [[r[chosen] for r in scale.spread] for scale in found]
+            result[chosen], more = refine_across(model, measurement.rows(chosen), latents, spread, settings)
+            steps[chosen] += more[:, None] * measurement.reached()[chosen]
     return Inference(result, steps)
 
 

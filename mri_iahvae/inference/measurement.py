@@ -77,18 +77,23 @@ class Measurement:
         counts = [self.measured(s).flatten(1).sum(1) / band_mask(s).sum() for s in sides]
         return torch.stack(counts, dim=1)
 
-    def in_doubt(self) -> Tensor:
-        """Rows of which finer bins can tell what coarser scales leave open: bool (B,).
+    def in_doubt(self) -> list[Tensor]:
+        """Rows of which finer bins can tell what coarser scales leave open, by finest measured scale: int64 (n,) each.
 
         No samples, because those are drawn, and nothing whose very centre is missing: no scale knows its brightness
         then, and refining all together has measured worse.
         """
-        share = self.shares()
-        measured_finer = (share > 0).flip(1).cummax(1).values.flip(1)[:, 1:]
-        missing = ((share[:, :-1] < 1) & measured_finer).any(1)
-        loud = (self.noise_sigma >= _LOUD) & (share > 0).any(1)
+        share, reached = self.shares(), self.reached()
+        missing = ((share[:, :-1] < 1) & reached[:, 1:]).any(1)
+        loud = self.noise_sigma >= _LOUD
         centre = crop(self.mask, 2).flatten(1).all(1)
-        return (missing | loud) & centre & ~self.draws.drawn()
+        doubt = (missing | loud) & centre & ~self.draws.drawn()
+        finest = reached.sum(1)
+        return [(doubt & (finest == one)).nonzero().squeeze(1) for one in finest[doubt].unique()]
+
+    def reached(self) -> Tensor:
+        """Scales that are measured at least in part, and all coarser ones: bool (B, scales)."""
+        return (self.shares() > 0).flip(1).cummax(1).values.flip(1)
 
     def rows(self, chosen: Tensor) -> "Measurement":
         """Some of the rows, int64 (n,)."""

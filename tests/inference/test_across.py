@@ -149,6 +149,18 @@ def test_its_steps_count_at_every_scale(model, kspace):
     assert run(model, kspace, masks).steps.tolist() == [[13] * 5, [3] * 5, [13] * 5]
 
 
+def test_scales_of_which_nothing_is_measured_are_the_prior_s(model, kspace):
+    """They take no part, and follow from what was refined."""
+    mask = columns() & block_mask(8, 16)
+    result = run(model, kspace, mask)
+    assert result.steps.tolist() == [[13, 13, 13, 13, 0]] * 3
+    _, _, _, latents = refined(model, kspace, mask, across_steps=10)
+    assert all((e == 0).all() for e in latents[4])
+    loop = run(model, kspace, mask, across_steps=0)
+    finest = ~block_mask(8, 16)
+    assert (result.bins != loop.bins)[:, finest].all()
+
+
 def test_values_that_were_not_measured_are_never_looked_at(model, kspace, noise):
     junk = torch.where(columns(), kspace, 1e3 * complex_noise((3, 16, 16), 1.0, noise))
     a, b = (run(model, k, columns(), data_consistency="soft").bins for k in (kspace, junk))

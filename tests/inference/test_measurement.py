@@ -59,15 +59,28 @@ def test_every_measured_bin_is_in_one_band(measurement, kspace, noise):
     ],
 )
 def test_finer_bins_tell_of_coarser_ones_that_are_missing(measurement, mask, doubt):
-    assert measurement(mask).in_doubt().tolist() == [doubt]
-    assert measurement(mask, samples=0).in_doubt().tolist() == [False]
-    assert measurement(mask, samples=0, temperature=0.0).in_doubt().tolist() == [doubt]
+    expected = [[0]] if doubt else []
+    assert [rows.tolist() for rows in measurement(mask).in_doubt()] == expected
+    assert measurement(mask, samples=0).in_doubt() == []
+    assert [rows.tolist() for rows in measurement(mask, samples=0, temperature=0.0).in_doubt()] == expected
 
 
 def test_strong_noise_leaves_all_scales_in_doubt(measurement):
-    found = [measurement(EVERYTHING, noise=noise).in_doubt().item() for noise in (0.0, 0.29, 0.31)]
-    assert found == [False, False, True]
+    found = [len(measurement(EVERYTHING, noise=noise).in_doubt()) for noise in (0.0, 0.29, 0.31)]
+    assert found == [0, 0, 1]
     assert not measurement(~EVERYTHING, noise=0.5).in_doubt()
+
+
+def test_rows_are_told_apart_by_their_finest_measured_scale(measurement):
+    fine = without(8, 5)
+    coarse = fine & block_mask(8, 16)
+    corner = coarse.clone()
+    corner[0, 0] = True
+    found = measurement(fine, EVERYTHING, corner).in_doubt()
+    assert [rows.tolist() for rows in found] == [[0, 2]]
+    coarser = measurement(coarse & without(8, 6), corner, EVERYTHING)
+    assert [rows.tolist() for rows in coarser.in_doubt()] == [[0], [1]]
+    assert coarser.reached().sum(1).tolist() == [4, 5, 5]
 
 
 def test_rows_are_those_of_the_whole(measurement):
