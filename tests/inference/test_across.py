@@ -161,6 +161,11 @@ def test_scales_of_which_nothing_is_measured_are_the_prior_s(model, kspace):
     assert (result.bins != loop.bins)[:, finest].all()
 
 
+def test_lower_precision_is_close(model, kspace):
+    full, lower = (run(model, kspace, columns(), precision=p).bins for p in ("float32", "bfloat16"))
+    assert 0 < (full - lower).norm() < 0.3 * full.norm()  # of weights that know nothing
+
+
 def test_values_that_were_not_measured_are_never_looked_at(model, kspace, noise):
     junk = torch.where(columns(), kspace, 1e3 * complex_noise((3, 16, 16), 1.0, noise))
     a, b = (run(model, k, columns(), data_consistency="soft").bins for k in (kspace, junk))
