@@ -74,7 +74,7 @@ class Measurement:
     def shares(self) -> Tensor:
         """Share of each band's bins that is measured: float (B, scales)."""
         sides = scales(self.mask.shape[-1])
-        counts = [self.measured(s).flatten(1).sum(1) / band_mask(s).sum() for s in sides]
+        counts = [self.measured(s).flatten(1).sum(1) / band_mask(s, self.mask.device).sum() for s in sides]
         return torch.stack(counts, dim=1)
 
     def in_doubt(self) -> list[Tensor]:

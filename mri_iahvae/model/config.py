@@ -60,7 +60,7 @@ class ModelConfig:
         sigma: likelihood standard deviation per real and imaginary part, canonical units.
         gains: RMS per k-space bin of each band on the training set, canonical units.
         spread: energy of the prior's samples about its mean over that of the mean's error, for each band, on held-back
-            slices; 1 where it was not measured (`inference.engine`).
+            slices, at least 1; empty where it was not measured (`inference.measurement`).
         core_power: mean power per bin of block B_8 on the training set, canonical units, row by row.
     """
 

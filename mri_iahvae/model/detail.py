@@ -4,7 +4,8 @@ Fine scales fold pixels into channels to be affordable, and then have to learn e
 a patch. An edge that continues from the coarser bins looks the same everywhere, so convolutions on unfolded pixels
 learn to continue it in a fraction of the time (benchmarks/results.md). B_{s/2} is known at s/2 x s/2 pixels: networks
 for super-resolution work there and double the side at the end (Shi et al., arXiv 1609.05158), and so does this one. It
-depends on the coarser scales alone: it is evaluated once per scale, not in every step of the refinement.
+depends on the coarser scales alone: it is evaluated once per scale, not in every step of a
+scale's refinement.
 """
 
 import torch

@@ -27,14 +27,19 @@ def measure_spread(
         seed: of the samples.
 
     Returns:
-        One number for each scale; none for models whose scales are not inferred one by one.
+        One number for each scale; none for models whose scales are not inferred one by one, and where all slices are
+        silent.
     """
     if (model.config.encoder, model.config.decoder) != ("causal", "separable"):
         return ()
     model = model.to(device)
     slices, generator = CachedSlices(held_out), torch.Generator(device).manual_seed(step_seed(seed, 0, 3))
     chosen = torch.linspace(0, len(slices) - 1, min(_SLICES, len(slices))).long().tolist()
-    kspace = canonical_batch(slices.stack(chosen).to(device), model.size)
+    kspace = crop(slices.stack(chosen).to(device), model.size)
+    kspace = kspace[kspace.ne(0).any(dim=2).any(dim=1)]  # silent slices have no canonical form
+    if not len(kspace):
+        return ()
+    kspace = canonical_batch(kspace, model.size)
     ratios = [1.0]  # nothing is coarser than the first scale
     for index, s in list(enumerate(scales(model.size)))[1:]:
         coarse = crop(kspace, s // 2)

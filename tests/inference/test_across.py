@@ -106,13 +106,8 @@ def test_coarse_bins_that_are_missing_learn_from_finer_ones(model, kspace):
     """Which the scale loop alone does not let them do."""
     more, less = columns(), columns() & block_mask(8, 16)
     for steps, same in ((0, True), (10, False)):
-        a, b = (
-            run(model, kspace, mask, across_steps=steps).bins for mask in (more, less | block_mask(2, 16))
-        )
-        c = run(model, kspace, less, across_steps=steps).bins
-        assert torch.equal(crop(run(model, kspace, more, across_steps=steps).bins, 4), crop(a, 4))
-        assert torch.equal(crop(a, 4), crop(c, 4)) == same
-        assert b.isfinite().all()
+        a, b = (run(model, kspace, mask, across_steps=steps).bins for mask in (more, less))
+        assert torch.equal(crop(a, 4), crop(b, 4)) == same
 
 
 @pytest.mark.parametrize("mask", [EVERYTHING, block_mask(8, 16)[None], torch.zeros_like(EVERYTHING)])

@@ -43,6 +43,17 @@ def test_the_ratio_is_of_energies(make_model, make_blobs, monkeypatch, far, rati
     assert measure_spread(model, held_out, CPU) == (1.0, *[ratio] * 5)
 
 
+def test_silent_slices_do_not_count(make_model, make_blobs):
+    model, held_out, read = make_model(32), make_blobs(5), make_blobs(5).read
+    held_out.read = lambda index: read(index) * (index != 2)
+    found = measure_spread(model, held_out, CPU)
+    assert len(found) == 6
+    assert all(1 <= ratio < 1e6 for ratio in found)
+    silent = make_blobs(5)
+    silent.read = lambda index: 0 * read(index)
+    assert measure_spread(model, silent, CPU) == ()
+
+
 @pytest.mark.parametrize(
     "changes", [{"encoder": "bottom-up"}, {"decoder": "ordinary", "encoder": "bottom-up"}]
 )
