@@ -67,7 +67,7 @@ _OPTIONS = (
         metavar="N",
         show_default="20",
         help="Steps in which all scales are refined together in the end, where measured bins are finer than missing"
-        " ones, or noise is strong; 0 saves their time.",
+        " ones, or noise is at least 0.3 of the RMS; 0 saves their time. Not for samples, amortized and paper.",
     ),
     click.option(
         "--shifts",
@@ -139,13 +139,10 @@ def inference_options(consistency: str) -> Callable[[Callable[..., Any]], Callab
 
 def _refuse_what_does_not_apply(given: dict[str, Any], *, keep: bool | None) -> None:
     """Options that the method would ignore are errors."""
-    idle = {
-        "amortized": ("steps", "optimizer", "schedule", "across_steps"),
-        "paper": ("optimizer", "schedule", "samples", "across_steps"),
-        "iterative": ("fill_rounds",),
-    }
+    from mri_iahvae.inference.settings import IDLE  # noqa: PLC0415 - no torch for --help
+
     method = given.get("method")
-    for name in idle.get(method or "", ()):
+    for name in IDLE.get(method or "", ()):
         if name in given:
             raise UsageError(f"--{name.replace('_', '-')} does not apply to --method {method}: leave one out")
     if given.get("samples") and "across_steps" in given:

@@ -28,6 +28,14 @@ _CHOICES = {
 }
 
 
+IDLE: dict[str, tuple[str, ...]] = {
+    "amortized": ("steps", "optimizer", "schedule", "across_steps"),
+    "paper": ("optimizer", "schedule", "samples", "across_steps"),
+    "iterative": ("fill_rounds",),
+}
+"""Settings that a method ignores."""
+
+
 @dataclass(frozen=True)
 class InferenceSettings:
     """Settings of the scale loop.
@@ -111,6 +119,11 @@ class InferenceSettings:
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and strings."""
         return asdict(self)
+
+    def in_effect(self) -> dict[str, Any]:
+        """The same, None for what the method ignores."""
+        idle = {*IDLE.get(self.method, ()), *(("across_steps",) if self.samples else ("temperature",))}
+        return {name: None if name in idle else value for name, value in self.to_json().items()}
 
 
 def inference_settings(**values: Any) -> InferenceSettings:  # noqa: ANN401 - by name, checked here

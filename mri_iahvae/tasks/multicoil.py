@@ -82,7 +82,8 @@ def reconstruct_coils(
         The combined image, its k-space, and k-space of the zero-filled coil images combined in the same way. The
         magnitude of `image` is the combination asked for, its phase that of the sensitivity-weighted sum: its
         k-space differs from what any coil measured. `shares` are of the coils' k-space, where sensitivities fill
-        what the model does not: zero is left what was never acquired. All else is the virtual coil's.
+        what the model does not: zero is left what was never acquired. `steps` are those of the engine's last
+        call. All else is the virtual coil's.
 
     Raises:
         UsageError: an argument that cannot be, or too few fully measured central lines to find sensitivities from.
@@ -138,7 +139,7 @@ def reconstruct_coils(
         "none" if rounds else settings.data_consistency,
         last=rounds < 2,
     )
-    images = torch.from_numpy(virtual.image)
+    images, steps = torch.from_numpy(virtual.image), virtual.steps
     errors = torch.from_numpy(virtual.factors).abs() * _prior_error(model, known)
     slices = [
         _Slice(one, measured, known, coil, _weights(one, measured, level, error, image, model.size), device)
@@ -150,7 +151,7 @@ def reconstruct_coils(
             covered = torch.stack([one.covered(_COVERED / better) for one in slices])
             last = number == rounds - 1
             found = engine(fft2c(images), covered, errors / better**0.5, "none", last=last)
-            images = torch.from_numpy(found.image)
+            images, steps = torch.from_numpy(found.image), found.steps
         pairs = zip(slices, images, strict=True)
         images = torch.stack([one.data_step(image, better * one.weight) for one, image in pairs])
     result, zero_filled = torch.empty_like(images), torch.empty_like(images)
@@ -167,6 +168,7 @@ def reconstruct_coils(
         kspace=fft2c(result).numpy(),
         zero_filled=fft2c(zero_filled).numpy(),
         shares=bin_shares(measured, filled),
+        steps=steps,
         settings=settings,
     )
 

@@ -182,7 +182,7 @@ class VolumeOutput:
         record: dict[str, Any] = {
             **{key: value for key, value in details.items() if value is not None},
             **sampled.to_json(),
-            **settings.to_json(),
+            **settings.in_effect(),
             "model": loaded.name,
             "model_sha256": loaded.sha256,
             "grid": loaded.model.size,

@@ -41,7 +41,9 @@ def told_problems(scan: Scan, geometry: Geometry) -> Iterator[Problem]:
     for warning in (*scan.warnings, *geometry.warnings):
         yield Problem("warning", warning)
     if scan.header is None and scan.affine is None:
-        yield Problem("note", "no header that fits: voxel sizes are unknown", "a NIfTI will not state them")
+        yield Problem(
+            "note", "no header that can be read: voxel sizes are unknown", "a NIfTI will not state them"
+        )
         if scan.reference is None:
             yield Problem(
                 "note",

@@ -55,13 +55,19 @@ def start_or_resume(run: Path, resolved: dict[str, Any], *, resume: bool) -> Non
 
 
 def _change(models: list[ModelConfig], settings: list[dict[str, Any]]) -> str:
-    """The first option that differs, with the value that it had and the one that it has; nothing where all is alike."""
+    """The options that differ, with the values that they had and those that they have; nothing where all is alike."""
     before, now = (_options(model, of_run) for model, of_run in zip(models, settings, strict=True))
-    for option, value in now.items():
-        if before[option] != value:
-            return f"{option} was {before[option]}, found {value}"
-    if models[0] != models[1]:
-        return "--preset gave another model"
+    common = min(len(model.scales) for model in models)
+    changed = [
+        f"{option} was {before[option]}, found {value}"
+        for option, value in now.items()
+        if before[option] != value
+    ]
+    other = models[0].scales[:common] != models[1].scales[:common]
+    if other or (models[0] != models[1] and not changed):
+        changed.insert(0, "--preset gave another model")
+    if changed:
+        return ", ".join(changed)
     return "" if settings[0] == settings[1] else "settings that are no options differ"
 
 

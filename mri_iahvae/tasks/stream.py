@@ -159,7 +159,7 @@ def _options(
         "checkpoint": loaded.name,
         **request.sampling.to_json(),
         "up_to": f"{request.up_to}x{request.up_to}" if request.up_to else None,
-        **settings.to_json(),
+        **settings.in_effect(),
         "keep_samples": request.keep_samples,
         "coil_combine": (request.coil_combine or "rss") if scan.coils > 1 else None,
         "image_size": f"{height}x{width}",

@@ -84,7 +84,9 @@ def run_training(
     """
     module, (start, step), state = _resume(run, settings) if resume else (None, (0, 0), None)
     if rank() == 0:
-        goes = f"goes on from step {settings.done(start, step)}" if resume else "starts"
+        done = settings.done(start, step) if resume else 0
+        goes = f"goes on from step {done}" if resume else "starts"
+        goes = "is finished already" if resume and done >= settings.planned else goes
         display.begin(
             f"{run}: {goes}, {settings.planned} steps in all; {len(training)} slices to train on, "
             f"{len(held_out)} held out"

@@ -78,6 +78,7 @@ def test_a_run_its_resumption_and_its_model(data, make_scan, tmp_path):
     assert config["training"]["training_files"] == 3
 
     again = train(data, "-o", run, *OPTIONS, "--resume")  # a finished run stays what it is
+    assert again.stderr.startswith(f"{run}: is finished already, ")
     assert (again.exit_code, again.stdout) == (0, result.stdout), again.output
     assert load_model(run / "model")[1] == digest
 

@@ -117,3 +117,19 @@ def test_settings_by_name():
     with pytest.raises(UsageError, match="rate: no such setting; expected one of method, steps") as caught:
         inference_settings(rate=0.1)
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_method_ignores_is_not_in_effect():
+    idle = {
+        "hybrid": {"temperature"},
+        "amortized": {"steps", "optimizer", "schedule", "across_steps", "temperature"},
+        "iterative": {"fill_rounds", "temperature"},
+        "paper": {"optimizer", "schedule", "samples", "across_steps", "temperature"},
+    }
+    for method, names in idle.items():
+        settings = InferenceSettings(method)
+        told = settings.in_effect()
+        assert {name for name, value in told.items() if value is None} == names
+        assert {**settings.to_json(), **dict.fromkeys(names)} == told
+    sampled = InferenceSettings(samples=2).in_effect()
+    assert [name for name, value in sampled.items() if value is None] == ["across_steps"]

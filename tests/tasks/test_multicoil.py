@@ -96,11 +96,13 @@ def test_coils_tell_more_than_the_virtual_coil(model, simulate):
 
 @pytest.mark.parametrize("rounds", [0, 1, 2, 3])
 def test_all_scales_are_refined_together_in_the_last_call_of_the_engine(model, simulate, monkeypatch, rounds):
-    taken = []
+    taken, steps = [], []
 
     def spy(model, kspace, mask, settings, **options):
         taken.append(settings.across_steps)
-        return reconstruct_volume(model, kspace, mask, settings, **options)
+        found = reconstruct_volume(model, kspace, mask, settings, **options)
+        steps.append(found.steps.tolist())
+        return found
 
     monkeypatch.setattr(multicoil, "reconstruct_volume", spy)
     settings = InferenceSettings(steps=1, across_steps=3)
@@ -108,6 +110,9 @@ def test_all_scales_are_refined_together_in_the_last_call_of_the_engine(model, s
     assert taken == [*[0] * (len(taken) - 1), 3]
     assert len(taken) == max(1, rounds)
     assert result.settings == settings
+    assert result.steps.tolist() == steps[-1]
+    # One scale by scale, three across; later the coils cover all holes of so small a scan.
+    assert max(steps[-1]) == (4 if rounds < 2 else 1)
 
 
 def test_one_coil_is_a_single_coil_scan(model, simulate, head_kspace):

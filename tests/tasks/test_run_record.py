@@ -53,6 +53,10 @@ def of_stages(**changes):
         (record(replace(MODEL, encoder="bottom-up")), "--encoder was causal, found bottom-up"),
         (record(replace(MODEL, heads="spectral")), "--heads was image, found spectral"),
         (record(replace(MODEL, head_blocks=2)), "--preset gave another model"),
+        (
+            record(preset("small"), settings=of_stages(batch=8)),
+            "--preset gave another model, --grid was 32, found 128, --batch was 16, found 8",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
