@@ -107,9 +107,11 @@ def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def record(output: Path, values: dict[str, Any]) -> None:
-    """Add numbers to the JSON file."""
+    """Put numbers into the JSON file, in place of all of the same kind."""
     old = json.loads(output.read_text()) if output.exists() else {}
-    output.write_text(json.dumps({**old, **values}, indent=1) + "\n")
+    kinds = {key.split(".")[0] for key in values}
+    kept = {key: value for key, value in old.items() if key.split(".")[0] not in kinds}
+    output.write_text(json.dumps(kept | values, indent=1) + "\n")
 
 
 @click.command()

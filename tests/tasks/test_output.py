@@ -81,9 +81,14 @@ def test_everything_that_reproduces_the_run_is_stored(make_scan, write, loaded):
         "grid": 32,
         "device": "cpu",
     }
-    record |= result.settings.to_json() | {f"share_{k}": v for k, v in result.shares.items()}
-    assert record.items() <= stored.items()
-    assert record.items() <= report.items()
+    record |= {f"share_{k}": v for k, v in result.shares.items()}
+    options = result.settings.in_effect()
+    assert (record | options).items() <= report.items()
+    # An attribute cannot be null: what the method ignores is left out of the file.
+    assert (record | {k: v for k, v in options.items() if v is not None}).items() <= stored.items()
+    ignored = {k for k, v in options.items() if v is None}
+    assert "temperature" in ignored
+    assert ignored.isdisjoint(stored)
     assert {"version", "python", "numpy", "torch", "deterministic", "seed", "created", "model"} <= set(stored)
     assert "left_out" not in stored
     assert report["report"].endswith("/scan_report.json")
