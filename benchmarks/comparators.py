@@ -6,6 +6,7 @@
 The models (small's widths and depths up to 64 x 64; a bottom-up encoder cannot grow, so none does; ours, grown, last):
 
     mri-iahvae train data/slices -o runs/ours --grid 64 --stages 64:350 --device cpu
+    mri-iahvae train data/slices -o runs/no-details --grid 64 --stages 64:350 --no-details --device cpu
     mri-iahvae train data/slices -o runs/bottom-up --grid 64 --stages 64:350 --encoder bottom-up --device cpu
     mri-iahvae train data/slices -o runs/spectral --grid 64 --stages 64:350 --heads spectral --device cpu
     mri-iahvae train data/slices -o runs/ordinary --grid 64 --stages 64:350 --encoder bottom-up --decoder ordinary \

@@ -63,6 +63,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="A head per scale for its own band; or an ordinary HVAE, one head for all, with the bottom-up encoder.",
 )
+@click.option(
+    "--no-details",
+    is_flag=True,
+    help="Without the networks by which small and base continue coarser bins at fine scales: as in the paper.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the newest state in RUN.")
 @click.option(
     "--stages",
@@ -155,6 +160,7 @@ def train(
     encoder: "Encoder",
     heads: "Heads",
     decoder: "Decoder",
+    no_details: bool,
     resume: bool,
     stages: str | None,
     batch: int,
@@ -191,7 +197,9 @@ def train(
     from mri_iahvae.tasks.train import train as train_model  # noqa: PLC0415
     from mri_iahvae.training.settings import TrainSettings, default_stages, parse_stages  # noqa: PLC0415
 
-    config = find_preset(preset, grid=grid, encoder=encoder, heads=heads, decoder=decoder)
+    config = find_preset(
+        preset, grid=grid, encoder=encoder, heads=heads, decoder=decoder, details=not no_details
+    )
     stages = stages or default_stages(config.size, grows=config.grows)
     plan = parse_stages(stages, config.size, batch, rate, sigma)
     settings = TrainSettings(

@@ -237,9 +237,9 @@ def preset(
     encoder: Encoder = "causal",
     heads: Heads = "image",
     decoder: Decoder = "separable",
+    details: bool = True,
 ) -> ModelConfig:
-    """A preset by name, or what the paper compares with in its widths and depths (which has no details to go with
-    spectral heads or an ordinary decoder).
+    """A preset by name, or what the paper compares with in its widths and depths.
 
     Args:
         name: of the preset.
@@ -247,6 +247,7 @@ def preset(
         encoder: as in `ModelConfig`, like the next two.
         heads: likewise.
         decoder: likewise.
+        details: keep those that the preset has; spectral heads and an ordinary decoder cannot have any.
 
     Raises:
         UsageError: there is no such preset, it has no such grid, or the choices do not go together.
@@ -254,7 +255,7 @@ def preset(
     if name not in PRESETS:
         raise UsageError(f"preset {name}: expected one of {', '.join(PRESETS)}")
     scales = PRESETS[name].scales
-    if (heads, decoder) != ("image", "separable"):
+    if not details or (heads, decoder) != ("image", "separable"):
         scales = tuple(replace(scale, detail=0) for scale in scales)
     config = replace(PRESETS[name], scales=scales, encoder=encoder, heads=heads, decoder=decoder)
     grids = [2**k for k in range(len(config.scales)) if 2**k >= _SMALLEST]

@@ -1,12 +1,13 @@
 """The record of a training run, `run.json`: what it was started with, and must go on with."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mri_iahvae.errors import CheckpointError, IahvaeError, UsageError, reason
 from mri_iahvae.files import write_json
-from mri_iahvae.model.config import ModelConfig
+from mri_iahvae.model.config import ModelConfig, ScaleConfig
 from mri_iahvae.training.states import states
 
 _OF_STAGES = ("batch", "rate", "sigma")  # one value for all of them
@@ -63,12 +64,20 @@ def _change(models: list[ModelConfig], settings: list[dict[str, Any]]) -> str:
         for option, value in now.items()
         if before[option] != value
     ]
-    other = models[0].scales[:common] != models[1].scales[:common]
+    other = _plain(models[0])[:common] != _plain(models[1])[:common]
+    without = [not any(scale.detail for scale in model.scales[:common]) for model in models]
+    if without[0] != without[1] and not other:
+        changed.append(f"--no-details was {without[0]}, found {without[1]}")
     if other or (models[0] != models[1] and not changed):
         changed.insert(0, "--preset gave another model")
     if changed:
         return ", ".join(changed)
     return "" if settings[0] == settings[1] else "settings that are no options differ"
+
+
+def _plain(model: ModelConfig) -> list[ScaleConfig]:
+    """The scales without details, of which an option of their own decides."""
+    return [replace(scale, detail=0) for scale in model.scales]
 
 
 def _options(model: ModelConfig, settings: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,9 @@ from mri_iahvae.training.statistics import canonical_batch
 
 _WARM_UP = 100  # steps
 _LAST_RATE = 0.05  # of the peak learning rate
+_DETAIL_RATE = (
+    0.3  # of the others' rate; at the full one details of predicted bins amplify each other and diverge
+)
 _FIRST_CUT = 4  # coarsest scale that the completion-aware term starts from
 
 
@@ -66,15 +69,17 @@ class StageModule(L.LightningModule):
         return min(1.0, (step + 1) / _WARM_UP) * (_LAST_RATE + (1 - _LAST_RATE) * cosine)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own type is a union of many
-        """AdamW; biases and other vectors are not decayed."""
-        weights = [p for p in self.model.parameters() if p.ndim > 1]
-        others = [p for p in self.model.parameters() if p.ndim <= 1]
+        """AdamW; biases and other vectors are not decayed, details learn more slowly."""
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for name, parameter in self.model.named_parameters():
+            decay = self.settings.weight_decay if parameter.ndim > 1 else 0.0
+            rate = self.stage.rate * (_DETAIL_RATE if ".detail." in name else 1.0)
+            groups.setdefault((rate, decay), []).append(parameter)
         optimizer = torch.optim.AdamW(
             [
-                {"params": weights, "weight_decay": self.settings.weight_decay},
-                {"params": others, "weight_decay": 0.0},
+                {"params": parameters, "lr": rate, "weight_decay": decay}
+                for (rate, decay), parameters in groups.items()
             ],
-            lr=self.stage.rate,
             fused=self.device.type == "cuda",  # one kernel for all parameters
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate_factor)

@@ -50,6 +50,7 @@ def test_variants_of_a_preset():
     assert plain.scales == preset("small").scales[:7]
     assert [scale.detail for scale in plain.scales] == [0, 0, 0, 0, 64, 64, 80]
     assert tuple(replace(scale, detail=0) for scale in plain.scales) == config.scales
+    assert preset("small", grid=64, details=False).scales == config.scales
     assert preset("tiny", grid=32) == preset("tiny")
     assert preset("tiny").grows
     assert not preset("tiny", encoder="bottom-up").grows

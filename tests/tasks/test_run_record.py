@@ -12,6 +12,7 @@ from mri_iahvae.training.settings import Stage, TrainSettings
 from mri_iahvae.training.states import state_path
 
 MODEL = preset("tiny")
+DETAILED = replace(MODEL, scales=(*MODEL.scales[:-1], replace(MODEL.scales[-1], detail=8)))
 SETTINGS = TrainSettings((Stage(16, 20), Stage(32, 30)))
 
 
@@ -53,6 +54,7 @@ def of_stages(**changes):
         (record(replace(MODEL, encoder="bottom-up")), "--encoder was causal, found bottom-up"),
         (record(replace(MODEL, heads="spectral")), "--heads was image, found spectral"),
         (record(replace(MODEL, head_blocks=2)), "--preset gave another model"),
+        (record(DETAILED), "--no-details was True, found False"),
         (
             record(preset("small"), settings=of_stages(batch=8)),
             "--preset gave another model, --grid was 32, found 128, --batch was 16, found 8",
