@@ -4,9 +4,9 @@ python examples/add_details.py small data/slices runs/details --details 32:64,64
 
 First each detail learns alone to predict its band from the true coarser bins. Then details, encoder and decoder of
 those scales learn by the objective of `mri-iahvae train`, in as many processes as asked for, which share each batch.
-All coarser scales stay as they are, to the bit, and with them the domain, which is judged by scales 4 and 8. Stored in
-half precision. What already lies in the working folder is not trained again. Details of the same width that get no
-minutes stay as they are, so that a model can be tuned on:
+All coarser scales stay as they are, to the bit. What is known of the finished model (its domain, how far its priors
+spread, scores of held-out slices) is measured again. Stored in half precision. What already lies in the working folder
+is not trained again. Details of the same width that get no minutes stay as they are, so that a model can be tuned on:
 
 python examples/add_details.py pretrained/small data/slices runs/tuned --details 16:64,32:64,64:80,128:64 \
     --minutes 0 --rest-minutes 0 --tune-rate 6e-4 --seed 3
@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -37,6 +38,7 @@ from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.tasks.train import FolderSlices
 from mri_iahvae.training.augment import augment
 from mri_iahvae.training.batches import CachedSlices, StepBatches
+from mri_iahvae.training.domain import measure_domain
 from mri_iahvae.training.module import validation_scores
 from mri_iahvae.training.objective import (
     block_context,
@@ -47,6 +49,7 @@ from mri_iahvae.training.objective import (
 )
 from mri_iahvae.training.sampling import random_masks
 from mri_iahvae.training.share import Share, mean_over_processes
+from mri_iahvae.training.spread import measure_spread
 from mri_iahvae.training.statistics import canonical_batch
 
 BATCH = 8  # slices of a process
@@ -124,9 +127,9 @@ def widen(old: IAHVAE, details: dict[int, int], anew: list[int]) -> IAHVAE:
     return new.train().requires_grad_(requires_grad=False)
 
 
-def folder_slices(folder: Path, size: int) -> CachedSlices:
+def folder_slices(folder: Path, size: int) -> FolderSlices:
     """Slices of a folder of fastMRI files."""
-    return CachedSlices(FolderSlices([open_scan(path) for path in sorted(folder.glob("*.h5"))], size))
+    return FolderSlices([open_scan(path) for path in sorted(folder.glob("*.h5"))], size)
 
 
 def batches(
@@ -168,7 +171,7 @@ def batches(
             )
             losses.clear()
 
-    slices = folder_slices(recipe.data / "singlecoil_train", size)
+    slices = CachedSlices(folder_slices(recipe.data / "singlecoil_train", size))
     share = Share.of_this_process(BATCH * process_count())
     for step, (kspace, drawn) in enumerate(StepBatches(slices, share, seed, 0)):  # noqa: B007 - take reads it
         elapsed = mean_over_processes(torch.tensor(time.monotonic() - begun))  # all end with the same step
@@ -268,17 +271,21 @@ def keep(state: dict[str, Tensor], file: Path) -> None:
     save_file({key: value.contiguous() for key, value in state.items()}, file)
 
 
-def scores(recipe: Recipe, model: IAHVAE) -> str:
+def scores(recipe: Recipe, model: IAHVAE) -> dict[str, Any]:
     """Of held-out slices: negative ELBO, amortized NMSE, completion from 4x4, 8x8 ... over zero-filling's."""
-    held_out = folder_slices(recipe.data / "singlecoil_val", model.size)
+    held_out = CachedSlices(folder_slices(recipe.data / "singlecoil_val", model.size))
     chosen = torch.linspace(0, len(held_out) - 1, 24).long().tolist()
     kspace = canonical_batch(held_out.stack(chosen), model.size)
     with torch.no_grad():
         found = validation_scores(model, kspace, model.config.sigma, torch.Generator().manual_seed(0))
-    completion = " ".join(f"{ratio:.3f}" for ratio in found["completion"].mean(0).tolist())
-    return (
-        f"ELBO loss {found['elbo_loss'].mean():.4f}, NMSE {found['nmse'].mean():.4f}, completion {completion}"
-    )
+    return {key: found[key].mean(dim=0).tolist() for key in ("elbo_loss", "nmse", "completion")}
+
+
+def show(name: str, found: dict[str, Any]) -> None:
+    """Print scores."""
+    completion = " ".join(f"{ratio:.3f}" for ratio in found["completion"])
+    told = f"ELBO loss {found['elbo_loss']:.4f}, NMSE {found['nmse']:.4f}, completion {completion}"
+    print(f"{name}: {told}", flush=True)
 
 
 def parse(text: str) -> dict[int, int]:
@@ -330,17 +337,22 @@ def main(
         precision=precision,
     )
     old, digest = load_model(checkpoint)
-    print("before:", scores(recipe, old), flush=True)
+    show("before", scores(recipe, old))
     longest_first = sorted(widths, key=lambda scale: -times[scale])
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         for name in ("detail", "rest"):
             list(pool.map(partial(train_detail, recipe, name), longest_first))
         model = recipe.model("rest")
-        print("with details:", scores(recipe, model), flush=True)
+        show("with details", scores(recipe, model))
         (work / "meeting").unlink(missing_ok=True)
         list(pool.map(partial(tune, recipe), range(processes)))
     model.load_state_dict({**model.state_dict(), **load_file(work / "tuned.safetensors")})
-    print("tuned:", scores(recipe, model), flush=True)
+    validation = scores(recipe, model)
+    show("tuned", validation)
+    held_out, cpu = folder_slices(recipe.data / "singlecoil_val", model.size), torch.device("cpu")
+    known = load_domain(checkpoint)
+    domain = measure_domain(model, held_out, known.description if known else "", cpu)
+    model.set_config(replace(model.config, spread=measure_spread(model, held_out, cpu)))
     added = {
         "details": details,
         "minutes": minutes,
@@ -355,9 +367,8 @@ def main(
     training = json.loads((find_checkpoint(checkpoint) / "config.json").read_text())["training"]
     before = training.get("added_details", [])
     history = [*(before if isinstance(before, list) else [before]), added]
-    save_model(
-        model, target, {**training, "added_details": history}, domain=load_domain(checkpoint), half=True
-    )
+    told = {**training, "validation": validation, "added_details": history}
+    save_model(model, target, told, domain=domain, half=True)
 
 
 if __name__ == "__main__":

@@ -124,9 +124,15 @@ def test_details_leave_coarser_scales_as_they_are(checkpoint, make_scan, tmp_pat
     for name, value in tuned.items():
         assert torch.equal(new.state_dict()[name], value.half().float())
     assert (work / "detail_32.safetensors").exists()
-    assert load_domain(target) == load_domain(checkpoint)
-    recipe = json.loads((target / "config.json").read_text())["training"]["added_details"]
-    assert recipe[-1]["from_sha256"] != digest
+    training = json.loads((target / "config.json").read_text())["training"]
+    assert training["added_details"][-1]["from_sha256"] != digest
+    scores = training["validation"]
+    completion = " ".join(f"{ratio:.3f}" for ratio in scores["completion"])
+    told = f"ELBO loss {scores['elbo_loss']:.4f}, NMSE {scores['nmse']:.4f}, completion {completion}"
+    assert done.stdout.splitlines()[-1] == f"tuned: {told}"
+    # The three slices that were held back, each augmented eight times.
+    assert load_domain(target).slices == 24
+    assert len(new.config.spread) == len(new.config.scales)
     again = script(
         "add_details.py",
         target,

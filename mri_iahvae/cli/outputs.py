@@ -65,7 +65,7 @@ _OPTIONS = (
         type=ImageSize(),
         metavar="HxW",
         show_default="of the reference, else the header's reconSpace, else of k-space",
-        help="Size that the image is cropped to; rows beyond count as readout oversampling.",
+        help="Size that the image is cropped to; rows beyond it and the header's reconSpace are readout oversampling.",
     ),
     click.option("--nifti", is_flag=True, help="Write the image as <stem>.nii.gz too."),
     click.option(

@@ -113,7 +113,7 @@ def run_files(
 
     Raises:
         UsageError: a folder without scans; two inputs of one name, whose results would overwrite each other; or
-            options that turn out not to fit, before any file is done.
+            options that do not fit the only file.
         IahvaeError: the only file failed, or all did (exit code 1).
         SystemExit: with code 3 when some of several files failed.
     """
@@ -134,7 +134,7 @@ def run_files(
     interrupted = False
     name = f"process {rank()}: " if process_count() > 1 else ""
     with file_progress(len(own) - len(existing), quiet=quiet, name=name) as progress:
-        outcomes = _Outcomes(len(files), progress, as_json=as_json, first=rank() == 0)
+        outcomes = _Outcomes(len(files), progress, as_json=as_json)
         for path, target in existing.items():
             outcomes.skip(path, target)
         try:
@@ -184,12 +184,11 @@ def exit_on_failures(errors: Sequence[str], files: int, *, skipped: int = 0) -> 
 class _Outcomes:
     """What became of each file, told at once: an interrupted night loses nothing."""
 
-    def __init__(self, files: int, progress: FileProgress, *, as_json: bool, first: bool) -> None:
+    def __init__(self, files: int, progress: FileProgress, *, as_json: bool) -> None:
         self.failed: list[dict[str, str]] = []
         self._files = files
         self._progress = progress
         self._as_json = as_json
-        self._first = first  # of several processes
         self._reports: list[dict[str, Any]] = []
         self.skipped: list[dict[str, str]] = []
 
@@ -202,8 +201,8 @@ class _Outcomes:
             with interrupts_kept():
                 report = run(path, target, self._progress.start)
         except IahvaeError as error:
-            if isinstance(error, UsageError) and self._first and not self._reports:
-                raise  # the options' fault; later, this file's
+            if isinstance(error, UsageError) and self._files == 1:
+                raise  # the options' fault; of several files, this one's
             self._progress.finish()
             self.failed.append({"input": str(path), "error": str(error)})
             if self._files > 1:

@@ -6,7 +6,7 @@ The latents are whitened, z = mu_p + sigma_p e:
 
 With e_0 = 0 this is the negative log posterior of e up to a constant: the prior of e is standard normal, so no
 log sigma_p term can reward shrinking the prior, and one step size fits all layers. With the variances of the model
-and of the noise, beta = 1 needs no tuning, but for priors that spread too far (`inference.engine`). With e_0 and y
+and of the noise, beta = 1 needs no tuning, but for priors that spread too far (`inference.measurement`). With e_0 and y
 perturbed by draws from their own distributions, the
 minimum is a posterior sample, exactly so where h is linear ("randomize then optimize", Bardsley et al. 2014).
 """

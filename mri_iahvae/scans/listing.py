@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mri_iahvae.errors import UsageError
-from mri_iahvae.scans.reader import SCAN_SUFFIXES
+from mri_iahvae.scans.reader import HDF5_SUFFIXES, SCAN_SUFFIXES
 
 
 def scan_files(inputs: Iterable[Path]) -> list[Path]:
@@ -54,6 +54,12 @@ def _has_scans(folder: Path) -> bool:
         return any(_is_scan(path.name) for path in folder.iterdir())
     except OSError:
         return False
+
+
+def hdf5_files(folder: Path) -> list[Path]:
+    """HDF5 files (*.h5, *.hdf5) of a folder, by name, hidden ones left out, links that lead nowhere not."""
+    found = (path for path in folder.glob("*") if path.suffix.lower() in HDF5_SUFFIXES)
+    return sorted(path for path in found if not (path.is_dir() or path.name.startswith(".")))
 
 
 def _is_scan(name: str) -> bool:

@@ -10,7 +10,8 @@ from mri_iahvae.scans.nifti_input import NIFTI_SUFFIXES, open_nifti
 from mri_iahvae.scans.npy import open_npy
 from mri_iahvae.scans.scan import Scan
 
-SCAN_SUFFIXES = (".h5", ".hdf5", ".mrd", *NIFTI_SUFFIXES)
+HDF5_SUFFIXES = (".h5", ".hdf5")
+SCAN_SUFFIXES = (*HDF5_SUFFIXES, ".mrd", *NIFTI_SUFFIXES)
 """Of the files in a folder, those that are taken for scans. Bare arrays (.npy, .cfl) may be masks or coil maps, so
 they are named one by one."""
 

@@ -12,6 +12,7 @@ from mri_iahvae.errors import IahvaeError, ScanError, UsageError
 from mri_iahvae.evaluation.metrics import MIN_SIDE, Scores, crop_pair, score
 from mri_iahvae.evaluation.summary import Summary, summarise
 from mri_iahvae.scans.images import read_reconstruction, read_target
+from mri_iahvae.scans.listing import hdf5_files
 from mri_iahvae.scans.scan import RECONSTRUCTION
 
 UNSTATED = "not stated"
@@ -243,9 +244,9 @@ def _by_name(path: Path) -> dict[str, Path]:
     """Files of a folder, or the one file, by name."""
     if path.is_file():
         return {path.name: path}
-    files = {file.name: file for file in path.glob("*.h5")}
+    files = {file.name: file for file in hdf5_files(path)}
     if not files:
-        raise UsageError(f"{path}: expected HDF5 files (*.h5), found none")
+        raise UsageError(f"{path}: expected HDF5 files (*.h5, *.hdf5), found none")
     return files
 
 

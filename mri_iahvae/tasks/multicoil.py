@@ -91,6 +91,10 @@ def reconstruct_coils(
     """
     if settings.samples:
         raise UsageError("posterior samples of multi-coil scans do not exist yet: leave the samples out")
+    if settings.data_consistency == "none":
+        raise UsageError(
+            "bins of several coils are never the model's alone: take hard or soft data consistency"
+        )
     if coil_combine not in COIL_COMBINE or rounds < 0:
         raise UsageError(
             f"coil combination {coil_combine} in {rounds} rounds: expected one of {', '.join(COIL_COMBINE)}, and "

@@ -124,6 +124,11 @@ def _check_coils(scan: Scan, settings: InferenceSettings, request: Request) -> N
         raise UsageError(
             f"--samples: {scan.path} holds {scan.coils} coils; samples are drawn of single-coil scans only"
         )
+    if scan.coils > 1 and settings.data_consistency == "none":
+        raise UsageError(
+            f"--data-consistency none: {scan.path} holds {scan.coils} coils, whose bins are never the model's alone; "
+            "take hard or soft"
+        )
 
 
 def _infer(

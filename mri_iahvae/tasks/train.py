@@ -17,6 +17,7 @@ from mri_iahvae.model.config import ModelConfig
 from mri_iahvae.model.iahvae import IAHVAE, complete
 from mri_iahvae.processes import ALONE, Processes, joined, rank
 from mri_iahvae.scans.geometry import require_measured_grid, scan_geometry, to_grid
+from mri_iahvae.scans.listing import hdf5_files
 from mri_iahvae.scans.plots import grid_figure
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.scan import Scan
@@ -185,9 +186,9 @@ def _split(data: Path, size: int) -> tuple[list[Scan], list[Scan]]:
 
 
 def _open_all(folder: Path, size: int) -> list[Scan]:
-    paths = sorted(folder.glob("*.h5"))
+    paths = hdf5_files(folder)
     if not paths:
-        raise UsageError(f"{folder}: expected fastMRI-schema files (*.h5), found none")
+        raise UsageError(f"{folder}: expected fastMRI-schema files (*.h5, *.hdf5), found none")
     scans = [open_scan(path) for path in paths]
     for scan in scans:
         require_measured_grid(scan, size)

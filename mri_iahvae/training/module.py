@@ -54,6 +54,7 @@ class StageModule(L.LightningModule):
         self.sigma_start = sigma_start
         self.statistics: dict[str, Any] = {}  # of the latest step, for the log
         self.validation: dict[str, Any] = {}  # of the latest validation
+        self.validated = -1  # the step of that
         self.skipped_in_a_row = 0
         self._scores: list[dict[str, Tensor]] = []
         self.register_buffer("skipped", torch.zeros((), dtype=torch.int64))
@@ -161,6 +162,7 @@ class StageModule(L.LightningModule):
         joined = {key: torch.cat([score[key] for score in self._scores]) for key in self._scores[0]}
         self._scores.clear()
         self.validation = {key: value.mean(dim=0).tolist() for key, value in joined.items()}
+        self.validated = self.trainer.global_step
         self.log("validation_elbo_loss", self.validation["elbo_loss"], sync_dist=True, logger=False)
 
 

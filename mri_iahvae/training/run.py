@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mri_iahvae.errors import CheckpointError, IahvaeError
 from mri_iahvae.model.checkpoint import save_model
+from mri_iahvae.model.checkpoint_config import read_config
 from mri_iahvae.model.config import ModelConfig
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.processes import ALONE, TIMEOUT, Processes, cluster_plugins, quiet_lightning, rank
@@ -83,14 +84,17 @@ def run_training(
         IahvaeError: too many steps in a row were not finite, or a file cannot be written.
     """
     module, (start, step), state = _resume(run, settings) if resume else (None, (0, 0), None)
+    done = settings.done(start, step) if resume else 0
+    finished = done >= settings.planned
     if rank() == 0:
-        done = settings.done(start, step) if resume else 0
         goes = f"goes on from step {done}" if resume else "starts"
-        goes = "is finished already" if resume and done >= settings.planned else goes
+        goes = "is finished already" if finished else goes
         display.begin(
             f"{run}: {goes}, {settings.planned} steps in all; {len(training)} slices to train on, "
             f"{len(held_out)} held out"
         )
+    if finished and _is_stored(run):
+        return run / "model"
     slices = CachedSlices(training)
     validation = _validation_batches(held_out)
     for index in range(start, len(settings.stages)):
@@ -104,12 +108,20 @@ def run_training(
         raise IahvaeError(f"{run}: nothing to train")
     if rank():
         return run / "model"
-    finished = {"settings": settings.to_json(), "finished": True, "validation": module.validation}
+    told = {"settings": settings.to_json(), "finished": True, "validation": module.validation}
     domain = measure_domain(module.average, held_out, description, device, settings.seed)
     spread = measure_spread(module.average, held_out, device, settings.seed)
     module.average.set_config(replace(module.average.config, spread=spread))
-    save_model(module.average, run / "model", {**record, **finished}, domain=domain)
+    save_model(module.average, run / "model", {**record, **told}, domain=domain)
     return run / "model"
+
+
+def _is_stored(run: Path) -> bool:
+    """Whether the model of the last step is there, with what is measured of it."""
+    try:
+        return bool(read_config(run / "model")["training"].get("finished"))
+    except CheckpointError:
+        return False
 
 
 def _fit(
@@ -144,7 +156,9 @@ def _fit(
         held_out = DataLoader(cast("Dataset[torch.Tensor]", validation), batch_size=None)
         try:
             trainer.fit(module, loader, held_out, ckpt_path=state)
-            if module.stage.steps % interval:  # the stage's end has not been validated
+            if (
+                module.validated != module.stage.steps
+            ):  # the last interval was shorter, or its state was resumed
                 trainer.validate(module, held_out, verbose=False)
             (stop,) = anywhere(recorder.stop, device=module.device)
             if stop:  # asked for in the last validation, after which no step ends

@@ -37,7 +37,7 @@ class TrainSettings:
         sigma_start: sigma of the very first step; later stages start at twice the sigma that the stage before
             ended with, because canonical bins double with the grid.
         completion_weight: weight of the completion-aware term.
-        masked_weight: weight of the masked term, which takes its place in every other step.
+        masked_weight: weight of the masked term, which takes its place in half of the steps, at random.
         mean_share: share of the slices that the likelihood term decodes from posterior means, not samples.
         weight_decay: of AdamW.
         clip: gradient norm that gradients are clipped to.

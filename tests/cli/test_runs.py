@@ -172,14 +172,18 @@ def test_a_failure_stops_no_other(run, scans, tmp_path, quiet):
     assert result.stderr.splitlines()[-1] == "3 files: 2 skipped, 1 failed"
 
 
-def test_options_that_do_not_fit_end_the_run_at_once(run, scans):
-    """Before anything is done they are wrong usage; afterwards they are the fault of one file."""
-    result, ran = run(scans, errors={"a.h5": UsageError("no columns are left")})
+def test_options_that_do_not_fit_the_only_file_are_wrong_usage(run, scans):
+    result, ran = run(scans / "a.h5", errors={"a.h5": UsageError("no columns are left")})
     assert (result.exit_code, result.stdout, ran) == (2, "", ["a.h5"])
-    result, ran = run(scans, errors={"b.h5": UsageError("no columns are left")}, as_json=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_options_that_do_not_fit_one_of_several_files_fail_it_alone(run, scans, name):
+    """The first one, too: with too narrow a measured centre, or fewer slices than are to be shown."""
+    result, ran = run(scans, errors={name: UsageError("no columns are left")}, as_json=True)
     assert (result.exit_code, ran) == (3, list(NAMES))
     assert json.loads(result.stdout)["failed"] == [
-        {"input": str(scans / "b.h5"), "error": "no columns are left"}
+        {"input": str(scans / name), "error": "no columns are left"}
     ]
 
 

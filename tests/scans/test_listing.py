@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from mri_iahvae.errors import UsageError
-from mri_iahvae.scans.listing import scan_files
+from mri_iahvae.scans.listing import hdf5_files, scan_files
 
 
 @pytest.fixture
@@ -20,6 +20,13 @@ def folder(tmp_path):
 
 def test_a_folder_means_its_scans_by_name(folder):
     assert scan_files([folder]) == [folder / "a.HDF5", folder / "b.h5"]
+
+
+def test_hdf5_files_of_a_folder(folder):
+    """A link that leads nowhere is among them: data that are lacking must not go unnoticed."""
+    (folder / "volume.nii.gz").touch()
+    assert hdf5_files(folder) == [folder / "a.HDF5", folder / "b.h5", folder / "gone.h5"]
+    assert hdf5_files(folder / "nowhere") == []
 
 
 def test_files_are_taken_as_they_are(folder):

@@ -145,6 +145,11 @@ def test_pairs(volumes, tmp_path):
         [(predictions / "a.h5", targets / "b.h5")],
         0,
     )
+    for folder in volumes:
+        (folder / "b.h5").rename(folder / "b.hdf5")
+    assert (predictions / "b.hdf5", targets / "b.hdf5") in file_pairs(predictions, targets)[0]
+    for folder in volumes:
+        (folder / "b.hdf5").rename(folder / "b.h5")
     (predictions / "a.h5").rename(predictions / "y.h5")
     (predictions / "b.h5").rename(predictions / "z.h5")
     with pytest.raises(UsageError, match=r"no target for y\.h5, z\.h5 and no prediction for a\.h5, b\.h5; "):
@@ -160,7 +165,7 @@ def test_pairs(volumes, tmp_path):
     ):
         file_pairs(predictions, targets)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match=r"empty: expected HDF5 files \(\*\.h5\), found none"):
+    with pytest.raises(UsageError, match=r"empty: expected HDF5 files \(\*\.h5, \*\.hdf5\), found none"):
         file_pairs(tmp_path / "empty", targets)
     with pytest.raises(ScanError, match="none: expected an HDF5 file or a folder"):
         file_pairs(predictions, tmp_path / "none")

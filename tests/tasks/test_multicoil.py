@@ -207,5 +207,7 @@ def test_samples_and_single_coils_are_refused(model, simulate):
     kspace = simulate()[1]
     with pytest.raises(UsageError, match="posterior samples of multi-coil"):
         reconstruct_coils(model, kspace, None, InferenceSettings(samples=2))
+    with pytest.raises(UsageError, match="take hard or soft"):
+        reconstruct_coils(model, kspace, None, InferenceSettings(data_consistency="none"))
     with pytest.raises(UsageError, match=r"expected complex \(slices, coils, H, W\)"):
         run(model, kspace[0])

@@ -141,5 +141,7 @@ def test_the_figure_of_coils_says_what_was_combined(run, coil_scan, monkeypatch)
 def test_what_coils_do_not_allow_is_refused(run, coil_scan, make_scan):
     with pytest.raises(UsageError, match=r"--samples: .*coils\.h5 holds 4 coils"):
         run(coil_scan, settings=InferenceSettings(samples=2))
+    with pytest.raises(UsageError, match=r"--data-consistency none: .*coils\.h5 holds 4 coils"):
+        run(coil_scan, settings=InferenceSettings(data_consistency="none"))
     with pytest.raises(UsageError, match=r"--coil-combine rss: .*scan\.h5 holds a single coil"):
         run(make_scan(), Request("reconstruct", coil_combine="rss"))

@@ -88,9 +88,12 @@ def test_fastmri_folders_are_the_split(files):
 
 def test_a_lone_training_folder_is_split(files):
     files("data/singlecoil_train", 11)
-    training, validation = _split(files("data", 0), 16)
+    folder = files("data", 0)
+    training, validation = _split(folder, 16)
     assert names(validation) == ["09.h5"]
     assert len(training) == 10
+    (folder / "singlecoil_train" / "00.h5").rename(folder / "singlecoil_train" / "00.hdf5")
+    assert len(_split(folder, 16)[0]) == 10
 
 
 def test_slices_are_the_centres_of_all_scans(files):

@@ -113,6 +113,10 @@ def assert_same_result(folder, other):
     assert same(a, b)
 
 
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def same(a, b):
     """Equal in type and value, tensors bit for bit."""
     if isinstance(a, torch.Tensor):
@@ -339,8 +343,23 @@ def test_resuming_a_finished_run_changes_nothing(start, finished, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(finished[0], folder)
     _, screen = start(folder, resume=True)
+    assert screen.steps == screen.validations == []
+    assert contents(folder) == contents(finished[0])
+
+
+@pytest.mark.parametrize("validate_every", [7, 10])
+def test_a_run_killed_before_its_model_is_finished_is_validated_again(start, tmp_path, validate_every):
+    """The state of the last step is older than its validation."""
+    folder, _ = start(validate_every=validate_every)
+    config = tmp_path / "model" / "config.json"
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    whole = json.loads(config.read_text())
+    assert whole["training"]["validation"]["nmse"] > 0
+    training = {**whole["training"], "finished": False, "validation": {}}
+    config.write_text(json.dumps({**whole, "training": training}))
+    _, screen = start(tmp_path, resume=True, validate_every=validate_every)
     assert screen.steps == []
-    assert_same_result(folder, finished[0])
+    assert json.loads(config.read_text()) == whole
 
 
 def test_resuming_nothing(start, tmp_path):
