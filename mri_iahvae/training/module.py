@@ -162,7 +162,7 @@ class StageModule(L.LightningModule):
         joined = {key: torch.cat([score[key] for score in self._scores]) for key in self._scores[0]}
         self._scores.clear()
         self.validation = {key: value.mean(dim=0).tolist() for key, value in joined.items()}
-        self.validated = self.trainer.global_step
+        self.validated = self.global_step
         self.log("validation_elbo_loss", self.validation["elbo_loss"], sync_dist=True, logger=False)
 
 
