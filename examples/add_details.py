@@ -34,6 +34,7 @@ from mri_iahvae.kspace.fft import fft2c, to_complex
 from mri_iahvae.model.checkpoint import find_checkpoint, load_domain, load_model, save_model
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.processes import process_count
+from mri_iahvae.scans.listing import hdf5_files
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.tasks.train import FolderSlices
 from mri_iahvae.training.augment import augment
@@ -129,7 +130,7 @@ def widen(old: IAHVAE, details: dict[int, int], anew: list[int]) -> IAHVAE:
 
 def folder_slices(folder: Path, size: int) -> FolderSlices:
     """Slices of a folder of fastMRI files."""
-    return FolderSlices([open_scan(path) for path in sorted(folder.glob("*.h5"))], size)
+    return FolderSlices([open_scan(path) for path in hdf5_files(folder)], size)
 
 
 def batches(

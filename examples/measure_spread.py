@@ -15,13 +15,14 @@ import torch
 
 from mri_iahvae.files import write_json
 from mri_iahvae.model.checkpoint import find_checkpoint, load_model
+from mri_iahvae.scans.listing import hdf5_files
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.tasks.train import FolderSlices
 from mri_iahvae.training.spread import measure_spread
 
 checkpoint, data = sys.argv[1], Path(sys.argv[2])
 model, _ = load_model(checkpoint)
-held_out = FolderSlices([open_scan(path) for path in sorted(data.glob("*.h5"))], model.size)
+held_out = FolderSlices([open_scan(path) for path in hdf5_files(data)], model.size)
 spread = measure_spread(model, held_out, torch.device("cpu"))
 file = find_checkpoint(checkpoint) / "config.json"
 config = json.loads(file.read_text())

@@ -156,9 +156,8 @@ def _fit(
         held_out = DataLoader(cast("Dataset[torch.Tensor]", validation), batch_size=None)
         try:
             trainer.fit(module, loader, held_out, ckpt_path=state)
-            if (
-                module.validated != module.stage.steps
-            ):  # the last interval was shorter, or its state was resumed
+            # The last interval was shorter, or the state of the stage's end was resumed.
+            if module.validated != module.stage.steps:
                 trainer.validate(module, held_out, verbose=False)
             (stop,) = anywhere(recorder.stop, device=module.device)
             if stop:  # asked for in the last validation, after which no step ends
