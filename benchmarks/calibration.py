@@ -24,7 +24,7 @@ from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.tasks.volume import reconstruct_volume
+from mri_iahvae.pipeline.volume import reconstruct_volume
 
 CHOSEN = ("up to 8x8", "up to 32x32", "random columns 4x / 0.08", "2-D variable density 6x", "denoise 0.2")
 

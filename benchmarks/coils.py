@@ -35,9 +35,9 @@ from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.masks import ColumnSampling
 from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.kspace.sensitivities import calibrate
+from mri_iahvae.pipeline.loaded import LoadedModel
+from mri_iahvae.pipeline.multicoil import CoilCombine, reconstruct_coils
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.tasks.loaded import LoadedModel
-from mri_iahvae.tasks.multicoil import CoilCombine, reconstruct_coils
 
 COILS = 8
 NOISE = 0.05

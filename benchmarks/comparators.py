@@ -33,7 +33,7 @@ from mri_iahvae.kspace.bands import crop
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.tasks.volume import reconstruct_volume
+from mri_iahvae.pipeline.volume import reconstruct_volume
 from mri_iahvae.training.module import validation_scores
 from mri_iahvae.training.statistics import canonical_batch
 

@@ -27,10 +27,10 @@ from mri_iahvae.kspace.phase import smooth_phase
 from mri_iahvae.model.checkpoint import load_domain, load_model
 from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.pipeline.out_of_distribution import domain_warnings
 from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.listing import scan_files
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.tasks.domain import domain_warnings
 
 _FINE = 320  # pixels across the field of view in which phantoms are drawn
 _SLICES = 4

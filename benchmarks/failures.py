@@ -21,9 +21,9 @@ from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.kspace.phase import smooth_phase
 from mri_iahvae.model.checkpoint import load_model
-from mri_iahvae.scans.plots import grid_figure
+from mri_iahvae.pipeline.volume import reconstruct_volume
+from mri_iahvae.results.figures import grid_figure
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.tasks.volume import reconstruct_volume
 
 
 def with_phase(magnitude: NDArray[np.floating], size: int) -> NDArray[np.complex64]:

@@ -33,7 +33,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from mri_iahvae.model.checkpoint import load_model
-from mri_iahvae.scans.writer import write_scan
+from mri_iahvae.results.hdf5 import write_scan
 from mri_iahvae.training.states import states
 
 SIGNALS = (signal.SIGKILL,) * 7 + (signal.SIGTERM,) * 2 + (signal.SIGINT,)

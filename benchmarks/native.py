@@ -19,12 +19,12 @@ import torch
 from native_files import LAYOUTS, write_native
 
 from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.pipeline.devices import find_device
+from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.scans.listing import scan_files
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.tasks.devices import find_device
-from mri_iahvae.tasks.loaded import LoadedModel
+from mri_iahvae.scans.undersampling import OWN_SAMPLING, Sampling
 from mri_iahvae.tasks.reconstruct import reconstruct_file
-from mri_iahvae.tasks.sampling import OWN_SAMPLING, Sampling
 
 TASKS: dict[str, tuple[Sampling, int | None]] = {
     "random columns 4x": (Sampling(acceleration=4), None),

@@ -18,7 +18,7 @@ from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.tasks.volume import reconstruct_volume
+from mri_iahvae.pipeline.volume import reconstruct_volume
 
 Images = NDArray[np.complex64]
 """(slices, N, N)."""

@@ -32,7 +32,7 @@ from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.model.config import PRESETS
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.tasks.devices import find_device
+from mri_iahvae.pipeline.devices import find_device
 
 PARTS = ("a", "b", "c", "d")
 _COST = {"a": 1400, "b": 2100, "c": 1500, "d": 1500}  # about, on a CPU: in hybrid reconstructions with N = 3

@@ -41,7 +41,7 @@ from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.tasks.volume import reconstruct_volume
+from mri_iahvae.pipeline.volume import reconstruct_volume
 from mri_iahvae.training.objective import posterior_pass
 
 CHOSEN = ("everything measured", "up to 8x8", "up to 32x32", "random columns 4x / 0.08", "denoise 1.0")

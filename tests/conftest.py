@@ -16,8 +16,8 @@ from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import save_model
 from mri_iahvae.model.config import preset
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.scans.writer import write_scan
-from mri_iahvae.tasks import output
+from mri_iahvae.pipeline import output
+from mri_iahvae.results.hdf5 import write_scan
 from mri_iahvae.training.statistics import canonical_batch, measure
 
 # Where a shell started the tests in the background SIGINT is ignored, and the commands under test inherit that.

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from mri_iahvae.cli import main
 from mri_iahvae.kspace.fft import fft2c
-from mri_iahvae.scans.writer import write_scan
+from mri_iahvae.results.hdf5 import write_scan
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

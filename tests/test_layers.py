@@ -7,7 +7,18 @@ import pytest
 
 import mri_iahvae
 
-LAYERS = ["kspace", "model", "evaluation", "training", "inference", "scans", "tasks", "cli"]  # lowest first
+LAYERS = [
+    "kspace",
+    "model",
+    "evaluation",
+    "inference",
+    "training",
+    "scans",
+    "results",
+    "pipeline",
+    "tasks",
+    "cli",
+]  # lowest first
 STRANGERS = [{"scans", "model"}]
 LONGEST = 400
 

@@ -11,12 +11,12 @@ from click.testing import CliRunner
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.pipeline.loaded import LoadedModel
+from mri_iahvae.pipeline.volume import reconstruct_volume
 from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.tasks.loaded import LoadedModel
+from mri_iahvae.scans.undersampling import OWN_SAMPLING, Sampling
 from mri_iahvae.tasks.reconstruct import reconstruct_file
-from mri_iahvae.tasks.sampling import OWN_SAMPLING, Sampling
-from mri_iahvae.tasks.volume import reconstruct_volume
 
 SIZES = ("640x368", "640x372", "640x371", "512x320", "640x264")
 AMORTIZED = InferenceSettings("amortized")

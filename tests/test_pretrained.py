@@ -12,13 +12,13 @@ from click.testing import CliRunner
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.model.checkpoint import find_checkpoint, load_model
+from mri_iahvae.pipeline import output
+from mri_iahvae.pipeline.loaded import LoadedModel
+from mri_iahvae.pipeline.volume import reconstruct_volume
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.tasks import output
-from mri_iahvae.tasks.loaded import LoadedModel
+from mri_iahvae.scans.undersampling import Sampling
 from mri_iahvae.tasks.reconstruct import reconstruct_file
-from mri_iahvae.tasks.sampling import Sampling
 from mri_iahvae.tasks.simulate import write_example
-from mri_iahvae.tasks.volume import reconstruct_volume
 
 
 @pytest.fixture(scope="module")

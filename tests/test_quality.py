@@ -14,7 +14,7 @@ from torch import nn
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import load_model
-from mri_iahvae.tasks.volume import reconstruct_volume
+from mri_iahvae.pipeline.volume import reconstruct_volume
 from mri_iahvae.training.objective import posterior_pass
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

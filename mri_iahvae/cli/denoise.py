@@ -45,13 +45,13 @@ def denoise(
     deterministic: bool,
     as_json: bool,
     quiet: bool,
-    sampling: Any,  # noqa: ANN401 - a tasks.sampling.Sampling
+    sampling: Any,  # noqa: ANN401 - a scans.undersampling.Sampling
     sigma: float | None,
     relative: float | None,
     settings: Any,  # noqa: ANN401 - an InferenceSettings
     keep_samples: bool,
     coil_combine: Any,  # noqa: ANN401 - one of click.Choice's strings
-    outputs: Any,  # noqa: ANN401 - a tasks.output.Outputs
+    outputs: Any,  # noqa: ANN401 - a pipeline.output.Outputs
 ) -> None:
     """Denoise k-space or images.
 
@@ -68,8 +68,8 @@ def denoise(
       mri-iahvae denoise scans --skip-existing
     """
     # Imported here: torch must not load for --help.
+    from mri_iahvae.pipeline.loaded import LoadedModel  # noqa: PLC0415
     from mri_iahvae.tasks.denoise import denoise_file  # noqa: PLC0415
-    from mri_iahvae.tasks.loaded import LoadedModel  # noqa: PLC0415
 
     if sigma is not None and relative is not None:
         raise UsageError("give --sigma or --relative-sigma, not both")

@@ -85,9 +85,9 @@ _OPTIONS = (
 
 
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator: what is written, handed to the command as one `tasks.output.Outputs`, `outputs`.
+    """Decorator: what is written, handed to the command as one `pipeline.output.Outputs`, `outputs`.
 
-    Whether a file has the slices is checked once it is open, by `tasks.output.Outputs.shown`.
+    Whether a file has the slices is checked once it is open, by `pipeline.output.Outputs.shown`.
     """
 
     @wraps(command)
@@ -99,7 +99,7 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
         image_size: tuple[int, int] | None,
         **options: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        from mri_iahvae.tasks.output import Outputs  # noqa: PLC0415 - torch must not load for --help
+        from mri_iahvae.pipeline.output import Outputs  # noqa: PLC0415 - torch must not load for --help
 
         return command(*args, outputs=Outputs(nifti, gif, slices, image_size), **options)
 

@@ -37,12 +37,12 @@ def reconstruct(
     deterministic: bool,
     as_json: bool,
     quiet: bool,
-    sampling: Any,  # noqa: ANN401 - a tasks.sampling.Sampling
+    sampling: Any,  # noqa: ANN401 - a scans.undersampling.Sampling
     up_to: str | None,
     settings: Any,  # noqa: ANN401 - an InferenceSettings
     keep_samples: bool,
     coil_combine: Any,  # noqa: ANN401 - one of click.Choice's strings
-    outputs: Any,  # noqa: ANN401 - a tasks.output.Outputs
+    outputs: Any,  # noqa: ANN401 - a pipeline.output.Outputs
 ) -> None:
     """Reconstruct undersampled k-space.
 
@@ -59,7 +59,7 @@ def reconstruct(
     """
     # Imported here: torch must not load for --help.
     from mri_iahvae.kspace.bands import parse_scale  # noqa: PLC0415
-    from mri_iahvae.tasks.loaded import LoadedModel  # noqa: PLC0415
+    from mri_iahvae.pipeline.loaded import LoadedModel  # noqa: PLC0415
     from mri_iahvae.tasks.reconstruct import reconstruct_file  # noqa: PLC0415
 
     with file_processes(device, devices, num_nodes, deterministic=deterministic) as where:

@@ -85,8 +85,8 @@ def file_processes(
     """
     from datetime import timedelta  # noqa: PLC0415 - with torch, which must not load for --help
 
+    from mri_iahvae.pipeline.devices import compute_deterministically, find_device  # noqa: PLC0415
     from mri_iahvae.processes import Processes, joined  # noqa: PLC0415
-    from mri_iahvae.tasks.devices import compute_deterministically, find_device  # noqa: PLC0415
 
     where = find_device(device)
     if deterministic:
@@ -119,8 +119,8 @@ def run_files(
     """
     # Imported here: h5py must not load for --help.
     from mri_iahvae.processes import of_the_first, process_count, rank  # noqa: PLC0415
+    from mri_iahvae.results.hdf5 import output_path, result_name  # noqa: PLC0415
     from mri_iahvae.scans.listing import scan_files  # noqa: PLC0415
-    from mri_iahvae.scans.writer import output_path, result_name  # noqa: PLC0415
 
     files = of_the_first(lambda: scan_files(inputs))
     stems = [Path(result_name(path)).stem for path in files]  # the figure has no other part of the name
@@ -258,7 +258,7 @@ def _method(report: dict[str, Any]) -> str:
 def _text(report: dict[str, Any]) -> str:
     """The report for a person."""
     # Imported here: with the titles of figures it loads NumPy, which --help does without.
-    from mri_iahvae.tasks.wording import image_names  # noqa: PLC0415
+    from mri_iahvae.results.wording import image_names  # noqa: PLC0415
 
     values = {name: report[f"share_{name}"] for name in ("measured", "completed", "zero")}
     if report["task"] == "denoise" and not values["completed"]:

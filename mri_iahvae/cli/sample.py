@@ -72,8 +72,8 @@ def sample(
       mri-iahvae sample --count 4 --temperature 0.7 --progression -o drawn
     """
     # Imported here: torch must not load for --help.
-    from mri_iahvae.tasks.devices import find_device  # noqa: PLC0415
-    from mri_iahvae.tasks.loaded import LoadedModel  # noqa: PLC0415
+    from mri_iahvae.pipeline.devices import find_device  # noqa: PLC0415
+    from mri_iahvae.pipeline.loaded import LoadedModel  # noqa: PLC0415
     from mri_iahvae.tasks.sample import sample_to_folder  # noqa: PLC0415
 
     loaded = LoadedModel.load(checkpoint, find_device(device))

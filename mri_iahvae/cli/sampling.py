@@ -49,7 +49,7 @@ def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def sampling_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator: a mask file or a column mask, handed to the command as one `tasks.sampling.Sampling`, `sampling`.
+    """Decorator: a mask file or a column mask, handed to the command as one `scans.undersampling.Sampling`, `sampling`.
 
     The command raises UsageError when the options contradict each other.
     """
@@ -63,7 +63,7 @@ def sampling_options(command: Callable[..., Any]) -> Callable[..., Any]:
         mask_type: Any,  # noqa: ANN401 - one of click.Choice's strings
         **options: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        from mri_iahvae.tasks.sampling import Sampling  # noqa: PLC0415 - torch must not load for --help
+        from mri_iahvae.scans.undersampling import Sampling  # noqa: PLC0415 - torch must not load for --help
 
         sampling = Sampling(mask_path, acceleration, center_fraction, mask_type)
         return command(*args, sampling=sampling, **options)

@@ -192,8 +192,8 @@ def train(
     """
     from mri_iahvae.cli.progress import training_display  # noqa: PLC0415 - torch must not load for --help
     from mri_iahvae.model.config import preset as find_preset  # noqa: PLC0415
+    from mri_iahvae.pipeline.devices import compute_deterministically, find_device  # noqa: PLC0415
     from mri_iahvae.processes import Processes, rank  # noqa: PLC0415
-    from mri_iahvae.tasks.devices import compute_deterministically, find_device  # noqa: PLC0415
     from mri_iahvae.tasks.train import train as train_model  # noqa: PLC0415
     from mri_iahvae.training.settings import TrainSettings, default_stages, parse_stages  # noqa: PLC0415
 

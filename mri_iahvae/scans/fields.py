@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError
-from mri_iahvae.scans.guard import dataset, scalar_attribute
 from mri_iahvae.scans.header import Header, HostileHeaderError, parse_header
-from mri_iahvae.scans.limits import MAX_SIDE, require_size
 from mri_iahvae.scans.mask_array import require_mask, to_mask
+from mri_iahvae.scans.safety.guard import dataset, scalar_attribute
+from mri_iahvae.scans.safety.limits import MAX_SIDE, require_size
+from mri_iahvae.scans.safety.zeros import mask_from_zeros, padding_around
 from mri_iahvae.scans.scan import KSPACE, RECONSTRUCTION, REFERENCE, MaskSource, filled_bins
-from mri_iahvae.scans.zeros import mask_from_zeros, padding_around
 
 RSS = "reconstruction_rss"
 _ATTRIBUTES = ("acquisition", "patient_id", "max", "norm", "acceleration", "num_low_frequency")

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from mri_iahvae.errors import ScanError
-from mri_iahvae.scans.bart import open_bart
-from mri_iahvae.scans.fastmri import open_fastmri
-from mri_iahvae.scans.mrd import is_mrd, open_mrd
-from mri_iahvae.scans.nifti_input import NIFTI_SUFFIXES, open_nifti
-from mri_iahvae.scans.npy import open_npy
+from mri_iahvae.scans.formats.bart import open_bart
+from mri_iahvae.scans.formats.fastmri import open_fastmri
+from mri_iahvae.scans.formats.mrd import is_mrd, open_mrd
+from mri_iahvae.scans.formats.nifti import NIFTI_SUFFIXES, open_nifti
+from mri_iahvae.scans.formats.npy import open_npy
 from mri_iahvae.scans.scan import Scan
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
@@ -40,9 +40,7 @@ def open_scan(path: str | Path) -> Scan:
     """Check a file and describe it.
 
     Args:
-        path: HDF5, fastMRI's or ISMRMRD's (`scans.fastmri.open_fastmri`, `scans.mrd.open_mrd`); a BART pair, by
-            either name (`scans.bart.open_bart`); `.npy` (`scans.npy.open_npy`); or an image as NIfTI
-            (`scans.nifti_input.open_nifti`).
+        path: HDF5, fastMRI's or ISMRMRD's; a BART pair, by either name; `.npy`; or an image as NIfTI (`scans.formats`).
 
     Returns:
         The scan; its data are read on demand.

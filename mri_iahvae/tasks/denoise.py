@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.inference.settings import InferenceSettings, inference_settings
-from mri_iahvae.tasks.devices import find_device
-from mri_iahvae.tasks.loaded import LoadedModel
-from mri_iahvae.tasks.multicoil import CoilCombine
-from mri_iahvae.tasks.output import PLAIN, Outputs
-from mri_iahvae.tasks.sampling import OWN_SAMPLING, Sampling
-from mri_iahvae.tasks.stream import Request, Start, run_file
-from mri_iahvae.tasks.volume import Reconstruction, reconstruct_volume
+from mri_iahvae.pipeline.devices import find_device
+from mri_iahvae.pipeline.loaded import LoadedModel
+from mri_iahvae.pipeline.multicoil import CoilCombine
+from mri_iahvae.pipeline.output import PLAIN, Outputs
+from mri_iahvae.pipeline.stream import Request, Start, run_file
+from mri_iahvae.pipeline.volume import Reconstruction, reconstruct_volume
+from mri_iahvae.scans.undersampling import OWN_SAMPLING, Sampling
 
 
 def denoise(
@@ -79,7 +79,7 @@ def denoise_file(
     outputs: Outputs = PLAIN,
     coil_combine: CoilCombine | None = None,
 ) -> dict[str, Any]:
-    """Denoise one scan; see `tasks.stream.run_file` and `tasks.stream.Request` for the arguments."""
+    """Denoise one scan; see `pipeline.stream.run_file` and `pipeline.stream.Request` for the arguments."""
     request = Request(
         "denoise", sampling, None, True, sigma, relative, keep_samples, batch, outputs, coil_combine
     )

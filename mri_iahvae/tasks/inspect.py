@@ -11,10 +11,8 @@ from mri_iahvae.errors import ScanError
 from mri_iahvae.kspace.pattern import Pattern, sampling_pattern
 from mri_iahvae.model.checkpoint_config import find_checkpoint, model_config
 from mri_iahvae.scans.geometry import Geometry, scan_geometry
-from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.scans.scan import Scan
-from mri_iahvae.tasks.noise_level import estimated_noise, level_doubts
-from mri_iahvae.tasks.problems import (
+from mri_iahvae.scans.noise_level import estimated_noise, level_doubts
+from mri_iahvae.scans.problems import (
     LEVELS,
     Problem,
     data_problems,
@@ -22,6 +20,8 @@ from mri_iahvae.tasks.problems import (
     sampling_problems,
     told_problems,
 )
+from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.scans.scan import Scan
 
 _ATTRIBUTES = ("acquisition", "acceleration", "num_low_frequency")  # never the patient's identifier
 
@@ -161,7 +161,7 @@ def _noise(scan: Scan, geometry: Geometry, power: NDArray[np.float64]) -> Noise:
         sigma, source = float(np.median(scan.noise_sigma)), "file"
     else:
         sigma, source = estimated_noise(scan, geometry, mask), "estimate"
-    # Power adds, and noise lies in the measured bins alone; `tasks.noise_level` has the same sum.
+    # Power adds, and noise lies in the measured bins alone; `scans.noise_level` has the same sum.
     # The RMS is that of the field of view that is reconstructed: removing readout oversampling takes noise along, and
     # leaves the signal on fewer bins.
     oversampling = scan.height / geometry.field[0]

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from mri_iahvae.inference.settings import InferenceSettings, inference_settings
 from mri_iahvae.kspace.bands import parse_scale
-from mri_iahvae.tasks.devices import find_device
-from mri_iahvae.tasks.loaded import LoadedModel
-from mri_iahvae.tasks.multicoil import CoilCombine
-from mri_iahvae.tasks.output import PLAIN, Outputs
-from mri_iahvae.tasks.sampling import OWN_SAMPLING, Sampling
-from mri_iahvae.tasks.stream import Request, Start, run_file
-from mri_iahvae.tasks.volume import Reconstruction, reconstruct_volume
+from mri_iahvae.pipeline.devices import find_device
+from mri_iahvae.pipeline.loaded import LoadedModel
+from mri_iahvae.pipeline.multicoil import CoilCombine
+from mri_iahvae.pipeline.output import PLAIN, Outputs
+from mri_iahvae.pipeline.stream import Request, Start, run_file
+from mri_iahvae.pipeline.volume import Reconstruction, reconstruct_volume
+from mri_iahvae.scans.undersampling import OWN_SAMPLING, Sampling
 
 
 def reconstruct(
@@ -85,7 +85,7 @@ def reconstruct_file(
     outputs: Outputs = PLAIN,
     coil_combine: CoilCombine | None = None,
 ) -> dict[str, Any]:
-    """Reconstruct one scan; see `tasks.stream.run_file` and `tasks.stream.Request` for the arguments.
+    """Reconstruct one scan; see `pipeline.stream.run_file` and `pipeline.stream.Request` for the arguments.
 
     With "soft" data consistency the file's noise level is used, or an estimate.
     """

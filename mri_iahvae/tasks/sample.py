@@ -16,15 +16,15 @@ from mri_iahvae.kspace.bands import crop, embed, scales
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.scans.guard import guarded_file
-from mri_iahvae.scans.plots import grid_figure, plain_text, sheet_figure
-from mri_iahvae.scans.writer import write_samples
-from mri_iahvae.tasks.batches import Batches
-from mri_iahvae.tasks.devices import find_device
-from mri_iahvae.tasks.loaded import LoadedModel
-from mri_iahvae.tasks.optional_files import remove
-from mri_iahvae.tasks.provenance import provenance
-from mri_iahvae.tasks.volume import Progress, default_batch
+from mri_iahvae.pipeline.batches import Batches
+from mri_iahvae.pipeline.devices import find_device
+from mri_iahvae.pipeline.loaded import LoadedModel
+from mri_iahvae.pipeline.volume import Progress, default_batch
+from mri_iahvae.results.figures import grid_figure, plain_text, sheet_figure
+from mri_iahvae.results.hdf5 import write_samples
+from mri_iahvae.results.optional_files import remove
+from mri_iahvae.results.provenance import provenance
+from mri_iahvae.scans.safety.guard import guarded_file
 
 ON_SHEET = 64
 """Most samples on the sheet."""

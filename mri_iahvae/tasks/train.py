@@ -16,16 +16,16 @@ from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.config import ModelConfig
 from mri_iahvae.model.iahvae import IAHVAE, complete
 from mri_iahvae.processes import ALONE, Processes, joined, rank
+from mri_iahvae.results.figures import grid_figure
+from mri_iahvae.results.provenance import provenance
 from mri_iahvae.scans.geometry import require_measured_grid, scan_geometry, to_grid
 from mri_iahvae.scans.listing import hdf5_files
-from mri_iahvae.scans.plots import grid_figure
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.scan import Scan
-from mri_iahvae.tasks.provenance import provenance
-from mri_iahvae.tasks.run_record import start_or_resume
 from mri_iahvae.training.objective import block_context, posterior_pass
 from mri_iahvae.training.recorder import Display
 from mri_iahvae.training.run import run_training
+from mri_iahvae.training.run_record import start_or_resume
 from mri_iahvae.training.settings import TrainSettings
 from mri_iahvae.training.states import states
 

@@ -13,8 +13,8 @@ from mri_iahvae.cli import main
 from mri_iahvae.errors import UsageError
 from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.model.checkpoint import find_checkpoint
+from mri_iahvae.results.hdf5 import write_scan
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.scans.writer import write_scan
 from mri_iahvae.tasks.simulate import write_example
 
 

@@ -21,8 +21,8 @@ from mri_iahvae.cli import main
 from mri_iahvae.evaluation.metrics import score
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import ifft2c
+from mri_iahvae.pipeline import output
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.tasks import output
 
 SETTINGS = (*InferenceSettings.__dataclass_fields__, "up_to")
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from mri_iahvae.cli import main
 from mri_iahvae.model import checkpoint as checkpoint_module
-from mri_iahvae.tasks import output
+from mri_iahvae.pipeline import output
 
 
 @pytest.fixture

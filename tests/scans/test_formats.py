@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mri_iahvae.errors import ScanError, UsageError
+from mri_iahvae.results.hdf5 import output_path, result_name
 from mri_iahvae.scans.reader import SCAN_SUFFIXES, open_scan
-from mri_iahvae.scans.writer import output_path, result_name
 
 
 @pytest.mark.parametrize(

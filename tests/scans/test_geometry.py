@@ -9,10 +9,10 @@ import torch
 from mri_iahvae.errors import ScanError, UsageError
 from mri_iahvae.kspace.bands import recentre
 from mri_iahvae.kspace.fft import fft2c, ifft2c
+from mri_iahvae.results.hdf5 import write_scan
 from mri_iahvae.scans.geometry import Geometry, require_measured_grid, scan_geometry, to_grid
 from mri_iahvae.scans.header import Header
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.scans.writer import write_scan
 
 
 @pytest.fixture

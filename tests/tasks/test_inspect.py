@@ -11,11 +11,11 @@ import pytest
 from mri_iahvae.errors import CheckpointError, ScanError, UsageError
 from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.pipeline.multicoil import reconstruct_coils
+from mri_iahvae.pipeline.volume import reconstruct_volume
 from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.tasks.inspect import inspect
-from mri_iahvae.tasks.multicoil import reconstruct_coils
-from mri_iahvae.tasks.volume import reconstruct_volume
 
 HEADER = """<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>
 <encodedSpace><matrixSize><x>{encoded[0]}</x><y>{encoded[1]}</y><z>1</z></matrixSize>

@@ -12,8 +12,8 @@ from mri_iahvae.errors import CheckpointError, UsageError
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.model.checkpoint import find_checkpoint
+from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.tasks.loaded import LoadedModel
 from mri_iahvae.tasks.reconstruct import reconstruct_file
 from mri_iahvae.tasks.simulate import write_example
 

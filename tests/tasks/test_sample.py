@@ -11,7 +11,7 @@ from mri_iahvae.errors import IahvaeError, UsageError
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.model.iahvae import complete
-from mri_iahvae.tasks.loaded import LoadedModel
+from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.tasks.sample import progression, sample_to_folder
 
 CPU = torch.device("cpu")

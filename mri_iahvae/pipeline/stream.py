@@ -1,0 +1,191 @@
+"""One scan from file to file, a group of slices at a time: memory does not grow with the volume."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mri_iahvae.errors import UsageError
+from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.pipeline.batches import Batches
+from mri_iahvae.pipeline.loaded import LoadedModel
+from mri_iahvae.pipeline.multicoil import CoilCombine, reconstruct_coils
+from mri_iahvae.pipeline.output import PLAIN, Outputs, volume_output
+from mri_iahvae.pipeline.volume import Progress, Reconstruction, make_batches, reconstruct_volume
+from mri_iahvae.scans.geometry import Geometry, scan_geometry
+from mri_iahvae.scans.noise_level import level_doubts, scan_noise
+from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.scans.scan import Scan
+from mri_iahvae.scans.undersampling import OWN_SAMPLING, Sampling
+
+Start = Callable[[str, int], Progress]
+"""Told a file's name and number of slices, gives the progress to report to."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a scan, beside the settings of the inference.
+
+    Attributes:
+        task: "reconstruct" or "denoise", for the record.
+        sampling: which of the file's bins count as measured.
+        up_to: use the measured bins of block B_s only.
+        noisy: take the noise level into account.
+        sigma: noise level per real and imaginary part, in the units of the file; None takes the next one that is
+            there:
+        relative: noise level as a multiple of the slice's RMS; the file's `noise_sigma`; an estimate.
+        keep_samples: write every posterior sample too.
+        batch: slices at a time; None is what suits the device.
+        outputs: what is written beside the HDF5 file.
+        coil_combine: of several coils, see `reconstruct_coils`; None is "rss".
+    """
+
+    task: str
+    sampling: Sampling = OWN_SAMPLING
+    up_to: int | None = None
+    noisy: bool = False
+    sigma: float | None = None
+    relative: float | None = None
+    keep_samples: bool = False
+    batch: int | None = None
+    outputs: Outputs = PLAIN
+    coil_combine: CoilCombine | None = None
+
+
+def run_file(
+    loaded: LoadedModel,
+    path: Path,
+    output: Path,
+    settings: InferenceSettings,
+    request: Request,
+    start: Start,
+) -> dict[str, Any]:
+    """Reconstruct or denoise one file.
+
+    Args:
+        loaded: the model and where it came from.
+        path: the input.
+        output: where the result goes (`results.hdf5.output_path`).
+        settings: how.
+        request: what.
+        start: told the file's name and number of slices, gives the progress to report to.
+
+    Returns:
+        The report, plain JSON values.
+
+    Raises:
+        ScanError: the file cannot be used.
+        UsageError: the request does not fit the file.
+        IahvaeError: the output cannot be written.
+    """
+    scan = open_scan(path)
+    _check_coils(scan, settings, request)
+    own = request.sampling.apply(scan)
+    used = replace(scan, mask=own.mask)
+    geometry = scan_geometry(scan, own.mask, request.outputs.image_size)
+    sampled = own.within(geometry, request.up_to)
+    level = None
+    if request.noisy:
+        level = scan_noise(used, geometry, sampled.mask, sigma=request.sigma, relative=request.relative)
+    batches = make_batches(request.batch, loaded.model.gains.device)
+    progress, size = start(path.name, scan.slices), batches.size
+    levels = np.zeros(scan.slices)
+    infer = _infer(loaded, sampled.mask, settings, request)
+    with volume_output(output, scan, geometry, sampled, request.outputs) as out:
+        for first in range(0, scan.slices, size):
+            chosen = slice(first, min(first + size, scan.slices))
+            # Only the bins of the block that is used.
+            kspace = np.where(sampled.mask, geometry.reduce(used.read_coils(chosen)), 0)
+            if level is not None:
+                levels[chosen] = level.of(chosen, kspace)
+            given = {"acquired": scan.acquired, "batch": batches, "first": first, "progress": progress}
+            result = infer(kspace, noise_sigma=levels[chosen], **given)
+            out.add(result, first)
+        options = _options(loaded, scan, geometry, settings, request, batches)
+        details = {**_details(scan, request), "options": options}
+        doubts: tuple[str, ...] = ()
+        if level is not None:
+            stated = float(np.median(levels))
+            details |= {"noise_sigma": stated, "noise_source": level.source}
+            doubts = level_doubts(used, geometry, sampled.mask, stated, level.source)
+        return out.finish(loaded, settings, batches, details, doubts)
+
+
+def _check_coils(scan: Scan, settings: InferenceSettings, request: Request) -> None:
+    if scan.coils == 1 and request.coil_combine is not None:
+        raise UsageError(
+            f"--coil-combine {request.coil_combine}: {scan.path} holds a single coil; leave it out"
+        )
+    if scan.coils > 1 and settings.samples:
+        raise UsageError(
+            f"--samples: {scan.path} holds {scan.coils} coils; samples are drawn of single-coil scans only"
+        )
+    if scan.coils > 1 and settings.data_consistency == "none":
+        raise UsageError(
+            f"--data-consistency none: {scan.path} holds {scan.coils} coils, whose bins are never the model's alone; "
+            "take hard or soft"
+        )
+
+
+def _infer(
+    loaded: LoadedModel, mask: NDArray[np.bool_], settings: InferenceSettings, request: Request
+) -> Callable[..., Reconstruction]:
+    """Reconstructs k-space (n, coils, rows, width), of one coil or several."""
+
+    def infer(kspace: NDArray[np.complex64], **given: Any) -> Reconstruction:  # noqa: ANN401 - of either function
+        if kspace.shape[1] > 1:
+            combine = request.coil_combine or "rss"
+            return reconstruct_coils(
+                loaded.model, kspace, mask, settings, coil_combine=combine, domain=loaded.domain, **given
+            )
+        keep, single = request.keep_samples, kspace[:, 0]
+        return reconstruct_volume(
+            loaded.model, single, mask, settings, domain=loaded.domain, keep_samples=keep, **given
+        )
+
+    return infer
+
+
+def _options(
+    loaded: LoadedModel,
+    scan: Scan,
+    geometry: Geometry,
+    settings: InferenceSettings,
+    request: Request,
+    batches: Batches,
+) -> dict[str, Any]:
+    """Every option that decides the result, as the command line calls it, defaults filled in; plain JSON values."""
+    height, width = geometry.image
+    options = {
+        "checkpoint": loaded.name,
+        **request.sampling.to_json(),
+        "up_to": f"{request.up_to}x{request.up_to}" if request.up_to else None,
+        **settings.in_effect(),
+        "keep_samples": request.keep_samples,
+        "coil_combine": (request.coil_combine or "rss") if scan.coils > 1 else None,
+        "image_size": f"{height}x{width}",
+        "slices": list(request.outputs.shown(scan)),
+        "nifti": request.outputs.nifti,
+        "gif": request.outputs.gif,
+        "batch": batches.first,
+        "device": str(loaded.model.gains.device),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
+    if request.task == "denoise":
+        options |= {"sigma": request.sigma, "relative_sigma": request.relative}
+        del options["up_to"]  # which it has not
+    return options
+
+
+def _details(scan: Scan, request: Request) -> dict[str, Any]:
+    """Of the task, for the record."""
+    details: dict[str, Any] = {"task": request.task, "relative_sigma": request.relative}
+    if scan.coils > 1:
+        details |= {"coils": scan.coils, "coil_combine": request.coil_combine or "rss"}
+    if request.up_to:
+        details["up_to"] = f"{request.up_to}x{request.up_to}"
+    return details

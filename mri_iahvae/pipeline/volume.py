@@ -1,0 +1,309 @@
+"""One volume through the engine: scanner units to canonical form, the scale loop in batches, and back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mri_iahvae.errors import UsageError
+from mri_iahvae.inference.draws import Row
+from mri_iahvae.inference.engine import infer
+from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.kspace.bands import block_mask, recentre
+from mri_iahvae.kspace.canonical import canonical_factor
+from mri_iahvae.kspace.fft import ifft2c
+from mri_iahvae.kspace.shifts import shift_ramps
+from mri_iahvae.model.domain import Domain
+from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.pipeline.arrays import checked_arrays
+from mri_iahvae.pipeline.batches import Batches
+from mri_iahvae.pipeline.out_of_distribution import domain_warnings, volume_fit
+
+Progress = Callable[[int], None]
+"""Called with the number of slices that were just finished."""
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A reconstructed volume.
+
+    Attributes:
+        image: complex64 (slices, H, W), in the units of the input (the FFT is unitary); the mean of the posterior
+            samples where there are any.
+        kspace: complex64 (slices, H, W), its k-space.
+        zero_filled: complex64 (slices, H, W), the measured bins that were used, zero elsewhere.
+        factors: complex64 (slices,), what each slice's k-space was divided by (canonical form).
+        fit: float32 (slices,), how far each slice is from what the weights know (`model.domain.Domain.fit`): above 1
+            it lies outside; NaN where the central 4 x 4 bins are not measured as a whole, or all are zero, or the
+            checkpoint does not say.
+        shares: of the bins: "measured", "completed", left "zero"; they sum to 1. Of one coil those of `kspace`,
+            completed by the model; of several those of the coils' k-space, completed by model and coils.
+        steps: float (scales,), mean number of refinement steps at scales 1, 2, 4 ...
+        settings: how it was computed.
+        silent: bool (slices,), without signal within the model's grid: left zero there.
+        unknown: bool (slices,), with nothing measured there: a sample of the prior.
+        std: float32 (slices, H, W), standard deviation of the magnitude over at least two posterior samples.
+        samples: complex64 (slices, K, H, W), the posterior samples' images, when they were asked for; drawn in
+            antithetic pairs (0 and 1, 2 and 3 ...), so only every other one is independent.
+        warnings: one sentence each.
+    """
+
+    image: NDArray[np.complex64]
+    kspace: NDArray[np.complex64]
+    zero_filled: NDArray[np.complex64]
+    factors: NDArray[np.complex64]
+    fit: NDArray[np.float32]
+    shares: dict[str, float]
+    steps: NDArray[np.float64]
+    settings: InferenceSettings
+    silent: NDArray[np.bool_]
+    unknown: NDArray[np.bool_]
+    std: NDArray[np.float32] | None = None
+    samples: NDArray[np.complex64] | None = None
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def magnitude(self) -> NDArray[np.float32]:
+        """float32 (slices, H, W)."""
+        return np.abs(self.image)
+
+
+def default_batch(device: torch.device) -> int:
+    """Rows at a time to start with: enough to fill the device, few enough for its caches."""
+    return 8 if device.type == "cpu" else 64
+
+
+def reconstruct_volume(
+    model: IAHVAE,
+    kspace: NDArray[np.complexfloating],
+    mask: NDArray[np.bool_] | None,
+    settings: InferenceSettings,
+    *,
+    domain: Domain | None = None,
+    up_to: int | None = None,
+    noise_sigma: NDArray[np.floating] | float = 0.0,
+    acquired: tuple[int, int] | None = None,
+    keep_samples: bool = False,
+    batch: int | Batches | None = None,
+    first: int = 0,
+    progress: Progress = lambda _: None,
+) -> Reconstruction:
+    """Reconstruct a volume, or consecutive slices of one.
+
+    Args:
+        model: as `load_model` gives it.
+        kspace: complex (slices, H, W), any size; DC at (H // 2, W // 2). The central N x N bins are the model's
+            grid, where it completes what was not measured (it fills up a smaller array for itself); bins beyond are
+            kept as measured.
+        mask: bool (W,) for columns, (H, W) or (slices, H, W), true where measured; None when all is.
+        settings: how.
+        domain: what the model knows, to warn of volumes that lie outside; None where the checkpoint does not say.
+        up_to: use the measured bins of block B_s only; all others count as unmeasured.
+        noise_sigma: per real and imaginary part, in the units of `kspace`: one number or (slices,); zero when
+            unknown.
+        acquired: first column of `kspace` that the scanner acquired, and the first one after the last; the result
+            is zero beyond, as the image of the fully sampled scan is. None: all.
+        keep_samples: return every posterior sample, not only their mean and standard deviation.
+        batch: slices (or posterior samples of slices) at a time; halved when memory runs out. None: what suits
+            the device.
+        first: number of the first of these slices in its volume: what is drawn depends on it.
+        progress: told of finished slices.
+
+    Returns:
+        The reconstruction. Slices without signal within the model's grid stay zero; slices of which nothing is
+        measured there become a sample from the prior; both with a warning.
+
+    Raises:
+        UsageError: an array of the wrong shape, values that are not finite, no slices at a time, or no samples
+            to keep.
+        IahvaeError: out of memory with one slice at a time.
+    """
+    device = model.gains.device
+    batches = make_batches(batch, device)
+    if keep_samples and not settings.samples:
+        raise UsageError("keep_samples needs samples")
+    values, wanted, sigma = checked_arrays(kspace, mask, noise_sigma)
+    size = values.shape[-2:]
+    if up_to is not None:
+        wanted = wanted & block_mask(up_to, *size)
+    measured = torch.where(wanted, values, 0)
+    central = block_mask(model.size, *size)
+    unknown = ~wanted[:, central].any(dim=1)
+    silent = ~unknown & ~(measured[:, central] != 0).any(dim=1)
+
+    fit = volume_fit(model, domain, measured, wanted, sigma, batches)
+    task = _Task(model, settings, measured, wanted, sigma, unknown, first)
+    padding = torch.zeros(size[1], dtype=torch.bool)
+    if acquired is not None:
+        padding[: acquired[0]] = padding[acquired[1] :] = True
+    modelled = central & ~padding
+    count = max(1, settings.samples)
+    result, factors = measured.clone(), torch.ones(len(values), dtype=torch.complex64)
+    steps = torch.zeros(len(values), len(model.decoder), dtype=torch.float64)
+    std = torch.zeros(values.shape) if count > 1 else None
+    samples = torch.zeros(len(values), count, *size, dtype=torch.complex64) if keep_samples else None
+    group = max(1, batches.size // (count * settings.shifts))  # slices whose samples are held at a time
+    for start in range(0, len(values), group):
+        chosen = slice(start, min(start + group, len(values)))
+        bins, factors[chosen], steps[chosen] = task.infer(range(len(values))[chosen], batches)
+        held = silent[chosen, None, None, None]
+        here, outer = wanted[chosen, None], measured[chosen, None]
+        bins = torch.where(modelled & ~held, recentre(bins, *size), outer)
+        mean = bins.mean(dim=1)
+        if settings.data_consistency == "hard":  # exactly, not up to the rounding of divisions and means
+            bins, mean = torch.where(here, outer, bins), torch.where(wanted[chosen], measured[chosen], mean)
+        result[chosen] = mean
+        if std is not None or samples is not None:
+            images = ifft2c(bins)
+            if std is not None:
+                std[chosen] = _deviation(images.abs())
+            if samples is not None:
+                samples[chosen] = images
+        progress(chosen.stop - chosen.start)
+    return Reconstruction(
+        image=ifft2c(result).numpy(),
+        kspace=result.numpy(),
+        zero_filled=measured.numpy(),
+        factors=factors.numpy(),
+        fit=fit,
+        shares=bin_shares(wanted, modelled & ~silent[:, None, None]),
+        steps=steps.mean(dim=0).numpy(),
+        settings=settings,
+        silent=silent.numpy(),
+        unknown=unknown.numpy(),
+        std=None if std is None else std.numpy(),
+        samples=None if samples is None else samples.numpy(),
+        warnings=(
+            *volume_warnings(model.size, silent.numpy(), unknown.numpy(), batches, settings),
+            *domain_warnings(fit, domain),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Slices that wait for inference."""
+
+    model: IAHVAE
+    settings: InferenceSettings
+    kspace: Tensor
+    mask: Tensor
+    sigma: Tensor
+    unknown: Tensor
+    first: int
+
+    def infer(self, chosen: range, batches: Batches) -> tuple[Tensor, Tensor, Tensor]:
+        """Central N x N bins of some slices (n, K, N, N) in their own units, canonical factors (n,), steps (n, S)."""
+        model, count, shifts = self.model, max(1, self.settings.samples), self.settings.shifts
+        rows = [
+            # What nothing is known of is drawn, even if no samples are asked for: the mean of all is nothing.
+            Row(self.first + number, sample if self.settings.samples or self.unknown[number] else None)
+            for number in chosen
+            for sample in range(count)
+            for _ in range(shifts)
+        ]
+        ramps = shift_ramps(shifts, model.size, model.gains.device)
+        bins = torch.empty(len(rows), model.size, model.size, dtype=torch.complex64)
+        factors = torch.empty(len(rows), dtype=torch.complex64)
+        steps = torch.empty(len(rows), len(model.decoder), dtype=torch.float64)
+
+        def work(rng: slice) -> None:
+            device, numbers = model.gains.device, [row.slice - self.first for row in rows[rng]]
+            grid = recentre(self.kspace[numbers], model.size).to(device)
+            mask = recentre(self.mask[numbers], model.size).to(device)
+            factor = canonical_factor(grid, mask, model.power)
+            sigma = self.sigma[numbers].to(device) / factor.abs()
+            ramp = ramps[torch.arange(rng.start, rng.stop, device=device) % shifts]
+            ramp = torch.where(
+                self.unknown[numbers].to(device)[:, None, None], 1, ramp
+            )  # draws stay where they are
+            canonical = grid / factor[:, None, None] * ramp
+            found = infer(model, canonical, mask, sigma, self.settings, rows[rng])
+            bins[rng] = (found.bins * factor[:, None, None] * ramp.conj()).cpu()
+            factors[rng], steps[rng] = factor.cpu(), found.steps.cpu().double()
+
+        batches.run(work, len(rows))
+        shape = (len(chosen), count, shifts)
+        mean_steps = steps.unflatten(0, shape).mean(dim=(1, 2))
+        return bins.unflatten(0, shape).mean(dim=2), factors[:: count * shifts], mean_steps
+
+
+def _deviation(samples: Tensor) -> Tensor:
+    """Standard deviation over antithetic pairs of samples, (n, K, ...) to (n, ...).
+
+    The draws of a pair cancel in the mean, which therefore costs no degree of freedom; an odd last one does not.
+    """
+    count = samples.shape[1]
+    # float64: squares of scanner units can leave float32's range.
+    squares = (samples - samples.mean(dim=1, keepdim=True)).double().square().sum(dim=1)
+    return (squares / (count - count % 2 / count)).sqrt().float()
+
+
+def make_batches(batch: int | Batches | None, device: torch.device) -> Batches:
+    """Slices at a time; None for what suits the device. Batches that have begun go on.
+
+    Raises:
+        UsageError: none at a time.
+    """
+    if isinstance(batch, Batches):
+        return batch
+    if batch is not None and batch < 1:
+        raise UsageError(f"batch {batch}: expected at least one slice")
+    return Batches(default_batch(device) if batch is None else batch)
+
+
+def volume_warnings(
+    size: int,
+    silent: NDArray[np.bool_],
+    unknown: NDArray[np.bool_],
+    batches: Batches,
+    settings: InferenceSettings,
+) -> tuple[str, ...]:
+    """One sentence each.
+
+    Args:
+        size: side of the model's grid.
+        silent: as in `Reconstruction`.
+        unknown: as in `Reconstruction`.
+        batches: whether memory sufficed.
+        settings: how it was computed.
+    """
+    where = f"in the central {size}x{size} bins of"
+    found = []
+    if silent.any():
+        found.append(f"no signal {where} {_numbers(silent)}: left zero")
+    if unknown.any():
+        found.append(
+            f"nothing measured {where} {_numbers(unknown)}: a sample of the prior, in canonical units"
+        )
+    if batches.size < batches.first:
+        found.append(f"out of memory with {batches.first} slices at a time: went on with {batches.size}")
+    if settings.samples % 2 and settings.temperature and not unknown.all():
+        found.append(
+            f"{settings.samples} posterior sample{'s' * (settings.samples > 1)}: they are drawn in mirrored pairs, and "
+            "the unpaired one leaves its noise in the mean: take an even number"
+        )
+    return tuple(found)
+
+
+def _numbers(chosen: NDArray[np.bool_]) -> str:
+    numbers = np.flatnonzero(chosen).tolist()
+    return ("slice " if len(numbers) == 1 else "slices ") + ", ".join(str(i) for i in numbers)
+
+
+def bin_shares(mask: Tensor, filled: Tensor) -> dict[str, float]:
+    """Shares of the output's bins that were measured, completed and left zero.
+
+    Args:
+        mask: bool, true where measured.
+        filled: bool, true where the output holds something, measured or not; broadcasts with `mask`.
+    """
+    shares = {
+        "measured": mask.float().mean(),
+        "completed": (~mask & filled).float().mean(),
+        "zero": (~mask & ~filled).float().mean(),
+    }
+    return {name: float(share) for name, share in shares.items()}

@@ -1,0 +1,110 @@
+"""fastMRI HDF5 files, single-coil and multi-coil: checked on opening, read slice by slice."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from numpy.typing import NDArray
+
+from mri_iahvae.errors import ScanError
+from mri_iahvae.scans.fields import (
+    header_padding,
+    kspace_dataset,
+    kspace_shape,
+    kspace_slice,
+    read_acquired,
+    read_attributes,
+    read_header,
+    read_mask,
+    read_noise_sigma,
+    reference_of,
+)
+from mri_iahvae.scans.safety.guard import dataset, guarded_file
+from mri_iahvae.scans.scan import Scan
+
+
+@dataclass(frozen=True)
+class FastMRISource:
+    """Arrays of a fastMRI file, which is opened for each call: it may lie on a network disk.
+
+    Attributes:
+        path: the file.
+        shape: (slices, coils, height, width) when it was opened first.
+        reference_name: dataset of the reference images.
+    """
+
+    path: Path
+    shape: tuple[int, int, int, int]
+    reference_name: str | None
+
+    def kspace(self, numbers: Sequence[int]) -> Iterator[NDArray]:
+        """As `Source.kspace`."""
+        with guarded_file(self.path) as file:
+            stored = kspace_dataset(file)
+            if kspace_shape(stored) != self.shape:
+                raise self._changed()
+            for number in numbers:
+                yield kspace_slice(stored, number)
+
+    def reference(self, numbers: Sequence[int]) -> Iterator[NDArray]:
+        """As `Source.reference`."""
+        with guarded_file(self.path) as file:
+            stored = dataset(file, self.reference_name or "")
+            if stored is None or len(stored) != self.shape[0]:
+                raise self._changed()
+            for number in numbers:
+                yield stored[number]
+
+    def _changed(self) -> ScanError:
+        return ScanError(f"{self.path}: expected the file as it was opened, found it changed; run again")
+
+
+def open_fastmri(path: Path) -> Scan:
+    """Check a file and describe it.
+
+    Args:
+        path: an HDF5 file: `kspace` (slices, height, width) or (slices, coils, height, width), and optionally
+            `mask` (width,) or (height, width) with any axes of length 1 that `require_mask` takes,
+            `reconstruction_esc` (several coils: `reconstruction_rss`), `ismrmrd_header`, and `noise_sigma`, a
+            dataset or attribute, scalar or (slices,).
+
+    Returns:
+        The scan. Padding, columns that the header says were never acquired or that are empty on both sides,
+        counts as unmeasured.
+
+    Raises:
+        ScanError: one line with the file, what was expected, what was found, and what to do.
+    """
+    with guarded_file(path) as file:
+        kspace = kspace_dataset(file)
+        slices, coils, height, width = kspace_shape(kspace)
+        warnings: list[str] = []
+        header = read_header(file, (height, width), warnings)
+        padding = header_padding(kspace, header, warnings)
+        mask, source = read_mask(file, kspace, padding)
+        acquired = padding or read_acquired(kspace, mask, source)
+        mask[:, : acquired[0]] = False
+        mask[:, acquired[1] :] = False
+        if source == "zeros" and mask[:, acquired[0] : acquired[1]].all():
+            source = "full"  # what is zero is padding
+        if not mask.any():
+            warnings.append("no k-space bin is measured")
+        reference = reference_of(file, slices, coils, warnings)
+        return Scan(
+            path=path,
+            slices=slices,
+            coils=coils,
+            height=height,
+            width=width,
+            mask=mask,
+            mask_source=source,
+            source=FastMRISource(
+                path, (slices, coils, height, width), reference and Path(reference.name).name
+            ),
+            acquired=acquired,
+            noise_sigma=read_noise_sigma(file, slices),
+            reference=None if reference is None else reference.shape[1:],
+            header=header,
+            attributes=read_attributes(file),
+            warnings=tuple(warnings),
+        )

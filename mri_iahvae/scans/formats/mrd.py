@@ -1,0 +1,184 @@
+"""ISMRMRD (MRD) raw data: Cartesian 2-D scans, put together line by line.
+
+Vendors' raw data reach this format through siemens_to_ismrmrd, ge_to_ismrmrd, philips_to_ismrmrd and
+bruker_to_ismrmrd. The `ismrmrd` package knows the layout of a record and its flags; the file itself is read behind
+this tool's guard, which the package lacks.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from mri_iahvae.errors import ScanError
+from mri_iahvae.scans.formats.mrd_affine import in_order, native_affine
+from mri_iahvae.scans.formats.mrd_lines import Line, Slice, imaging_slices
+from mri_iahvae.scans.header import Header, parse_header
+from mri_iahvae.scans.safety.guard import dataset, group, guarded_file
+from mri_iahvae.scans.safety.limits import require_size
+from mri_iahvae.scans.safety.zeros import padding_around
+from mri_iahvae.scans.scan import KSPACE, Scan, WithoutReference
+
+_GROUP = "dataset"
+_MAX_TEXT_BYTES = 2**24
+
+
+@dataclass(frozen=True, eq=False)
+class MRDSource(WithoutReference):
+    """Arrays of an ISMRMRD file, which is opened for each call.
+
+    Attributes:
+        path: the file.
+        slices: its lines.
+        shape: (coils, height, width).
+        records: how many acquisitions there were when it was opened first.
+    """
+
+    path: Path
+    slices: Sequence[Slice] = field(repr=False)
+    shape: tuple[int, int, int]
+    records: int
+
+    def kspace(self, numbers: Sequence[int]) -> Iterator[NDArray]:
+        """As `Source.kspace`. Lines that were acquired several times are averaged."""
+        with guarded_file(self.path) as file:
+            _, data = _datasets(self.path, file)
+            if data.shape != (self.records,):
+                raise _refused(self.path, "the file as it was opened", "it changed", "run again")
+            for number in numbers:
+                bins = np.zeros(self.shape, np.complex64)
+                times = np.zeros(self.shape[1:], np.float32)
+                for run in self.slices[number].runs():
+                    # Whole records, as h5py leaks the variable-length parts of those that it reads in part.
+                    records = data[run[0].record : run[-1].record + 1]["data"]
+                    for line, values in zip(run, records, strict=True):
+                        # What is not finite is refused by the caller.
+                        with np.errstate(over="ignore", invalid="ignore"):
+                            bins[:, line.rows, line.column] += self._samples(values, line)[:, line.samples]
+                        times[line.rows, line.column] += 1
+                yield bins / np.maximum(times, 1)
+
+    def _samples(self, values: NDArray, line: Line) -> NDArray[np.complex64]:
+        """The samples of an acquisition, (coils, samples)."""
+        coils, count = self.shape[0], line.stored
+        if values.dtype != np.float32 or values.shape != (2 * coils * count,):
+            wanted = f"{coils} coils of {count} samples in acquisition {line.record}"
+            found = f"{values.size} numbers of {values.dtype}"
+            raise _refused(self.path, wanted, found, "compressed data must be expanded first")
+        return values.view(np.complex64).reshape(coils, count)
+
+
+def is_mrd(path: Path) -> bool:
+    """Whether an HDF5 file is ISMRMRD raw data: has a group `dataset`, and no k-space at its root.
+
+    Raises:
+        ScanError: it cannot be read.
+    """
+    with guarded_file(path) as file:
+        return KSPACE not in file and group(file, _GROUP) is not None
+
+
+def open_mrd(path: Path) -> Scan:
+    """Check a file and describe it.
+
+    Args:
+        path: HDF5 with the group `dataset`, in it `xml` (the header) and `data` (the acquisitions). One 2-D image
+            per slice, Cartesian; the readout becomes rows, kspace_encode_step_1 columns.
+
+    Returns:
+        The scan, in the order of position where the file states it, else of slice numbers. What no line covers is
+        unmeasured; symmetric gaps at both sides are padding.
+
+    Raises:
+        ScanError: one line with the file, what was expected, what was found, and what to do.
+    """
+    if find_spec("ismrmrd") is None:
+        raise _refused(path, "the ismrmrd package, to read raw data", "none", "pip install ismrmrd")
+    with guarded_file(path) as file:
+        xml, data = _datasets(path, file)
+        header = _header(path, xml)
+        slices, coils, warnings = imaging_slices(path, data, header)
+        records = len(data)
+    slices, order_warnings = in_order(slices)
+    affine = native_affine(slices, header)
+    size = header.encoded
+    require_size(
+        path, (len(slices), coils, *size), f"{len(slices)} slices of {coils} coils, {size[0]}x{size[1]}"
+    )
+    mask, mask_warnings = _mask(slices, size)
+    acquired = _acquired(header, mask)
+    return Scan(
+        path=path,
+        slices=len(slices),
+        coils=coils,
+        height=size[0],
+        width=size[1],
+        mask=mask,
+        mask_source="full" if mask[:, slice(*acquired)].all() else "file",
+        source=MRDSource(path, slices, (coils, *size), records),
+        acquired=acquired,
+        header=header,
+        affine=affine,
+        warnings=(*warnings, *order_warnings, *mask_warnings),
+    )
+
+
+def _datasets(path: Path, file: h5py.File) -> tuple[h5py.Dataset, h5py.Dataset]:
+    """The header and the acquisitions."""
+    inside = group(file, _GROUP)
+    xml, data = (None, None) if inside is None else (dataset(inside, "xml"), dataset(inside, "data"))
+    if xml is None or data is None:
+        wanted = f"ISMRMRD raw data, '{_GROUP}/xml' and '{_GROUP}/data'"
+        raise _refused(path, wanted, "one of them missing", "does the file hold images alone? convert again")
+    return xml, data
+
+
+def _header(path: Path, stored: h5py.Dataset) -> Header:
+    """The header of a Cartesian scan."""
+    if (
+        stored.shape not in {(), (1,)}
+        or stored.dtype.kind not in "OS"
+        or stored.dtype.itemsize > _MAX_TEXT_BYTES
+    ):
+        raise _refused(path, "text in 'xml'", f"shape {stored.shape}, type {stored.dtype}", "convert again")
+    text = np.asarray(stored[()]).item()
+    try:
+        header = parse_header(text.decode("utf-8") if isinstance(text, bytes) else str(text))
+    except ValueError as error:
+        raise _refused(path, "an ISMRMRD header", str(error), "convert the file again") from error
+    if header.trajectory == "epi":
+        advice = (
+            "correct ghosts and grid it first, for example with Gadgetron, and denoise the image as NIfTI"
+        )
+        raise _refused(path, "one line per echo", "an echo-planar trajectory", advice)
+    header.require_cartesian(path)
+    return header
+
+
+def _mask(slices: Sequence[Slice], size: tuple[int, int]) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """Bins (height, width) that are measured in every slice, and a warning where slices differ."""
+    every, some = np.ones(size, bool), np.zeros(size, bool)
+    for one in slices:
+        measured = one.measured(size)
+        every &= measured
+        some |= measured
+    if differ := np.count_nonzero(some & ~every):
+        share = differ / np.count_nonzero(some)
+        return every, (f"{share:.1%} of the bins are measured in some slices only: left out of all",)
+    return every, ()
+
+
+def _acquired(header: Header, mask: NDArray[np.bool_]) -> tuple[int, int]:
+    """First acquired column, and the first one after the last: encoding limits tell gaps from padding."""
+    filled: NDArray[np.bool_] = np.asarray(mask.any(axis=0))
+    if header.padding:
+        filled[slice(*header.padding)] = True
+    return padding_around(filled)
+
+
+def _refused(path: Path, expected: str, found: str, advice: str) -> ScanError:
+    return ScanError(f"{path}: expected {expected}, found {found}; {advice}")

@@ -1,0 +1,165 @@
+"""NIfTI volumes as scans: images whose k-space is their FFT, all of it measured."""
+
+import logging
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mri_iahvae.errors import ScanError, reason
+from mri_iahvae.scans.safety.limits import MAX_SIDE, MAX_SLICES
+from mri_iahvae.scans.scan import Scan, WithoutReference
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+
+_HEADER_BYTES = {348: "Nifti1Header", 540: "Nifti2Header"}
+_SINGLE_FILE = (b"n+1", b"n+2")
+_MAX_OFFSET = 2**24  # extensions stand before the voxels; they are not read
+
+
+@dataclass(frozen=True)
+class NiftiSource(WithoutReference):
+    """k-space of the slices of a NIfTI volume, which is opened for each call.
+
+    Attributes:
+        path: the file.
+        shape: (columns, rows, slices) when it was opened first.
+    """
+
+    path: Path
+    shape: tuple[int, int, int]
+
+    def kspace(self, numbers: Sequence[int]) -> Iterator[NDArray]:
+        """As `Source.kspace`."""
+        image = nifti_image(self.path)
+        if _volume_shape(image.shape) != self.shape:
+            raise ScanError(f"{self.path}: expected the file as it was opened, found it changed; run again")
+        with foreign_file(self.path):
+            for number in numbers:
+                where = (slice(None), slice(None), number, *(0,) * (len(image.shape) - 3))
+                # What overflows becomes infinity or NaN, which the caller refuses.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    bins = _fft2c(np.asarray(image.dataobj[where[: len(image.shape)]]).T)
+                yield bins[None]
+
+
+def open_nifti(path: Path) -> Scan:
+    """Check a volume and describe it.
+
+    Args:
+        path: `.nii` or `.nii.gz`, real or complex, one volume. Voxel (i, j, k) becomes column i and row j of slice
+            k, as `results.nifti.write_nifti` has them, so a result lies where the volume lay.
+
+    Returns:
+        The scan: everything is measured.
+
+    Raises:
+        ScanError: one line with the file, what was expected, what was found, and what to do.
+    """
+    image = nifti_image(path)
+    if prod(image.shape[3:]) > 1:
+        found, advice = f"shape {image.shape}", "take one of them, for example with `fslroi` or nibabel"
+        raise ScanError(f"{path}: expected one volume, found {found}; {advice}")
+    width, height, slices = _volume_shape(image.shape)
+    warnings = []
+    if image.get_data_dtype().kind != "c":
+        warnings.append("magnitude images have no phase: zero phase is assumed")
+    if not (image.header["sform_code"] or image.header["qform_code"]):
+        warnings.append("no orientation is stated: voxel sizes alone are known")
+    return Scan(
+        path=path,
+        slices=slices,
+        coils=1,
+        height=height,
+        width=width,
+        mask=np.ones((height, width), bool),
+        mask_source="full",
+        source=NiftiSource(path, (width, height, slices)),
+        acquired=(0, width),
+        affine=image.affine,
+        warnings=tuple(warnings),
+    )
+
+
+def nifti_image(path: Path) -> Any:  # noqa: ANN401 - nibabel has no types
+    """Check the header of a volume; voxels are read on demand, extensions never.
+
+    Args:
+        path: `.nii` or `.nii.gz`.
+
+    Returns:
+        A nibabel image of two dimensions or more, with real or complex voxels.
+
+    Raises:
+        ScanError: not NIfTI, damaged, or of a size that no scan has.
+    """
+    import nibabel  # noqa: PLC0415 - only this format needs it
+    from nibabel.arrayproxy import ArrayProxy  # noqa: PLC0415
+
+    with foreign_file(path):
+        with nibabel.openers.ImageOpener(str(path)) as file:
+            start = file.read(max(_HEADER_BYTES))
+        sizes = {int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big")} & set(_HEADER_BYTES)
+        if not sizes or len(start) < (size := sizes.pop()):
+            raise ValueError("no NIfTI header")
+        header = getattr(nibabel, _HEADER_BYTES[size])(start[:size])
+        shape, dtype, offset = header.get_data_shape(), header.get_data_dtype(), header.get_data_offset()
+        if header["magic"].item()[:3] not in _SINGLE_FILE or not size <= offset <= _MAX_OFFSET:
+            raise ValueError(f"a header without its voxels ({header['magic'].item()!r}, offset {offset})")
+        if len(shape) < 2 or dtype.kind not in "iufc":
+            raise ValueError(f"shape {shape}, type {dtype}")
+        *sides, slices = _volume_shape(shape)
+        if not (min(shape) > 0 and max(sides) <= MAX_SIDE and slices <= MAX_SLICES):
+            raise ValueError(f"shape {shape}, beyond {MAX_SIDE}x{MAX_SIDE} voxels and {MAX_SLICES} slices")
+        wanted = offset + prod(shape) * dtype.itemsize
+        if path.suffix.lower() == ".nii" and path.stat().st_size < wanted:
+            raise ValueError(f"{path.stat().st_size} bytes where its header wants {wanted}")
+        # Kept open for as long as the image lives: slices of a compressed file are then one pass, not one each.
+        voxels = ArrayProxy(str(path), header, keep_file_open=True)
+        # The numbers of NIfTI-2 may be too large for the types of NIfTI-1.
+        with np.errstate(all="ignore"):
+            return nibabel.Nifti1Image(voxels, header.get_best_affine(), header)
+
+
+@contextmanager
+def foreign_file(path: Path) -> Iterator[None]:
+    """What nibabel raises within, on bytes of any kind, becomes one line.
+
+    Raises:
+        ScanError: the file cannot be used.
+    """
+    import nibabel  # noqa: PLC0415
+
+    errors = (
+        nibabel.spatialimages.HeaderDataError,
+        nibabel.filebasedimages.ImageFileError,
+        nibabel.orientations.OrientationError,
+    )
+    logger = nibabel.imageglobals.logger
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)  # it tells what it repairs in a header
+    try:
+        yield
+    except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, *errors) as error:
+        raise ScanError(
+            f"{path}: expected a NIfTI volume of numbers, found {reason(error)}; copy or convert the file again"
+        ) from error
+    finally:
+        logger.setLevel(level)
+
+
+def _volume_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """(columns, rows, slices)."""
+    width, height, slices = (*shape, 1)[:3]
+    return width, height, slices
+
+
+def _fft2c(image: NDArray) -> NDArray[np.complexfloating]:
+    """As `kspace.fft.fft2c`, which needs torch."""
+    return np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(image), norm="ortho"))

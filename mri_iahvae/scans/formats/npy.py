@@ -1,0 +1,89 @@
+"""Plain NumPy arrays of k-space: `.npy`, mapped, never unpickled."""
+
+import io
+import warnings
+from math import prod
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from mri_iahvae.errors import ScanError, reason
+from mri_iahvae.scans.safety.limits import require_size
+from mri_iahvae.scans.safety.mapped import MappedSource, readable
+from mri_iahvae.scans.safety.zeros import bare_scan
+from mri_iahvae.scans.scan import Scan
+
+_MAX_HEADER_BYTES = 2**16
+_HEADERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
+
+
+def open_npy(path: Path) -> Scan:
+    """Check a file and describe it.
+
+    Args:
+        path: complex numbers of any width and byte order, (slices, coils, height, width), (slices, height, width),
+            or (height, width) for one slice; rows are the readout, DC lies at n // 2.
+
+    Returns:
+        The scan. Columns or bins that are exactly zero are unmeasured.
+
+    Raises:
+        ScanError: one line with the file, what was expected, what was found, and what to do.
+    """
+    view = _view(path)
+    return bare_scan(path, MappedSource(path, _view, view.shape), view.shape)
+
+
+def _view(path: Path) -> NDArray:
+    """(slices, coils, height, width), mapped; the header is checked before."""
+    try:
+        with readable(path), path.open("rb") as file:
+            content = io.BytesIO(file.read(_MAX_HEADER_BYTES))
+            size = path.stat().st_size
+        shape, fortran_order, dtype = npy_header(content)
+    except ValueError as error:
+        raise _refused(path, str(error)) from error
+    if len(shape) not in {2, 3, 4} or dtype.kind != "c":
+        raise _refused(path, f"shape {str(shape)[:80]}, type {str(dtype)[:80]}")
+    slices, coils = {2: (1, 1), 3: (shape[0], 1)}.get(len(shape), shape[:2])
+    full = slices, coils, shape[-2], shape[-1]
+    require_size(path, full, f"shape {str(shape)[:80]}")
+    wanted = content.tell() + prod(shape) * dtype.itemsize
+    if size != wanted:
+        raise ScanError(
+            f"{path}: expected {wanted} bytes for shape {shape} of {dtype}, found {size}; "
+            "copy or save the file again"
+        )
+    with readable(path):
+        values = np.memmap(path, dtype, "r", content.tell(), shape, "F" if fortran_order else "C")
+    return values.reshape(full)
+
+
+def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """What an npy stream declares; its data come next in the stream.
+
+    Returns:
+        Shape, whether the first axis varies fastest, and type.
+
+    Raises:
+        ValueError: no header that can be trusted; one line.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):  # about headers that Python 2 wrote: they are read
+            version = npy_format.read_magic(file)
+            if version not in _HEADERS:  # 3.0 is for field names
+                raise ValueError(f"npy version {version[0]}.{version[1]}")
+            return _HEADERS[version](file)
+    except Exception as error:
+        # The parser raises a dozen types, from SyntaxError to MemoryError.
+        raise ValueError(reason(error)) from error
+
+
+def _refused(path: Path, found: str) -> ScanError:
+    return ScanError(
+        f"{path}: expected an npy file of complex numbers, (slices, height, width), (slices, coils, height, width) "
+        f"or (height, width), found {found}; save it again with numpy.save"
+    )

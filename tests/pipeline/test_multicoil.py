@@ -1,0 +1,213 @@
+"""A multi-coil volume: exact where all is measured, better with the coils than without, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+
+from mri_iahvae.errors import UsageError
+from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.kspace.fft import fft2c, ifft2c
+from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.pipeline import multicoil
+from mri_iahvae.pipeline.multicoil import COIL_COMBINE, reconstruct_coils
+from mri_iahvae.pipeline.volume import reconstruct_volume
+
+SIZES = [(32, 32), (33, 40), (48, 31)]
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint):
+    return load_model(checkpoint)[0]
+
+
+@pytest.fixture
+def simulate(coil_maps, head_kspace):
+    """Makes a multi-coil scan: noise-free images (slices, H, W) and k-space (slices, coils, H, W)."""
+
+    def make(slices=2, coils=4, height=32, width=32, noise=0.0):
+        side = max(height, width)
+        images = ifft2c(torch.from_numpy(head_kspace(slices, side))).numpy()
+        top, left = (side - height) // 2, (side - width) // 2
+        images = 1e-5 * images[:, top : top + height, left : left + width]
+        kspace = fft2c(torch.from_numpy(images[:, None] * coil_maps(coils, height, width))).numpy()
+        parts = np.random.default_rng(0).normal(size=(2, *kspace.shape))
+        return images, (kspace + 1e-5 * noise * (parts[0] + 1j * parts[1])).astype(np.complex64)
+
+    return make
+
+
+def columns(width, centre=8):
+    """Bool (width,): every other column, and the centre."""
+    mask = np.arange(width) % 2 == 0
+    mask[width // 2 - centre // 2 : width // 2 + centre // 2] = True
+    return mask
+
+
+def run(model, kspace, mask=None, *, steps=2, data_consistency="hard", **options):
+    settings = InferenceSettings(steps=steps, data_consistency=data_consistency)
+    return reconstruct_coils(model, kspace, mask, settings, **options)
+
+
+def error(image, target):
+    return np.linalg.norm(np.abs(image) - np.abs(target)) / np.linalg.norm(target)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("how", COIL_COMBINE)
+@pytest.mark.parametrize("rounds", [0, 2])
+def test_all_measured_without_noise_is_exact(model, simulate, size, how, rounds):
+    images, kspace = simulate(height=size[0], width=size[1])
+    result = run(model, kspace, coil_combine=how, rounds=rounds)
+    expected = np.sqrt((np.abs(ifft2c(torch.from_numpy(kspace)).numpy()) ** 2).sum(axis=1))
+    np.testing.assert_allclose(expected, np.abs(images), atol=1e-10)
+    # Sensitivities are estimates, and the weighted sum is as good as they are.
+    assert error(result.image, images) < (1e-5 if how == "rss" else 0.02)
+    assert result.image.dtype == np.complex64
+    np.testing.assert_allclose(result.kspace, fft2c(torch.from_numpy(result.image)).numpy(), atol=1e-10)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_undersampled_is_better_than_zero_filled(model, simulate, size):
+    images, kspace = simulate(height=size[0], width=size[1])
+    mask = columns(size[1])
+    for how in COIL_COMBINE:
+        result = run(model, kspace, mask, coil_combine=how)
+        zero_filled = np.abs(ifft2c(torch.from_numpy(result.zero_filled)).numpy())
+        assert error(result.image, images) < 0.75 * error(zero_filled, images)
+    assert result.image.shape == images.shape
+    assert result.shares["measured"] == pytest.approx(mask.mean())
+
+
+def test_zero_filled_is_the_combination_of_the_measured_bins(model, simulate):
+    _, kspace = simulate()
+    mask = columns(32)
+    result = run(model, kspace, mask)
+    images = ifft2c(torch.from_numpy(np.where(mask, kspace, 0))).numpy()
+    expected = np.sqrt((np.abs(images) ** 2).sum(axis=1))
+    found = np.abs(ifft2c(torch.from_numpy(result.zero_filled)).numpy())
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-10)
+
+
+def test_coils_tell_more_than_the_virtual_coil(model, simulate):
+    images, kspace = simulate(noise=0.01)
+    errors = [error(run(model, kspace, columns(32), rounds=rounds).image, images) for rounds in (0, 1)]
+    assert errors[1] < 0.8 * errors[0]
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 2, 3])
+def test_all_scales_are_refined_together_in_the_last_call_of_the_engine(model, simulate, monkeypatch, rounds):
+    taken, steps = [], []
+
+    def spy(model, kspace, mask, settings, **options):
+        taken.append(settings.across_steps)
+        found = reconstruct_volume(model, kspace, mask, settings, **options)
+        steps.append(found.steps.tolist())
+        return found
+
+    monkeypatch.setattr(multicoil, "reconstruct_volume", spy)
+    settings = InferenceSettings(steps=1, across_steps=3)
+    result = reconstruct_coils(model, simulate()[1], columns(32), settings, rounds=rounds)
+    assert taken == [*[0] * (len(taken) - 1), 3]
+    assert len(taken) == max(1, rounds)
+    assert result.settings == settings
+    assert result.steps.tolist() == steps[-1]
+    # One scale by scale, three across; later the coils cover all holes of so small a scan.
+    assert max(steps[-1]) == (4 if rounds < 2 else 1)
+
+
+def test_one_coil_is_a_single_coil_scan(model, simulate, head_kspace):
+    kspace = 1e-5 * head_kspace(2)
+    settings = InferenceSettings(steps=2)
+    single = reconstruct_volume(model, kspace, columns(32), settings)
+    result = reconstruct_coils(model, kspace[:, None], columns(32), settings, rounds=0)
+    assert error(result.image, single.image) < 1e-4
+
+
+def test_slices_do_not_depend_on_their_group(model, simulate):
+    _, kspace = simulate(slices=3)
+    whole = run(model, kspace, columns(32))
+    last = run(model, kspace[2:], columns(32), first=2)
+    assert error(last.image, whole.image[2:]) < 1e-3
+
+
+def test_bins_that_are_not_measured_do_not_matter(model, simulate):
+    _, kspace = simulate()
+    spoilt = kspace.copy()
+    spoilt[..., ~columns(32)] = np.nan
+    np.testing.assert_array_equal(
+        run(model, spoilt, columns(32)).image, run(model, kspace, columns(32)).image
+    )
+
+
+def test_columns_never_acquired_stay_zero(model, simulate):
+    _, kspace = simulate(height=32, width=40)
+    mask = columns(40)
+    mask[:3] = mask[38:] = False
+    kspace[..., :3] = kspace[..., 38:] = 0
+    for consistency in ("hard", "soft"):
+        result = run(
+            model, kspace, mask, acquired=(3, 38), coil_combine="sensitivity", data_consistency=consistency
+        )
+        assert np.isfinite(result.image).all()
+    # Of the coils' k-space: what the model does not complete, the sensitivities fill.
+    assert result.shares == pytest.approx(
+        {"measured": mask.mean(), "completed": 35 / 40 - mask.mean(), "zero": 5 / 40}
+    )
+
+
+def test_up_to_uses_the_central_block_alone(model, simulate):
+    _, kspace = simulate()
+    spoilt = kspace.copy()
+    spoilt[:, :, :8] = 7e-5
+    np.testing.assert_array_equal(run(model, spoilt, up_to=16).image, run(model, kspace, up_to=16).image)
+
+
+def test_noise_counts_where_data_consistency_is_soft(model, simulate):
+    images, kspace = simulate()
+    options = {"data_consistency": "soft", "coil_combine": "sensitivity", "rounds": 1}
+    errors = [
+        error(run(model, kspace, noise_sigma=1e-5 * s, **options).image, images) for s in (1e-4, 0.3, 3)
+    ]
+    assert errors[0] < 0.03  # the data
+    assert errors[0] < errors[1] < errors[2]  # ever more of the prior
+
+
+def test_a_silent_slice_stays_zero(model, simulate):
+    _, kspace = simulate()
+    kspace[1] = 0
+    result = run(model, kspace, columns(32))
+    assert np.abs(result.image[1]).max() == 0
+    assert np.isfinite(result.image).all()
+    assert any("no signal" in warning and "slice 1" in warning for warning in result.warnings)
+
+
+def test_progress_counts_slices(model, simulate):
+    done = []
+    run(model, simulate(slices=3)[1], columns(32), rounds=1, progress=done.append)
+    assert sum(done) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mask": np.arange(32) % 4 == 0}, "fully measured centre of k-space"),
+        ({"mask": np.ones(31, bool)}, "expected shapes that fit"),
+        ({"coil_combine": "sum"}, "rss, sensitivity"),
+        ({"rounds": -1}, "no negative number"),
+        ({"noise_sigma": np.nan}, "must be finite"),
+        ({"noise_sigma": 1e200}, "must be finite"),
+    ],
+)
+def test_refused(model, simulate, change, message):
+    with pytest.raises(UsageError, match=message):
+        run(model, simulate()[1], **change)
+
+
+def test_samples_and_single_coils_are_refused(model, simulate):
+    kspace = simulate()[1]
+    with pytest.raises(UsageError, match="posterior samples of multi-coil"):
+        reconstruct_coils(model, kspace, None, InferenceSettings(samples=2))
+    with pytest.raises(UsageError, match="take hard or soft"):
+        reconstruct_coils(model, kspace, None, InferenceSettings(data_consistency="none"))
+    with pytest.raises(UsageError, match=r"expected complex \(slices, coils, H, W\)"):
+        run(model, kspace[0])

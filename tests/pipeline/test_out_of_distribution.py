@@ -1,0 +1,134 @@
+"""A volume that lies outside is said to: once, for the volume, and only when enough slices do."""
+
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch import nan
+
+from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.kspace.bands import block_mask
+from mri_iahvae.kspace.fft import fft2c
+from mri_iahvae.model.checkpoint import load_model, store_domain
+from mri_iahvae.model.domain import Domain
+from mri_iahvae.pipeline.batches import Batches
+from mri_iahvae.pipeline.loaded import LoadedModel
+from mri_iahvae.pipeline.out_of_distribution import domain_warnings, volume_fit
+from mri_iahvae.pipeline.volume import reconstruct_volume
+from mri_iahvae.tasks.denoise import denoise
+from mri_iahvae.tasks.reconstruct import reconstruct, reconstruct_file
+
+SETTINGS = InferenceSettings("amortized")
+WARNING = "are unlike what the weights know (ellipses)"
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint):
+    return load_model(checkpoint)[0]
+
+
+@pytest.fixture
+def domain(model, head_kspace):
+    """Of the head-like slices that the tests reconstruct, with room for their noise."""
+    found = Domain.measure(model, torch.from_numpy(head_kspace(8)), "ellipses")
+    return replace(found, limit=tuple(2 * value for value in found.limit))
+
+
+@pytest.fixture
+def noise_kspace(rng):
+    """White noise: no slice that any model knows."""
+    parts = rng.normal(size=(2, 6, 32, 32))
+    return fft2c(torch.from_numpy(parts[0] + 1j * parts[1])).numpy().astype(np.complex64)
+
+
+@pytest.mark.parametrize(
+    ("fit", "said"),
+    [
+        ([0.2, -0.1, 0.9, 0.5], None),
+        ([1.1, 0.1, 0.1, 0.1], None),  # a quarter is tolerated
+        ([1.1, 0.1, 1.2], "2 of 3 slices"),
+        ([1.1, nan, nan, nan], "1 of 1 slices"),
+        ([nan, nan], None),
+        ([], None),
+    ],
+)
+def test_a_warning_wants_more_than_a_quarter_of_the_slices(domain, fit, said):
+    fit = np.array(fit, np.float32)
+    warnings = domain_warnings(fit, domain)
+    assert [warning.split(" are ")[0] for warning in warnings] == ([] if said is None else [said])
+    assert all(WARNING in warning and "\n" not in warning for warning in warnings)
+    assert domain_warnings(fit, None) == ()
+
+
+def test_the_fit_of_a_volume_is_that_of_its_slices(model, domain, head_kspace):
+    kspace = torch.from_numpy(head_kspace(5, size=40))
+    mask, sigma = torch.ones(kspace.shape, dtype=torch.bool), torch.linspace(0, 1, 5)
+    found = volume_fit(model, domain, kspace, mask, sigma, Batches(2))
+    centre = slice(4, 36)
+    expected = domain.fit(model, kspace[:, centre, centre], mask[:, centre, centre], sigma)
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-3, atol=1e-3)
+    assert np.isnan(volume_fit(model, None, kspace, mask, sigma, Batches(2))).all()
+
+
+def test_a_reconstruction_tells_its_fit_and_warns(model, domain, head_kspace, noise_kspace):
+    inside = reconstruct_volume(model, head_kspace(4), None, SETTINGS, domain=domain, up_to=8)
+    assert inside.fit.dtype == np.float32
+    assert (inside.fit < 1).all()
+    assert inside.warnings == ()
+    outside = reconstruct_volume(model, noise_kspace, None, SETTINGS, domain=domain)
+    assert (outside.fit > 1).all()
+    (warning,) = outside.warnings
+    assert warning.startswith(f"6 of 6 slices {WARNING}")
+    silent = reconstruct_volume(model, noise_kspace, None, SETTINGS)
+    assert np.isnan(silent.fit).all()
+    assert silent.warnings == ()
+
+
+@pytest.mark.parametrize("samples", [0, 3])
+def test_the_fit_does_not_depend_on_how_a_slice_is_reconstructed(model, domain, head_kspace, samples):
+    kspace, mask = head_kspace(3), block_mask(8, 32).numpy()
+    amortized = reconstruct_volume(model, kspace, mask, SETTINGS, domain=domain)
+    settings = InferenceSettings("iterative", steps=2, samples=samples, data_consistency="none")
+    other = reconstruct_volume(model, kspace, mask, settings, domain=domain, batch=2)
+    np.testing.assert_allclose(other.fit, amortized.fit, rtol=1e-3, atol=1e-3)
+
+
+def test_noise_that_is_stated_is_reckoned_with(model, domain, head_kspace, rng):
+    kspace = head_kspace(4)
+    level = float(np.abs(kspace).std())
+    parts = rng.normal(size=(2, *kspace.shape))
+    noisy = (kspace + level * (parts[0] + 1j * parts[1])).astype(np.complex64)
+    stated = reconstruct_volume(model, noisy, None, SETTINGS, domain=domain, noise_sigma=level)
+    unknown = reconstruct_volume(model, noisy, None, SETTINGS, domain=domain)
+    assert (stated.fit < unknown.fit).all()
+
+
+def test_what_a_checkpoint_knows_reaches_files_and_the_python_api(
+    checkpoint, domain, make_scan, noise_kspace, tmp_path
+):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for path in checkpoint.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    store_domain(folder, domain)
+    path = make_scan(slices=6)
+    with h5py.File(path, "r+") as file:
+        file["kspace"][...] = noise_kspace
+        file["kspace"][2] = 0
+    loaded = LoadedModel.load(folder, torch.device("cpu"))
+    report = reconstruct_file(
+        loaded, path, tmp_path / "out.h5", SETTINGS, up_to=8, start=lambda *_: lambda _: None
+    )
+    assert sum(WARNING in warning for warning in report["warnings"]) == 1
+    assert [value is None for value in report["fit"]] == [number == 2 for number in range(6)]
+    with h5py.File(tmp_path / "out.h5") as file:
+        stored = file.attrs["fit"]
+    np.testing.assert_array_equal(stored, np.array(report["fit"], np.float32))
+    for result in (
+        reconstruct(noise_kspace, up_to="8x8", checkpoint=folder, device="cpu", method="amortized"),
+        denoise(noise_kspace, 1e-9, checkpoint=folder, device="cpu", method="amortized"),
+    ):
+        assert (result.fit > 1).all()
+        assert any(WARNING in warning for warning in result.warnings)

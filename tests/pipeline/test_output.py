@@ -1,0 +1,288 @@
+"""What a result leaves behind: size of the image, reference and scores, the order of writing."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from mri_iahvae.errors import IahvaeError, ScanError
+from mri_iahvae.evaluation.metrics import score
+from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.kspace.fft import fft2c, ifft2c
+from mri_iahvae.pipeline import output
+from mri_iahvae.pipeline.batches import Batches
+from mri_iahvae.pipeline.loaded import LoadedModel
+from mri_iahvae.pipeline.output import PLAIN, volume_output
+from mri_iahvae.pipeline.volume import reconstruct_volume
+from mri_iahvae.scans.geometry import scan_geometry
+from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.scans.undersampling import OWN_SAMPLING
+
+
+@pytest.fixture
+def loaded(checkpoint):
+    return LoadedModel.load(str(checkpoint), torch.device("cpu"))
+
+
+@pytest.fixture
+def write(loaded, tmp_path):
+    """Reconstructs a scan from 16x16 and writes the result, slice by slice; gives the result and the report."""
+
+    def run(path, *, samples=0, keep_samples=False, outputs=PLAIN, side=16, **details):
+        scan = open_scan(path)
+        settings = InferenceSettings("amortized", samples=samples)
+        geometry = scan_geometry(scan, image=outputs.image_size)
+        sampled = OWN_SAMPLING.apply(scan).within(geometry, side)
+        batches = Batches(4)
+
+        def reconstructed(chosen, first=0):
+            return reconstruct_volume(
+                loaded.model,
+                geometry.reduce(scan.read(chosen)),
+                sampled.mask,
+                settings,
+                acquired=scan.acquired,
+                keep_samples=keep_samples,
+                batch=batches,
+                first=first,
+            )
+
+        with volume_output(tmp_path / "out" / path.name, scan, geometry, sampled, outputs) as out:
+            for number in range(scan.slices):
+                out.add(reconstructed(number, number), number)
+            report = out.finish(loaded, settings, batches, {"task": "reconstruct", **details})
+        return reconstructed(slice(None)), report
+
+    return run
+
+
+def centre(image, rows, columns):
+    top, left = (image.shape[-2] - rows) // 2, (image.shape[-1] - columns) // 2
+    return image[..., top : top + rows, left : left + columns]
+
+
+def test_everything_that_reproduces_the_run_is_stored(make_scan, write, loaded):
+    result, report = write(make_scan(reference=True), task="reconstruct", up_to="16x16", left_out=None)
+    with h5py.File(report["output"]) as file:
+        stored = dict(file.attrs)
+        assert file["reconstruction"].dtype == np.float32
+        assert file["image"].dtype == np.complex64
+        np.testing.assert_allclose(file["image"], result.image, rtol=1e-4, atol=1e-11)
+        np.testing.assert_allclose(file["reconstruction"], np.abs(result.image), rtol=1e-4, atol=1e-11)
+        np.testing.assert_array_equal(file["canonical_factor"], result.factors)
+    record = {
+        "task": "reconstruct",
+        "up_to": "16x16",
+        "model_sha256": loaded.sha256,
+        "grid": 32,
+        "device": "cpu",
+    }
+    record |= {f"share_{k}": v for k, v in result.shares.items()}
+    options = result.settings.in_effect()
+    assert (record | options).items() <= report.items()
+    # An attribute cannot be null: what the method ignores is left out of the file.
+    assert (record | {k: v for k, v in options.items() if v is not None}).items() <= stored.items()
+    ignored = {k for k, v in options.items() if v is None}
+    assert "temperature" in ignored
+    assert ignored.isdisjoint(stored)
+    assert {"version", "python", "numpy", "torch", "deterministic", "seed", "created", "model"} <= set(stored)
+    assert "left_out" not in stored
+    assert report["report"].endswith("/scan_report.json")
+    assert report == json.loads(Path(report["report"]).read_text())
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_samples_and_their_deviation_are_stored_in_the_size_of_the_image(make_scan, write, kept):
+    path = make_scan(reference=np.ones((2, 20, 24), np.float32))
+    result, report = write(path, samples=3, keep_samples=kept)
+    with h5py.File(report["output"]) as file:
+        np.testing.assert_allclose(
+            file["reconstruction_std"], centre(result.std, 20, 24), rtol=1e-3, atol=1e-10
+        )
+        assert file["reconstruction_std"].dtype == np.float32
+        assert ("samples" in file) == kept
+        if kept:
+            np.testing.assert_allclose(file["samples"], centre(result.samples, 20, 24), rtol=1e-3, atol=1e-10)
+            assert file["samples"].shape == (2, 3, 20, 24)
+        assert file.attrs["samples"] == report["samples"] == 3
+        np.testing.assert_array_equal(file.attrs["steps_used"], result.steps)
+    _, plain = write(path)
+    with h5py.File(plain["output"]) as file:
+        assert {"reconstruction_std", "samples"}.isdisjoint(file)
+
+
+def test_scores_compare_magnitudes_with_the_reference(make_scan, write):
+    path = make_scan(reference=True)
+    result, report = write(path)
+    reference = open_scan(path).read_reference(slice(None))
+    for name, image in (
+        ("zero-filled", ifft2c(torch.from_numpy(result.zero_filled)).abs().numpy()),
+        ("reconstruction", result.magnitude),
+    ):
+        assert report["scores"][name] == pytest.approx(score(reference, image).to_dict())
+        with h5py.File(report["output"]) as file:
+            assert file.attrs[f"{name} nmse"] == report["scores"][name]["nmse"]
+
+
+@pytest.mark.parametrize("reference", [None, np.zeros((2, 32, 32), np.float32)])
+def test_without_a_reference_there_are_no_scores(make_scan, write, reference):
+    _, report = write(make_scan(reference=reference))
+    assert report["scores"] == {}
+    with h5py.File(report["output"]) as file:
+        assert not [name for name in file.attrs if "nmse" in name]
+
+
+@pytest.mark.parametrize("size", [(20, 20), (32, 20), (21, 32), (7, 8)])
+def test_the_image_is_cropped_to_the_reference(make_scan, write, size):
+    path = make_scan()
+    clean = ifft2c(torch.from_numpy(open_scan(path).read(slice(None)))).abs().numpy()
+    result, report = write(make_scan(reference=centre(clean, *size)))
+    with h5py.File(report["output"]) as file:
+        assert file["reconstruction"].shape == file["image"].shape == (2, *size)
+        np.testing.assert_allclose(file["image"], centre(result.image, *size), rtol=1e-4, atol=1e-11)
+    expected = score(centre(clean, *size), centre(result.magnitude, *size)).nmse
+    assert report["scores"]["reconstruction"]["nmse"] == pytest.approx(expected)
+
+
+def test_the_image_is_cropped_to_the_header(make_scan, write):
+    path = make_scan()
+    with h5py.File(path, "r+") as file:
+        header = file["ismrmrd_header"][()].decode()
+        start, end = header.split("<reconSpace>")
+        del file["ismrmrd_header"]
+        file["ismrmrd_header"] = start + "<reconSpace>" + end.replace("<x>32</x><y>32", "<x>24</x><y>20", 1)
+    result, report = write(path)
+    with h5py.File(report["output"]) as file:
+        np.testing.assert_allclose(file["image"], centre(result.image, 24, 20), rtol=1e-4, atol=1e-11)
+
+
+def test_with_the_field_as_image_size_the_fft_is_the_completed_k_space(native, write):
+    """Readout oversampling is removed either way; only the crop of the other axis is left out."""
+    path = native("640x368", slices=1)
+    _, cropped = write(path)
+    field = tuple(cropped["field"])
+    result, whole = write(path, outputs=replace(PLAIN, image_size=field))
+    with h5py.File(whole["output"]) as file:
+        image, mask = file["image"][()], file["mask"][()]
+        assert tuple(file.attrs["field"]) == field == image.shape[1:] == (320, 368)
+    kspace = fft2c(torch.from_numpy(image)).numpy()
+    peak = np.abs(kspace).max()
+    np.testing.assert_allclose(kspace, result.kspace, atol=1e-6 * peak)
+    scan = open_scan(path)
+    reduced = scan_geometry(scan).reduce(scan.read(slice(None)))
+    # The mask has single bins, after up to 16 x 16.
+    np.testing.assert_allclose(kspace[:, mask], reduced[:, mask], atol=1e-6 * peak)
+    box = np.zeros(field, bool)
+    box[160 - 16 : 160 + 16, 184 - 16 : 184 + 16] = True  # the grid of the checkpoint
+    assert np.abs(kspace[:, ~box]).max() < 1e-6 * peak
+    assert (np.abs(kspace[:, box & ~mask]) > 0).all()
+    _, again = write(path)
+    with h5py.File(again["output"]) as file:
+        np.testing.assert_array_equal(centre(image, 320, 320), file["image"])
+
+
+@pytest.mark.parametrize("side", [6, 33])
+def test_a_reference_that_cannot_be_compared_is_said(make_scan, write, side):
+    result, report = write(make_scan(reference=np.ones((2, side, 20), np.float32)))
+    assert report["scores"] == {}
+    assert report["warnings"] == [
+        f"the reference is {side}x20, expected from 7x7 to the 32x32 of k-space: not used"
+    ]
+    with h5py.File(report["output"]) as file:
+        assert file["image"].shape == result.image.shape
+
+
+def test_a_damaged_reference_leaves_nothing_behind(make_scan, write, tmp_path):
+    path = make_scan(reference=True)
+    with h5py.File(path, "r+") as file:
+        file["reconstruction_esc"][1, 2, 3] = np.nan
+    with pytest.raises(ScanError, match="reconstruction_esc"):
+        write(path)
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_no_result_without_its_figure(make_scan, write, tmp_path):
+    """The HDF5 file is written last: where it is, everything is."""
+    (tmp_path / "out" / "scan_kspace.png").mkdir(parents=True)
+    with pytest.raises(IahvaeError, match=r"scan_kspace\.png: cannot be written"):
+        write(make_scan())
+    assert [path.name for path in tmp_path.glob("out/*")] == ["scan_kspace.png"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "mask", "drawn"),
+    [
+        (True, None, True),
+        (True, np.ones(32, bool), True),
+        (True, np.arange(32) > 3, False),  # an undersampled scan does not hold the reference's k-space
+        (None, None, False),  # the figure has no room for it
+    ],
+)
+def test_what_the_run_left_out_is_drawn_beside_the_reference(
+    make_scan, write, monkeypatch, reference, mask, drawn
+):
+    views = []
+    monkeypatch.setattr(output, "kspace_figure", lambda _path, given, **_: views.extend(given))
+    path = make_scan(reference=reference, mask=mask)
+    result, _ = write(path)
+    (view,) = views
+    assert view.number == 1
+    np.testing.assert_array_equal(view.measured, result.zero_filled[1])
+    if drawn:
+        np.testing.assert_array_equal(view.reference_kspace, open_scan(path).read(1)[0])
+    else:
+        assert view.reference_kspace is None
+
+
+def test_the_deviation_of_samples_is_drawn(make_scan, write, monkeypatch):
+    views = []
+    monkeypatch.setattr(output, "kspace_figure", lambda _path, given, **_: views.extend(given))
+    path = make_scan(reference=np.ones((2, 20, 24), np.float32))
+    result, _ = write(path, samples=2)
+    np.testing.assert_allclose(views[0].deviation, centre(result.std[1], 20, 24), rtol=1e-3, atol=1e-10)
+    write(path)
+    assert views[1].deviation is None
+
+
+@pytest.mark.parametrize(
+    ("task", "names"),
+    [("reconstruct", ("zero-filled", "reconstruction")), ("denoise", ("noisy", "denoised"))],
+)
+def test_figures_speak_the_language_of_their_task_and_records_do_not(
+    make_scan, write, monkeypatch, task, names
+):
+    drawn = {}
+    monkeypatch.setattr(output, "kspace_figure", lambda _path, _views, **given: drawn.update(given))
+    _, report = write(make_scan(reference=True), task=task)
+    assert tuple(drawn["scores"]) == names
+    assert (drawn["titles"].zero_filled, drawn["titles"].reconstruction) == names
+    assert tuple(report["scores"]) == ("zero-filled", "reconstruction")
+    for name, key in zip(names, report["scores"], strict=True):
+        assert drawn["scores"][name].to_dict() == report["scores"][key]  # the volume's
+
+
+@pytest.mark.parametrize("name", ["cost $1 and $2_.h5", r"$\frac$.h5", "头.h5", "Kopf_é.h5"])
+def test_any_file_name_can_be_a_title(make_scan, write, name):
+    _, report = write(make_scan(name))
+    assert report["output"].endswith(name)
+
+
+def test_warnings_of_scan_and_result_are_in_the_report(make_scan, write):
+    path = make_scan(mask=np.zeros(32, bool))
+    _, report = write(path, noise_sigma=0.0, noise_source="estimate")
+    assert report["warnings"][0] == "no k-space bin is measured"
+    assert report["true_acceleration"] is None
+    assert "slices 0, 1" in report["warnings"][1]
+    assert report["warnings"][2] == "too little is measured to estimate the noise: taken as none"
+
+
+@pytest.mark.parametrize(
+    "details", [{"noise_sigma": 0.1}, {"noise_sigma": 0.0, "noise_source": "option"}, {}]
+)
+def test_a_noise_level_that_was_found_needs_no_warning(make_scan, write, details):
+    details = {"noise_source": "estimate", **details} if "noise_sigma" in details else details
+    assert write(make_scan(), **details)[1]["warnings"] == []

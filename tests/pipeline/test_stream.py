@@ -1,0 +1,147 @@
+"""A scan from file to file in groups of slices: nothing depends on the grouping, and coils go their own way."""
+
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from mri_iahvae.errors import ScanError, UsageError
+from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.kspace.fft import fft2c, ifft2c
+from mri_iahvae.pipeline import output
+from mri_iahvae.pipeline.loaded import LoadedModel
+from mri_iahvae.pipeline.output import Outputs
+from mri_iahvae.pipeline.stream import Request, run_file
+from mri_iahvae.results.hdf5 import write_scan
+from mri_iahvae.results.wording import panel_titles
+from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.scans.undersampling import Sampling
+
+SETTINGS = InferenceSettings("amortized")
+
+
+@pytest.fixture
+def run(checkpoint, tmp_path):
+    """Runs a file in groups of some slices; gives report and datasets."""
+    loaded = LoadedModel.load(str(checkpoint), torch.device("cpu"))
+    done = []
+
+    def make(path, request=None, settings=SETTINGS, name="out"):
+        done.clear()
+        target = tmp_path / name / path.name
+        report = run_file(
+            loaded, path, target, settings, request or Request("reconstruct"), lambda *_: done.append
+        )
+        assert sum(done) == report["slices"]
+        with h5py.File(target) as file:
+            return report, {key: values[()] for key, values in file.items()}
+
+    return make
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, InferenceSettings(steps=2, samples=2, seed=3)])
+def test_groups_make_no_difference(run, make_scan, settings):
+    path = make_scan(slices=5, reference=True, noise=0.01)
+    request = Request("reconstruct", Sampling(acceleration=2), up_to=16)
+    whole, expected = run(path, request, settings, "whole")
+    for batch in (1, 2):
+        report, found = run(path, replace(request, batch=batch), settings, f"by{batch}")
+        for name, values in expected.items():
+            assert found[name].dtype == values.dtype
+            np.testing.assert_allclose(found[name], values, rtol=2e-3, atol=1e-5 * np.abs(values).max())
+        assert report["scores"]["reconstruction"] == pytest.approx(
+            whole["scores"]["reconstruction"], rel=1e-3
+        )
+        assert report["scores"]["zero-filled"] == pytest.approx(whole["scores"]["zero-filled"], rel=1e-5)
+        assert report["share_measured"] == pytest.approx(whole["share_measured"])
+        assert report["warnings"] == whole["warnings"]
+
+
+@pytest.mark.parametrize("source", ["estimate", "relative", "file", "option"])
+def test_the_noise_level_does_not_depend_on_groups(run, make_scan, source):
+    levels = {} if source != "file" else {"noise_sigma": np.linspace(1e-7, 5e-7, 5)}
+    path = make_scan(slices=5, size=64, noise=0.05, **levels)
+    given = {"relative": {"relative": 0.2}, "option": {"sigma": 3e-7}}.get(source, {})
+    request = Request("denoise", noisy=True, **given)
+    whole, expected = run(path, request, name="whole")
+    single, found = run(path, replace(request, batch=1), name="single")
+    assert whole["noise_source"] == single["noise_source"] == source
+    assert single["noise_sigma"] == pytest.approx(whole["noise_sigma"], rel=1e-6)
+    np.testing.assert_allclose(
+        found["image"], expected["image"], rtol=2e-3, atol=1e-5 * np.abs(expected["image"]).max()
+    )
+
+
+def test_silent_slices_are_named_by_their_number_in_the_volume(run, make_scan):
+    path = make_scan(slices=5)
+    with h5py.File(path, "r+") as file:
+        file["kspace"][3] = 0
+    report, found = run(path, Request("reconstruct", up_to=8, batch=2))
+    assert next(line for line in report["warnings"] if "no signal" in line).endswith("slice 3: left zero")
+    assert not found["image"][3].any()
+    assert found["image"][4].any()
+
+
+def test_a_damaged_slice_late_in_the_volume_leaves_nothing(run, make_scan, tmp_path):
+    path = make_scan(slices=5)
+    with h5py.File(path, "r+") as file:
+        file["kspace"][4, 3, 3] = np.nan
+    with pytest.raises(ScanError, match="slice 4"):
+        run(path, Request("reconstruct", batch=2))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_slices_to_show_are_checked_before_anything_is_computed(run, make_scan, tmp_path):
+    with pytest.raises(UsageError, match=r"--slices 5: .*scan.h5 has slices 0 to 1"):
+        run(make_scan(), Request("reconstruct", outputs=Outputs(slices=(0, 5))))
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.fixture
+def coil_scan(make_scan, tmp_path):
+    """Four coils of smooth sensitivity that see the slices of another file; with the root of their squares."""
+    images = ifft2c(torch.from_numpy(open_scan(make_scan("single.h5", size=32)).read(slice(None)))).numpy()
+    y, x = np.mgrid[-1:1:32j, -1:1:32j]
+    maps = np.stack([np.exp(-((y - a) ** 2 + (x - b) ** 2) + 1j * a * x) for a in (-1, 1) for b in (-1, 1)])
+    coils = images[:, None] * maps
+    path = tmp_path / "coils.h5"
+    write_scan(path, fft2c(torch.from_numpy(coils)).numpy().astype(np.complex64)[:, 0])
+    with h5py.File(path, "r+") as file:
+        del file["kspace"]
+        file["kspace"] = fft2c(torch.from_numpy(coils)).numpy().astype(np.complex64)
+        file["reconstruction_rss"] = np.sqrt((np.abs(coils) ** 2).sum(axis=1)).astype(np.float32)
+    return path
+
+
+def test_coils_are_combined(run, coil_scan):
+    report, found = run(coil_scan)
+    assert (report["coils"], report["coil_combine"]) == (4, "rss")
+    with h5py.File(coil_scan) as file:
+        rss = file["reconstruction_rss"][()]
+    np.testing.assert_allclose(found["reconstruction"], rss, atol=1e-5 * rss.max())  # everything is measured
+    assert report["scores"]["reconstruction"]["nmse"] < 1e-9
+    undersampled, _ = run(coil_scan, Request("reconstruct", Sampling(acceleration=2, center_fraction=0.4)))
+    assert undersampled["scores"]["reconstruction"]["nmse"] < undersampled["scores"]["zero-filled"]["nmse"]
+    weighted, other = run(coil_scan, Request("reconstruct", coil_combine="sensitivity"))
+    assert weighted["coil_combine"] == "sensitivity"
+    assert np.abs(other["reconstruction"] - found["reconstruction"]).max() > 0
+
+
+def test_the_figure_of_coils_says_what_was_combined(run, coil_scan, monkeypatch):
+    """A root sum of squares has a k-space that nobody measured."""
+    drawn = {}
+    monkeypatch.setattr(output, "kspace_figure", lambda _path, _views, **given: drawn.update(given))
+    run(coil_scan)
+    assert drawn["titles"] == panel_titles("reconstruct", 4)
+    assert "combined" in drawn["titles"].completed
+
+
+def test_what_coils_do_not_allow_is_refused(run, coil_scan, make_scan):
+    with pytest.raises(UsageError, match=r"--samples: .*coils\.h5 holds 4 coils"):
+        run(coil_scan, settings=InferenceSettings(samples=2))
+    with pytest.raises(UsageError, match=r"--data-consistency none: .*coils\.h5 holds 4 coils"):
+        run(coil_scan, settings=InferenceSettings(data_consistency="none"))
+    with pytest.raises(UsageError, match=r"--coil-combine rss: .*scan\.h5 holds a single coil"):
+        run(make_scan(), Request("reconstruct", coil_combine="rss"))

@@ -1,0 +1,480 @@
+"""A volume through the engine: units, masks, grids, empty slices, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+
+from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.inference.engine import infer
+from mri_iahvae.inference.settings import DATA_CONSISTENCY, METHODS, InferenceSettings
+from mri_iahvae.kspace.bands import block
+from mri_iahvae.kspace.fft import fft2c, ifft2c
+from mri_iahvae.kspace.shifts import SHIFTS
+from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.pipeline import volume
+from mri_iahvae.pipeline.volume import _deviation, default_batch, reconstruct_volume
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint):
+    return load_model(checkpoint)[0]
+
+
+@pytest.fixture
+def columns(rng):
+    """Bool (32, 32): the central 6 columns and a third of the others."""
+    chosen = rng.random(32) < 0.3
+    chosen[13:19] = True
+    return np.tile(chosen, (32, 1))
+
+
+def run(
+    model,
+    kspace,
+    mask=None,
+    *,
+    up_to=None,
+    noise_sigma=0.0,
+    keep_samples=False,
+    batch=8,
+    steps=3,
+    **settings,
+):
+    return reconstruct_volume(
+        model,
+        kspace,
+        mask,
+        InferenceSettings(steps=steps, **settings),
+        up_to=up_to,
+        noise_sigma=noise_sigma,
+        keep_samples=keep_samples,
+        batch=batch,
+    )
+
+
+def error(image, target):
+    return np.linalg.norm(image - target) / np.linalg.norm(target)
+
+
+def test_types_and_shapes(model, head_kspace, columns):
+    result = run(model, head_kspace(3), columns)
+    for name in ("image", "kspace", "zero_filled"):
+        assert getattr(result, name).shape == (3, 32, 32)
+        assert getattr(result, name).dtype == np.complex64
+    assert result.magnitude.dtype == np.float32
+    assert result.factors.shape == (3,)
+    assert result.steps.tolist() == [3 + 20] * 6  # at each scale, then at all
+    assert result.std is None
+    assert result.samples is None
+    assert result.warnings == ()
+    assert error(fft2c(torch.from_numpy(result.image)).numpy(), result.kspace) < 1e-6
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_result_scales_with_the_input(model, head_kspace, columns, scale, method):
+    kspace = head_kspace()
+    plain = run(model, kspace, columns, method=method, noise_sigma=0.1, data_consistency="soft")
+    scaled = run(
+        model, scale * kspace, columns, method=method, noise_sigma=0.1 * scale, data_consistency="soft"
+    )
+    assert error(scaled.image / scale, plain.image) < 1e-3
+    np.testing.assert_allclose(scaled.factors, scale * plain.factors, rtol=1e-4)
+
+
+def test_a_global_phase_passes_through(model, head_kspace, columns):
+    turn = np.complex64(np.exp(2j))
+    turned = run(model, turn * head_kspace(), columns)
+    assert error(turned.image, turn * run(model, head_kspace(), columns).image) < 1e-3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_hard_consistency_keeps_measured_bins_exactly(model, head_kspace, columns, method):
+    kspace = 1e-5 * head_kspace()
+    result = run(model, kspace, columns, method=method)
+    np.testing.assert_array_equal(result.kspace[:, columns], kspace[:, columns])
+    np.testing.assert_array_equal(result.zero_filled, np.where(columns, kspace, 0))
+    assert np.isfinite(result.image).all()
+    completed = np.abs(result.kspace[:, ~columns])
+    assert (completed > 0).mean() > 0.99
+
+
+def test_methods_differ_without_consistency(model, head_kspace):
+    images = [run(model, head_kspace(1), method=m, data_consistency="none").image for m in METHODS]
+    for i, image in enumerate(images):
+        assert all(error(other, image) > 1e-4 for other in images[:i])
+
+
+def test_steps_refine(model, head_kspace):
+    kspace = head_kspace(1)
+    errors = [
+        error(run(model, kspace, steps=steps, method="iterative", data_consistency="none").kspace, kspace)
+        for steps in (0, 5, 40)
+    ]
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_soft_consistency_lies_between_data_and_model(model, head_kspace):
+    kspace = head_kspace(1)
+    hard = run(model, kspace)
+    exact, mild, strong = (
+        run(model, kspace, data_consistency="soft", noise_sigma=sigma) for sigma in (0.0, 0.05, 5.0)
+    )
+    assert error(exact.kspace, hard.kspace) < 1e-5
+    assert 1e-3 < error(mild.kspace, kspace) < error(strong.kspace, kspace)
+
+
+def test_values_at_unmeasured_bins_are_ignored(model, head_kspace, columns):
+    kspace = head_kspace()
+    spoiled = np.where(columns, kspace, np.nan + 1j * np.inf).astype(np.complex64)
+    np.testing.assert_array_equal(run(model, spoiled, columns).image, run(model, kspace, columns).image)
+
+
+@pytest.mark.parametrize("up_to", [1, 2, 8, 16])
+def test_up_to_uses_its_block_only(model, head_kspace, rng, up_to):
+    kspace = head_kspace()
+    inside = np.zeros((32, 32), bool)
+    inside[block(32, up_to), block(32, up_to)] = True
+    noise = rng.normal(size=kspace.shape) + 1j * rng.normal(size=kspace.shape)
+    result = run(model, kspace, up_to=up_to)
+    np.testing.assert_array_equal(
+        run(model, np.where(inside, kspace, noise), up_to=up_to).image, result.image
+    )
+    np.testing.assert_array_equal(run(model, kspace, inside).image, result.image)
+    np.testing.assert_array_equal(result.kspace[:, inside], kspace[:, inside])
+    assert result.shares == pytest.approx(
+        {"measured": up_to**2 / 1024, "completed": 1 - up_to**2 / 1024, "zero": 0}
+    )
+    other = np.where(inside, kspace + 0.1 * np.abs(kspace).max(), kspace)  # inside the block it matters
+    assert error(run(model, other, up_to=up_to).image, result.image) > 1e-3
+
+
+@pytest.mark.parametrize("size", [33, 48, 64])
+def test_beyond_the_grid_bins_are_kept_or_zero(model, head_kspace, size):
+    kspace = head_kspace(size=size)
+    outer = np.ones((size, size), bool)
+    outer[block(size, 32), block(size, 32)] = False
+    everything = run(model, kspace)
+    np.testing.assert_array_equal(everything.kspace, kspace)
+    assert everything.shares == {"measured": 1, "completed": 0, "zero": 0}
+
+    low = run(model, kspace, up_to=8)
+    assert not low.kspace[:, outer].any()
+    assert (low.kspace[:, ~outer] != 0).mean() > 0.99
+    total = size**2
+    expected = {"measured": 64 / total, "completed": (1024 - 64) / total, "zero": 1 - 1024 / total}
+    assert low.shares == pytest.approx(expected)
+    assert sum(low.shares.values()) == pytest.approx(1)
+
+    masked = np.ones((size, size), bool)
+    masked[:, ::3] = False
+    some = run(model, kspace, masked)
+    np.testing.assert_array_equal(some.kspace[:, masked], kspace[:, masked])
+    assert not some.kspace[:, outer & ~masked].any()
+
+
+def test_the_grid_is_the_centre_of_a_larger_scan(model, head_kspace):
+    """The same central bins give the same completion, whatever lies beyond."""
+    kspace = head_kspace(size=64)
+    centre = np.ascontiguousarray(kspace[:, block(64, 32), block(64, 32)])
+    large = run(model, kspace, up_to=8).kspace[:, block(64, 32), block(64, 32)]
+    np.testing.assert_array_equal(large, run(model, centre, up_to=8).kspace)
+
+
+def test_a_slice_does_not_depend_on_its_batch(model, head_kspace, columns):
+    kspace = head_kspace(3)
+    whole = run(model, kspace, columns)
+    for batch in (1, 2):
+        assert error(run(model, kspace, columns, batch=batch).image, whole.image) < 1e-3
+    assert error(run(model, kspace[1:2], columns).image, whole.image[1:2]) < 1e-3
+
+
+def test_without_a_batch_the_device_decides(model, head_kspace, columns):
+    kspace = head_kspace(3)
+    done = []
+    result = reconstruct_volume(
+        model, kspace, columns, InferenceSettings(steps=3), batch=None, progress=done.append
+    )
+    assert done == [3]
+    np.testing.assert_array_equal(result.image, run(model, kspace, columns).image)
+    assert default_batch(torch.device("cpu")) > 1
+    assert default_batch(torch.device("cuda")) > default_batch(torch.device("cpu"))
+
+
+def failing_above(most, monkeypatch):
+    """Lets inference run out of memory on more than `most` rows; gives the list of batches that were tried."""
+    tried = []
+
+    def limited(model, kspace, *args):
+        tried.append(len(kspace))
+        if len(kspace) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return infer(model, kspace, *args)
+
+    monkeypatch.setattr(volume, "infer", limited)
+    return tried
+
+
+def test_a_sample_without_its_mirror_image_is_told_unless_all_is_a_sample_of_the_prior(
+    model, head_kspace, columns
+):
+    kspace = head_kspace(2)
+    pairs, odd = (run(model, kspace, columns, samples=samples).warnings for samples in (2, 1))
+    assert pairs == ()
+    assert [text.split(":")[0] for text in odd] == ["1 posterior sample"]
+    (text,) = run(model, kspace, np.zeros_like(columns), samples=1).warnings
+    assert "a sample of the prior" in text
+
+
+@pytest.mark.parametrize("samples", [0, 3])
+def test_memory_that_runs_out_halves_the_batch_and_is_said(model, head_kspace, columns, monkeypatch, samples):
+    kspace = head_kspace(5)
+    expected = run(model, kspace, columns, samples=samples)
+    tried = failing_above(2, monkeypatch)
+    result = run(model, kspace, columns, samples=samples)
+    fits = 1 if samples else 2  # 6 samples of 2 slices: 6, 3, 1; else 5 slices: 5, 2
+    assert max(tried[2:]) == fits
+    said = f"out of memory with 8 slices at a time: went on with {fits}"
+    assert result.warnings == (said, *expected.warnings)
+    assert error(result.image, expected.image) < 1e-3
+    assert result.shares == expected.shares
+    if samples:
+        assert error(result.std, expected.std) < 1e-3
+
+
+def test_a_slice_that_does_not_fit_is_an_error(model, head_kspace, monkeypatch):
+    failing_above(0, monkeypatch)
+    with pytest.raises(IahvaeError, match="one slice at a time"):
+        run(model, head_kspace(2))
+
+
+@pytest.mark.parametrize("consistency", DATA_CONSISTENCY)
+@pytest.mark.parametrize("batch", [1, 4, 8])
+def test_samples_give_mean_and_standard_deviation(model, head_kspace, columns, consistency, batch):
+    kspace = head_kspace(3)
+    options = {"noise_sigma": 0.05, "data_consistency": consistency, "samples": 4, "batch": batch}
+    result = run(model, kspace, columns, keep_samples=True, **options)
+    assert result.samples.shape == (3, 4, 32, 32)
+    assert result.samples.dtype == np.complex64
+    assert result.std.shape == (3, 32, 32)
+    assert result.std.dtype == np.float32
+    assert error(result.samples.mean(axis=1), result.image) < 1e-5
+    # Antithetic pairs: the mean of an even number costs no degree of freedom.
+    np.testing.assert_allclose(result.std, np.abs(result.samples).std(axis=1), rtol=1e-3, atol=1e-5)
+    assert (result.std > 0).all()
+    spread = fft2c(torch.from_numpy(result.samples)).std(dim=1).numpy()
+    if consistency == "hard":
+        np.testing.assert_array_equal(result.kspace[:, columns], kspace[:, columns])
+        assert spread[:, columns].max() < 1e-4 * spread[:, ~columns].mean()
+    else:
+        assert spread[:, columns].min() > 0
+    without = run(model, kspace, columns, **options)
+    assert without.samples is None
+    np.testing.assert_array_equal(without.image, result.image)
+    np.testing.assert_array_equal(without.std, result.std)
+
+
+def test_one_sample_has_no_standard_deviation(model, head_kspace):
+    result = run(model, head_kspace(2), up_to=8, samples=1, keep_samples=True)
+    assert result.std is None
+    np.testing.assert_allclose(result.samples[:, 0], result.image, rtol=1e-4, atol=1e-5)
+
+
+def test_more_samples_hold_the_first_ones(model, head_kspace, columns):
+    few, many = (
+        run(model, head_kspace(1), columns, samples=count, keep_samples=True).samples for count in (2, 5)
+    )
+    assert error(few[0], many[0, :2]) < 1e-3
+    assert all(error(many[0, k], many[0, 0]) > 1e-3 for k in range(1, 5))
+
+
+def test_samples_scale_with_the_input(model, head_kspace, columns):
+    plain, scaled = (run(model, scale * head_kspace(1), columns, samples=3) for scale in (1, 1e-5))
+    assert error(1e5 * scaled.image, plain.image) < 1e-3
+    assert error(1e5 * scaled.std, plain.std) < 1e-3
+
+
+def test_samples_share_the_canonical_factor_of_their_slice(model, head_kspace, columns):
+    kspace = head_kspace(3)
+    sampled = run(model, kspace, columns, samples=2, method="amortized")
+    np.testing.assert_allclose(sampled.factors, run(model, kspace, columns, steps=0).factors, rtol=1e-5)
+    assert len(np.unique(sampled.factors)) == 3
+
+
+def test_samples_depend_on_the_seed_and_the_slice_alone(model, head_kspace):
+    kspace = head_kspace(1).repeat(3, axis=0)
+
+    def sample(seed, temperature=1.0, batch=8):
+        options = {"samples": 1, "temperature": temperature, "seed": seed, "batch": batch}
+        return run(model, kspace, up_to=8, **options).image
+
+    first = sample(0)
+    np.testing.assert_array_equal(sample(0), first)
+    assert error(sample(0, batch=1), first) < 1e-3
+    assert error(sample(1), first) > 1e-3
+    assert error(first[0], first[1]) > 1e-3  # equal slices, independent draws
+    np.testing.assert_array_equal(sample(0, temperature=0.0), sample(1, temperature=0.0))
+    np.testing.assert_array_equal(sample(0, temperature=0.0), run(model, kspace, up_to=8).image)
+
+
+def test_steps_are_means_over_the_slices(model, head_kspace, columns):
+    masks = np.stack([columns, np.zeros_like(columns)])
+    assert run(model, head_kspace(2), masks, steps=4, across_steps=6).steps.tolist() == [5] * 6
+    assert run(model, head_kspace(2), up_to=4, steps=4, samples=2).steps.tolist() == [4, 4, 4, 0, 0, 0]
+    assert run(model, head_kspace(2), method="amortized").steps.tolist() == [0] * 6
+    automatic = run(model, head_kspace(2), columns, steps="auto").steps
+    assert (automatic > 1).all()
+    assert (automatic <= 100).all()
+
+
+def test_a_mask_of_columns(model, head_kspace, columns):
+    flat = run(model, head_kspace(), columns[0])
+    np.testing.assert_array_equal(flat.image, run(model, head_kspace(), columns).image)
+    assert not flat.zero_filled[..., ~columns[0]].any()
+
+
+def test_one_mask_per_slice(model, head_kspace, columns):
+    kspace = head_kspace()
+    masks = np.stack([columns, np.ones_like(columns)])
+    result = run(model, kspace, masks)
+    np.testing.assert_array_equal(result.kspace[1], kspace[1])
+    assert error(result.image[0], run(model, kspace[:1], columns).image[0]) < 1e-3
+    assert result.shares["measured"] == pytest.approx(masks.mean())
+
+
+@pytest.mark.parametrize("samples", [0, 2])
+@pytest.mark.parametrize("batch", [1, 8])
+def test_slices_without_signal_are_zeros_and_unknown_ones_prior_samples(
+    model, head_kspace, columns, batch, samples
+):
+    kspace = head_kspace(3)
+    masks = np.stack([columns] * 3)
+    masks[0] = False  # nothing measured
+    kspace[2] = 0  # measured, but silent
+    result = run(model, kspace, masks, batch=batch, samples=samples)
+    assert not result.image[2].any()
+    assert result.image[1].all()
+    assert result.image[0].all()
+    other = run(model, kspace, masks, batch=batch, samples=samples, seed=1)
+    if samples:  # antithetic about the prior mean: only the deviation is another one
+        assert not result.std[2].any()
+        assert result.std[0].all()
+        assert error(other.std[0], result.std[0]) > 0.01
+    else:
+        assert error(other.image[0], result.image[0]) > 0.01
+        np.testing.assert_array_equal(other.image[1:], result.image[1:])
+    silent, unknown = result.warnings
+    assert silent == "no signal in the central 32x32 bins of slice 2: left zero"
+    assert unknown == (
+        "nothing measured in the central 32x32 bins of slice 0: a sample of the prior, in canonical units"
+    )
+    assert np.isfinite(result.factors).all()
+    assert result.factors[0] == 1
+    share = columns.mean()
+    expected = {"measured": 2 * share / 3, "completed": (2 - share) / 3, "zero": (1 - share) / 3}
+    assert result.shares == pytest.approx(expected)
+
+
+def test_at_temperature_zero_unknown_slices_are_the_prior_mean(model, head_kspace):
+    kspace, mask = head_kspace(2), np.zeros((32, 32), bool)
+    first, second = run(model, kspace, mask, temperature=0.0).image
+    np.testing.assert_array_equal(first, second)
+    assert error(run(model, kspace, mask).image[0], first) > 1e-2
+
+
+def test_where_only_bins_beyond_the_grid_are_measured_they_are_kept(model, head_kspace):
+    kspace = head_kspace(size=64)
+    mask = np.zeros((64, 64), bool)
+    mask[:, :8] = True
+    result = run(model, kspace, mask)
+    inside = np.zeros((64, 64), bool)
+    inside[block(64, 32), block(64, 32)] = True
+    np.testing.assert_array_equal(result.kspace[:, ~inside], np.where(mask, kspace, 0)[:, ~inside])
+    assert (result.kspace[:, inside] != 0).mean() > 0.99
+    assert len(result.warnings) == 1
+    assert result.warnings[0].startswith("nothing measured in the central 32x32 bins of slices 0, 1:")
+    assert result.shares == {"measured": 1 / 8, "completed": 1 / 4, "zero": 5 / 8}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kspace": np.ones((32, 32), complex)}, "complex (slices, H, W)"),
+        ({"kspace": np.ones((1, 1, 32, 32), complex)}, "complex (slices, H, W)"),
+        ({"kspace": np.ones((1, 32, 32))}, "complex (slices, H, W)"),
+        ({"kspace": np.ones((1, 32, 0), complex)}, "complex (slices, H, W)"),
+        ({"kspace": np.full((1, 32, 32), np.nan + 0j)}, "finite"),
+        ({"kspace": np.full((1, 32, 32), 1e300 + 0j)}, "finite"),
+        ({"mask": np.ones((31, 32), bool)}, "mask"),
+        ({"mask": np.ones((2, 32, 32), bool)}, "mask"),
+        ({"noise_sigma": -1.0}, "negative"),
+        ({"noise_sigma": np.nan}, "finite"),
+        ({"noise_sigma": np.ones(2)}, "noise_sigma"),
+        ({"batch": 0}, "batch"),
+        ({"method": "guess"}, "method"),
+        ({"data_consistency": "firm"}, "consistency"),
+        ({"steps": -1}, "steps"),
+        ({"temperature": -0.5}, "temperature"),
+        ({"samples": -1}, "samples"),
+        ({"method": "paper", "samples": 2}, "paper"),
+        ({"keep_samples": True}, "keep_samples needs samples"),
+    ],
+)
+def test_what_cannot_be_is_refused(model, change, message):
+    arguments = {"kspace": np.ones((1, 32, 32), complex), "mask": None, **change}
+    with pytest.raises(UsageError) as caught:
+        run(model, **arguments)
+    assert message in str(caught.value)
+
+
+def test_the_input_is_left_alone(model, head_kspace, columns):
+    kspace, mask = head_kspace(), columns.copy()
+    run(model, kspace, mask, up_to=8)
+    np.testing.assert_array_equal(kspace, head_kspace())
+    np.testing.assert_array_equal(mask, columns)
+
+
+def test_progress_counts_every_slice(model, head_kspace):
+    done = []
+    reconstruct_volume(
+        model, head_kspace(3), None, InferenceSettings("amortized"), batch=2, progress=done.append
+    )
+    assert done == [2, 1]
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 7])
+def test_the_deviation_of_antithetic_pairs_is_unbiased(count):
+    noise = torch.randn(20_000, (count + 1) // 2, generator=torch.Generator().manual_seed(0))
+    pairs = torch.stack([noise, -noise], dim=2).flatten(1)[:, :count]
+    assert _deviation(5 + 3 * pairs).square().mean().sqrt() == pytest.approx(3, rel=0.02)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_shifts_average_the_estimates_of_shifted_slices(model, head_kspace, columns, masked):
+    kspace, mask = head_kspace(2), columns if masked else None
+    settings = {"data_consistency": "none", "method": "amortized"}
+    expected = []
+    for rows, across in SHIFTS[:3]:
+        image = ifft2c(torch.from_numpy(kspace)).roll((rows, across), (1, 2))
+        found = torch.from_numpy(run(model, fft2c(image).numpy(), mask, **settings).image)
+        expected.append(found.roll((-rows, -across), (1, 2)).numpy())
+    found = run(model, kspace, mask, shifts=3, **settings)
+    np.testing.assert_allclose(found.image, np.mean(expected, axis=0), atol=1e-4 * np.abs(kspace).max())
+    assert error(found.image, expected[0]) > 1e-3
+    small = run(model, kspace, mask, shifts=3, batch=1, **settings)
+    np.testing.assert_allclose(small.image, found.image, atol=1e-4 * np.abs(kspace).max())
+    np.testing.assert_allclose(small.factors, found.factors)
+
+
+def test_shifted_estimates_keep_the_data_and_leave_prior_samples(model, head_kspace, columns):
+    kspace = head_kspace(2)
+    assert np.array_equal(run(model, kspace, columns, shifts=4).kspace[:, columns], kspace[:, columns])
+    nothing = np.zeros((32, 32), bool)
+    one, four = (run(model, kspace, nothing, shifts=n).image for n in (1, 4))
+    np.testing.assert_allclose(four, one, atol=1e-5 * np.abs(one).max())
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e30])
+def test_the_deviation_does_not_leave_the_range_of_numbers(unit):
+    samples = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(_deviation(unit * samples) / unit, _deviation(samples))

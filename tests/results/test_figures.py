@@ -1,0 +1,237 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib import _pylab_helpers
+from matplotlib import image as pictures
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mri_iahvae.errors import IahvaeError
+from mri_iahvae.evaluation.metrics import Scores, score
+from mri_iahvae.results.figures import SliceView, Titles, grid_figure, kspace_figure, plain_text, sheet_figure
+
+
+def view(rng, number=1, size=(16, 16), grid=(16, 16), **more):
+    kspace = rng.normal(size=grid) + 1j
+    return SliceView(
+        number,
+        zero_filled=rng.random(size),
+        reconstruction=rng.random(size),
+        measured=np.where(np.arange(grid[1]) % 2, kspace, 0),
+        completed=kspace,
+        **more,
+    )
+
+
+def test_kspace_figure_with_and_without_reference(tmp_path, rng):
+    plain, full = tmp_path / "plain.png", tmp_path / "full.png"
+    kspace_figure(plain, [view(rng)])
+    referenced = view(
+        rng, number=0, reference=rng.random((16, 16)), reference_kspace=np.zeros((16, 16), complex)
+    )
+    kspace_figure(full, [referenced], scores={"reconstruction": Scores(0.01, 30.0, 0.9)}, title="scan.h5")
+    a, b = pictures.imread(plain), pictures.imread(full)
+    assert a.ndim == b.ndim == 3
+    assert b.shape[1] > 2 * a.shape[1]  # five columns against two
+    assert a[..., :3].std() > 0.1
+    assert {p.name for p in tmp_path.iterdir()} == {"plain.png", "full.png"}
+
+
+def texts(monkeypatch):
+    """What is written on figures from now on: the titles of panels, and those of figures."""
+    panels, figures = [], []
+    draw, head = Axes.set_title, Figure.suptitle
+    monkeypatch.setattr(
+        Axes, "set_title", lambda self, text, **kw: panels.append(text) or draw(self, text, **kw)
+    )
+    monkeypatch.setattr(
+        Figure, "suptitle", lambda self, text, **kw: figures.append(text) or head(self, text, **kw)
+    )
+    return panels, figures
+
+
+def test_scores_above_the_panels_are_those_of_the_slice(tmp_path, rng, monkeypatch):
+    panels, figures = texts(monkeypatch)
+    views = [view(rng, number=number, reference=(1 + number) * rng.random((16, 16))) for number in (0, 3)]
+    volume = {"reconstruction": Scores(0.0123, 31.25, 0.9), "zero-filled": Scores(0.5, 10.0, 0.1)}
+    kspace_figure(tmp_path / "a.png", views, scores=volume, title="scan.h5")
+    scored = [title for title in panels if "NMSE" in title]
+    expected = []
+    for one in views:
+        for name, image in (("zero-filled", one.zero_filled), ("reconstruction", one.reconstruction)):
+            found = score(one.reference[None], image[None])
+            line = f"NMSE {found.nmse:.3g}   PSNR {found.psnr:.1f} dB   SSIM {found.ssim:.3f}"
+            expected.append(f"{name}\n{line}")
+    assert scored == expected
+    assert len(set(scored)) == 4
+    assert figures == [
+        "scan.h5\nwhole volume, reconstruction: NMSE 0.0123   PSNR 31.2 dB   SSIM 0.900"
+        "\nwhole volume, zero-filled: NMSE 0.500   PSNR 10.0 dB   SSIM 0.100"
+    ]
+
+
+def test_a_reference_of_zeros_has_no_scores(tmp_path, rng, monkeypatch):
+    panels, _ = texts(monkeypatch)
+    kspace_figure(tmp_path / "a.png", [view(rng, reference=np.zeros((16, 16)))])
+    assert "reconstruction\nno scores: the reference is zero" in panels
+
+
+@pytest.mark.parametrize(
+    ("error", "gain"),
+    [(2.0, 1), (0.9, 1), (0.4, 2), (0.19, 5), (0.011, 50), (0.009, 100), (1e-5, 1000), (0.0, 1000)],
+)
+def test_errors_are_as_bright_as_their_titles_say(error, gain, rng):
+    """Nothing becomes whiter than white; of 1, 2, 5, 10 ... the largest factor is taken."""
+    reference = rng.random((16, 16))
+    reference[0, 0] = 1  # white
+    signs = rng.choice([-1, 1], (16, 16))
+    one = replace(
+        view(rng, reference=reference),
+        zero_filled=reference + error * signs,
+        reconstruction=reference + error / 10,
+    )
+    images = one.images(Titles("noisy", "denoised"))
+    before, after = images[f"error of noisy x{gain}"], images[f"error of denoised x{gain}"]
+    np.testing.assert_allclose(before, gain * error, atol=1e-9)
+    np.testing.assert_allclose(after, gain * error / 10, atol=1e-9)
+
+
+def test_few_large_errors_do_not_darken_the_others(rng):
+    reference = np.ones((50, 50))
+    errors = np.full((50, 50), 0.009)
+    errors[0, :40] = 1  # 1.6 %
+    one = replace(view(rng, reference=reference), zero_filled=1 + errors, reconstruction=1 - errors)
+    assert "error of reconstruction x100" in one.images(Titles())
+    errors[1, :40] = 1  # 3.2 %
+    one = replace(one, zero_filled=1 + errors, reconstruction=1 - errors)
+    assert "error of reconstruction x1" in one.images(Titles())
+
+
+def test_a_deviation_is_as_bright_as_the_errors_and_alone_as_its_content(rng):
+    one = replace(view(rng, deviation=np.full((16, 16), 0.04)), reconstruction=np.ones((16, 16)))
+    assert list(one.images(Titles()))[-1] == "standard deviation x20"
+    one = replace(one, reference=np.full((16, 16), 0.9), zero_filled=np.full((16, 16), 0.8))
+    assert list(one.images(Titles()))[-1] == "standard deviation x5"  # 0.1 of 0.9
+
+
+def test_panels_are_called_as_asked(tmp_path, rng, monkeypatch):
+    panels, _ = texts(monkeypatch)
+    kspace_figure(tmp_path / "a.png", [view(rng)], titles=Titles("a", "b", "c", "d"))
+    assert panels == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("referenced", [False, True])
+def test_a_standard_deviation_adds_its_panel(tmp_path, rng, referenced):
+    plain = view(rng, reference=rng.random((16, 16)) if referenced else None)
+    deviation = np.zeros((16, 16))
+    deviation[8, 8] = 1
+    shown = []
+    for number, values in enumerate((None, deviation, 0 * deviation)):
+        kspace_figure(tmp_path / f"{number}.png", [replace(plain, deviation=values)])
+        shown.append(pictures.imread(tmp_path / f"{number}.png"))
+    assert shown[1].shape[1] > shown[0].shape[1]
+    assert shown[1].shape == shown[2].shape
+    differing = (shown[1] != shown[2]).any(axis=(0, 2)).nonzero()[0]
+    assert differing.min() > (0.8 if referenced else 2 / 3) * shown[1].shape[1]  # in the last column only
+
+
+def test_every_slice_has_two_rows_and_its_own_window(tmp_path, rng):
+    """The slices stand one above the other: only the rows of the slice that differs differ."""
+    first, second = view(rng, 3), view(rng, 10)
+    brighter = replace(second, zero_filled=2 * second.zero_filled, reconstruction=2 * second.reconstruction)
+    changed = replace(second, zero_filled=second.reconstruction)
+    shown = {}
+    for name, views in {
+        "one": [first],
+        "two": [first, second],
+        "same": [first, brighter],
+        "other": [first, changed],
+    }.items():
+        kspace_figure(tmp_path / f"{name}.png", views, title="scan.h5")
+        shown[name] = pictures.imread(tmp_path / f"{name}.png")
+    assert shown["two"].shape[0] > 1.7 * shown["one"].shape[0]
+    assert np.array_equal(shown["two"], shown["same"])
+    rows = (shown["two"] != shown["other"]).any(axis=(1, 2)).nonzero()[0] / len(shown["two"])
+    assert 0.5 < rows.min() < rows.max() < 0.77  # the third row of four
+
+
+def test_kspace_taller_than_the_images(tmp_path, rng):
+    """Panels keep the shape of what they show; nothing of the images moves into the row of k-space."""
+    kspace_figure(tmp_path / "square.png", [view(rng)])
+    kspace_figure(tmp_path / "tall.png", [view(rng, size=(10, 12), grid=(36, 24))])
+    square, tall = (pictures.imread(tmp_path / f"{name}.png") for name in ("square", "tall"))
+    assert square.shape[1] == tall.shape[1]
+    assert 1.1 < len(tall) / len(square) < 1.25  # rows of 10/12 + 36/24 panels in place of two
+
+
+def test_single_columns_of_a_large_mask_stay_visible(tmp_path, rng):
+    """640 x 368 bins do not fit the panel, of about 300 pixels: still none of the measured columns is lost."""
+    columns = np.arange(368) % 5 == 1
+    measured = np.where(columns, np.ones((640, 368), complex), 0)
+    kspace_figure(tmp_path / "a.png", [replace(view(rng, size=(32, 32), grid=(640, 368)), measured=measured)])
+    picture = pictures.imread(tmp_path / "a.png")[..., 0]
+    line = picture[int(0.8 * len(picture)), : picture.shape[1] // 2] > 0.2
+    assert np.count_nonzero(line[1:] & ~line[:-1]) == np.count_nonzero(columns) + 1  # one: the margin
+
+
+def test_all_zero_data_can_be_drawn(tmp_path):
+    zeros = {name: np.zeros((8, 8)) for name in ("zero_filled", "reconstruction", "measured", "completed")}
+    kspace_figure(tmp_path / "a.png", [SliceView(0, **zeros)])
+    assert (tmp_path / "a.png").stat().st_size > 0
+
+
+def test_grid_figure(tmp_path, rng):
+    grid_figure(tmp_path / "a.png", [[rng.random((8, 8))] * 3] * 2, ["x", "y", "z"], title="step 1")
+    height, width, _ = pictures.imread(tmp_path / "a.png").shape
+    assert width > height
+    with pytest.raises(ValueError, match="zip"):
+        grid_figure(tmp_path / "b.png", [[rng.random((8, 8))]], ["x", "y"])
+    assert not (tmp_path / "b.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("by_column", "shades"),
+    [
+        (False, [[1, 0.1], [1, 0]]),
+        (True, [[0.8, 0.8], [0.4, 0]]),
+    ],  # above a column's maximum a fifth is spare
+)
+def test_windows_of_rows_and_of_columns(tmp_path, by_column, shades):
+    """A row goes by its first image, a column by its brightest one, however faint."""
+    rows = [[np.full((8, 8), value) for value in values] for values in ((1.0, 0.1), (0.5, 0.0))]
+    grid_figure(tmp_path / "a.png", rows, ["", ""], by_column=by_column)
+    picture = pictures.imread(tmp_path / "a.png")[..., 0]
+    height, width = picture.shape
+    found = [[picture[y * height // 4, x * width // 4] for x in (1, 3)] for y in (1, 3)]
+    np.testing.assert_allclose(found, shades, atol=0.01)
+
+
+@pytest.mark.parametrize(("count", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (5, 2, 3), (9, 3, 3)])
+def test_sheet_figure_is_about_square(tmp_path, rng, count, rows, columns):
+    sheet_figure(tmp_path / "a.png", list(rng.random((count, 8, 8))), "title")
+    grid_figure(tmp_path / "b.png", [[rng.random((8, 8))] * columns] * rows, [""] * columns)
+    assert pictures.imread(tmp_path / "a.png").shape == pictures.imread(tmp_path / "b.png").shape
+
+
+def test_each_image_of_a_sheet_has_its_own_window(tmp_path):
+    sheet_figure(tmp_path / "a.png", [np.full((8, 8), value) for value in (1e-3, 1e3, 0)])
+    picture = pictures.imread(tmp_path / "a.png")[..., 0]
+    height, width = picture.shape
+    assert [picture[height // 4, width // 4], picture[height // 4, 3 * width // 4]] == [1, 1]
+    assert picture[3 * height // 4, width // 4] == 0
+
+
+def test_names_in_titles_are_no_mathematics():
+    assert plain_text("a$b$\u4e2d.h5") == r"a\$b\$?.h5"
+
+
+def test_pyplot_is_left_alone(tmp_path, rng):
+    kspace_figure(tmp_path / "a.png", [view(rng)])
+    assert _pylab_helpers.Gcf.figs == {}
+
+
+def test_folder_that_cannot_be_written(tmp_path, rng):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(IahvaeError, match="cannot be made"):
+        kspace_figure(tmp_path / "file" / "a.png", [view(rng)])

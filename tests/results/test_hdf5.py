@@ -1,0 +1,145 @@
+import xml.etree.ElementTree as ET
+
+import h5py
+import numpy as np
+import pytest
+from fastmri.data.mri_data import SliceDataset
+
+from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.results.hdf5 import (
+    output_path,
+    reconstruction_file,
+    write_samples,
+    write_scan,
+)
+from mri_iahvae.scans.reader import open_scan
+
+
+def test_scan_round_trip(tmp_path, kspace, rng):
+    path = tmp_path / "new" / "folder" / "scan.h5"
+    mask = rng.random(17) < 0.5
+    images = rng.random((3, 20, 17)).astype(np.float32)
+    write_scan(
+        path, kspace, mask=mask, reference=images, noise_sigma=0.25, acquisition="AXT1", patient_id="p",
+        attributes={"acceleration": 4},
+    )  # fmt: skip
+    scan = open_scan(path)
+    np.testing.assert_array_equal(scan.read(slice(None)), np.where(mask, kspace, 0))
+    np.testing.assert_array_equal(scan.read_reference(slice(None)), images)
+    np.testing.assert_array_equal(scan.mask, np.tile(mask, (20, 1)))
+    assert scan.mask_source == "file"
+    assert scan.noise_sigma.tolist() == [0.25] * 3
+    assert scan.attributes["max"] == images.max()
+    assert scan.attributes["norm"] == pytest.approx(np.sqrt((images.astype(float) ** 2).sum()))
+    assert scan.attributes["acquisition"] == "AXT1"
+    assert scan.attributes["acceleration"] == 4
+    assert scan.header.encoded == scan.header.recon == (20, 17)
+    assert scan.header.padding == (0, 17)
+    assert scan.warnings == ()
+    with h5py.File(path) as file:
+        assert file["kspace"].dtype == np.complex64
+        assert not file["kspace"][...][..., ~mask].any()
+        assert ET.fromstring(file["ismrmrd_header"][()]).tag == "{http://www.ismrm.org/ISMRMRD}ismrmrdHeader"  # noqa: S314
+
+
+def test_the_reference_reader_of_fastmri_reads_it(tmp_path, kspace):
+    write_scan(tmp_path / "scan.h5", kspace, reference=np.abs(kspace))
+    dataset = SliceDataset(tmp_path, challenge="singlecoil")
+    values, _, target, attrs, name, number = dataset[1]
+    assert len(dataset) == 3
+    assert (name, number) == ("scan.h5", 1)
+    np.testing.assert_array_equal(values, kspace[1])
+    np.testing.assert_array_equal(target, np.abs(kspace[1]))
+    assert attrs["recon_size"] == (20, 17, 1)
+    assert (attrs["padding_left"], attrs["padding_right"]) == (0, 17)
+
+
+def test_fully_sampled_scan_has_no_mask(tmp_path, kspace):
+    write_scan(tmp_path / "scan.h5", kspace)
+    with h5py.File(tmp_path / "scan.h5") as file:
+        assert set(file) == {"kspace", "ismrmrd_header"}
+
+
+def test_reconstruction_round_trip(tmp_path, kspace):
+    path = tmp_path / "scan.h5"
+    with reconstruction_file(path, 3) as result:
+        result.append(reconstruction=np.abs(kspace[:2]), image=kspace[:2])
+        result.append(reconstruction=np.abs(kspace[2:]), image=kspace[2:])
+        assert not path.exists()
+        np.testing.assert_array_equal(result.dataset("reconstruction"), np.abs(kspace))
+        result.finish({"seed": 3, "method": "hybrid"}, factor=np.arange(3))
+    with h5py.File(path) as file:
+        assert set(file) == {"reconstruction", "image", "factor"}
+        assert file["reconstruction"].dtype == np.float32
+        assert file["image"].dtype == np.complex64
+        np.testing.assert_array_equal(file["image"], kspace)
+        assert dict(file.attrs) == {"seed": 3, "method": "hybrid"}
+
+
+def test_same_content_gives_same_bytes(tmp_path, kspace):
+    for name in "ab":
+        write_scan(tmp_path / name, kspace, noise_sigma=1.0)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_non_finite_arrays_are_refused(tmp_path, kspace):
+    path = tmp_path / "scan.h5"
+    kspace[0, 0, 0] = np.nan
+    with pytest.raises(IahvaeError, match="'kspace'"):
+        write_scan(path, kspace)
+    with pytest.raises(IahvaeError, match="'image'"), reconstruction_file(path, 3) as result:  # noqa: PT012
+        result.append(image=kspace[1:])
+        result.append(image=kspace[:1])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failure_inside_hdf5_keeps_the_old_file(tmp_path, kspace, monkeypatch):
+    path = tmp_path / "scan.h5"
+    write_scan(path, kspace)
+    before = path.read_bytes()
+
+    def full(self, values):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(h5py.AttributeManager, "update", full)
+    with pytest.raises(IahvaeError, match="cannot be written: No space left on device"):
+        write_scan(path, 2 * kspace)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_samples_and_their_progression(tmp_path, kspace):
+    path = tmp_path / "samples.h5"
+    stages = [np.stack([image, 2 * image]) for image in kspace]
+    write_samples(path, kspace, attributes={"seed": 1}, progression=iter(stages))
+    with h5py.File(path) as file:
+        assert file["progression"].dtype == np.complex64
+        np.testing.assert_array_equal(file["samples"], kspace)
+        np.testing.assert_array_equal(file["progression"], stages)
+        assert file.attrs["seed"] == 1
+    before = path.read_bytes()
+    with pytest.raises(IahvaeError, match="'samples' holds NaN or infinity"):
+        write_samples(path, np.inf * kspace.real, attributes={})
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(IahvaeError, match="cannot be made") as caught:
+        output_path(tmp_path / "scan.h5", tmp_path / "file" / "folder")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(IahvaeError, match="cannot be made"):
+        write_scan(tmp_path / "file" / "a.h5", np.ones((1, 8, 8), np.complex64))
+
+
+def test_output_path_refuses_the_input(tmp_path):
+    source = tmp_path / "in" / "scan.h5"
+    source.parent.mkdir()
+    source.write_text("data")
+    assert output_path(source, tmp_path / "out") == tmp_path / "out" / "scan.h5"
+    (tmp_path / "link").symlink_to(source.parent)
+    (tmp_path / "out" / "scan.h5").hardlink_to(source)
+    for folder in (source.parent, tmp_path / "in" / ".." / "in", tmp_path / "link", tmp_path / "out"):
+        with pytest.raises(UsageError, match="overwrite an input"):
+            output_path(source, folder)

@@ -1,0 +1,345 @@
+"""ISMRMRD raw data, written with the `ismrmrd` package, independently of the project."""
+
+import re
+
+import h5py
+import ismrmrd
+import numpy as np
+import pytest
+
+from mri_iahvae.errors import ScanError
+from mri_iahvae.scans.geometry import scan_geometry
+from mri_iahvae.scans.reader import open_scan
+
+HEADER = """<?xml version="1.0"?><ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>
+<encodedSpace><matrixSize><x>24</x><y>18</y><z>1</z></matrixSize>
+<fieldOfView_mm><x>48</x><y>54</y><z>5</z></fieldOfView_mm></encodedSpace>
+<reconSpace><matrixSize><x>12</x><y>18</y><z>1</z></matrixSize>
+<fieldOfView_mm><x>24</x><y>54</y><z>5</z></fieldOfView_mm></reconSpace>
+<encodingLimits><kspace_encoding_step_1><minimum>0</minimum><maximum>{maximum}</maximum><center>{center}</center>
+</kspace_encoding_step_1></encodingLimits><trajectory>{trajectory}</trajectory></encoding></ismrmrdHeader>"""
+FULL = HEADER.format(maximum=17, center=9, trajectory="cartesian")
+SHAPE = (3, 2, 24, 18)  # slices, coils, readout, phase
+LINE = 12  # centre sample of a whole line
+
+
+@pytest.fixture
+def kspace(rng):
+    return (rng.normal(size=SHAPE) + 1j * rng.normal(size=SHAPE)).astype(np.complex64)
+
+
+def acquisition(data, flags=(), head=None, **idx):
+    """One acquisition; `idx` are counters, `head` other fields of its header."""
+    fields = {"center_sample": data.shape[1] // 2, **(head or {})}
+    made = ismrmrd.Acquisition.from_array(np.ascontiguousarray(data), **fields)
+    for name, value in idx.items():
+        setattr(made.idx, name, value)
+    for flag in flags:
+        made.set_flag(flag)
+    return made
+
+
+def lines(kspace, columns=range(18), first=0, **options):
+    """Acquisitions of all slices; step 1 counts from `first`."""
+    return [
+        acquisition(kspace[s, :, :, c], slice=s, kspace_encode_step_1=c - first, **options)
+        for s in range(len(kspace))
+        for c in columns
+    ]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_file(acquisitions, header=FULL, name="raw.h5"):
+        path = tmp_path / name
+        path.unlink(missing_ok=True)
+        with ismrmrd.Dataset(str(path), mode="w") as file:
+            file.write_xml_header(header)
+            for one in acquisitions:
+                file.append_acquisition(one)
+        return path
+
+    return write_file
+
+
+def refused(path, *patterns):
+    with pytest.raises(ScanError) as caught:
+        open_scan(path).read_coils(0)
+    message = str(caught.value)
+    assert "\n" not in message
+    for pattern in (re.escape(str(path)), "expected", "found", *patterns):
+        assert re.search(pattern, message), message
+
+
+@pytest.mark.parametrize("name", ["raw.h5", "raw.mrd"])
+def test_lines_come_to_their_places(write, kspace, rng, name):
+    acquisitions = lines(kspace)
+    rng.shuffle(acquisitions)
+    scan = open_scan(write(acquisitions, name=name))
+    assert (scan.slices, scan.coils, scan.height, scan.width) == SHAPE
+    assert (scan.mask_source, scan.acquired, scan.affine, scan.warnings) == ("full", (0, 18), None, ())
+    np.testing.assert_array_equal(scan.read_coils(slice(None)), kspace)
+    np.testing.assert_array_equal(scan.read_coils(-1), kspace[2:])
+    geometry = scan_geometry(scan)
+    assert (geometry.field, geometry.image) == ((12, 18), (12, 18))  # readout oversampling comes off
+
+
+def test_undersampled_lines_are_the_mask(write, kspace):
+    columns = [0, 2, 5, 8, 9, 10, 13, 16]
+    scan = open_scan(write(lines(kspace, columns)))
+    assert scan.mask_source == "file"
+    assert scan.acquired == (0, 18)
+    assert np.flatnonzero(scan.mask.any(axis=0)).tolist() == columns
+    np.testing.assert_array_equal(scan.read_coils(1)[0][..., columns], kspace[1][..., columns])
+
+
+def test_the_centre_of_the_limits_comes_to_dc(write, kspace):
+    """12 of 18 columns acquired around the centre: the others are padding."""
+    header = HEADER.format(maximum=11, center=6, trajectory="cartesian")
+    scan = open_scan(write(lines(kspace, range(3, 15), first=3), header))
+    assert scan.acquired == (3, 15)
+    assert scan.mask_source == "full"
+    np.testing.assert_array_equal(scan.read_coils(0)[0, ..., 3:15], kspace[0, ..., 3:15])
+    assert not scan.read_coils(0)[..., :3].any()
+
+
+def test_partial_fourier_is_missing_not_padding(write, kspace):
+    header = HEADER.format(maximum=12, center=4, trajectory="cartesian")
+    scan = open_scan(write(lines(kspace, range(5, 18), first=5), header))
+    assert scan.acquired == (0, 18)
+    assert scan.mask_source == "file"
+    assert np.flatnonzero(~scan.mask.any(axis=0)).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_partial_echo_and_discarded_samples(write, kspace):
+    """Samples 6 to 23 of 24, with two more in front and one more behind that are to be discarded."""
+    short = np.concatenate([kspace[..., :2, :] * 9, kspace[..., 6:, :], kspace[..., :1, :] * 9], axis=2)
+    head = {"center_sample": 2 + LINE - 6, "discard_pre": 2, "discard_post": 1}
+    scan = open_scan(write(lines(short, head=head)))
+    assert np.flatnonzero(~scan.mask.all(axis=1)).tolist() == [0, 1, 2, 3, 4, 5]
+    found = scan.read_coils(slice(None))
+    np.testing.assert_array_equal(found[..., 6:, :], kspace[..., 6:, :])
+    assert not found[..., :6, :].any()
+
+
+def test_a_whole_line_without_a_centre_sample(write, kspace):
+    scan = open_scan(write(lines(kspace, head={"center_sample": 0})))
+    np.testing.assert_array_equal(scan.read_coils(slice(None)), kspace)
+    assert "centre sample 0 of 24" in scan.warnings[0]
+
+
+def test_averages_are_averaged(write, kspace, rng):
+    """Also where some lines have more of them than others."""
+    noise = rng.normal(size=SHAPE).astype(np.float32)
+    acquisitions = [
+        *lines(kspace + noise, average=0),
+        *lines(kspace - noise, average=1),
+        *lines(kspace, columns=[9], average=2),
+    ]
+    found = open_scan(write(acquisitions)).read_coils(slice(None))
+    np.testing.assert_allclose(found, kspace, atol=1e-6)
+
+
+def test_what_is_not_for_the_image_is_left_out(write, kspace):
+    other = [
+        acquisition(100 * kspace[0, :, :, 0], flags=[flag], kspace_encode_step_1=3, repetition=5)
+        for flag in (
+            ismrmrd.ACQ_IS_NOISE_MEASUREMENT,
+            ismrmrd.ACQ_IS_PARALLEL_CALIBRATION,
+            ismrmrd.ACQ_IS_NAVIGATION_DATA,
+            ismrmrd.ACQ_IS_PHASECORR_DATA,
+            ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
+            ismrmrd.ACQ_IS_RTFEEDBACK_DATA,
+        )
+    ]
+    noise = acquisition(np.ones((5, 7), np.complex64), flags=[ismrmrd.ACQ_IS_NOISE_MEASUREMENT])
+    both = [ismrmrd.ACQ_IS_PARALLEL_CALIBRATION, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING]
+    kept = lines(kspace, [0], flags=both) + lines(kspace, range(1, 18), flags=[ismrmrd.ACQ_LAST_IN_SLICE])
+    np.testing.assert_array_equal(open_scan(write([noise, *other, *kept])).read_coils(slice(None)), kspace)
+    refused(write([noise, *other]), "none in 7")
+
+
+def test_lines_of_some_slices_only_are_left_out(write, kspace):
+    scan = open_scan(write(lines(kspace[:2]) + lines(kspace, range(17))[2 * 17 :]))
+    assert np.flatnonzero(~scan.mask.any(axis=0)).tolist() == [17]
+    assert "5.6% of the bins" in scan.warnings[0]
+
+
+READ, PHASE, NORMAL = np.array([0, 0, -1.0]), np.array([0.6, 0.8, 0]), np.array([0.8, -0.6, 0])
+
+
+def placed(kspace, positions, normal=NORMAL):
+    """Acquisitions with the position of each slice."""
+    head = {"read_dir": tuple(READ), "phase_dir": tuple(PHASE), "slice_dir": tuple(normal)}
+    return [
+        one
+        for s, position in enumerate(positions)
+        for one in [
+            acquisition(
+                kspace[s, :, :, c],
+                slice=s,
+                kspace_encode_step_1=c,
+                head={**head, "position": tuple(position)},
+            )
+            for c in range(18)
+        ]
+    ]
+
+
+def test_affine_leads_to_the_patient(write, kspace):
+    """Interleaved slices, 6 mm apart: they are sorted, and each pixel lies where the standard says."""
+    centre = np.array([10.0, -20, 30])
+    positions = [centre + 6 * i * NORMAL for i in (0, 2, 1)]
+    scan = open_scan(write(placed(kspace, positions)))
+    assert scan.warnings == ()
+    np.testing.assert_array_equal(scan.read_coils(slice(None)), kspace[[0, 2, 1]])
+    for column, row, number in [(9, 12, 0), (9, 12, 2), (0, 0, 1), (17, 23, 2)]:
+        lps = centre + 6 * number * NORMAL + 3 * (column - 9) * PHASE + 2 * (row - 12) * READ
+        found = scan.affine @ [column, row, number, 1]
+        np.testing.assert_allclose(found, [-lps[0], -lps[1], lps[2], 1], atol=1e-4)
+
+
+def test_affine_of_one_slice_takes_the_thickness(write, kspace):
+    scan = open_scan(write(placed(kspace, [np.zeros(3)])))
+    np.testing.assert_allclose(scan.affine[:3, 2], 5 * NORMAL * [-1, -1, 1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("positions", "normals", "warning"),
+    [
+        ([0, 6, 13], [NORMAL] * 3, "not evenly spaced"),
+        ([0, 0, 0], [NORMAL] * 3, "not evenly spaced"),
+        ([0, 6, 12], [NORMAL, NORMAL, -NORMAL], "not parallel"),
+        ([0, 6, np.nan], [NORMAL] * 3, None),
+        ([0, 6, 12], [NORMAL, NORMAL, np.zeros(3)], None),
+    ],
+)
+def test_slices_that_make_no_volume_have_no_affine(write, kspace, positions, normals, warning):
+    acquisitions = [
+        one
+        for s in range(3)
+        for one in placed(kspace, [NORMAL * p for p in positions], normals[s])[18 * s : 18 * (s + 1)]
+    ]
+    scan = open_scan(write(acquisitions))
+    assert scan.affine is None
+    assert len(scan.warnings) == (warning is not None)
+    if warning:
+        assert warning in scan.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("trajectory", "patterns"),
+    [
+        ("radial", ["radial", "BART", "SigPy", "MRpro"]),
+        ("spiral", ["spiral", "BART"]),
+        ("goldenangle", ["goldenangle"]),
+        ("other", ["other"]),
+        ("epi", ["echo-planar", "Gadgetron"]),
+    ],
+)
+def test_other_trajectories_are_refused(write, kspace, trajectory, patterns):
+    header = HEADER.format(maximum=17, center=9, trajectory=trajectory)
+    refused(write(lines(kspace), header), *patterns)
+
+
+@pytest.mark.parametrize(
+    ("idx", "pattern"),
+    [
+        ("kspace_encode_step_2", "3-D k-space of 2 partitions"),
+        ("contrast", "2 of `contrast`"),
+        ("phase", "2 of `phase`"),
+        ("repetition", "2 of `repetition`"),
+        ("set", "2 of `set`"),
+    ],
+)
+def test_more_than_one_image_per_slice_is_refused(write, kspace, idx, pattern):
+    refused(write(lines(kspace) + lines(kspace, **{idx: 1})), "one 2-D image per slice", pattern)
+
+
+def test_acquisitions_that_do_not_fit_are_refused(write, kspace):
+    fine = lines(kspace)
+    for odd, pattern in [
+        (acquisition(kspace[0, :, :, 0], kspace_encode_step_1=18), "one at 18"),
+        (acquisition(kspace[0, :1, :, 0]), r"\[1, 2\]"),
+        (acquisition(kspace[0, :, :, 0], head={"encoding_space_ref": 1}), "encoding_space_ref"),
+        (acquisition(kspace[0, :, :, 0], flags=[ismrmrd.ACQ_IS_REVERSE]), "echo-planar"),
+        (acquisition(np.ones((2, 25), np.complex64)), "25 samples"),
+        (
+            acquisition(np.ones((2, 20), np.complex64), head={"center_sample": 19}),
+            "20 samples with centre 19",
+        ),
+        (acquisition(kspace[0, :, :, 0], head={"discard_pre": 20, "discard_post": 10}), "less 20 and 10"),
+    ]:
+        refused(write([*fine, odd]), pattern)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *["", "nonsense", "<a/>", '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'],
+        pytest.param(" " * 2**20 + "<a/>", id="a mebibyte"),
+    ],
+)
+def test_hostile_headers_are_refused(write, kspace, header):
+    refused(write(lines(kspace), header), "ISMRMRD header")
+
+
+def test_hostile_records_are_refused(write, kspace, tmp_path):
+    """A record that is shorter or longer than its header says, and layouts that are not the standard's."""
+    path = write(lines(kspace))
+    with h5py.File(path, "a") as file:
+        record = file["dataset/data"][5]
+        record["data"] = np.zeros(7, np.float32)
+        file["dataset/data"][5] = record
+    refused(path, "2 coils of 24 samples in acquisition 5", "7 numbers")
+    for values in (np.ones(4), np.zeros(3, [("head", "i4"), ("data", "f4")]), np.zeros((2, 2))):
+        with h5py.File(path, "a") as file:
+            del file["dataset/data"]
+            file["dataset/data"] = values
+        refused(path)
+    with h5py.File(path, "a") as file:
+        del file["dataset/data"]
+        file.create_dataset("dataset/data", (2**40,), ismrmrd.hdf5.acquisition_dtype, chunks=(1,))
+    refused(path, str(2**40))
+
+
+def test_links_are_refused(write, kspace, tmp_path):
+    path = write(lines(kspace))
+    outside = tmp_path / "outside.h5"
+    path.rename(outside)
+    for target in ("dataset", "dataset/data"):
+        with h5py.File(path, "w") as file:
+            if target != "dataset":
+                file["dataset/xml"] = FULL
+            file[target] = h5py.ExternalLink(str(outside), target)
+        refused(path, "ExternalLink")
+    with h5py.File(path, "w") as file:
+        file["dataset/xml"] = FULL
+    refused(path, "dataset/data")
+
+
+def test_file_changed_after_opening_is_noticed(write, kspace):
+    scan = open_scan(write(lines(kspace)))
+    write(lines(kspace[:2]))
+    with pytest.raises(ScanError, match="changed"):
+        scan.read_coils(0)
+
+
+def test_the_package_that_is_missing_is_named(write, kspace, monkeypatch):
+    path = write(lines(kspace))
+    monkeypatch.setattr("mri_iahvae.scans.formats.mrd.find_spec", lambda _: None)
+    refused(path, "pip install ismrmrd")
+
+
+def test_damaged_bytes_give_our_error_or_none(write, kspace, rng):
+    path = write(lines(kspace[:1, :1]))
+    good = path.read_bytes()
+    for _ in range(60):
+        bad = bytearray(good)
+        for position in rng.integers(0, len(good), size=30):
+            bad[position] = rng.integers(0, 256)
+        path.write_bytes(bad)
+        try:
+            open_scan(path).read_coils(0)
+        except ScanError as error:
+            assert "\n" not in str(error)  # noqa: PT017 - most of the files raise, some are read
