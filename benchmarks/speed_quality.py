@@ -160,7 +160,7 @@ def schedules(model: IAHVAE, groups: list[list[Sample]], label: str, steps: int)
     return results
 
 
-_ALONE: dict[str, Any] = {"across_steps": 0}  # scale after scale, as `paper` goes
+_ALONE: dict[str, Any] = {"joint_steps": 0}  # scale after scale, as `paper` goes
 FAMILIES: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "paper": ({"method": "paper"}, (5, 10, 25, PAPER_STEPS)),
     "hybrid lbfgs joint": (_ALONE, (0, 1, 2, 3, 5, 10, 25)),

@@ -55,14 +55,14 @@ _OPTIONS = (
         help="Refine all layers of a scale together, or one after the other.",
     ),
     click.option(
-        "--fill-rounds",
+        "--imputation-rounds",
         type=click.IntRange(1, 1000),
         metavar="N",
         show_default="4",
         help="Rounds in which unmeasured bins are filled for the encoder, at scales measured in part.",
     ),
     click.option(
-        "--across-steps",
+        "--joint-steps",
         type=click.IntRange(0, _MOST_STEPS),
         metavar="N",
         show_default="20",
@@ -145,8 +145,8 @@ def _refuse_what_does_not_apply(given: dict[str, Any], *, keep: bool | None) -> 
     for name in IDLE.get(method or "", ()):
         if name in given:
             raise UsageError(f"--{name.replace('_', '-')} does not apply to --method {method}: leave one out")
-    if given.get("samples") and "across_steps" in given:
-        raise UsageError("--across-steps does not apply to --samples: leave one out")
+    if given.get("samples") and "joint_steps" in given:
+        raise UsageError("--joint-steps does not apply to --samples: leave one out")
     if not given.get("samples"):
         for name in ("temperature", "keep_samples"):
             if name in given or (keep and name == "keep_samples"):

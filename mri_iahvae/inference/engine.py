@@ -2,7 +2,7 @@
 
 A scale's context holds the coarser scales' latents and their data-consistent bins. Rows of a batch are independent:
 each is a slice's most probable estimate, or one posterior sample of it. Estimates of slices whose finer bins can tell
-what coarser scales leave open are refined at all scales together in the end (`inference.across`).
+what coarser scales leave open are refined at all scales together in the end (`inference.joint`).
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mri_iahvae.inference.across import refine_across
 from mri_iahvae.inference.consistency import consistent, output
 from mri_iahvae.inference.draws import Draws, Row
-from mri_iahvae.inference.fill import encode_filled
+from mri_iahvae.inference.imputation import encode_imputed
+from mri_iahvae.inference.joint import refine_jointly
 from mri_iahvae.inference.measurement import Band, Measurement
 from mri_iahvae.inference.ordinary import infer_whole
 from mri_iahvae.inference.paper import refine_layers
@@ -70,10 +70,10 @@ def infer(
         if model.config.decoder == "ordinary":
             return Inference(*infer_whole(model, kspace, mask, noise_sigma, settings, draws))
         result, steps, found = _scale_loop(model, measurement, settings)
-        for chosen in measurement.in_doubt() if settings.refines_across else ():
+        for chosen in measurement.in_doubt() if settings.refines_jointly else ():
             latents = [[e[chosen] for e in scale.latents] for scale in found]
             spread = [[r[chosen] for r in scale.spread] for scale in found]
-            result[chosen], more = refine_across(model, measurement.rows(chosen), latents, spread, settings)
+            result[chosen], more = refine_jointly(model, measurement.rows(chosen), latents, spread, settings)
             steps[chosen] += more[:, None] * measurement.reached()[chosen]
     return Inference(result, steps)
 
@@ -165,8 +165,8 @@ def _infer_scale(
     start, spread = centre, [torch.ones_like(e) for e in centre]
     none = torch.zeros(len(h), dtype=torch.int64, device=h.device)
     if settings.method != "iterative":
-        here, means, spread = encode_filled(
-            model, encode, index, h, features, seen, band, settings.fill_rounds
+        here, means, spread = encode_imputed(
+            model, encode, index, h, features, seen, band, settings.imputation_rounds
         )
         if settings.method == "paper":
             last = refine_layers(model, index, h, here, band.data, band.mask, settings.budget[0])

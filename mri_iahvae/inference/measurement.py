@@ -120,7 +120,7 @@ class Measurement:
             residual=torch.where(ring, sigma * self.draws.bins(s, index, "model"), 0),
         )
 
-    def prior_across(self, index: int) -> Tensor:
+    def prior_joint(self, index: int) -> Tensor:
         """How many times the prior of a scale counts once all scales are refined together: float (B,)."""
         times = self._prior(index, (self.shares() < 1).any(1))
         return _ACROSS * times if self.config.spread else times

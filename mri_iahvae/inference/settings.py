@@ -29,9 +29,9 @@ _CHOICES = {
 
 
 IDLE: dict[str, tuple[str, ...]] = {
-    "amortized": ("steps", "optimizer", "schedule", "across_steps"),
-    "paper": ("optimizer", "schedule", "samples", "across_steps"),
-    "iterative": ("fill_rounds",),
+    "amortized": ("steps", "optimizer", "schedule", "joint_steps"),
+    "paper": ("optimizer", "schedule", "samples", "joint_steps"),
+    "iterative": ("imputation_rounds",),
 }
 """Settings that a method ignores."""
 
@@ -47,10 +47,10 @@ class InferenceSettings:
             of the objective with its gradient; "auto": until the objective has converged. Unused by "amortized".
         optimizer: "lbfgs" (see `inference.lbfgs`) or "adam"; "paper" has its own.
         schedule: "joint" refines all layers of a scale together, "sequential" one layer after the other.
-        fill_rounds: rounds in which the encoder's holes are filled, at scales that are measured in part; a bottom-up
+        imputation_rounds: rounds in which the encoder's holes are filled, at scales that are measured in part; a bottom-up
             encoder sees the holes as they are.
-        across_steps: of a last refinement of all scales together, of slices whose finer measured bins can tell what
-            coarser scales leave open (`inference.across`); not for samples, "amortized", "paper" and ordinary
+        joint_steps: of a last refinement of all scales together, of slices whose finer measured bins can tell what
+            coarser scales leave open (`inference.joint`); not for samples, "amortized", "paper" and ordinary
             decoders.
         data_consistency: what the output holds at measured bins: "hard" the data, "soft" their posterior mean
             given noise, "none" the model's own bins.
@@ -67,8 +67,8 @@ class InferenceSettings:
     steps: Steps = 10
     optimizer: Optimizer = "lbfgs"
     schedule: Schedule = "joint"
-    fill_rounds: int = 4
-    across_steps: int = 20
+    imputation_rounds: int = 4
+    joint_steps: int = 20
     data_consistency: DataConsistency = "hard"
     shifts: int = 1
     samples: int = 0
@@ -95,9 +95,13 @@ class InferenceSettings:
             )
         if self.samples and self.method == "paper":
             raise UsageError("method paper gives one estimate: take another one for samples")
-        if self.fill_rounds < 1 or min(self.samples, self.across_steps) < 0 or not 0 <= self.seed < 2**32:
+        if (
+            self.imputation_rounds < 1
+            or min(self.samples, self.joint_steps) < 0
+            or not 0 <= self.seed < 2**32
+        ):
             raise UsageError(
-                "fill rounds must be positive, samples and across steps not negative, the seed from 0 to 2^32 - 1"
+                "imputation rounds must be positive, samples and joint steps not negative, the seed from 0 to 2^32 - 1"
             )
         if not 1 <= self.shifts <= len(SHIFTS):
             raise UsageError(f"shifts {self.shifts}: expected 1 to {len(SHIFTS)}")
@@ -112,9 +116,9 @@ class InferenceSettings:
         return (_MOST_STEPS, _TOLERANCE) if self.steps == "auto" else (self.steps, 0.0)
 
     @property
-    def refines_across(self) -> bool:
+    def refines_jointly(self) -> bool:
         """Whether all scales are refined together in the end, where that can tell more."""
-        return self.across_steps > 0 and self.method in ("hybrid", "iterative")
+        return self.joint_steps > 0 and self.method in ("hybrid", "iterative")
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and strings."""
@@ -122,7 +126,7 @@ class InferenceSettings:
 
     def in_effect(self) -> dict[str, Any]:
         """The same, None for what the method ignores."""
-        idle = {*IDLE.get(self.method, ()), *(("across_steps",) if self.samples else ("temperature",))}
+        idle = {*IDLE.get(self.method, ()), *(("joint_steps",) if self.samples else ("temperature",))}
         return {name: None if name in idle else value for name, value in self.to_json().items()}
 
 

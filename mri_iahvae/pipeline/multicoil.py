@@ -114,12 +114,12 @@ def reconstruct_coils(
         bins: Tensor, mask: Tensor, noise: Tensor, consistency: DataConsistency, *, last: bool
     ) -> Reconstruction:
         # Refining across scales takes longest, and most of its gain is that of the last time.
-        steps = settings.across_steps if last else 0
+        steps = settings.joint_steps if last else 0
         return reconstruct_volume(
             model,
             bins.numpy(),
             mask.numpy(),
-            replace(settings, data_consistency=consistency, across_steps=steps),
+            replace(settings, data_consistency=consistency, joint_steps=steps),
             domain=domain,
             noise_sigma=noise.numpy(),
             acquired=acquired,

@@ -67,7 +67,7 @@ def method(request):
 
 def inference(model, kspace, mask, method="hybrid", noise=NO_NOISE, rows=None, **settings):
     # The scale loop alone: what is refined across scales has tests of its own.
-    settings = InferenceSettings(method=method, **{"steps": 3, "across_steps": 0, **settings})
+    settings = InferenceSettings(method=method, **{"steps": 3, "joint_steps": 0, **settings})
     rows = rows or [Row(k) for k in range(len(kspace))]
     return infer(model, kspace, mask, noise[: len(kspace)], settings, rows)
 
@@ -175,13 +175,13 @@ def test_endless_noise_hides_the_data_from_the_encoder(model, kspace, mask, meth
 
 def test_the_encoder_is_told_of_noise_however_weak(model, kspace, monkeypatch):
     """Where any row has some, and not in Algorithm 1."""
-    told, encode_filled = [], engine.encode_filled
+    told, encode_imputed = [], engine.encode_imputed
 
     def spy(*args):
         told.extend(arg.noise for arg in args if isinstance(arg, Band))
-        return encode_filled(*args)
+        return encode_imputed(*args)
 
-    monkeypatch.setattr(engine, "encode_filled", spy)
+    monkeypatch.setattr(engine, "encode_imputed", spy)
     weak = torch.tensor([0.0, 0.0, 1e-3])
     for method, noise, expected in (
         ("amortized", weak, [weak] * 5),
@@ -381,18 +381,20 @@ def test_bfloat16_rounds_the_convolutions_only(model, kspace, kind, method):
         assert misfits[1] == pytest.approx(misfits[0], rel=0.1)
 
 
-def test_more_fill_rounds_change_scales_with_holes_only(model, kspace):
-    one, three = (run(model, kspace, EVERYTHING, fill_rounds=k, data_consistency="none") for k in (1, 3))
+def test_more_imputation_rounds_change_scales_with_holes_only(model, kspace):
+    one, three = (
+        run(model, kspace, EVERYTHING, imputation_rounds=k, data_consistency="none") for k in (1, 3)
+    )
     assert torch.equal(one, three)
     one, three = (
-        run(model, kspace, MASKS["columns"], fill_rounds=k, data_consistency="none") for k in (1, 3)
+        run(model, kspace, MASKS["columns"], imputation_rounds=k, data_consistency="none") for k in (1, 3)
     )
     assert not torch.allclose(one, three)
     # DC and its neighbours are measured completely in rows and columns 7 and 8.
     assert torch.equal(crop(one, 2), crop(three, 2))
 
 
-def test_fill_rounds_feed_the_posterior_back(make_model, kspace):
+def test_imputation_rounds_feed_the_posterior_back(make_model, kspace):
     """One scale with holes: by hand, prior mean first, then decode, put the data back, encode again."""
     model = make_model(layers=1)
     model.layers(3)[0].posterior_block.expand.weight.mul_(100)  # what the encoder sees must matter
@@ -409,7 +411,7 @@ def test_fill_rounds_feed_the_posterior_back(make_model, kspace):
         filled = torch.where(crop(mask, 8), data, guess)
         last, *_ = model.amortize(3, h, model.encode(3, filled, features))
         guess = model.band(3, last)
-    result = run(model, kspace, mask, "amortized", fill_rounds=3, data_consistency="none")
+    result = run(model, kspace, mask, "amortized", imputation_rounds=3, data_consistency="none")
     ring = band_mask(8)
     assert (ring & ~known[0]).sum() > 5
     torch.testing.assert_close(crop(result, 8)[:, ring], guess[:, ring], rtol=1e-3, atol=1e-3)
@@ -587,7 +589,7 @@ def test_amortized_samples_have_the_encoder_s_mean_and_variance(linear, noise, c
     """Of the latents r^2, the encoder's variance for the share of the band that is measured, else the prior's."""
     mask = torch.arange(16).reshape(4, 4) < measured  # the last five bins belong to the finest band
     kspace = complex_noise((4, 4), 1.5, noise)
-    found = draw(linear, kspace, mask[None], 1200, "amortized", fill_rounds=1, data_consistency="none")
+    found = draw(linear, kspace, mask[None], 1200, "amortized", imputation_rounds=1, data_consistency="none")
     filled = kspace.clone()
     ring = band_mask(4)
     half = len(kspace[ring])

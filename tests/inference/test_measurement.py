@@ -98,6 +98,6 @@ def test_the_prior_counts_more_across_scales(measurement):
     masks = (EVERYTHING, without(0, 8))
     quiet, noisy = (measurement(*masks, noise=noise, spread=spread) for noise in (0.0, 0.4))
     for index, own in enumerate(spread):
-        assert quiet.prior_across(index).tolist() == [2, 2 * max(4, own)]
-        assert noisy.prior_across(index).tolist() == [2 * own, 2 * max(4, own)]
-        assert measurement(*masks).prior_across(index).tolist() == [1, 1]  # nothing is known of the spread
+        assert quiet.prior_joint(index).tolist() == [2, 2 * max(4, own)]
+        assert noisy.prior_joint(index).tolist() == [2 * own, 2 * max(4, own)]
+        assert measurement(*masks).prior_joint(index).tolist() == [1, 1]  # nothing is known of the spread

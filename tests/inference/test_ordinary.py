@@ -35,7 +35,7 @@ def ordinary(make_model):
 
 
 def run(model, kspace, mask, samples=0, sigma=0.0, **options):
-    options = {"data_consistency": "none", "across_steps": 0, **options}
+    options = {"data_consistency": "none", "joint_steps": 0, **options}
     rows = [Row(k, samples - 1 if samples else None) for k in range(len(kspace))]
     return infer(model, kspace, mask, torch.full((len(kspace),), sigma), InferenceSettings(**options), rows)
 
@@ -74,7 +74,7 @@ def test_unmeasured_bins_are_never_seen(kind, kspace, noise, method):
 
 
 def test_filling_changes_nothing(kind, kspace):
-    a, b = (run(kind, kspace, COLUMNS, fill_rounds=n, steps=2, sigma=0.1).bins for n in (1, 3))
+    a, b = (run(kind, kspace, COLUMNS, imputation_rounds=n, steps=2, sigma=0.1).bins for n in (1, 3))
     assert torch.equal(a, b)
 
 

@@ -31,8 +31,8 @@ from mri_iahvae.inference.settings import (
         {"optimizer": "newton"},
         {"schedule": "random"},
         {"precision": "float16"},
-        {"fill_rounds": 0},
-        {"across_steps": -1},
+        {"imputation_rounds": 0},
+        {"joint_steps": -1},
         {"shifts": 0},
         {"shifts": 9},
         {"shifts": 2, "samples": 2},
@@ -54,8 +54,8 @@ def test_what_cannot_be_computed_is_refused(values):
 @pytest.mark.parametrize(
     "values",
     [
-        {"fill_rounds": 1},
-        {"across_steps": 0},
+        {"imputation_rounds": 1},
+        {"joint_steps": 0},
         {"shifts": 8},
         {"shifts": 1, "samples": 2},
         {"shifts": 2, "samples": 0},
@@ -76,8 +76,8 @@ def test_defaults():
         steps=10,
         optimizer="lbfgs",
         schedule="joint",
-        fill_rounds=4,
-        across_steps=20,
+        imputation_rounds=4,
+        joint_steps=20,
         data_consistency="hard",
         shifts=1,
         samples=0,
@@ -122,9 +122,9 @@ def test_settings_by_name():
 def test_what_a_method_ignores_is_not_in_effect():
     idle = {
         "hybrid": {"temperature"},
-        "amortized": {"steps", "optimizer", "schedule", "across_steps", "temperature"},
-        "iterative": {"fill_rounds", "temperature"},
-        "paper": {"optimizer", "schedule", "samples", "across_steps", "temperature"},
+        "amortized": {"steps", "optimizer", "schedule", "joint_steps", "temperature"},
+        "iterative": {"imputation_rounds", "temperature"},
+        "paper": {"optimizer", "schedule", "samples", "joint_steps", "temperature"},
     }
     for method, names in idle.items():
         settings = InferenceSettings(method)
@@ -132,4 +132,4 @@ def test_what_a_method_ignores_is_not_in_effect():
         assert {name for name, value in told.items() if value is None} == names
         assert {**settings.to_json(), **dict.fromkeys(names)} == told
     sampled = InferenceSettings(samples=2).in_effect()
-    assert [name for name, value in sampled.items() if value is None] == ["across_steps"]
+    assert [name for name, value in sampled.items() if value is None] == ["joint_steps"]

@@ -99,13 +99,13 @@ def test_all_scales_are_refined_together_in_the_last_call_of_the_engine(model, s
     taken, steps = [], []
 
     def spy(model, kspace, mask, settings, **options):
-        taken.append(settings.across_steps)
+        taken.append(settings.joint_steps)
         found = reconstruct_volume(model, kspace, mask, settings, **options)
         steps.append(found.steps.tolist())
         return found
 
     monkeypatch.setattr(multicoil, "reconstruct_volume", spy)
-    settings = InferenceSettings(steps=1, across_steps=3)
+    settings = InferenceSettings(steps=1, joint_steps=3)
     result = reconstruct_coils(model, simulate()[1], columns(32), settings, rounds=rounds)
     assert taken == [*[0] * (len(taken) - 1), 3]
     assert len(taken) == max(1, rounds)

@@ -319,7 +319,7 @@ def test_samples_depend_on_the_seed_and_the_slice_alone(model, head_kspace):
 
 def test_steps_are_means_over_the_slices(model, head_kspace, columns):
     masks = np.stack([columns, np.zeros_like(columns)])
-    assert run(model, head_kspace(2), masks, steps=4, across_steps=6).steps.tolist() == [5] * 6
+    assert run(model, head_kspace(2), masks, steps=4, joint_steps=6).steps.tolist() == [5] * 6
     assert run(model, head_kspace(2), up_to=4, steps=4, samples=2).steps.tolist() == [4, 4, 4, 0, 0, 0]
     assert run(model, head_kspace(2), method="amortized").steps.tolist() == [0] * 6
     automatic = run(model, head_kspace(2), columns, steps="auto").steps

@@ -171,7 +171,7 @@ def test_masked_ratio_is_the_error_of_one_fill_round(model, kspace):
     mask[..., [0, 3, 4, 7, 8, 9, 13]] = True
 
     def inferred(rounds):
-        settings = InferenceSettings(method="amortized", fill_rounds=rounds, data_consistency="none")
+        settings = InferenceSettings(method="amortized", imputation_rounds=rounds, data_consistency="none")
         rows = [Row(k) for k in range(8)]
         result = infer(model, kspace, mask, torch.zeros(8), settings, rows).bins
         return (result - kspace).abs().square().sum(dim=(1, 2)) / model.power[~mask[0]].sum()

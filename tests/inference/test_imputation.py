@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mri_iahvae.inference.fill import encode_filled
+from mri_iahvae.inference.imputation import encode_imputed
 from mri_iahvae.inference.measurement import Band
 from mri_iahvae.kspace.bands import band_mask, crop
 from mri_iahvae.model.iahvae import add_band
@@ -49,7 +49,7 @@ def encoded(model, task, band, rounds=1):
         assert torch.equal(crop(kspace, S // 2), seen)
         return model.encode(index, kspace, coarser)
 
-    return encode_filled(model, encode, INDEX, h, features, seen, band, rounds), shown
+    return encode_imputed(model, encode, INDEX, h, features, seen, band, rounds), shown
 
 
 def test_a_band_without_holes_is_encoded_once_as_it_is(model, task):

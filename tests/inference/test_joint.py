@@ -25,7 +25,7 @@ def columns():
 
 
 def run(model, kspace, mask, noise=QUIET, rows=None, **settings):
-    settings = InferenceSettings(**{"steps": 3, "across_steps": 10, **settings})
+    settings = InferenceSettings(**{"steps": 3, "joint_steps": 10, **settings})
     rows = rows or [Row(k) for k in range(len(kspace))]
     return infer(model, kspace, mask, noise[: len(kspace)], settings, rows)
 
@@ -67,7 +67,7 @@ def refined(model, kspace, mask, noise=QUIET, **settings):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(across, "decode", spy)
-        bins, used = across.refine_across(model, measurement, start, spread, InferenceSettings(**settings))
+        bins, used = across.refine_jointly(model, measurement, start, spread, InferenceSettings(**settings))
     return bins, used, start, taken[-1]
 
 
@@ -78,7 +78,7 @@ def test_the_objective_falls_towards_a_minimum(model, kspace, monkeypatch, sprea
     monkeypatch.setattr(model, "config", replace(model.config, spread=spread))
     times = [2 * max(4, c) for c in spread] or [1] * 5
     noise = torch.tensor([0.0, 0.2, 0.5])
-    _, used, start, latents = refined(model, kspace, columns(), noise, across_steps=60, **options)
+    _, used, start, latents = refined(model, kspace, columns(), noise, joint_steps=60, **options)
     (first, steep), (last, flat) = (slope(model, kspace, e, times, noise) for e in (start, latents))
     assert (last < 0.8 * first).all()
     assert (flat < 0.5 * steep).all()
@@ -89,7 +89,7 @@ def test_the_objective_falls_towards_a_minimum(model, kspace, monkeypatch, sprea
 def test_the_result_is_what_its_latents_decode_to(model, kspace, consistency):
     noise = torch.tensor([0.0, 0.2, 0.5])
     bins, _, _, latents = refined(
-        model, kspace, columns(), noise, across_steps=5, data_consistency=consistency
+        model, kspace, columns(), noise, joint_steps=5, data_consistency=consistency
     )
     _, soft = objective(model, kspace, columns(), latents, [1] * 5, noise)
     missing = ~columns().expand(3, -1, -1)
@@ -106,26 +106,26 @@ def test_coarse_bins_that_are_missing_learn_from_finer_ones(model, kspace):
     """Which the scale loop alone does not let them do."""
     more, less = columns(), columns() & block_mask(8, 16)
     for steps, same in ((0, True), (10, False)):
-        a, b = (run(model, kspace, mask, across_steps=steps).bins for mask in (more, less))
+        a, b = (run(model, kspace, mask, joint_steps=steps).bins for mask in (more, less))
         assert torch.equal(crop(a, 4), crop(b, 4)) == same
 
 
 @pytest.mark.parametrize("mask", [EVERYTHING, block_mask(8, 16)[None], torch.zeros_like(EVERYTHING)])
 def test_where_nothing_is_in_doubt_it_does_nothing(model, kspace, mask):
-    a, b = (run(model, kspace, mask, across_steps=k, data_consistency="none") for k in (0, 10))
+    a, b = (run(model, kspace, mask, joint_steps=k, data_consistency="none") for k in (0, 10))
     assert torch.equal(a.bins, b.bins)
     assert torch.equal(a.steps, b.steps)
 
 
 @pytest.mark.parametrize("method", ["amortized", "paper"])
 def test_methods_without_it_are_left_alone(model, kspace, method):
-    a, b = (run(model, kspace, columns(), across_steps=k, method=method).bins for k in (0, 10))
+    a, b = (run(model, kspace, columns(), joint_steps=k, method=method).bins for k in (0, 10))
     assert torch.equal(a, b)
 
 
 def test_samples_are_left_alone(model, kspace):
     rows = [Row(0, 0), Row(1), Row(2, 5)]
-    a, b = (run(model, kspace, columns(), rows=rows, across_steps=k).bins for k in (0, 10))
+    a, b = (run(model, kspace, columns(), rows=rows, joint_steps=k).bins for k in (0, 10))
     assert [torch.equal(x, y) for x, y in zip(a, b, strict=True)] == [True, False, True]
 
 
@@ -149,9 +149,9 @@ def test_scales_of_which_nothing_is_measured_are_the_prior_s(model, kspace):
     mask = columns() & block_mask(8, 16)
     result = run(model, kspace, mask)
     assert result.steps.tolist() == [[13, 13, 13, 13, 0]] * 3
-    _, _, _, latents = refined(model, kspace, mask, across_steps=10)
+    _, _, _, latents = refined(model, kspace, mask, joint_steps=10)
     assert all((e == 0).all() for e in latents[4])
-    loop = run(model, kspace, mask, across_steps=0)
+    loop = run(model, kspace, mask, joint_steps=0)
     finest = ~block_mask(8, 16)
     assert (result.bins != loop.bins)[:, finest].all()
 

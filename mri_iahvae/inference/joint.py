@@ -6,7 +6,7 @@ to go on in it. So the latents of all scales move together in the end, from wher
 
     J(e) = sum over scales of c_s |e_s|^2 / 2 + sum over measured bins of |h_s(e) - y|^2 / (2 (sigma^2 + sigma_n^2))
 
-with c_s as `Measurement.prior_across` says, and with the contexts and missing bins of a scale as functions of coarser
+with c_s as `Measurement.prior_joint` says, and with the contexts and missing bins of a scale as functions of coarser
 latents. Every evaluation runs the whole hierarchy, which the scale loop never does: it is what takes longest.
 """
 
@@ -25,7 +25,7 @@ Latents = Sequence[Sequence[Tensor]]
 """Whitened latents of each layer of each scale, (B, latent, r, r)."""
 
 
-def refine_across(
+def refine_jointly(
     model: IAHVAE,
     measurement: Measurement,
     start: Latents,
@@ -39,13 +39,13 @@ def refine_across(
         measurement: of rows that are no samples, and whose finest measured scale is the same.
         start: where the scale loop left the latents.
         spread: expected standard deviation of each about the minimum (`refine.refine`).
-        settings: `across_steps` of them, by their optimizer.
+        settings: `joint_steps` of them, by their optimizer.
 
     Returns:
         The bins, complex64 (B, N, N), and the steps that each row used, int64 (B,).
     """
     bands = [measurement.band(index) for index in range(len(start))]
-    prior = [measurement.prior_across(index) for index in range(len(start))]
+    prior = [measurement.prior_joint(index) for index in range(len(start))]
     moving = 1 + max(index for index, band in enumerate(bands) if band.mask.any())
     shapes = [[e.shape for e in layers] for layers in start[:moving]]
     sizes = [sum(shape[1:].numel() for shape in layers) for layers in shapes]
@@ -68,7 +68,7 @@ def refine_across(
         evaluate,
         torch.cat([flat(layers) for layers in start[:moving]], dim=1),
         torch.cat([flat(layers) for layers in spread[:moving]], dim=1),
-        steps=settings.across_steps,
+        steps=settings.joint_steps,
         tolerance=settings.budget[1],
         optimizer=settings.optimizer,
     )

@@ -12,7 +12,7 @@ from mri_iahvae.inference.posterior import whiten
 from mri_iahvae.model.iahvae import IAHVAE, Encode, add_band
 
 
-def encode_filled(
+def encode_imputed(
     model: IAHVAE,
     encode: Encode,
     index: int,
