@@ -47,8 +47,8 @@ class InferenceSettings:
             of the objective with its gradient; "auto": until the objective has converged. Unused by "amortized".
         optimizer: "lbfgs" (see `inference.lbfgs`) or "adam"; "paper" has its own.
         schedule: "joint" refines all layers of a scale together, "sequential" one layer after the other.
-        imputation_rounds: rounds in which the encoder's holes are filled, at scales that are measured in part; a bottom-up
-            encoder sees the holes as they are.
+        imputation_rounds: rounds in which the encoder's holes are filled, at scales that are measured in part; a
+            bottom-up encoder sees the holes as they are.
         joint_steps: of a last refinement of all scales together, of slices whose finer measured bins can tell what
             coarser scales leave open (`inference.joint`); not for samples, "amortized", "paper" and ordinary
             decoders.

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mri_iahvae.inference import across
+from mri_iahvae.inference import joint
 from mri_iahvae.inference.draws import Draws, Row
 from mri_iahvae.inference.engine import infer
 from mri_iahvae.inference.measurement import Measurement
@@ -59,7 +59,7 @@ def refined(model, kspace, mask, noise=QUIET, **settings):
     measurement = Measurement(kspace, mask.expand(3, -1, -1), noise, model.config, draws, filtered=False)
     start = [[torch.zeros(3, *model.latent_shape(k)) for _ in model.layers(k)] for k in range(5)]
     spread = [[torch.ones_like(e) for e in layers] for layers in start]
-    taken, decode = [], across.decode
+    taken, decode = [], joint.decode
 
     def spy(model, measurement, bands, latents):
         taken.append(latents)
@@ -67,7 +67,7 @@ def refined(model, kspace, mask, noise=QUIET, **settings):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(across, "decode", spy)
-        bins, used = across.refine_jointly(model, measurement, start, spread, InferenceSettings(**settings))
+        bins, used = joint.refine_jointly(model, measurement, start, spread, InferenceSettings(**settings))
     return bins, used, start, taken[-1]
 
 
