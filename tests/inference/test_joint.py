@@ -66,7 +66,7 @@ def refined(model, kspace, mask, noise=QUIET, **settings):
         return decode(model, measurement, bands, latents)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(across, "decode", spy)
+        patch.setattr(joint, "decode", spy)
         bins, used = joint.refine_jointly(model, measurement, start, spread, InferenceSettings(**settings))
     return bins, used, start, taken[-1]
 
