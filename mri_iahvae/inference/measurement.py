@@ -1,10 +1,4 @@
-"""The measurement scale by scale, and how many times the prior counts against it.
-
-Priors of fine scales spread too far: their samples lie several times further from their mean than slices do. Where an
-estimate tells bins from other bins, or from noise, its prior counts as many times as that was measured to be
-(`ModelConfig.spread`), or latents would follow the data too closely to predict the others well; at scales with missing
-bins at least `_HOLES` times, which measured better at all of them (benchmarks/results.md).
-"""
+"""What is known of each coefficient: a datum and its variance; and the one formula that fuses it with a prediction."""
 
 from dataclasses import dataclass, replace
 
@@ -12,39 +6,64 @@ import torch
 from torch import Tensor
 
 from mri_iahvae.inference.draws import Draws
-from mri_iahvae.kspace.bands import band_mask, crop, scales
-from mri_iahvae.model.config import ModelConfig
-
-_HOLES = 4.0
-_ACROSS = 2.0  # times as much once all scales are refined together
-_LOUD = 0.3  # noise over the slice's RMS from which refining all scales together has measured better
+from mri_iahvae.inference.settings import DataConsistency
+from mri_iahvae.kspace.decomposition import Decomposition
+from mri_iahvae.model.protocols import Scale
 
 
 @dataclass(frozen=True)
-class Band:
+class Datum:
     """One scale of a batch's measurement, canonical units.
 
     Attributes:
-        data: complex (B, s, s), zero where unmeasured.
-        mask: bool (B, s, s), measured bins of the band.
-        share: float (B,), share of the band's bins that is measured.
-        holes: whether the encoder is to see filled holes, because any row lacks any bin of the band.
-        weight: float (B, s, s), 1 / (2 (sigma^2 + sigma_n^2)) where measured, else zero.
-        prior: float (B,), how many times the prior counts.
-        noise: float (B,), sigma_n, for the encoder to reckon with; None: no row has any.
-        noisy: `data` less a draw of the measurement's noise; `data` itself for rows that are no samples.
-        residual: complex (B, s, s), a draw of what the latents leave open (the likelihood's sigma), or zero.
+        value: complex (B, s, s), y; zero where not measured.
+        variance: float (B, s, s), of each real and imaginary part: that of the noise where measured, else infinite.
+        fraction: float (B,), fraction of the scale's coefficients that is measured.
     """
 
-    data: Tensor
-    mask: Tensor
-    share: Tensor
-    holes: bool
-    weight: Tensor
-    prior: Tensor
-    noise: Tensor | None
-    noisy: Tensor
-    residual: Tensor
+    value: Tensor
+    variance: Tensor
+    fraction: Tensor
+
+    @property
+    def mask(self) -> Tensor:
+        """Bool (B, s, s), true where measured."""
+        return self.variance.isfinite()
+
+    def fuse(self, predicted: Tensor, variance: float | Tensor) -> Tensor:
+        """Posterior mean of the coefficients: h + v / (v + n) (y - h).
+
+        It is data consistency (v: what the latents leave open; without noise, n = 0, the datum itself), imputation of
+        missing coefficients (n infinite: the prediction), and a Wiener filter of noisy ones (v: the prior's variance).
+
+        Args:
+            predicted: complex (B, s, s), h.
+            variance: v of the prediction, per part.
+        """
+        return predicted + variance / (variance + self.variance) * (self.value - predicted)
+
+    def shown(self, predicted: Tensor, fused: Tensor, data_consistency: DataConsistency) -> Tensor:
+        """What the output holds: complex (B, s, s).
+
+        Args:
+            predicted: the model's coefficients.
+            fused: their posterior mean given the data.
+            data_consistency: "hard" puts the data back, "soft" takes the posterior mean, "none" the model's own.
+        """
+        hard = torch.where(self.mask, self.value, predicted)
+        return {"none": predicted, "soft": fused, "hard": hard}[data_consistency]
+
+    def weight(self, variance: float) -> Tensor:
+        """1 / (2 (v + n)), float (B, s, s): zero where not measured."""
+        return 0.5 / (variance + self.variance)
+
+    def shifted(self, offset: Tensor) -> "Datum":
+        """The same with `offset`, complex (B, s, s), taken from the values."""
+        return replace(self, value=torch.where(self.mask, self.value - offset, 0))
+
+    def exact(self) -> "Datum":
+        """The same with the noise not known of."""
+        return replace(self, variance=torch.where(self.mask, 0.0, torch.inf))
 
 
 @dataclass(frozen=True)
@@ -52,84 +71,60 @@ class Measurement:
     """A batch's measurement.
 
     Attributes:
-        kspace: complex64 (B, N, N), canonical; values at unmeasured bins are ignored.
+        kspace: complex64 (B, N, N), canonical; zero where not measured.
         mask: bool (B, N, N), true where measured.
-        noise_sigma: float (B,), noise per real and imaginary part, canonical units; zero where unknown.
-        config: of the model.
-        draws: for the rows of the batch.
-        filtered: whether the encoder is to reckon with noise.
+        noise_sigma: float (B,), noise per real and imaginary part, canonical units; zero for none.
+        decomposition: of the grid.
     """
 
     kspace: Tensor
     mask: Tensor
     noise_sigma: Tensor
-    config: ModelConfig
-    draws: Draws
-    filtered: bool
+    decomposition: Decomposition
 
-    def measured(self, s: int) -> Tensor:
-        """Measured bins of band R_s: bool (B, s, s)."""
-        return crop(self.mask, s) & band_mask(s, self.mask.device)
+    @classmethod
+    def of(
+        cls, kspace: Tensor, mask: Tensor, noise_sigma: Tensor, decomposition: Decomposition
+    ) -> "Measurement":
+        """A measurement; values at unmeasured bins are ignored, and `mask` may be (1, N, N)."""
+        mask = mask.expand(kspace.shape)
+        return cls(torch.where(mask, kspace, 0), mask, noise_sigma, decomposition)
 
-    def shares(self) -> Tensor:
-        """Share of each band's bins that is measured: float (B, scales)."""
-        sides = scales(self.mask.shape[-1])
-        counts = [self.measured(s).flatten(1).sum(1) / band_mask(s, self.mask.device).sum() for s in sides]
-        return torch.stack(counts, dim=1)
+    def __len__(self) -> int:
+        """Batch elements."""
+        return len(self.kspace)
 
-    def in_doubt(self) -> list[Tensor]:
-        """Rows of which finer bins can tell what coarser scales leave open, by finest measured scale: int64 (n,) each.
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return self.kspace.device
 
-        No samples, because those are drawn, and nothing whose very centre is missing: no scale knows its brightness
-        then, and refining all together has measured worse.
-        """
-        share, reached = self.shares(), self.reached()
-        missing = ((share[:, :-1] < 1) & reached[:, 1:]).any(1)
-        loud = self.noise_sigma >= _LOUD
-        centre = crop(self.mask, 2).flatten(1).all(1)
-        doubt = (missing | loud) & centre & ~self.draws.drawn()
-        finest = reached.sum(1)
-        return [(doubt & (finest == one)).nonzero().squeeze(1) for one in finest[doubt].unique()]
+    def at(self, scale: Scale) -> Datum:
+        """What is known of a scale."""
+        ring = self.decomposition.ring(scale.index, self.device)
+        mask = self.decomposition.block(self.mask, scale.index) & ring
+        noise = self.noise_sigma.square()[:, None, None]
+        value = torch.where(mask, self.decomposition.block(self.kspace, scale.index), 0)
+        return Datum(value, torch.where(mask, noise, torch.inf), mask.flatten(1).sum(1) / ring.sum())
 
-    def reached(self) -> Tensor:
-        """Scales that are measured at least in part, and all coarser ones: bool (B, scales)."""
-        return (self.shares() > 0).flip(1).cummax(1).values.flip(1)
-
-    def rows(self, chosen: Tensor) -> "Measurement":
-        """Some of the rows, int64 (n,)."""
-        draws = replace(self.draws, rows=tuple(self.draws.rows[row] for row in chosen.tolist()))
-        parts = (self.kspace[chosen], self.mask[chosen], self.noise_sigma[chosen])
-        return Measurement(*parts, self.config, draws, self.filtered)
-
-    def band(self, index: int) -> Band:
-        """The scale `index` of it, and of the draws."""
-        s = 2**index
-        measured, ring = self.measured(s), band_mask(s, self.mask.device)
-        share = measured.flatten(1).sum(1) / ring.sum()
-        data = torch.where(measured, crop(self.kspace, s), 0)
-        noise, sigma = self.noise_sigma[:, None, None], self.config.sigma
-        return Band(
-            data=data,
-            mask=measured,
-            share=share,
-            holes=self.config.encoder == "causal" and bool((share < 1).any()),
-            weight=measured / (2 * (sigma**2 + noise.square())),
-            prior=self._prior(index, share < 1),
-            noise=self.noise_sigma if self.filtered else None,
-            noisy=torch.where(measured, data - noise * self.draws.bins(s, index, "noise"), 0),
-            residual=torch.where(ring, sigma * self.draws.bins(s, index, "model"), 0),
+    def elements(self, chosen: Tensor) -> "Measurement":
+        """Some of the batch elements, int64 (n,)."""
+        return replace(
+            self, kspace=self.kspace[chosen], mask=self.mask[chosen], noise_sigma=self.noise_sigma[chosen]
         )
 
-    def prior_joint(self, index: int) -> Tensor:
-        """How many times the prior of a scale counts once all scales are refined together: float (B,)."""
-        times = self._prior(index, (self.shares() < 1).any(1))
-        return _ACROSS * times if self.config.spread else times
+    def perturbed(self, y: Datum, scale: Scale, sigma: float, draws: Draws) -> tuple[Datum, Tensor]:
+        """The data of posterior samples: y less a draw of its noise ("randomize then optimize", Bardsley et al. 2014).
 
-    def _prior(self, index: int, holes: Tensor) -> Tensor:
-        """How many times the prior counts, by row; once where bins tell of themselves only, and in samples."""
-        if not self.config.spread:
-            return torch.ones_like(self.noise_sigma)
-        spread = self.config.spread[index]
-        noisy = torch.where(self.noise_sigma > 0, spread, 1.0)
-        times = torch.where(holes, max(spread, _HOLES), noisy)
-        return torch.where(self.draws.drawn(), 1.0, times)
+        Args:
+            y: the data of a scale.
+            scale: the scale.
+            sigma: of the likelihood.
+            draws: batch elements that are no samples keep their data.
+
+        Returns:
+            The data, and a draw of what the latents leave open, complex (B, s, s), zero outside the ring.
+        """
+        noise = self.noise_sigma[:, None, None] * draws.bins(scale, "noise")
+        ring = self.decomposition.ring(scale.index, self.device)
+        return y.shifted(noise), torch.where(ring, sigma * draws.bins(scale, "model"), 0)

@@ -36,3 +36,8 @@ class Bottleneck(nn.Module):
         self.expand.weight.data.mul_(factor)
         if self.expand.bias is not None:
             self.expand.bias.data.zero_()
+
+
+def enlarge(maps: Tensor, resolution: int) -> Tensor:
+    """Nearest-neighbour upsampling of (B, C, r, r) to side `resolution` (the same maps when it is r)."""
+    return maps if maps.shape[-1] == resolution else F.interpolate(maps, size=resolution, mode="nearest")

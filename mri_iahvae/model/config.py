@@ -13,8 +13,8 @@ _CHOICES = {"encoder": get_args(Encoder), "heads": get_args(Heads), "decoder": g
 _SMALLEST = 16  # side of a grid that is trained
 _MAX_SCALES = 13  # a grid of 4096 x 4096
 
-DETAIL_BLOCKS = 6
-"""Residual blocks of two convolutions in a detail (`model.detail`)."""
+SUPER_RESOLUTION_BLOCKS = 6
+"""Residual blocks of two convolutions in a super-resolution branch (`model.super_resolution`)."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,13 @@ class ScaleConfig:
     patch: int = 1
     detail: int = 0
 
+    def resolution(self, index: int) -> int:
+        """Side r = s / patch of the maps of scale s = 2^index."""
+        return int(max(1, 2**index // self.patch))
+
     @property
     def width(self) -> int:
-        """Channels of the context, the detail's image among them."""
+        """Channels of the context, the super-resolved image among them."""
         return self.channels + (2 * self.patch**2 if self.detail else 0)
 
 
@@ -96,7 +100,7 @@ class ModelConfig:
             latents = self.latent * scale.patch**2 * scale.layers
             count += 2 * scale.inner * (scale.inner + scale.channels) * blocks
             count += latents * (scale.channels + 4 * scale.inner)
-            count += 9 * scale.detail * (2 * DETAIL_BLOCKS * scale.detail + 12)
+            count += 9 * scale.detail * (2 * SUPER_RESOLUTION_BLOCKS * scale.detail + 12)
             count += scale.channels * (self.scales[index - 1].channels if index else 4 * scale.patch**2)
         return count
 

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from mri_iahvae.errors import CheckpointError, reason
-from mri_iahvae.kspace.bands import band_mask, crop, scales
+from mri_iahvae.kspace.bands import crop
 from mri_iahvae.kspace.canonical import canonical_factor
 from mri_iahvae.kspace.texture import log_texture
-from mri_iahvae.model.iahvae import IAHVAE, add_band
+from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.model.walk import Walk
 
 JUDGED = (4, 8, 16)
 """Scales that are looked at: canonical form fixes most of the coarser ones, and a grid has at least 16."""
@@ -147,18 +148,18 @@ def log_residuals(model: IAHVAE, kspace: Tensor) -> Tensor:
     Returns:
         float32 (B, judged scales).
     """
-    h = features = None
-    seen = kspace.new_zeros(kspace.shape[0], 0, 0)
+    scales = [scale for scale in model.scales if scale.side <= JUDGED[-1]]
+    walk = Walk(model, len(kspace), kspace.device, scales=scales)
+    session = model.encoder.begin(kspace, torch.ones_like(kspace, dtype=torch.bool))
     errors = []
-    for index, s in enumerate(scales(JUDGED[-1])):
-        band = crop(kspace, s) * band_mask(s, kspace.device)
-        context = model.context(index, h, seen)
-        seen = add_band(seen, band)
-        features = model.encode(index, seen, features)
-        h, _, _, _ = model.amortize(index, context, features)
-        if s in JUDGED:
-            error = (model.band(index, h) - band).abs().square().sum(dim=(1, 2))
-            errors.append(error / band_mask(s, kspace.device).sum())
+    for scale, h in walk:
+        ring = model.decomposition.ring(scale.index, kspace.device)
+        band = model.decomposition.block(kspace, scale.index) * ring
+        last = scale.encode(h, session.features(scale, walk.block(band))).last
+        walk.extend(last, band)
+        session.extend(scale, walk.coarse)
+        if scale.side in JUDGED:
+            errors.append((scale.bins(last) - band).abs().square().sum(dim=(1, 2)) / ring.sum())
     residuals = torch.stack(errors, dim=1) / _judged_gains(model).square()
     return residuals.clamp_min(torch.finfo(torch.float32).tiny).log()
 

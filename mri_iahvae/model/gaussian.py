@@ -31,11 +31,12 @@ class Gaussian:
         return (0.5 * (whitened.square() + _LOG_TWO_PI) + self.log_std).flatten(1).sum(1)
 
 
-def kl_divergence(q: Gaussian, p: Gaussian) -> Tensor:
-    """KL(q || p) in nats, summed over all but the batch axis: (B,)."""
-    ratio = 2 * (q.log_std - p.log_std)
-    distance = ((q.mean - p.mean) * (-p.log_std).exp()).square()
-    return (0.5 * (ratio.exp() + distance - 1 - ratio)).flatten(1).sum(1)
+def whitened_kl(mean: Tensor, log_std: Tensor) -> Tensor:
+    """KL(N(mean, std^2) || N(0, 1)) in nats, summed over all but the batch axis: (B,).
+
+    With mean and standard deviation of a posterior in units of its prior's, this is KL(q || p).
+    """
+    return (0.5 * ((2 * log_std).exp() + mean.square() - 1 - 2 * log_std)).flatten(1).sum(1)
 
 
 def soft_bound(value: Tensor, bound: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Head of one scale: context to the k-space bins that the scale answers for, and no others."""
+"""Head of one scale: context to the k-space bins of the scale, and no others."""
 
 import math
 
@@ -14,18 +14,16 @@ class Head(nn.Module):
     """Predicts a complex s x s image, transforms it, scales its bins by their gains and keeps the scale's own.
 
     Convolutions stay in image space, their natural domain; what follows them is linear, so the sum over
-    scales is linearly separable in the Fourier domain (paper, equation 5). A spectral head predicts the bins
-    themselves, a literal reading of the paper.
+    scales is linearly separable in the Fourier domain (paper, equation 5).
     """
 
-    def __init__(self, scale: ScaleConfig, resolution: int, blocks: int, *, spectral: bool = False) -> None:
+    def __init__(self, scale: ScaleConfig, resolution: int, blocks: int) -> None:
         super().__init__()
         self.patch = scale.patch
-        self.spectral = spectral
         self.blocks = nn.Sequential(
             *(Bottleneck(scale.width, scale.inner, resolution) for _ in range(blocks))
         )
-        self.details = scale.width - scale.channels
+        self.passed_on = scale.width - scale.channels
         kernel = 3 if resolution > 2 else 1
         self.image = nn.Conv2d(scale.width, 2 * scale.patch**2, kernel, padding=kernel // 2)
         # A head starts silent: random bins of a fresh scale would drive its context into saturation first.
@@ -37,15 +35,19 @@ class Head(nn.Module):
 
         Args:
             h: last context of the scale, (B, C, r, r).
-            gains: float (s, s), RMS of each bin, canonical units; 0 where the scale does not answer for it.
+            gains: float (s, s), RMS of each bin, canonical units; 0 outside its band.
 
         Returns:
             complex64 (B, s, s), canonical units.
         """
         x = self.blocks(h)
         image = self.image(F.silu(x)).float()
-        if self.details:  # what the coarser bins tell of the band, as the layers have left it
-            image = image + x[:, -self.details :].float()
+        if self.passed_on:  # the super-resolved image, as the layers have left it
+            image = image + x[:, -self.passed_on :].float()
         predicted = to_complex(F.pixel_shuffle(image, self.patch))
         # Two real channels of unit power make a complex bin of power two.
-        return (predicted if self.spectral else fft2c(predicted)) * (gains / math.sqrt(2.0))
+        return self.transform(predicted) * (gains / math.sqrt(2.0))
+
+    def transform(self, predicted: Tensor) -> Tensor:
+        """Image to bins, complex (B, s, s)."""
+        return fft2c(predicted)

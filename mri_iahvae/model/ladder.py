@@ -47,13 +47,13 @@ class LadderLayer(nn.Module):
         mean, log_std, residual = out.split([self.latent, self.latent, h.shape[1]], dim=1)
         return Gaussian(mean, soft_bound(log_std, _PRIOR_BOUND)), residual
 
-    def posterior(self, h: Tensor, features: Tensor, prior: Gaussian) -> Gaussian:
-        """q(z | h, features), as an offset from the prior in its own standard deviations.
+    def posterior(self, h: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """q(e | h, features) of the whitened latent: its mean and the log of its standard deviation.
 
-        The offset makes the posterior follow the prior when the context changes during refinement.
+        In units of the prior, the posterior follows it when the context changes during refinement.
         """
         offset, log_ratio = self.posterior_block(torch.cat([h, features], dim=1)).float().chunk(2, dim=1)
-        return Gaussian(prior.at(offset), prior.log_std + soft_bound(log_ratio, _POSTERIOR_BOUND))
+        return offset, soft_bound(log_ratio, _POSTERIOR_BOUND)
 
     def advance(self, h: Tensor, residual: Tensor, z: Tensor) -> Tensor:
         """The next context: h <- block(h + residual + project(z))."""

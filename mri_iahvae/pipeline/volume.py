@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mri_iahvae.errors import UsageError
-from mri_iahvae.inference.draws import Row
-from mri_iahvae.inference.engine import infer
+from mri_iahvae.inference.draws import Draws, Element
+from mri_iahvae.inference.infer import infer
+from mri_iahvae.inference.measurement import Measurement
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import block_mask, recentre
 from mri_iahvae.kspace.canonical import canonical_factor
@@ -142,7 +143,7 @@ def reconstruct_volume(
     modelled = central & ~padding
     count = max(1, settings.samples)
     result, factors = measured.clone(), torch.ones(len(values), dtype=torch.complex64)
-    steps = torch.zeros(len(values), len(model.decoder), dtype=torch.float64)
+    steps = torch.zeros(len(values), len(model.scales), dtype=torch.float64)
     std = torch.zeros(values.shape) if count > 1 else None
     samples = torch.zeros(len(values), count, *size, dtype=torch.complex64) if keep_samples else None
     group = max(1, batches.size // (count * settings.shifts))  # slices whose samples are held at a time
@@ -198,20 +199,20 @@ class _Task:
     def infer(self, chosen: range, batches: Batches) -> tuple[Tensor, Tensor, Tensor]:
         """Central N x N bins of some slices (n, K, N, N) in their own units, canonical factors (n,), steps (n, S)."""
         model, count, shifts = self.model, max(1, self.settings.samples), self.settings.shifts
-        rows = [
+        elements = [
             # What nothing is known of is drawn, even if no samples are asked for: the mean of all is nothing.
-            Row(self.first + number, sample if self.settings.samples or self.unknown[number] else None)
+            Element(self.first + number, sample if self.settings.samples or self.unknown[number] else None)
             for number in chosen
             for sample in range(count)
             for _ in range(shifts)
         ]
         ramps = shift_ramps(shifts, model.size, model.gains.device)
-        bins = torch.empty(len(rows), model.size, model.size, dtype=torch.complex64)
-        factors = torch.empty(len(rows), dtype=torch.complex64)
-        steps = torch.empty(len(rows), len(model.decoder), dtype=torch.float64)
+        bins = torch.empty(len(elements), model.size, model.size, dtype=torch.complex64)
+        factors = torch.empty(len(elements), dtype=torch.complex64)
+        steps = torch.empty(len(elements), len(model.scales), dtype=torch.float64)
 
         def work(rng: slice) -> None:
-            device, numbers = model.gains.device, [row.slice - self.first for row in rows[rng]]
+            device, numbers = model.gains.device, [element.slice - self.first for element in elements[rng]]
             grid = recentre(self.kspace[numbers], model.size).to(device)
             mask = recentre(self.mask[numbers], model.size).to(device)
             factor = canonical_factor(grid, mask, model.power)
@@ -221,11 +222,13 @@ class _Task:
                 self.unknown[numbers].to(device)[:, None, None], 1, ramp
             )  # draws stay where they are
             canonical = grid / factor[:, None, None] * ramp
-            found = infer(model, canonical, mask, sigma, self.settings, rows[rng])
+            draws = Draws(self.settings.seed, self.settings.temperature, tuple(elements[rng]), device)
+            measured = Measurement.of(canonical, mask, sigma, model.decomposition)
+            found = infer(model, measured, self.settings, draws)
             bins[rng] = (found.bins * factor[:, None, None] * ramp.conj()).cpu()
             factors[rng], steps[rng] = factor.cpu(), found.steps.cpu().double()
 
-        batches.run(work, len(rows))
+        batches.run(work, len(elements))
         shape = (len(chosen), count, shifts)
         mean_steps = steps.unflatten(0, shape).mean(dim=(1, 2))
         return bins.unflatten(0, shape).mean(dim=2), factors[:: count * shifts], mean_steps

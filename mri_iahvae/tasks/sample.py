@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mri_iahvae.errors import IahvaeError, ScanError, UsageError
 from mri_iahvae.files import make_folder
-from mri_iahvae.inference.draws import Draws, Row
+from mri_iahvae.inference.draws import Draws, Element
 from mri_iahvae.inference.prior import sample_prior
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import crop, embed, scales
@@ -83,9 +83,9 @@ def draw(
 
     def work(rng: slice) -> None:
         # Slices of their own, all first samples: the second of a slice would be the first one's antithesis.
-        rows = tuple(Row(number, 0) for number in range(count)[rng])
-        images[rng] = ifft2c(sample_prior(model, Draws(seed, temperature, rows, device))).cpu().numpy()
-        progress(len(rows))
+        elements = tuple(Element(number, 0) for number in range(count)[rng])
+        images[rng] = ifft2c(sample_prior(model, Draws(seed, temperature, elements, device))).cpu().numpy()
+        progress(len(elements))
 
     Batches(default_batch(device) if batch is None else batch).run(work, count)
     if not np.isfinite(images).all():

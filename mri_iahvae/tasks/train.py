@@ -11,10 +11,9 @@ from torch import Tensor
 
 from mri_iahvae.errors import UsageError
 from mri_iahvae.files import folder_of_one_run, make_folder
-from mri_iahvae.kspace.bands import crop
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.config import ModelConfig
-from mri_iahvae.model.iahvae import IAHVAE, complete
+from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.processes import ALONE, Processes, joined, rank
 from mri_iahvae.results.figures import grid_figure
 from mri_iahvae.results.provenance import provenance
@@ -22,7 +21,7 @@ from mri_iahvae.scans.geometry import require_measured_grid, scan_geometry, to_g
 from mri_iahvae.scans.listing import hdf5_files
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.scan import Scan
-from mri_iahvae.training.objective import block_context, posterior_pass
+from mri_iahvae.training.objective import complete, posterior_pass
 from mri_iahvae.training.recorder import Display
 from mri_iahvae.training.run import run_training
 from mri_iahvae.training.run_record import start_or_resume
@@ -203,11 +202,10 @@ def _draw(model: IAHVAE, path: Path, kspace: Tensor) -> None:
     rows, titles = [kspace, passed.bins], ["reference", "amortized"]
     for cut in (len(model.gains) - 3, len(model.gains) - 4):
         s = 2**cut
-        rows.append(complete(model, cut, block_context(model, kspace, cut), crop(kspace, s)))
+        rows.append(complete(model, kspace, s))
         titles.append(f"from {s}x{s}")
     noise = torch.Generator(kspace.device).manual_seed(0)
-    nothing = kspace.new_zeros(len(kspace), 0, 0)
-    rows.append(complete(model, -1, None, nothing, noise))
+    rows.append(complete(model, kspace, 0, noise))
     titles.append("prior samples")
     columns = [ifft2c(row).abs().cpu().numpy() for row in rows]
     grid_figure(path, [list(images) for images in zip(*columns, strict=True)], titles)

@@ -28,7 +28,7 @@ def measure_domain(
         The domain; None for an encoder that is not scale-causal, for which the statistic is not defined, and where
         all slices are silent.
     """
-    if model.config.encoder != "causal":
+    if not model.encoder.causal:
         return None
     model = model.to(device)
     slices, generator = CachedSlices(held_out), torch.Generator(device).manual_seed(step_seed(seed, 0, 2))

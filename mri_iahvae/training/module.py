@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from mri_iahvae.kspace.bands import crop, embed, split
-from mri_iahvae.model.iahvae import IAHVAE, complete
+from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.processes import process_count
 from mri_iahvae.training.augment import augment
 from mri_iahvae.training.objective import (
-    block_context,
+    complete,
     completion_ratio,
     masked_ratio,
     posterior_pass,
@@ -108,8 +108,7 @@ class StageModule(L.LightningModule):
             name, weight = "masked", self.settings.masked_weight
         else:
             cut = completion_cut(seed // 4, len(self.model.gains))
-            context = block_context(self.model, kspace[:half], cut)
-            term = completion_ratio(self.model, kspace[:half], cut, context).mean()
+            term = completion_ratio(self.model, kspace[:half], 2**cut).mean()
             name, weight = "completion", self.settings.completion_weight
         loss = elbo_loss + weight * term
         # Of all processes: what one skips or stops at, all do.
@@ -200,9 +199,8 @@ def validation_scores(
     mean = posterior_pass(model, kspace)
     completion = []
     for cut in range(2, len(model.gains) - 1):
-        known = crop(kspace, 2**cut)
-        completed = complete(model, cut, block_context(model, kspace, cut), known)
-        zero_filled = squared_error(embed(known, model.size), kspace)
+        completed = complete(model, kspace, 2**cut)
+        zero_filled = squared_error(embed(crop(kspace, 2**cut), model.size), kspace)
         completion.append(squared_error(completed, kspace) / zero_filled)
     bins = model.size**2
     per_slice = (

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mri_iahvae.kspace.bands import crop, embed, scales
-from mri_iahvae.model.gaussian import kl_divergence
-from mri_iahvae.model.iahvae import IAHVAE, add_band, complete
+from mri_iahvae.kspace.bands import block_mask
+from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.model.protocols import Model, Scale
+from mri_iahvae.model.walk import Walk
 from mri_iahvae.training.share import Share
 
 
@@ -17,15 +18,13 @@ class PosteriorPass:
     """What one pass through encoder and ladder gives.
 
     Attributes:
-        error: squared error of the bins that each scale answers for, (scales, B), canonical units.
+        error: squared error of each scale's bins, (scales, B), canonical units.
         kl: Kullback-Leibler divergence per scale, (scales, B), nats.
-        contexts: last context of each scale.
         bins: decoded k-space, complex64 (B, N, N).
     """
 
     error: Tensor
     kl: Tensor
-    contexts: list[Tensor]
     bins: Tensor
 
     def negative_elbo(self, sigma: float) -> Tensor:
@@ -39,11 +38,10 @@ class PosteriorPass:
 
 
 def posterior_pass(
-    model: IAHVAE,
+    model: Model,
     kspace: Tensor,
     noise: torch.Generator | None = None,
     teacher: Tensor | None = None,
-    last: int | None = None,
     means: Tensor | None = None,
     share: Share | None = None,
 ) -> PosteriorPass:
@@ -56,68 +54,98 @@ def posterior_pass(
         teacher: bool (B,), slices whose contexts see the true coarser bins instead of the decoded ones; none
             by default. Inference gives contexts measured bins where there are any, decoded ones elsewhere, so
             training shows both.
-        last: index of the last scale to run; the finest by default.
         means: bool (B,), slices that take posterior means all the same; none by default. Inference starts from
             means, and a decoder that never sees them learns to need the noise of samples.
         share: of the batch that `kspace` is, by default all of it.
     """
-    errors, rates, contexts = [], [], []
-    features = h = None
-    encode = model.encoder_for(kspace)
-    decoded = kspace.new_zeros(kspace.shape[0], 0, 0)
+    errors, rates, decomposition = [], [], model.decomposition
     share = share or Share(len(kspace))
-    count = len(model.gains) if last is None else last + 1
-    for index, s in enumerate(scales(model.size)[:count]):
-        target = crop(kspace, s)
-        features = encode(index, target, features)
-        seen = decoded.detach()
-        if teacher is not None and index:
-            seen = torch.where(teacher[:, None, None], crop(kspace, s // 2), seen)
-        h, priors, posteriors, _ = model.amortize(
-            index, model.context(index, h, seen), features, _normal(model, index, noise, means, share)
+    walk, decoded = Walk(model, len(kspace), kspace.device), kspace[:, :0, :0]
+    session = model.encoder.begin(kspace, torch.ones_like(kspace, dtype=torch.bool))
+    for scale, h in walk:
+        block = decomposition.block(kspace, scale.index)
+        target = block * decomposition.ring(scale.index, kspace.device)
+        encoded = scale.encode(h, session.features(scale, block), _normal(scale, noise, means, share))
+        part = scale.bins(encoded.last)
+        errors.append(squared_error(part, target))
+        rates.append(encoded.rate)
+        decoded = decomposition.extend(decoded, part, scale.index)
+        seen = part.detach()
+        walk.extend(
+            encoded.last, seen if teacher is None else torch.where(teacher[:, None, None], target, seen)
         )
-        band = model.band(index, h)
-        errors.append(squared_error(band, target * model.ring(index)))
-        rates.append(
-            torch.stack([kl_divergence(q, p) for q, p in zip(posteriors, priors, strict=True)]).sum(0)
-        )
-        contexts.append(h)
-        decoded = add_band(decoded, band)
-    return PosteriorPass(torch.stack(errors), torch.stack(rates), contexts, decoded)
+        session.extend(scale, block)
+    return PosteriorPass(torch.stack(errors), torch.stack(rates), decoded)
 
 
 def _normal(
-    model: IAHVAE, index: int, noise: torch.Generator | None, means: Tensor | None, share: Share
+    scale: Scale, noise: torch.Generator | None, means: Tensor | None, share: Share
 ) -> list[Tensor] | None:
     """Noise of a scale's latents, zero for the slices that take means."""
     if noise is None:
         return None
-    shape = (share.total, *model.latent_shape(index))
-    drawn = [share.of(torch.randn(shape, generator=noise, device=noise.device)) for _ in model.layers(index)]
+    drawn = [
+        share.of(torch.randn((share.total, *latent.shape), generator=noise, device=noise.device))
+        for latent in scale.latents
+    ]
     return drawn if means is None else [values * ~means[:, None, None, None] for values in drawn]
 
 
-def block_context(model: IAHVAE, kspace: Tensor, index: int) -> Tensor:
-    """The last context of scale `index` where B_s alone is measured, from posterior means, as inference has it.
+def beyond_block(model: Model, kspace: Tensor, side: int) -> Walk:
+    """A walk over the scales beyond block B_side, which alone is measured.
 
-    Contexts of posterior samples are another distribution. A scale-causal encoder is shown blocks by the ELBO
-    already, and completion is not to change it: its gradient is cut. A bottom-up one has to learn zero-filled inputs.
+    Contexts come from posterior means and measured bins, as inference has them; contexts of posterior samples are
+    another distribution. A scale-causal encoder is shown blocks by the ELBO already, and completion is not to change
+    it: its gradient is cut. A bottom-up one has to learn zero-filled inputs.
 
     Args:
         model: the model.
-        kspace: complex64 (B, N, N), canonical.
-        index: last known scale.
+        kspace: complex64 (B, N, N), canonical; only B_side is looked at.
+        side: 0: nothing is measured.
+    """
+    decomposition, size = model.decomposition, model.decomposition.size
+    inside = block_mask(side, size)
+    rings = [
+        decomposition.block(inside, scale.index) & decomposition.ring(scale.index) for scale in model.scales
+    ]
+    count = sum(bool(ring.any()) for ring in rings)
+    mask = inside.to(kspace.device).expand(kspace.shape)
+    known = torch.where(mask, kspace, 0)
+    walk = Walk(model, len(kspace), kspace.device, scales=model.scales[:count])
+    session = model.encoder.begin(known, mask)
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not model.encoder.causal):
+        for (scale, h), ring in zip(walk, rings, strict=False):
+            block = decomposition.block(known, scale.index)
+            last = scale.encode(h, session.features(scale, block)).last
+            walk.extend(last, torch.where(ring.to(kspace.device), block, scale.bins(last)))
+            session.extend(scale, block)
+    return Walk(model, len(kspace), kspace.device, scales=model.scales[count:], h=walk.h, coarse=walk.coarse)
+
+
+def complete(model: Model, kspace: Tensor, side: int, noise: torch.Generator | None = None) -> Tensor:
+    """Complete k-space beyond block B_side from the prior.
+
+    Args:
+        model: the model.
+        kspace: complex64 (B, N, N), canonical; only B_side is looked at.
+        side: of the measured block; 0: nothing is measured, which samples whole slices.
+        noise: draws prior samples; None takes the prior mean.
 
     Returns:
-        float (B, C, r, r).
+        complex64 (B, N, N): the block as measured, and the completed bins.
     """
-    block = embed(crop(kspace, 2**index), model.size)
-    with torch.set_grad_enabled(torch.is_grad_enabled() and model.config.encoder != "causal"):
-        return posterior_pass(model, block, last=index).contexts[index]
+    walk = beyond_block(model, kspace, side)
+    result = walk.coarse
+    for scale, h in walk:
+        last = scale.run(h, _normal(scale, noise, None, Share(len(kspace))))
+        part = scale.bins(last)
+        result = model.decomposition.extend(result, part, scale.index)
+        walk.extend(last, part.detach())
+    return result
 
 
-def completion_ratio(model: IAHVAE, kspace: Tensor, index: int, h: Tensor) -> Tensor:
-    """Squared error of the prior-mean completion beyond scale `index`, over the mean energy of those bands.
+def completion_ratio(model: IAHVAE, kspace: Tensor, side: int) -> Tensor:
+    """Squared error of the prior-mean completion beyond block B_side, over the mean energy of those bins.
 
     1 is what zero-filling reaches on an average slice. It trains the prior path to predict the conditional mean
     of unmeasured bands, which is what `--up-to` asks of it.
@@ -125,26 +153,22 @@ def completion_ratio(model: IAHVAE, kspace: Tensor, index: int, h: Tensor) -> Te
     Args:
         model: the model.
         kspace: complex64 (B, N, N), canonical.
-        index: last known scale.
-        h: last context of that scale, as `block_context` gives it.
+        side: of the measured block.
 
     Returns:
         float (B,).
     """
-    completed = complete(model, index, h, crop(kspace, 2**index))
-    bins = torch.tensor(
-        [4**k - 4 ** (k - 1) for k in range(index + 1, len(model.gains))], device=kspace.device
-    )
-    return squared_error(completed, kspace) / (bins * model.gains[index + 1 :].square()).sum()
+    outside = ~block_mask(side, model.size, device=kspace.device)
+    return squared_error(complete(model, kspace, side), kspace) / (model.power * outside).sum()
 
 
 def masked_ratio(model: IAHVAE, kspace: Tensor, mask: Tensor) -> Tensor:
-    """Squared error of the bins inferred from a measurement with holes, over the mean energy of the holes.
+    """Squared error of the bins inferred from a measurement with missing bins, over the mean energy of those.
 
-    One fill round per scale, as inference does it: holes take the prior mean, the encoder sees the filled scale
-    (a bottom-up one the zero-filled grid), and its posterior mean predicts them. It trains the encoder for inputs
-    that were filled, and the decoder for posterior means, which inference starts from: the ELBO alone shows it
-    samples only, and measured bins count here for that reason.
+    One round of imputation per scale: missing bins take the prior mean, the encoder sees the imputed scale (a bottom-up
+    one the zero-filled grid), and its posterior mean predicts them. It trains the encoder for imputed inputs, and the
+    decoder for posterior means, which inference starts from: the ELBO alone shows it samples only, and measured bins
+    count here for that reason.
 
     Args:
         model: the model.
@@ -155,24 +179,21 @@ def masked_ratio(model: IAHVAE, kspace: Tensor, mask: Tensor) -> Tensor:
         float (B,).
     """
     error = torch.zeros(kspace.shape[0], device=kspace.device)
-    features = h = None
-    seen = kspace.new_zeros(kspace.shape[0], 0, 0)
-    encode = model.encoder_for(torch.where(mask, kspace, 0))
-    for index, s in enumerate(scales(model.size)):
-        ring = model.ring(index)
-        target, known = crop(kspace, s) * ring, crop(mask, s) & ring
-        h = model.context(index, h, seen)
-        filled = target
-        if model.config.encoder == "causal":
+    decomposition, walk = model.decomposition, Walk(model, len(kspace), kspace.device)
+    session = model.encoder.begin(torch.where(mask, kspace, 0), mask)
+    for scale, h in walk:
+        ring = decomposition.ring(scale.index, kspace.device)
+        target = decomposition.block(kspace, scale.index) * ring
+        known = decomposition.block(mask, scale.index) & ring
+        imputed = target
+        if model.encoder.causal:
             with torch.no_grad():
-                filled = torch.where(known, target, model.band(index, model.descend(index, h)[0]))
-        here = encode(index, add_band(seen, filled), features)
-        h, _, _, _ = model.amortize(index, h, here)
-        band = model.band(index, h)
-        error = error + squared_error(band, target)
-        seen = add_band(seen, torch.where(known, target, band.detach()))
-        if s < model.size:
-            features = encode(index, seen, features)
+                imputed = torch.where(known, target, scale.bins(scale.run(h)))
+        last = scale.encode(h, session.features(scale, walk.block(imputed))).last
+        part = scale.bins(last)
+        error = error + squared_error(part, target)
+        walk.extend(last, torch.where(known, target, part.detach()))
+        session.extend(scale, walk.coarse)
     return error / (model.power * ~mask).sum(dim=(1, 2)).clamp_min(torch.finfo(torch.float32).tiny)
 
 

@@ -2,10 +2,10 @@
 
 import torch
 
-from mri_iahvae.kspace.bands import crop, scales
+from mri_iahvae.kspace.bands import crop
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.training.batches import CachedSlices, SliceSource, step_seed
-from mri_iahvae.training.objective import block_context, squared_error
+from mri_iahvae.training.objective import beyond_block, squared_error
 from mri_iahvae.training.statistics import canonical_batch
 
 _SLICES = 24
@@ -30,7 +30,7 @@ def measure_spread(
         One number for each scale; none for models whose scales are not inferred one by one, and where all slices are
         silent.
     """
-    if (model.config.encoder, model.config.decoder) != ("causal", "separable"):
+    if not model.encoder.causal or len(model.scales) == 1:
         return ()
     model = model.to(device)
     slices, generator = CachedSlices(held_out), torch.Generator(device).manual_seed(step_seed(seed, 0, 3))
@@ -41,15 +41,17 @@ def measure_spread(
         return ()
     kspace = canonical_batch(kspace, model.size)
     ratios = [1.0]  # nothing is coarser than the first scale
-    for index, s in list(enumerate(scales(model.size)))[1:]:
-        coarse = crop(kspace, s // 2)
-        start = model.context(index, block_context(model, kspace, index - 1), coarse)
-        mean = model.band(index, model.descend(index, start)[0])
-        error = squared_error(mean, crop(kspace, s) * model.ring(index)).sum()
+    for scale in model.scales[1:]:
+        _, h = next(iter(beyond_block(model, kspace, scale.side // 2)))
+        mean = scale.bins(scale.run(h))
+        target = crop(kspace, scale.side) * model.decomposition.ring(scale.index, device)
+        error = squared_error(mean, target).sum()
         energy = torch.zeros_like(error)
         for _ in range(_DRAWS):
-            shape = (len(kspace), *model.latent_shape(index))
-            latents = [torch.randn(shape, generator=generator, device=device) for _ in model.layers(index)]
-            energy += squared_error(model.band(index, model.descend(index, start, latents)[0]), mean).sum()
+            latents = [
+                torch.randn((len(kspace), *latent.shape), generator=generator, device=device)
+                for latent in scale.latents
+            ]
+            energy += squared_error(scale.bins(scale.run(h, latents)), mean).sum()
         ratios.append(max(1.0, round(float(energy / (_DRAWS * error)), 2)))
     return tuple(ratios)

@@ -9,8 +9,9 @@ import math
 import pytest
 import torch
 
-from mri_iahvae.inference.draws import Draws, Row
-from mri_iahvae.inference.engine import infer
+from mri_iahvae.inference.draws import Draws, Element
+from mri_iahvae.inference.infer import infer
+from mri_iahvae.inference.measurement import Measurement
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.model.config import ModelConfig, ScaleConfig
 from mri_iahvae.model.iahvae import IAHVAE
@@ -58,10 +59,12 @@ def kspace(model):
 def inferred(model, kspace, samples, **options):
     mask = torch.zeros(1, SIZE, SIZE, dtype=torch.bool)
     mask[..., COLUMNS] = True
-    rows = [Row(3, k) for k in range(samples)] if samples else [Row(3)]
+    rows = [Element(3, k) for k in range(samples)] if samples else [Element(3)]
     settings = InferenceSettings(**options, seed=7)
     noise = torch.full((len(rows),), 0.1)
-    return infer(model, kspace.expand(len(rows), -1, -1), mask, noise, settings, rows).bins
+    draws = Draws(settings.seed, settings.temperature, tuple(rows), kspace.device)
+    measured = Measurement.of(kspace.expand(len(rows), -1, -1), mask, noise, model.decomposition)
+    return infer(model, measured, settings, draws).bins
 
 
 def summary(bins):
@@ -154,7 +157,7 @@ def test_an_ordinary_hvae(ordinary, kspace, name):
 
 def test_draws():
     """Of one pair of samples and of the next one."""
-    draws = Draws(7, 1.0, (Row(3, 0), Row(3, 1), Row(3, 2)), torch.device("cpu"))
+    draws = Draws(7, 1.0, (Element(3, 0), Element(3, 1), Element(3, 2)), torch.device("cpu"))
     found = draws.normal((3,), 2, "posterior", 1).flatten().tolist()
     first, second = [1.6173, -0.6121, 1.282], [-0.1652, -2.3501, -0.5339]
     assert found == pytest.approx([*first, *(-value for value in first), *second], abs=1e-3)

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from mri_iahvae.inference.engine import infer
 
 from mri_iahvae.inference import joint
 from mri_iahvae.inference.draws import Draws, Row
-from mri_iahvae.inference.engine import infer
 from mri_iahvae.inference.measurement import Measurement
 from mri_iahvae.inference.settings import DATA_CONSISTENCY, InferenceSettings
 from mri_iahvae.kspace.bands import block_mask, crop, scales

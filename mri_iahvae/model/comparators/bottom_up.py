@@ -8,9 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mri_iahvae.kspace.fft import to_channels
+from mri_iahvae.kspace.decomposition import Decomposition
+from mri_iahvae.kspace.fft import ifft2c, to_channels
 from mri_iahvae.model.blocks import Bottleneck
 from mri_iahvae.model.config import ScaleConfig
+from mri_iahvae.model.gains import gain_map
+from mri_iahvae.model.protocols import Scale
 
 
 class BottomUpStage(nn.Module):
@@ -45,20 +48,31 @@ class BottomUpStage(nn.Module):
 
 
 class BottomUpEncoder(nn.ModuleList):
-    """Stages of all scales, coarse to fine.
+    """An `Encoder` that looks at the whole measurement at once: stages of all scales, coarse to fine.
 
     Args:
         scales: widths of each scale.
         blocks: residual blocks per scale.
+        decomposition: of the grid.
     """
 
-    def __init__(self, scales: tuple[ScaleConfig, ...], blocks: int) -> None:
+    causal = False
+    grows = False
+    gain_map: Tensor
+
+    def __init__(self, scales: tuple[ScaleConfig, ...], blocks: int, decomposition: Decomposition) -> None:
         finer = [*(scale.channels for scale in scales[1:]), None]
         super().__init__(
-            BottomUpStage(scale, max(1, 2**index // scale.patch), blocks, channels)
+            BottomUpStage(scale, scale.resolution(index), blocks, channels)
             for index, (scale, channels) in enumerate(zip(scales, finer, strict=True))
         )
         self.patch = scales[-1].patch
+        size = decomposition.size
+        self.register_buffer("gain_map", torch.ones(size, size), persistent=False)
+
+    def set_gains(self, gains: Tensor) -> None:
+        """Adopt the RMS of each band, float (scales,)."""
+        self.gain_map = gain_map(gains)
 
     def forward(self, image: Tensor, white: Tensor) -> list[Tensor]:
         """Features of every scale, coarse to fine.
@@ -76,3 +90,25 @@ class BottomUpEncoder(nn.ModuleList):
             x = stage(x)
             features.append(x)
         return features[::-1]
+
+    def begin(self, coefficients: Tensor, mask: Tensor) -> "BottomUpSession":  # noqa: ARG002 - as `Encoder.begin`
+        """Features of every scale."""
+        return BottomUpSession(self(ifft2c(coefficients), ifft2c(coefficients / self.gain_map)))
+
+
+class BottomUpSession:
+    """The `Session` of a `BottomUpEncoder`.
+
+    Args:
+        features: of every scale.
+    """
+
+    def __init__(self, features: list[Tensor]) -> None:
+        self.all = features
+
+    def features(self, scale: Scale, block: Tensor) -> Tensor:  # noqa: ARG002 - as `Session.features`
+        """Those of the scale."""
+        return self.all[scale.index]
+
+    def extend(self, scale: Scale, block: Tensor) -> None:
+        """Nothing that is inferred changes them."""

@@ -1,11 +1,10 @@
-"""What the coarser bins tell of a band: a convolutional network on the coarser grid, whose pixels come out doubled.
+"""Super-resolution branch of a scale: predicts a band from the coarser bins.
 
-Fine scales fold pixels into channels to be affordable, and then have to learn every texture once per position within
-a patch. An edge that continues from the coarser bins looks the same everywhere, so convolutions on unfolded pixels
-learn to continue it in a fraction of the time (benchmarks/results.md). B_{s/2} is known at s/2 x s/2 pixels: networks
-for super-resolution work there and double the side at the end (Shi et al., arXiv 1609.05158), and so does this one. It
-depends on the coarser scales alone: it is evaluated once per scale, not in every step of a
-scale's refinement.
+Fine scales fold pixels into channels to be affordable, and then have to learn every texture once per position within a
+patch. An edge that continues from the coarser bins looks the same everywhere, so convolutions on unfolded pixels learn
+to continue it in a fraction of the time. The branch works on the s/2 x s/2 pixels of B_{s/2} and doubles the side at
+the end (Shi et al., arXiv 1609.05158). It depends on the coarser scales alone, so it is evaluated once per scale, not in
+every step of a refinement.
 """
 
 import torch
@@ -13,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mri_iahvae.kspace.fft import to_channels
-from mri_iahvae.model.config import DETAIL_BLOCKS
+from mri_iahvae.model.config import SUPER_RESOLUTION_BLOCKS
 
 
-class Detail(nn.Module):
+class SuperResolution(nn.Module):
     """Predicts the image of band R_s from that of block B_{s/2}.
 
     Args:
@@ -26,10 +25,14 @@ class Detail(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.embed = nn.Conv2d(4, width, 3, padding=1)
-        self.first = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(DETAIL_BLOCKS))
-        self.second = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(DETAIL_BLOCKS))
+        self.first = nn.ModuleList(
+            nn.Conv2d(width, width, 3, padding=1) for _ in range(SUPER_RESOLUTION_BLOCKS)
+        )
+        self.second = nn.ModuleList(
+            nn.Conv2d(width, width, 3, padding=1) for _ in range(SUPER_RESOLUTION_BLOCKS)
+        )
         self.image = nn.Conv2d(width, 8, 3, padding=1)  # real and imaginary part of 2 x 2 pixels
-        for parameter in self.image.parameters():  # silent at first, as heads are
+        for parameter in self.image.parameters():  # zero at first, as heads are
             nn.init.zeros_(parameter)
 
     def forward(self, image: Tensor, white: Tensor) -> Tensor:

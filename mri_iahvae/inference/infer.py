@@ -1,0 +1,176 @@
+"""Algorithm 1 of the paper: coarse to fine, each scale inferred with the coarser ones fixed.
+
+| method | start of a scale's latents | then |
+| --- | --- | --- |
+| amortized | encoder | nothing |
+| iterative | prior mean | minimise J |
+| hybrid | encoder | minimise J |
+| paper | encoder, layer after layer | Algorithm 1 as printed (`inference.comparators.paper`) |
+
+A method is a `Start` and a `Refine`; scales of which nothing is measured take the prior mean, or a sample of it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from mri_iahvae.inference import methods
+from mri_iahvae.inference.comparators import paper
+from mri_iahvae.inference.draws import Draws
+from mri_iahvae.inference.measurement import Datum, Measurement
+from mri_iahvae.inference.partial import Found, encode_imputed, prior_precision, refine_jointly
+from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.model.protocols import Encoded, Latents, Model, Scale
+from mri_iahvae.model.walk import Walk
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What was inferred.
+
+    Attributes:
+        bins: complex64 (B, N, N), canonical.
+        steps: int64 (B, scales), refinement steps of each batch element at each scale.
+        latents: whitened, of each layer of each scale, (B, latent, r, r).
+    """
+
+    bins: Tensor
+    steps: Tensor
+    latents: list[Latents]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One scale's inference: minimise J over its whitened latents e, the context h fixed (paper, equation 7).
+
+        J(e) = c |e - e0|^2 / 2 + sum over measured coefficients |h(e) - y|^2 / (2 (v + n))
+
+    The prior of e is standard normal: no log sigma_p term can reward shrinking the prior, and one step size fits all
+    layers. With e0 and y drawn from their own distributions the minimum is a posterior sample, exactly so where h(e) is
+    linear.
+
+    Attributes:
+        scale: the scale.
+        h: (B, C, r, r), context that it starts from.
+        y: the data, with their noise variance n.
+        e0: centre of the prior, of each layer; zero but for samples.
+        variance: v, of the likelihood, per real and imaginary part.
+        precision: float (B,), c: 1 unless the prior is over-dispersed.
+        encode: runs the encoder.
+    """
+
+    scale: Scale
+    h: Tensor
+    y: Datum
+    e0: Latents
+    variance: float
+    precision: Tensor
+    encode: Callable[[], tuple[Tensor, Encoded]]
+
+    @cached_property
+    def encoded(self) -> tuple[Tensor, Encoded]:
+        """Encoder features of the scale, and its posterior."""
+        return self.encode()
+
+    @cached_property
+    def weight(self) -> Tensor:
+        """1 / (2 (v + n)), float (B, s, s)."""
+        return self.y.weight(self.variance)
+
+    def objective(self, e: Latents, first: int = 0, h: Tensor | None = None) -> Tensor:
+        """J in nats, (B,), of the layers from `first` on; h is the context before them, by default the scale's."""
+        bins = self.scale.bins(self.scale.run(self.h if h is None else h, e, first))
+        offsets = [own - centre for own, centre in zip(e, self.e0[first:], strict=True)]
+        prior = torch.stack([offset.square().flatten(1).sum(1) for offset in offsets]).sum(0) / 2
+        residual = torch.view_as_real(bins - self.y.value).square().sum(-1)
+        return self.precision * prior + (self.weight * residual).flatten(1).sum(1)
+
+
+class Start(Protocol):
+    """Where the refinement of a scale starts."""
+
+    def __call__(self, problem: Problem) -> tuple[list[Tensor], list[Tensor]]:
+        """Whitened latents of each layer, (B, latent, r, r), and their expected deviation about the minimum."""
+
+
+class Refine(Protocol):
+    """How a scale's latents are refined."""
+
+    def __call__(
+        self,
+        problem: Problem,
+        start: list[Tensor],
+        std: list[Tensor],
+        settings: InferenceSettings,
+        draws: Draws,
+    ) -> Found:
+        """Latents, their deviation as given, and the steps taken."""
+
+
+class Method(NamedTuple):
+    """One row of the table above; `noise`: whether the encoder's input is filtered by the noise level."""
+
+    start: Start
+    refine: Refine
+    noise: bool = True
+
+
+METHODS = {
+    "amortized": Method(methods.from_encoder, methods.keep),
+    "iterative": Method(methods.from_prior, methods.minimise),
+    "hybrid": Method(methods.from_encoder, methods.minimise),
+    "paper": Method(methods.from_encoder, paper.descend, noise=False),
+}
+
+
+def infer(model: Model, measured: Measurement, settings: InferenceSettings, draws: Draws) -> Inference:
+    """Infer all coefficients of a batch; batch elements are independent.
+
+    Args:
+        model: in evaluation mode, weights without gradients.
+        measured: the batch.
+        settings: how.
+        draws: which batch elements are posterior samples, and their noise.
+    """
+    lower = settings.precision != "float32"
+    with torch.no_grad(), torch.autocast(measured.device.type, torch.bfloat16, enabled=lower):
+        return _walk(model, measured, settings, draws)
+
+
+def _walk(model: Model, measured: Measurement, settings: InferenceSettings, draws: Draws) -> Inference:
+    """Algorithm 1."""
+    method = METHODS[settings.method]
+    session = model.encoder.begin(measured.kspace, measured.mask)
+    walk, found, bins = Walk(model, len(measured), measured.device), [], measured.kspace[:, :0, :0]
+    for scale, h in walk:  # 1x1 ... NxN; an ordinary HVAE has a single one
+        y, e0 = measured.at(scale), draws.latents(scale)
+        data, residual = measured.perturbed(y, scale, model.sigma, draws)
+        here = methods.prior(e0)
+        if bool((y.fraction > 0).any()):
+            seen = y if method.noise else y.exact()
+            problem = Problem(
+                scale,
+                h,
+                data.shifted(residual),
+                e0,
+                model.sigma**2,
+                prior_precision(model, measured, scale, y, draws),
+                partial(encode_imputed, model, scale, h, walk, session, seen, settings.imputation_rounds),
+            )
+            refined = method.refine(problem, *method.start(problem), settings, draws)
+            here = here.replaced(y.fraction > 0, refined)
+        last = scale.run(h, here.latents)
+        predicted = scale.bins(last) + residual
+        fused = data.fuse(predicted, model.sigma**2)
+        bins = model.decomposition.extend(
+            bins, y.shown(predicted, fused, settings.data_consistency), scale.index
+        )
+        walk.extend(last, fused)
+        session.extend(scale, walk.coarse)
+        found.append(here)
+    bins, found = refine_jointly(model, measured, found, bins, settings, draws)
+    return Inference(bins, torch.stack([one.steps for one in found], dim=1), [one.latents for one in found])

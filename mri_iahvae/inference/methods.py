@@ -1,0 +1,64 @@
+"""Starts and refinements of a scale: what the table of methods (`inference.infer`) is made of."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mri_iahvae.inference.draws import Draws
+from mri_iahvae.inference.partial import Found
+from mri_iahvae.inference.refine import refine
+from mri_iahvae.inference.settings import InferenceSettings
+
+if TYPE_CHECKING:
+    from mri_iahvae.inference.infer import Problem
+
+
+def prior(e0: list[Tensor]) -> Found:
+    """A scale of which nothing is measured: the prior mean, or a sample."""
+    steps = torch.zeros(len(e0[0]), dtype=torch.int64, device=e0[0].device)
+    return Found(e0, [torch.ones_like(e) for e in e0], steps)
+
+
+def from_prior(problem: "Problem") -> tuple[list[Tensor], list[Tensor]]:
+    """Start from the prior."""
+    return list(problem.e0), [torch.ones_like(e) for e in problem.e0]
+
+
+def from_encoder(problem: "Problem") -> tuple[list[Tensor], list[Tensor]]:
+    """Start from the encoder's posterior mean; for samples, from where the perturbed minimum is expected.
+
+    Where the posterior has variance r^2, a draw from the prior moves the minimum by r^2.
+    """
+    _, posterior = problem.encoded
+    start = [m + r.square() * e for m, r, e in zip(posterior.mean, posterior.std, problem.e0, strict=True)]
+    return start, posterior.std
+
+
+def keep(
+    problem: "Problem",
+    start: list[Tensor],
+    std: list[Tensor],
+    settings: InferenceSettings,  # noqa: ARG001 - as `Refine`
+    draws: Draws,
+) -> Found:
+    """The encoder's posterior: its mean, or a sample.
+
+    The rest of a sample's variance, r^2 = r^4 + r^2 (1 - r^2), comes from the data's noise.
+    """
+    more = draws.latents(problem.scale, "posterior")
+    rest = [r * (1 - r.square()).clamp(min=0).sqrt() * e for r, e in zip(std, more, strict=True)]
+    latents = [a + b for a, b in zip(start, rest, strict=True)]
+    return Found(latents, std, torch.zeros(len(latents[0]), dtype=torch.int64, device=latents[0].device))
+
+
+def minimise(
+    problem: "Problem",
+    start: list[Tensor],
+    std: list[Tensor],
+    settings: InferenceSettings,
+    draws: Draws,  # noqa: ARG001 - as `Refine`
+) -> Found:
+    """The minimum of J."""
+    latents, steps = refine(problem, start, std, settings)
+    return Found(latents, std, steps)

@@ -1,0 +1,126 @@
+"""Scale-causal encoder: the features of scale s depend on block B_s of the input alone.
+
+An input that is measured only up to 8x8 thus gives the encoder exactly what it saw in training, and a model can
+be grown scale by scale. (The paper's encoder runs bottom-up from full resolution.)
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mri_iahvae.kspace.decomposition import Decomposition
+from mri_iahvae.kspace.fft import ifft2c, to_channels
+from mri_iahvae.model.blocks import Bottleneck, enlarge
+from mri_iahvae.model.config import ScaleConfig
+from mri_iahvae.model.protocols import Scale
+
+
+class EncoderStage(nn.Module):
+    """Encoder of one scale.
+
+    Args:
+        scale: widths of this scale.
+        resolution: side r = s / patch of its maps.
+        blocks: number of residual blocks.
+        coarser: channels of the next coarser scale's features, None at scale 1.
+    """
+
+    def __init__(self, scale: ScaleConfig, resolution: int, blocks: int, coarser: int | None) -> None:
+        super().__init__()
+        self.patch = scale.patch
+        self.resolution = resolution
+        kernel = 3 if resolution > 2 else 1
+        # Four real channels: the image of block B_s, and that of its new band R_s at unit power, which the
+        # first would drown.
+        self.embed = nn.Conv2d(4 * scale.patch**2, scale.channels, kernel, padding=kernel // 2)
+        self.merge = None if coarser is None else nn.Conv2d(coarser, scale.channels, 1)
+        self.blocks = nn.Sequential(
+            *(Bottleneck(scale.channels, scale.inner, resolution) for _ in range(blocks))
+        )
+
+    def forward(self, image: Tensor, band: Tensor, coarser: Tensor | None) -> Tensor:
+        """Features of scale s.
+
+        Args:
+            image: complex (B, s, s), image of B_s, pixel power about 1.
+            band: complex (B, s, s), image of R_s divided by the band's gain.
+            coarser: features of scale s / 2, (B, C', r', r'), or None at scale 1.
+
+        Returns:
+            float (B, C, r, r).
+        """
+        pixels = torch.cat([to_channels(image), to_channels(band)], dim=1)
+        x = self.embed(F.pixel_unshuffle(pixels, self.patch))
+        if self.merge is not None and coarser is not None:
+            x = x + enlarge(self.merge(coarser), self.resolution)
+        return self.blocks(x)
+
+
+class CausalEncoder(nn.ModuleList):
+    """An `Encoder`: one stage per scale, coarse to fine.
+
+    Args:
+        scales: widths of each scale.
+        blocks: residual blocks per scale.
+        decomposition: of the grid.
+    """
+
+    causal = True
+    grows = True
+    gains: Tensor
+
+    def __init__(self, scales: tuple[ScaleConfig, ...], blocks: int, decomposition: Decomposition) -> None:
+        coarser = [None, *(scale.channels for scale in scales[:-1])]
+        super().__init__(
+            EncoderStage(scale, scale.resolution(index), blocks, channels)
+            for index, (scale, channels) in enumerate(zip(scales, coarser, strict=True))
+        )
+        self.decomposition = decomposition
+        self.register_buffer("gains", torch.ones(len(scales)), persistent=False)
+
+    def set_gains(self, gains: Tensor) -> None:
+        """Adopt the RMS of each band, float (scales,)."""
+        self.gains = gains
+
+    def begin(self, coefficients: Tensor, mask: Tensor) -> "CausalSession":  # noqa: ARG002 - as `Encoder.begin`
+        """A session, which sees nothing of the measurement but what it is shown scale by scale."""
+        return CausalSession(self)
+
+
+class CausalSession:
+    """The `Session` of a `CausalEncoder`.
+
+    Args:
+        encoder: at work.
+    """
+
+    def __init__(self, encoder: CausalEncoder) -> None:
+        self._encoder = encoder
+        self._settled: tuple[Scale, Tensor] | None = (
+            None  # its features are computed when a finer scale wants them
+        )
+        self._coarser: Tensor | None = None
+        self._latest: tuple[Tensor, Tensor] | None = None
+
+    def features(self, scale: Scale, block: Tensor) -> Tensor:
+        """See `Session.features`."""
+        if self._settled is not None:
+            self._coarser, self._settled = self._stage(*self._settled), None
+        features = self._stage(scale, block)
+        self._latest = block, features
+        return features
+
+    def extend(self, scale: Scale, block: Tensor) -> None:
+        """See `Session.extend`."""
+        if self._settled is not None:
+            self._coarser = self._stage(*self._settled)
+        self._settled = scale, block
+        if self._latest is not None and self._latest[0] is block:
+            self._coarser, self._settled = self._latest[1], None
+
+    def _stage(self, scale: Scale, block: Tensor) -> Tensor:
+        encoder, index = self._encoder, scale.index
+        image = encoder.decomposition.image(block, index)
+        band = ifft2c(block * encoder.decomposition.ring(index, block.device)) / encoder.gains[index]
+        features: Tensor = encoder[index](image, band, self._coarser)
+        return features
