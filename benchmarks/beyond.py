@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 import torch
+from mri_iahvae.inference.engine import infer
 from torch import Tensor
 
 from mri_iahvae.inference.draws import Row
-from mri_iahvae.inference.engine import infer
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import block_mask
 from mri_iahvae.model.checkpoint import load_model

@@ -17,10 +17,10 @@ from typing import Literal, NamedTuple, get_args
 from unittest.mock import patch
 
 import torch
+from mri_iahvae.inference.engine import infer
 from torch import Tensor
 
 from mri_iahvae.inference.draws import Row
-from mri_iahvae.inference.engine import infer
 from mri_iahvae.inference.lbfgs import minimise
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import band_mask, split

@@ -30,8 +30,8 @@ from timing import interleaved, untrained
 
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.model.checkpoint import load_model
-from mri_iahvae.model.config import PRESETS
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.model.presets import PRESETS
 from mri_iahvae.pipeline.devices import find_device
 
 PARTS = ("a", "b", "c", "d")

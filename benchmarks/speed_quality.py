@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 import numpy as np
 import torch
+from mri_iahvae.inference.engine import infer
 from numpy.typing import NDArray
 from ordinary import ORDINARY, SCHEDULES, SEPARABLE, STEP_SIZE, evaluations, observe, paper, refine
 from quality_tasks import Task
@@ -19,7 +20,6 @@ from torch import Tensor
 
 from mri_iahvae.evaluation.metrics import score
 from mri_iahvae.inference.draws import Row
-from mri_iahvae.inference.engine import infer
 from mri_iahvae.inference.settings import InferenceSettings, inference_settings
 from mri_iahvae.kspace.bands import block_mask, crop
 from mri_iahvae.kspace.canonical import canonical_factor

@@ -6,14 +6,14 @@ from typing import Any, get_args
 
 import click
 import torch
+from mri_iahvae.inference.engine import infer
+from mri_iahvae.inference.graphs import eager
 from timing import Line, Work, interleaved, peak_memory, random_kspace, timed, untrained, work
 
 from mri_iahvae.inference.draws import Row
-from mri_iahvae.inference.engine import infer
-from mri_iahvae.inference.graphs import eager
 from mri_iahvae.inference.settings import InferenceSettings, Precision
-from mri_iahvae.model.config import PRESETS
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.model.presets import PRESETS
 
 BUDGETS = (5, 10, 25, 50)
 

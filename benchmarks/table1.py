@@ -31,12 +31,12 @@ import click
 import numpy as np
 import torch
 from fid import InceptionFeatures, frechet_distance
+from mri_iahvae.inference.consistency import consistent, output
 from quality_methods import OURS, identity
 from quality_results import Results, fingerprint
 from quality_tasks import TASKS, Measurement, measurements
 from torch import Tensor, nn
 
-from mri_iahvae.inference.consistency import consistent, output
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.checkpoint import load_model

@@ -39,6 +39,7 @@ from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.tasks.train import FolderSlices
 from mri_iahvae.training.augment import augment
 from mri_iahvae.training.batches import CachedSlices, StepBatches
+from mri_iahvae.training.dispersion import measure_dispersion
 from mri_iahvae.training.domain import measure_domain
 from mri_iahvae.training.module import validation_scores
 from mri_iahvae.training.objective import (
@@ -50,7 +51,6 @@ from mri_iahvae.training.objective import (
 )
 from mri_iahvae.training.sampling import random_masks
 from mri_iahvae.training.share import Share, mean_over_processes
-from mri_iahvae.training.spread import measure_spread
 from mri_iahvae.training.statistics import canonical_batch
 
 BATCH = 8  # slices of a process
@@ -353,7 +353,7 @@ def main(
     held_out, cpu = folder_slices(recipe.data / "singlecoil_val", model.size), torch.device("cpu")
     known = load_domain(checkpoint)
     domain = measure_domain(model, held_out, known.description if known else "", cpu)
-    model.set_config(replace(model.config, spread=measure_spread(model, held_out, cpu)))
+    model.set_config(replace(model.config, spread=measure_dispersion(model, held_out, cpu)))
     added = {
         "details": details,
         "minutes": minutes,

@@ -1,7 +1,7 @@
 """Measure how far a model's priors spread on held-back scans, and store it in its config.json; `train` does this by
 itself.
 
-python examples/measure_spread.py runs/small/model data/singlecoil/singlecoil_val
+python examples/measure_dispersion.py runs/small/model data/singlecoil/singlecoil_val
 
 Estimates of missing or noisy bins let the prior count as many times (`inference.measurement`).
 """
@@ -18,12 +18,12 @@ from mri_iahvae.model.checkpoint import find_checkpoint, load_model
 from mri_iahvae.scans.listing import hdf5_files
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.tasks.train import FolderSlices
-from mri_iahvae.training.spread import measure_spread
+from mri_iahvae.training.dispersion import measure_dispersion
 
 checkpoint, data = sys.argv[1], Path(sys.argv[2])
 model, _ = load_model(checkpoint)
 held_out = FolderSlices([open_scan(path) for path in hdf5_files(data)], model.size)
-spread = measure_spread(model, held_out, torch.device("cpu"))
+spread = measure_dispersion(model, held_out, torch.device("cpu"))
 file = find_checkpoint(checkpoint) / "config.json"
 config = json.loads(file.read_text())
 config["model"] = replace(model.config, spread=spread).to_json()

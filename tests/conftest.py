@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from mri_iahvae.cli import main
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import save_model
-from mri_iahvae.model.config import preset
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.model.presets import preset
 from mri_iahvae.pipeline import output
 from mri_iahvae.results.hdf5 import write_scan
 from mri_iahvae.training.statistics import canonical_batch, measure

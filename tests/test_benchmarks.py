@@ -8,9 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
+from mri_iahvae.inference.engine import infer
 
 from mri_iahvae.inference.draws import Row
-from mri_iahvae.inference.engine import infer
 from mri_iahvae.inference.refine import Problem
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import join, split

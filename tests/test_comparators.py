@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.model.checkpoint import save_model
-from mri_iahvae.model.config import preset
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.model.presets import preset
 from mri_iahvae.training.statistics import canonical_batch, measure
 
 STAGES = [{"size": 16, "steps": 30, "batch": 4}]

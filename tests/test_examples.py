@@ -21,8 +21,8 @@ from safetensors.torch import load_file
 
 from mri_iahvae.cli import main
 from mri_iahvae.model.checkpoint import load_domain, load_model, save_model
-from mri_iahvae.model.config import preset
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.model.presets import preset
 
 ROOT = Path(__file__).parents[1]
 RECIPE = (ROOT / "examples" / "fastmri_knee.md").read_text()
@@ -90,7 +90,7 @@ def test_the_spread_of_priors_is_stored(checkpoint, make_scan, tmp_path):
         (folder / path.name).write_bytes(path.read_bytes())
     make_scan("data/a.h5", slices=3)
     before, digest = load_model(folder)
-    assert script("measure_spread.py", folder, tmp_path / "data").returncode == 0
+    assert script("measure_dispersion.py", folder, tmp_path / "data").returncode == 0
     after, same = load_model(folder)
     assert same == digest
     assert replace(after.config, spread=()) == before.config

@@ -20,8 +20,9 @@ from hypothesis.extra import numpy as hnp
 
 from mri_iahvae.errors import CheckpointError, IahvaeError, ScanError
 from mri_iahvae.model.checkpoint_config import model_config
-from mri_iahvae.model.config import ModelConfig, preset
+from mri_iahvae.model.config import ModelConfig
 from mri_iahvae.model.domain import Domain
+from mri_iahvae.model.presets import preset
 from mri_iahvae.scans.header import parse_header
 from mri_iahvae.scans.mask_array import require_mask, to_mask
 from mri_iahvae.scans.mask_file import read_mask_file

@@ -191,14 +191,14 @@ def train(
       mri-iahvae train data/singlecoil -o runs/second --device cuda --devices 4
     """
     from mri_iahvae.cli.progress import training_display  # noqa: PLC0415 - torch must not load for --help
-    from mri_iahvae.model.config import preset as find_preset  # noqa: PLC0415
+    from mri_iahvae.model.presets import preset as find_preset  # noqa: PLC0415
     from mri_iahvae.pipeline.devices import compute_deterministically, find_device  # noqa: PLC0415
     from mri_iahvae.processes import Processes, rank  # noqa: PLC0415
     from mri_iahvae.tasks.train import train as train_model  # noqa: PLC0415
     from mri_iahvae.training.settings import TrainSettings, default_stages, parse_stages  # noqa: PLC0415
 
     config = find_preset(
-        preset, grid=grid, encoder=encoder, heads=heads, decoder=decoder, details=not no_details
+        preset, grid=grid, encoder=encoder, heads=heads, decoder=decoder, super_resolution=not no_details
     )
     stages = stages or default_stages(config.size, grows=config.grows)
     plan = parse_stages(stages, config.size, batch, rate, sigma)

@@ -13,7 +13,7 @@ A method is a `Start` and a `Refine`; scales of which nothing is measured take t
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -69,10 +69,10 @@ class Problem:
     e0: Latents
     variance: float
     precision: Tensor
-    encode: Callable[[], tuple[Tensor, Encoded]]
+    encode: Callable[[], tuple[Any, Encoded]]
 
     @cached_property
-    def encoded(self) -> tuple[Tensor, Encoded]:
+    def encoded(self) -> tuple[Any, Encoded]:
         """Encoder features of the scale, and its posterior."""
         return self.encode()
 

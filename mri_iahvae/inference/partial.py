@@ -8,7 +8,7 @@ in, encode, and again, as in Prost et al., arXiv 2303.11217, but per scale, so t
 
 **Prior precision**: samples of the prior of fine scales lie several times further from their mean than slices do. Where
 an estimate predicts bins from other bins, or from noise, the prior counts as many times as that was measured to be
-(`ModelConfig.spread`), at scales with missing bins at least `_MISSING` times.
+(`ModelConfig.dispersion`), at scales with missing bins at least `_MISSING` times.
 
 **Joint refinement**: Algorithm 1 infers a scale from its own bins and coarser ones. A coarse bin that is missing, or
 lost in noise, is known better from finer measured ones: an edge that they show goes on in it. So the latents of all
@@ -21,6 +21,7 @@ Every evaluation runs the whole hierarchy: this is what takes longest.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -75,7 +76,7 @@ class Found:
 
 def encode_imputed(
     model: Model, scale: Scale, h: Tensor, walk: Walk, session: Session, y: Datum, rounds: int
-) -> tuple[Tensor, Encoded]:
+) -> tuple[Any, Encoded]:
     """Encode a scale, missing bins imputed from the prior mean first and from the posterior mean in later rounds.
 
     Args:
@@ -118,7 +119,7 @@ def _precision(model: Model, measured: Measurement, scale: Scale, missing: Tenso
 
 def _dispersion(model: Model) -> tuple[float, ...]:
     """Of each scale's prior, as stored with the weights; empty where it was not measured."""
-    return tuple(getattr(getattr(model, "config", None), "spread", ()))
+    return tuple(getattr(getattr(model, "config", None), "dispersion", ()))
 
 
 def refine_jointly(

@@ -86,7 +86,7 @@ class SingleScale:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.sides = (size,)
+        self.sides: tuple[int, ...] = (size,)
 
     def ring(self, index: int, device: torch.device | None = None) -> Tensor:  # noqa: ARG002 - the protocol's
         """Every bin."""

@@ -1,6 +1,7 @@
 """Model checkpoints: `model.safetensors` and `config.json` in one folder. Nothing is pickled."""
 
 import hashlib
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.iahvae import IAHVAE
 
 _WAITING = "model.next.safetensors"
+_RENAMED = re.compile(r"\.detail\.")  # in weights of earlier versions
 
 
 def save_model(
@@ -95,7 +97,9 @@ def load_model(checkpoint: str | Path, device: torch.device | None = None) -> tu
         if model_of.least_weights > sum(value.numel() for value in weights.values()):
             raise ValueError("too few")
         model = IAHVAE(model_of)
-        model.load_state_dict({key: _real(value) for key, value in weights.items()})
+        model.load_state_dict(
+            {_RENAMED.sub(".super_resolution.", key): _real(value) for key, value in weights.items()}
+        )
     except (RuntimeError, ValueError):
         raise CheckpointError(f"{weights_path}: its tensors do not fit the model in config.json") from None
     return model.to(device or torch.device("cpu")).eval().requires_grad_(requires_grad=False), digest

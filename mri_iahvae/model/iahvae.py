@@ -24,7 +24,7 @@ from mri_iahvae.model.comparators.spectral import SpectralHead
 from mri_iahvae.model.config import ModelConfig
 from mri_iahvae.model.gains import gain_map
 from mri_iahvae.model.head import Head
-from mri_iahvae.model.protocols import Encoder, Scale
+from mri_iahvae.model.protocols import Scale
 from mri_iahvae.model.scale import BandScale
 
 
@@ -80,7 +80,7 @@ class IAHVAE(nn.Module):
         return self.config.sigma
 
 
-Parts = tuple[Encoder, list[BandScale], Decomposition, Sequence[Scale]]
+Parts = tuple[CausalEncoder | BottomUpEncoder, list[BandScale], Decomposition, Sequence[Scale]]
 
 
 def _separable(config: ModelConfig) -> Parts:

@@ -5,7 +5,8 @@ same for every parameterisation. A new decomposition, encoder or scale implement
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -15,7 +16,8 @@ Latents = Sequence[Tensor]
 """Whitened latents of each layer of a scale, float (B, latent, r, r)."""
 
 
-class LatentShape(NamedTuple):
+@dataclass(frozen=True)
+class LatentShape:
     """One layer's latents.
 
     Attributes:
@@ -81,7 +83,11 @@ class Scale(Protocol):
         """Coefficients from the last context: complex64 (B, s, s), zero outside the ring."""
 
     def encode(
-        self, h: Tensor, features: Tensor, noise: Latents | None = None, fraction: Tensor | None = None
+        self,
+        h: Tensor,
+        features: Any,  # noqa: ANN401 - as the encoder's session gives them
+        noise: Latents | None = None,
+        fraction: Tensor | None = None,
     ) -> Encoded:
         """The encoder's posterior, layer by layer, each given the context of those before it.
 
@@ -100,7 +106,7 @@ class Scale(Protocol):
 class Session(Protocol):
     """An encoder at work on one batch of measurements."""
 
-    def features(self, scale: Scale, block: Tensor) -> Tensor:
+    def features(self, scale: Scale, block: Tensor) -> Any:  # noqa: ANN401 - what the model's scales take
         """Features of a scale.
 
         Args:

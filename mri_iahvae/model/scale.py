@@ -54,8 +54,7 @@ class BandScale(nn.Module):
         self.patch = config.patch
         self.decomposition = decomposition
         self.bias = nn.Parameter(torch.zeros(config.channels, 1, 1))
-        # The attribute's name is that of the parameters in checkpoints.
-        self.detail = SuperResolution(config.detail) if config.detail else None
+        self.super_resolution = SuperResolution(config.super_resolution) if config.super_resolution else None
         kernel = 3 if self.resolution > 2 else 1
         if coarser is not None:
             self.merge = nn.Conv2d(coarser, config.channels, 1)
@@ -74,7 +73,7 @@ class BandScale(nn.Module):
         # Not persistent, because the configuration holds them.
         self.register_buffer("gains", torch.ones(self.side, self.side), persistent=False)
         self.register_buffer("coarse_gains", torch.ones(self.side // 2, self.side // 2), persistent=False)
-        if self.detail is not None:
+        if self.super_resolution is not None:
             self._pass_on(config.width - config.channels)
 
     def set_gains(self, gains: Tensor) -> None:
@@ -82,7 +81,7 @@ class BandScale(nn.Module):
         if self.head is None:
             return
         self.gains = gains * self.decomposition.ring(self.index, gains.device)
-        if self.detail is not None:
+        if self.super_resolution is not None:
             self.coarse_gains = self.decomposition.block(gains, self.index - 1)
         self.gain = float(gains[0, 0])  # a corner is always in the band
 
@@ -99,17 +98,17 @@ class BandScale(nn.Module):
             image = self.decomposition.image(coarse, self.index)
             start = start + self.look(F.pixel_unshuffle(to_channels(image), self.patch))
         start = start + self.bias
-        if self.detail is not None:
+        if self.super_resolution is not None:
             predicted = self.super_resolved(coarse)
             start = torch.cat([start, F.pixel_unshuffle(predicted, self.patch).to(start.dtype)], dim=1)
         return start
 
     def super_resolved(self, coarse: Tensor) -> Tensor:
         """What the super-resolution branch predicts of the band's image from B_{s/2}: float (B, 2, s, s), unit gain."""
-        if self.detail is None:
+        if self.super_resolution is None:
             return torch.zeros(len(coarse), 2, self.side, self.side, device=coarse.device)
         image = self.decomposition.image(coarse, self.index - 1)
-        predicted: Tensor = self.detail(image, ifft2c(coarse / self.coarse_gains))
+        predicted: Tensor = self.super_resolution(image, ifft2c(coarse / self.coarse_gains))
         return predicted
 
     def run(self, h: Tensor, latents: Latents | None = None, first: int = 0) -> Tensor:
@@ -153,11 +152,7 @@ class BandScale(nn.Module):
 
     def _pass_on(self, channels: int) -> None:
         """Until they have learnt better, layers and head pass the super-resolved image on."""
-        blocks = (
-            []
-            if self.head is None
-            else cast("list[Bottleneck]", list(cast("nn.Sequential", self.head.blocks)))
-        )
+        blocks = [] if self.head is None else cast("list[Bottleneck]", list(self.head.blocks))
         blocks += [block for layer in self.ladder() for block in (layer.prior_block, layer.block)]
         for convolution in [*(block.expand for block in blocks), *(layer.project for layer in self.ladder())]:
             for parameter in convolution.parameters():

@@ -3,8 +3,8 @@
 Fine scales fold pixels into channels to be affordable, and then have to learn every texture once per position within a
 patch. An edge that continues from the coarser bins looks the same everywhere, so convolutions on unfolded pixels learn
 to continue it in a fraction of the time. The branch works on the s/2 x s/2 pixels of B_{s/2} and doubles the side at
-the end (Shi et al., arXiv 1609.05158). It depends on the coarser scales alone, so it is evaluated once per scale, not in
-every step of a refinement.
+the end (Shi et al., arXiv 1609.05158). It depends on the coarser scales alone, so it is evaluated once per scale, not
+in every step of a refinement.
 """
 
 import torch

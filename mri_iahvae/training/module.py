@@ -74,7 +74,7 @@ class StageModule(L.LightningModule):
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():
             decay = self.settings.weight_decay if parameter.ndim > 1 else 0.0
-            rate = self.stage.rate * (_DETAIL_RATE if ".detail." in name else 1.0)
+            rate = self.stage.rate * (_DETAIL_RATE if ".super_resolution." in name else 1.0)
             groups.setdefault((rate, decay), []).append(parameter)
         optimizer = torch.optim.AdamW(
             [

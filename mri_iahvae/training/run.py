@@ -22,12 +22,12 @@ from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.processes import ALONE, TIMEOUT, Processes, cluster_plugins, quiet_lightning, rank
 from mri_iahvae.training.augment import augment
 from mri_iahvae.training.batches import CachedSlices, SliceSource, StepBatches, step_seed
+from mri_iahvae.training.dispersion import measure_dispersion
 from mri_iahvae.training.domain import measure_domain
 from mri_iahvae.training.module import StageModule
 from mri_iahvae.training.recorder import Display, Recorder, cut_log
 from mri_iahvae.training.settings import Precision, TrainSettings
 from mri_iahvae.training.share import Share, anywhere
-from mri_iahvae.training.spread import measure_spread
 from mri_iahvae.training.states import SafeStates, states
 from mri_iahvae.training.statistics import canonical_batch, grow, measure
 
@@ -110,8 +110,8 @@ def run_training(
         return run / "model"
     told = {"settings": settings.to_json(), "finished": True, "validation": module.validation}
     domain = measure_domain(module.average, held_out, description, device, settings.seed)
-    spread = measure_spread(module.average, held_out, device, settings.seed)
-    module.average.set_config(replace(module.average.config, spread=spread))
+    spread = measure_dispersion(module.average, held_out, device, settings.seed)
+    module.average.set_config(replace(module.average.config, dispersion=spread))
     save_model(module.average, run / "model", {**record, **told}, domain=domain)
     return run / "model"
 

@@ -65,7 +65,7 @@ def _change(models: list[ModelConfig], settings: list[dict[str, Any]]) -> str:
         if before[option] != value
     ]
     other = _plain(models[0])[:common] != _plain(models[1])[:common]
-    without = [not any(scale.detail for scale in model.scales[:common]) for model in models]
+    without = [not any(scale.super_resolution for scale in model.scales[:common]) for model in models]
     if without[0] != without[1] and not other:
         changed.append(f"--no-details was {without[0]}, found {without[1]}")
     if other or (models[0] != models[1] and not changed):
@@ -77,7 +77,7 @@ def _change(models: list[ModelConfig], settings: list[dict[str, Any]]) -> str:
 
 def _plain(model: ModelConfig) -> list[ScaleConfig]:
     """The scales without details, of which an option of their own decides."""
-    return [replace(scale, detail=0) for scale in model.scales]
+    return [replace(scale, super_resolution=0) for scale in model.scales]
 
 
 def _options(model: ModelConfig, settings: dict[str, Any]) -> dict[str, Any]:

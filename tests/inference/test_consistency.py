@@ -1,7 +1,7 @@
 import pytest
 import torch
-
 from mri_iahvae.inference.consistency import consistent
+
 from mri_iahvae.kspace.noise import complex_noise
 
 

@@ -6,13 +6,13 @@ from itertools import combinations
 
 import pytest
 import torch
+from mri_iahvae.inference.consistency import consistent
+from mri_iahvae.inference.engine import infer
+from mri_iahvae.inference.paper import refine_layers
 
 from mri_iahvae.inference import engine
-from mri_iahvae.inference.consistency import consistent
 from mri_iahvae.inference.draws import Draws, Row
-from mri_iahvae.inference.engine import infer
 from mri_iahvae.inference.measurement import Band
-from mri_iahvae.inference.paper import refine_layers
 from mri_iahvae.inference.refine import Problem, refine
 from mri_iahvae.inference.settings import DATA_CONSISTENCY, METHODS, InferenceSettings
 from mri_iahvae.kspace.bands import band_mask, block_mask, crop, scales

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from mri_iahvae.inference.engine import infer
 
 from mri_iahvae.inference import graphs, refine
 from mri_iahvae.inference.draws import Row
-from mri_iahvae.inference.engine import infer
 from mri_iahvae.inference.settings import InferenceSettings
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-
 from mri_iahvae.inference.imputation import encode_imputed
+
 from mri_iahvae.inference.measurement import Band
 from mri_iahvae.kspace.bands import band_mask, crop
 from mri_iahvae.model.iahvae import add_band

@@ -2,15 +2,15 @@
 
 import pytest
 import torch
+from mri_iahvae.inference.engine import infer
+from mri_iahvae.model.ordinary import WholeLadder
 
 from mri_iahvae.errors import UsageError
 from mri_iahvae.inference.draws import Row
-from mri_iahvae.inference.engine import infer
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import block_mask, crop
 from mri_iahvae.kspace.noise import complex_noise
 from mri_iahvae.model.iahvae import IAHVAE, complete
-from mri_iahvae.model.ordinary import WholeLadder
 from mri_iahvae.training.objective import block_context, masked_ratio, posterior_pass
 
 EVERYTHING = torch.ones(1, 16, 16, dtype=torch.bool)

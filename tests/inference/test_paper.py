@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from mri_iahvae.inference.paper import refine_layers
 from torch.distributions import Normal
 
-from mri_iahvae.inference.paper import refine_layers
 from mri_iahvae.kspace.bands import band_mask, crop
 
 

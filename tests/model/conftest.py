@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mri_iahvae.model.config import ModelConfig, ScaleConfig, preset
+from mri_iahvae.model.config import ModelConfig, ScaleConfig
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.model.presets import preset
 
 TWO_LAYERS = ModelConfig(
     scales=(*(ScaleConfig(2, 8, 4) for _ in range(4)), ScaleConfig(2, 12, 6, patch=2)),
@@ -18,7 +19,7 @@ TWO_LAYERS = ModelConfig(
 """16 x 16, two layers per scale, two latent channels, the finest scale folded."""
 
 DETAILS = replace(
-    TWO_LAYERS, scales=(*TWO_LAYERS.scales[:3], ScaleConfig(2, 8, 4, detail=3), ScaleConfig(2, 12, 6, 2, 4))
+    TWO_LAYERS, scales=(*TWO_LAYERS.scales[:3], ScaleConfig(2, 8, 4, super_resolution=3), ScaleConfig(2, 12, 6, 2, 4))
 )
 """The same, both finest scales with details."""
 

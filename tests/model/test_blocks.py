@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from mri_iahvae.model.blocks import Bottleneck
-from mri_iahvae.model.config import preset
 from mri_iahvae.model.gaussian import Gaussian
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.model.presets import preset
 
 
 @pytest.mark.parametrize(("resolution", "reach"), [(2, 0), (4, 2)])

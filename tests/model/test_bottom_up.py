@@ -3,10 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from mri_iahvae.model.bottom_up import BottomUpStage
 
 from mri_iahvae.kspace.bands import crop, embed, split
 from mri_iahvae.kspace.fft import ifft2c, to_complex
-from mri_iahvae.model.bottom_up import BottomUpStage
 from mri_iahvae.model.config import ScaleConfig
 
 

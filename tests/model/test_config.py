@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 
 from mri_iahvae.errors import CheckpointError, UsageError
-from mri_iahvae.model.config import PRESETS, ModelConfig, ScaleConfig, preset
+from mri_iahvae.model.config import ModelConfig, ScaleConfig
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.model.presets import PRESETS, preset
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 import pytest
 import torch
+from mri_iahvae.inference.engine import infer
+from mri_iahvae.model.detail import Detail
 
 from mri_iahvae.inference.draws import Row
-from mri_iahvae.inference.engine import infer
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import crop, embed
 from mri_iahvae.kspace.fft import fft2c, ifft2c, to_complex
-from mri_iahvae.model.detail import Detail
 from mri_iahvae.model.iahvae import IAHVAE
 from tests.model.conftest import DETAILS, make_model
 

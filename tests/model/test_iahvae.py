@@ -5,8 +5,8 @@ import torch
 
 from mri_iahvae.kspace.bands import band_mask, block_mask, crop, embed, join, scales, split
 from mri_iahvae.kspace.fft import fft2c, ifft2c, to_complex
-from mri_iahvae.model.config import preset
 from mri_iahvae.model.iahvae import IAHVAE, add_band, complete
+from mri_iahvae.model.presets import preset
 
 
 def draw_latents(model, noise, count=2):

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from mri_iahvae.model.ordinary import WholeLadder
 
 from mri_iahvae.kspace.bands import band_mask, block_mask, crop, embed, scales, split
-from mri_iahvae.model.config import preset
 from mri_iahvae.model.iahvae import IAHVAE, complete
-from mri_iahvae.model.ordinary import WholeLadder
+from mri_iahvae.model.presets import preset
 
 
 @pytest.fixture

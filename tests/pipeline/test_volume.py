@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from mri_iahvae.inference.engine import infer
 
 from mri_iahvae.errors import IahvaeError, UsageError
-from mri_iahvae.inference.engine import infer
 from mri_iahvae.inference.settings import DATA_CONSISTENCY, METHODS, InferenceSettings
 from mri_iahvae.kspace.bands import block
 from mri_iahvae.kspace.fft import fft2c, ifft2c

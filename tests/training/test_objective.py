@@ -3,10 +3,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from mri_iahvae.inference.engine import infer
 from torch.distributions import Normal, kl_divergence
 
 from mri_iahvae.inference.draws import Row
-from mri_iahvae.inference.engine import infer
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import band_mask, block_mask, crop, scales
 from mri_iahvae.kspace.noise import complex_noise

@@ -12,15 +12,15 @@ import torch
 
 from mri_iahvae.errors import CheckpointError, IahvaeError
 from mri_iahvae.model.checkpoint import load_domain, load_model
-from mri_iahvae.model.config import preset
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.model.presets import preset
 from mri_iahvae.training import recorder
 from mri_iahvae.training.batches import CachedSlices
+from mri_iahvae.training.dispersion import measure_dispersion
 from mri_iahvae.training.domain import measure_domain
 from mri_iahvae.training.module import StageModule, validation_scores
 from mri_iahvae.training.run import run_training
 from mri_iahvae.training.settings import Stage, TrainSettings
-from mri_iahvae.training.spread import measure_spread
 from mri_iahvae.training.states import SafeStates, states
 from mri_iahvae.training.statistics import canonical_batch
 
@@ -185,7 +185,7 @@ def test_the_finished_model_is_the_average(finished, make_blobs):
     assert model.config.sigma == 0.1
     assert replace(model.config, gains=(), core_power=(), spread=()) == preset("tiny")
     assert len(model.config.gains) == 6
-    assert model.config.spread == measure_spread(model, make_blobs(4, first=100), CPU, seed=3)
+    assert model.config.spread == measure_dispersion(model, make_blobs(4, first=100), CPU, seed=3)
 
 
 def test_growing_doubles_gains_and_sigma(finished):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from mri_iahvae.errors import IahvaeError, UsageError
-from mri_iahvae.model.config import preset
+from mri_iahvae.model.presets import preset
 from mri_iahvae.training.run_record import start_or_resume
 from mri_iahvae.training.settings import Stage, TrainSettings
 from mri_iahvae.training.states import state_path

@@ -6,7 +6,7 @@ import torch
 from mri_iahvae.kspace.bands import block_mask, crop, image_at, scales
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.kspace.noise import complex_noise
-from mri_iahvae.model.config import preset
+from mri_iahvae.model.presets import preset
 from mri_iahvae.training.objective import posterior_pass
 from mri_iahvae.training.statistics import canonical_batch, grow, measure
 

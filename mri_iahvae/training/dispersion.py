@@ -13,7 +13,7 @@ _DRAWS = 4  # of each
 
 
 @torch.no_grad()
-def measure_spread(
+def measure_dispersion(
     model: IAHVAE, held_out: SliceSource, device: torch.device, seed: int = 0
 ) -> tuple[float, ...]:
     """For each band, from the true coarser bins: energy of the prior's samples about its mean over the mean's error.

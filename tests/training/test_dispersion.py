@@ -7,7 +7,7 @@ import torch
 
 from mri_iahvae.kspace.bands import crop
 from mri_iahvae.training.batches import CachedSlices
-from mri_iahvae.training.spread import measure_spread
+from mri_iahvae.training.dispersion import measure_dispersion
 from mri_iahvae.training.statistics import canonical_batch
 
 CPU = torch.device("cpu")
@@ -15,12 +15,12 @@ CPU = torch.device("cpu")
 
 def test_the_same_seed_measures_the_same(make_model, make_blobs):
     model, held_out = make_model(32), make_blobs(5)
-    first = measure_spread(model, held_out, CPU, seed=3)
+    first = measure_dispersion(model, held_out, CPU, seed=3)
     assert held_out.reads == [1] * 5
     assert first[0] == 1
     assert len(first) == 6
     assert min(first) >= 1
-    assert measure_spread(model, make_blobs(5), CPU, seed=3) == first
+    assert measure_dispersion(model, make_blobs(5), CPU, seed=3) == first
 
 
 @pytest.mark.parametrize(("far", "ratio"), [(2.0, 4.0), (1.5, 2.25), (0.5, 1.0)])
@@ -40,18 +40,18 @@ def test_the_ratio_is_of_energies(make_model, make_blobs, monkeypatch, far, rati
 
     monkeypatch.setattr(model, "descend", descend)
     monkeypatch.setattr(model, "band", known)
-    assert measure_spread(model, held_out, CPU) == (1.0, *[ratio] * 5)
+    assert measure_dispersion(model, held_out, CPU) == (1.0, *[ratio] * 5)
 
 
 def test_silent_slices_do_not_count(make_model, make_blobs):
     model, held_out, read = make_model(32), make_blobs(5), make_blobs(5).read
     held_out.read = lambda index: read(index) * (index != 2)
-    found = measure_spread(model, held_out, CPU)
+    found = measure_dispersion(model, held_out, CPU)
     assert len(found) == 6
     assert all(1 <= ratio < 1e6 for ratio in found)
     silent = make_blobs(5)
     silent.read = lambda index: 0 * read(index)
-    assert measure_spread(model, silent, CPU) == ()
+    assert measure_dispersion(model, silent, CPU) == ()
 
 
 @pytest.mark.parametrize(
@@ -60,4 +60,4 @@ def test_silent_slices_do_not_count(make_model, make_blobs):
 def test_models_whose_scales_are_not_inferred_one_by_one_have_none(make_model, make_blobs, changes):
     model = make_model(32)
     model.config = replace(model.config, **changes)
-    assert measure_spread(model, make_blobs(4), CPU) == ()
+    assert measure_dispersion(model, make_blobs(4), CPU) == ()

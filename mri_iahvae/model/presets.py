@@ -1,0 +1,96 @@
+"""Models by name, and what the paper compares with in their widths and depths."""
+
+from dataclasses import replace
+
+from mri_iahvae.errors import UsageError
+from mri_iahvae.model.config import (
+    Decoder,
+    Encoder,
+    Heads,
+    ModelConfig,
+    ScaleConfig,
+    can_super_resolve,
+    combined,
+)
+
+_SMALLEST = 16  # side of a grid that is trained
+
+
+def _ladder(
+    layers: str, channels: str, inner: str, patch: str, super_resolution: str
+) -> tuple[ScaleConfig, ...]:
+    columns = ([int(v) for v in text.split()] for text in (layers, channels, inner, patch, super_resolution))
+    return tuple(ScaleConfig(*row) for row in zip(*columns, strict=True))
+
+
+PRESETS = {
+    # 32 x 32, for tests and dry runs.
+    "tiny": ModelConfig(
+        _ladder("1 1 1 1 1 1", "16 16 16 16 16 16", "8 8 8 8 8 8", "1 1 1 1 1 2", "0 0 0 0 0 0"),
+        encoder_blocks=1,
+        head_blocks=1,
+    ),
+    # 128 x 128. On a CPU, blocks at 32 x 32 with more channels cost a quarter of narrower ones at 128 x 128.
+    "small": ModelConfig(
+        _ladder(
+            layers="2 2 2 2 3 3 2 2",
+            channels="64 64 64 64 64 64 96 128",
+            inner="32 32 32 32 32 32 48 64",
+            patch="1 1 1 1 1 1 2 4",
+            super_resolution="0 0 0 0 64 64 80 64",
+        ),
+        head_blocks=2,
+    ),
+    # 128 x 128, to be trained on a GPU.
+    "base": ModelConfig(
+        _ladder(
+            layers="2 2 2 2 3 3 3 2",
+            channels="128 128 128 128 128 128 128 128",
+            inner="64 64 64 64 64 64 64 64",
+            patch="1 1 1 1 1 1 1 2",
+            super_resolution="0 0 0 0 0 32 32 32",
+        ),
+        head_blocks=2,
+    ),
+    # The widths and depths of the paper's section 4: L = 40 at 128 x 128.
+    "paper": ModelConfig(
+        _ladder("5 5 5 5 5 5 5 5", "128 " * 8, "64 " * 8, "1 " * 8, "0 " * 8),
+        encoder_blocks=3,
+    ),
+}
+
+
+def preset(
+    name: str,
+    *,
+    grid: int | None = None,
+    encoder: Encoder = "causal",
+    heads: Heads = "image",
+    decoder: Decoder = "separable",
+    super_resolution: bool = True,
+) -> ModelConfig:
+    """A preset by name, or what the paper compares with in its widths and depths.
+
+    Args:
+        name: of the preset.
+        grid: side of the grid, for its coarse scales only.
+        encoder: as in `ModelConfig`, like the next two.
+        heads: likewise.
+        decoder: likewise.
+        super_resolution: keep the branches that the preset has; spectral heads and an ordinary decoder have none.
+
+    Raises:
+        UsageError: there is no such preset, it has no such grid, or the choices do not go together.
+    """
+    if name not in PRESETS:
+        raise UsageError(f"preset {name}: expected one of {', '.join(PRESETS)}")
+    config = replace(PRESETS[name], encoder=encoder, heads=heads, decoder=decoder)
+    if not super_resolution or not can_super_resolve(config):
+        scales = tuple(replace(scale, super_resolution=0) for scale in config.scales)
+        config = replace(config, scales=scales)
+    grids = [2**k for k in range(len(config.scales)) if 2**k >= _SMALLEST]
+    if grid is not None and grid not in grids:
+        raise UsageError(f"--grid {grid}: expected one of {', '.join(map(str, grids))} with preset {name}")
+    if not combined(config):
+        raise UsageError("--decoder ordinary: needs --encoder bottom-up and --heads image")
+    return config if grid is None else config.coarse(grid)
