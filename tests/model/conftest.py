@@ -19,7 +19,8 @@ TWO_LAYERS = ModelConfig(
 """16 x 16, two layers per scale, two latent channels, the finest scale folded."""
 
 DETAILS = replace(
-    TWO_LAYERS, scales=(*TWO_LAYERS.scales[:3], ScaleConfig(2, 8, 4, super_resolution=3), ScaleConfig(2, 12, 6, 2, 4))
+    TWO_LAYERS,
+    scales=(*TWO_LAYERS.scales[:3], ScaleConfig(2, 8, 4, super_resolution=3), ScaleConfig(2, 12, 6, 2, 4)),
 )
 """The same, both finest scales with details."""
 
