@@ -26,7 +26,7 @@ from mri_iahvae.results.figures import SliceView, kspace_figure, plain_text
 from mri_iahvae.results.gif import scale_gif
 from mri_iahvae.results.hdf5 import ReconstructionFile, reconstruction_file
 from mri_iahvae.results.nifti import place, write_nifti
-from mri_iahvae.results.optional_files import KINDS, optional_path, optional_paths, remove
+from mri_iahvae.results.paths import KINDS, optional_path, optional_paths, remove
 from mri_iahvae.results.provenance import provenance
 from mri_iahvae.results.wording import image_names, panel_titles
 from mri_iahvae.scans.geometry import MIN_SIDE, Geometry, reference_fits

@@ -19,7 +19,7 @@ from mri_iahvae.errors import ScanError, reason
 from mri_iahvae.scans.formats.npy import npy_header
 from mri_iahvae.scans.formats.npz import npz_member
 from mri_iahvae.scans.mask_array import require_mask, to_mask
-from mri_iahvae.scans.safety.guard import dataset, guarded_file
+from mri_iahvae.scans.safety.hdf5 import dataset, guarded_file
 
 MASK = "mask"
 """Name of the array in an npz archive and of the dataset in an HDF5 file."""

@@ -11,7 +11,7 @@ import mri_iahvae
 from mri_iahvae.errors import IahvaeError, ScanError, UsageError
 from mri_iahvae.evaluation.metrics import MIN_SIDE, Scores, crop_pair, score
 from mri_iahvae.evaluation.summary import Summary, summarise
-from mri_iahvae.scans.formats.images import read_reconstruction, read_target
+from mri_iahvae.scans.formats.fastmri_images import read_reconstruction, read_target
 from mri_iahvae.scans.listing import hdf5_files
 from mri_iahvae.scans.scan import RECONSTRUCTION
 
@@ -114,7 +114,7 @@ def evaluate(
     Args:
         predictions: HDF5 file with `reconstruction` (slices, H, W), magnitude, or a folder of them (`*.h5`).
         targets: HDF5 file, or a folder of files of the same names; for what counts as the target see
-            `scans.formats.images.read_target`.
+            `scans.formats.fastmri_images.read_target`.
         target: dataset of the target.
         acquisition: score only volumes whose target file states this acquisition.
         partial: leave out targets without a prediction; else they are an error.

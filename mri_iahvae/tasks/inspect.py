@@ -8,18 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError
-from mri_iahvae.kspace.pattern import Pattern, sampling_pattern
+from mri_iahvae.kspace.sampling_pattern import Pattern, sampling_pattern
 from mri_iahvae.model.checkpoint_config import find_checkpoint, model_config
+from mri_iahvae.scans.findings import (
+    LEVELS,
+    Finding,
+    data_findings,
+    error_finding,
+    reported_findings,
+    sampling_findings,
+)
 from mri_iahvae.scans.geometry import Geometry, scan_geometry
 from mri_iahvae.scans.noise_level import estimated_noise, level_doubts
-from mri_iahvae.scans.problems import (
-    LEVELS,
-    Problem,
-    data_problems,
-    error_problem,
-    sampling_problems,
-    told_problems,
-)
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.scan import Scan
 
@@ -69,19 +69,19 @@ class Inspection:
         pattern: how k-space is sampled.
         noise: None where the data cannot be read.
         plan: what `reconstruct` does.
-        problems: errors first.
+        findings: errors first.
     """
 
     scan: Scan = field(repr=False)
     pattern: Pattern
     noise: Noise | None
     plan: Plan
-    problems: tuple[Problem, ...]
+    findings: tuple[Finding, ...]
 
     @property
-    def errors(self) -> tuple[Problem, ...]:
+    def errors(self) -> tuple[Finding, ...]:
         """Why the file cannot be used; nothing where it can."""
-        return tuple(problem for problem in self.problems if problem.level == "error")
+        return tuple(finding for finding in self.findings if finding.level == "error")
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -101,7 +101,7 @@ class Inspection:
             "reference": None if scan.reference is None else list(scan.reference),
             "attributes": {name: scan.attributes[name] for name in _ATTRIBUTES if name in scan.attributes},
             "reconstruct": asdict(self.plan),
-            "problems": [asdict(problem) for problem in self.problems],
+            "findings": [asdict(finding) for finding in self.findings],
         }
 
 
@@ -113,7 +113,7 @@ def inspect(path: str | Path, checkpoint: str | Path = "small") -> Inspection:
         checkpoint: the model that `reconstruct` would use, by name or folder; only its grid matters.
 
     Returns:
-        What was found. Values that cannot be used are a problem of level "error".
+        What was found. Values that cannot be used are a finding of level "error".
 
     Raises:
         ScanError: the file is no scan, and why.
@@ -124,21 +124,21 @@ def inspect(path: str | Path, checkpoint: str | Path = "small") -> Inspection:
     scan = open_scan(path)
     geometry = scan_geometry(scan)
     pattern = sampling_pattern(scan.mask, scan.acquired)
-    problems = [*told_problems(scan, geometry), *sampling_problems(scan, pattern)]
+    findings = [*reported_findings(scan, geometry), *sampling_findings(scan, pattern)]
     noise = None
     try:
         power, silent = _survey(scan)
     except ScanError as error:
-        problems.append(error_problem(scan, error))
+        findings.append(error_finding(scan, error))
     else:
         noise = _noise(scan, geometry, power)
-        problems += data_problems(scan, power, silent)
+        findings += data_findings(scan, power, silent)
         if scan.coils == 1:
             mask = geometry.reduce_mask(scan.mask)
             doubts = level_doubts(scan, geometry, mask, noise.sigma, noise.source)
-            problems += [Problem("warning", doubt, "state another with --sigma") for doubt in doubts]
-    problems.sort(key=lambda problem: LEVELS.index(problem.level))
-    return Inspection(scan, pattern, noise, _plan(scan, geometry, grid), tuple(problems))
+            findings += [Finding("warning", doubt, "state another with --sigma") for doubt in doubts]
+    findings.sort(key=lambda finding: LEVELS.index(finding.level))
+    return Inspection(scan, pattern, noise, _plan(scan, geometry, grid), tuple(findings))
 
 
 def _survey(scan: Scan) -> tuple[NDArray[np.float64], list[int]]:

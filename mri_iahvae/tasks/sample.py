@@ -22,9 +22,9 @@ from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.volume import Progress, default_batch
 from mri_iahvae.results.figures import grid_figure, plain_text, sheet_figure
 from mri_iahvae.results.hdf5 import write_samples
-from mri_iahvae.results.optional_files import remove
+from mri_iahvae.results.paths import remove
 from mri_iahvae.results.provenance import provenance
-from mri_iahvae.scans.safety.guard import guarded_file
+from mri_iahvae.scans.safety.hdf5 import guarded_file
 
 ON_SHEET = 64
 """Most samples on the sheet."""

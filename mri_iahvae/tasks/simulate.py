@@ -18,7 +18,7 @@ from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.kspace.phase import smooth_phase
 from mri_iahvae.results.hdf5 import write_scan
 from mri_iahvae.results.provenance import provenance
-from mri_iahvae.scans.formats.magnitude import Volume, read_magnitudes
+from mri_iahvae.scans.formats.magnitude_images import Volume, read_magnitudes
 
 Reference = Literal["clean", "noisy"]
 
@@ -59,7 +59,7 @@ def simulate(
     per slice. Its k-space gets white noise of one sigma per volume, stored as the attribute `noise_sigma`.
 
     Args:
-        sources: NIfTI files, npz archives or folders of pictures, see `mri_iahvae.scans.formats.magnitude`.
+        sources: NIfTI files, npz archives or folders of pictures, see `mri_iahvae.scans.formats.magnitude_images`.
         output_dir: folder of the results, `<stem>.h5` per NIfTI file or folder, `<subject>.h5` per subject of an npz.
         noise: sigma per real and imaginary part, in units of the noise-free volume's RMS.
         reference: `reconstruction_esc` is the noise-free magnitude ("clean") or that of the noisy, fully

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mri_iahvae.errors import ScanError
-from mri_iahvae.scans.fields import _is_pair
+from mri_iahvae.scans.formats.fastmri_fields import _is_pair
 from mri_iahvae.scans.reader import open_scan
 
 

@@ -75,7 +75,7 @@ def native(write):
 
 
 def levels(inspection):
-    return [problem.level for problem in inspection.problems]
+    return [finding.level for finding in inspection.findings]
 
 
 def test_a_scan_as_it_comes(native, checkpoint):
@@ -90,7 +90,7 @@ def test_a_scan_as_it_comes(native, checkpoint):
     assert found.pattern.centre >= 6
     assert (found.plan.grid, found.plan.field, found.plan.image) == (32, (64, 80), (64, 64))
     assert levels(found) == ["note"]
-    assert found.problems[0].text == "no reference images: no scores"
+    assert found.findings[0].text == "no reference images: no scores"
     told = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert told["usable"] is True
     assert told["mask"]["source"] == "file"
@@ -159,7 +159,7 @@ def test_a_stated_noise_level_is_taken(write, checkpoint):
 def test_an_absurd_noise_level_is_told_in_one_line(write, checkpoint):
     found = inspect(write(bins((3, 40, 40), 0.1), noise_sigma=1e300), checkpoint)
     assert (found.noise.sigma, found.noise.relative) == (1e300, None)
-    (warning,) = (problem.text for problem in found.problems if "noise level taken" in problem.text)
+    (warning,) = (finding.text for finding in found.findings if "noise level taken" in finding.text)
     assert len(warning) < 120
 
 
@@ -209,10 +209,10 @@ def test_problems(write, checkpoint, case, level, text, fix):
     mask = np.zeros(40, bool)
     mask[[0, 5, 10, 15, 18, 19, 20, 21, 22, 25, 30, 39]] = True
     found = inspect(write(**damaged(case, mask)), checkpoint)
-    (problem,) = [problem for problem in found.problems if text in problem.text]
-    assert problem.level == level
-    assert fix in problem.fix
-    assert "\n" not in problem.text + problem.fix
+    (finding,) = [finding for finding in found.findings if text in finding.text]
+    assert finding.level == level
+    assert fix in finding.fix
+    assert "\n" not in finding.text + finding.fix
     assert bool(found.errors) == (level == "error")
     assert found.to_json()["usable"] == (level != "error")
 
@@ -223,12 +223,12 @@ def test_a_good_scan_has_no_problem(write, checkpoint):
     header = {"encoded": (40, 40), "recon": (40, 40), "center": 20, "maximum": 39}
     reference = np.ones((3, 40, 40), np.float32)
     path = write(np.where(mask, kspace, 0), mask=mask, header=header, reconstruction_esc=reference)
-    assert inspect(path, checkpoint).problems == ()
+    assert inspect(path, checkpoint).findings == ()
 
 
 def test_full_sampling_is_noted(write, checkpoint):
     found = inspect(write(bins((1, 40, 40))), checkpoint)
-    assert [problem for problem in found.problems if "would return the data" in problem.text]
+    assert [finding for finding in found.findings if "would return the data" in finding.text]
     assert found.plan.shares == {"measured": 1, "completed": 0, "zero": 0}
 
 
@@ -243,10 +243,10 @@ def test_other_formats(tmp_path, checkpoint, affine):
         nibabel.save(nibabel.Nifti1Image(np.abs(bins((36, 40, 3))), affine), path)
     found = inspect(path, checkpoint)
     assert (found.scan.slices, found.scan.height, found.scan.width) == (3, 40, 36)
-    unknown = [problem for problem in found.problems if "unknown" in problem.text]
-    size = [problem for problem in found.problems if "--image-size" in problem.fix]
+    unknown = [finding for finding in found.findings if "unknown" in finding.text]
+    size = [finding for finding in found.findings if "--image-size" in finding.fix]
     assert len(unknown) == len(size) == (affine is None)
-    assert all("voxel sizes" in problem.text and "--image-size" not in problem.fix for problem in unknown)
+    assert all("voxel sizes" in finding.text and "--image-size" not in finding.fix for finding in unknown)
 
 
 def test_what_is_no_scan(tmp_path, checkpoint):

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError
+from mri_iahvae.scans.formats.memory_map import MappedSource, readable
+from mri_iahvae.scans.inferred_mask import bare_scan
 from mri_iahvae.scans.safety.limits import require_size
-from mri_iahvae.scans.safety.mapped import MappedSource, readable
-from mri_iahvae.scans.safety.zeros import bare_scan
 from mri_iahvae.scans.scan import Scan
 
 _ROWS, _COLUMNS, _PARTITIONS, _COILS, _SLICES = 0, 1, 2, 3, 13  # BART: READ, PHS1, PHS2, COIL, SLICE

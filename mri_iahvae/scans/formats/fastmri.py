@@ -7,7 +7,7 @@ from pathlib import Path
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError
-from mri_iahvae.scans.fields import (
+from mri_iahvae.scans.formats.fastmri_fields import (
     header_padding,
     kspace_dataset,
     kspace_shape,
@@ -19,7 +19,7 @@ from mri_iahvae.scans.fields import (
     read_noise_sigma,
     reference_of,
 )
-from mri_iahvae.scans.safety.guard import dataset, guarded_file
+from mri_iahvae.scans.safety.hdf5 import dataset, guarded_file
 from mri_iahvae.scans.scan import Scan
 
 

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError
+from mri_iahvae.scans.formats.mrd_acquisitions import Line, Slice, imaging_slices
 from mri_iahvae.scans.formats.mrd_affine import in_order, native_affine
-from mri_iahvae.scans.formats.mrd_lines import Line, Slice, imaging_slices
 from mri_iahvae.scans.header import Header, parse_header
-from mri_iahvae.scans.safety.guard import dataset, group, guarded_file
+from mri_iahvae.scans.inferred_mask import padding_around
+from mri_iahvae.scans.safety.hdf5 import dataset, group, guarded_file
 from mri_iahvae.scans.safety.limits import require_size
-from mri_iahvae.scans.safety.zeros import padding_around
 from mri_iahvae.scans.scan import KSPACE, Scan, WithoutReference
 
 _GROUP = "dataset"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.scans.formats.mrd_lines import Slice
+from mri_iahvae.scans.formats.mrd_acquisitions import Slice
 from mri_iahvae.scans.header import Header
 
 _TOLERANCE = 0.01  # of a unit vector, and of the distance between slices

@@ -11,9 +11,9 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError, reason
+from mri_iahvae.scans.formats.memory_map import MappedSource, readable
+from mri_iahvae.scans.inferred_mask import bare_scan
 from mri_iahvae.scans.safety.limits import require_size
-from mri_iahvae.scans.safety.mapped import MappedSource, readable
-from mri_iahvae.scans.safety.zeros import bare_scan
 from mri_iahvae.scans.scan import Scan
 
 _MAX_HEADER_BYTES = 2**16

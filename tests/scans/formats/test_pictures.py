@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mri_iahvae.errors import ScanError
-from mri_iahvae.scans.formats.magnitude import read_magnitudes
+from mri_iahvae.scans.formats.magnitude_images import read_magnitudes
 from mri_iahvae.scans.formats.pictures import read_pictures
 
 

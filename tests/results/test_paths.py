@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mri_iahvae.errors import IahvaeError
-from mri_iahvae.results.optional_files import optional_path, optional_paths, remove
+from mri_iahvae.results.paths import optional_path, optional_paths, remove
 
 
 @pytest.mark.parametrize(

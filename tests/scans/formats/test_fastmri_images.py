@@ -8,7 +8,7 @@ import pytest
 from fastmri.data import transforms
 
 from mri_iahvae.errors import ScanError, UsageError
-from mri_iahvae.scans.formats.images import read_reconstruction, read_target
+from mri_iahvae.scans.formats.fastmri_images import read_reconstruction, read_target
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from mri_iahvae.errors import ScanError, reason
-from mri_iahvae.scans.safety.lengths import claimed_lengths
+from mri_iahvae.scans.safety.hdf5_vlen import claimed_lengths
 
 _MAX_CHUNK_BYTES = 2**30
 _FREE_BYTES = 2**30  # may be claimed, decompressed 16 times, or come in so many chunks by a file of any size

@@ -4,7 +4,7 @@ import torch
 
 from mri_iahvae.kspace.bands import block
 from mri_iahvae.kspace.masks import column_mask, true_acceleration
-from mri_iahvae.kspace.pattern import sampling_pattern
+from mri_iahvae.kspace.sampling_pattern import sampling_pattern
 
 
 def columns(width, *measured, height=6):

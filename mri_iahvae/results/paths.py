@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from mri_iahvae.errors import IahvaeError, ScanError
-from mri_iahvae.scans.safety.guard import guarded_file, scalar_attribute
+from mri_iahvae.scans.safety.hdf5 import guarded_file, scalar_attribute
 
 _ENDS = {"gif": "_scales.gif", "nifti": ".nii.gz"}
 KINDS = tuple(_ENDS)

@@ -6,7 +6,7 @@ import pytest
 
 from mri_iahvae.errors import ScanError
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.scans.safety.guard import scalar_attribute
+from mri_iahvae.scans.safety.hdf5 import scalar_attribute
 
 SHAPE = (2, 8, 8)
 

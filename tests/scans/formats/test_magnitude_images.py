@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mri_iahvae.errors import ScanError
-from mri_iahvae.scans.formats.magnitude import read_magnitudes
+from mri_iahvae.scans.formats.magnitude_images import read_magnitudes
 
 
 def save(path, voxels, affine=None):

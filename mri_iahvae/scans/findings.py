@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError
-from mri_iahvae.kspace.pattern import Pattern
+from mri_iahvae.kspace.sampling_pattern import Pattern
 from mri_iahvae.scans.geometry import Geometry, reference_fits
 from mri_iahvae.scans.scan import Scan
 
@@ -22,7 +22,7 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 
 
 @dataclass(frozen=True)
-class Problem:
+class Finding:
     """Something about a file.
 
     Attributes:
@@ -36,32 +36,32 @@ class Problem:
     fix: str = ""
 
 
-def told_problems(scan: Scan, geometry: Geometry) -> Iterator[Problem]:
+def reported_findings(scan: Scan, geometry: Geometry) -> Iterator[Finding]:
     """What came up when the file was opened and its sizes were looked at."""
     for warning in (*scan.warnings, *geometry.warnings):
-        yield Problem("warning", warning)
+        yield Finding("warning", warning)
     if scan.header is None and scan.affine is None:
-        yield Problem(
+        yield Finding(
             "note", "no header that can be read: voxel sizes are unknown", "a NIfTI will not state them"
         )
         if scan.reference is None:
-            yield Problem(
+            yield Finding(
                 "note",
                 "nothing states the size of the image: that of k-space",
                 "state another with --image-size",
             )
     if scan.reference is None:
-        yield Problem("note", "no reference images: no scores")
+        yield Finding("note", "no reference images: no scores")
     elif not reference_fits(scan):
         rows, columns = scan.reference
-        yield Problem(
+        yield Finding(
             "warning",
             f"the reference is {rows}x{columns}, which no crop of {scan.height}x{scan.width} k-space gives: not used",
             "store the reference at its native size",
         )
 
 
-def sampling_problems(scan: Scan, pattern: Pattern) -> Iterator[Problem]:
+def sampling_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
     """Of the mask.
 
     Args:
@@ -69,33 +69,33 @@ def sampling_problems(scan: Scan, pattern: Pattern) -> Iterator[Problem]:
         pattern: of its acquired columns.
     """
     if pattern.kind == "full":
-        yield Problem(
+        yield Finding(
             "note",
             "every acquired bin is measured: `reconstruct` would return the data",
             "leave bins out with --up-to or --acceleration, or denoise",
         )
     if pattern.kind == "rows":
-        yield Problem(
+        yield Finding(
             "note",
             "whole rows are missing: rows are taken for the readout, which is measured whole as a rule",
             "swap the last two axes if the columns are the readout",
         )
     if scan.coils > 1 and pattern.centre < _CALIBRATION:
-        yield Problem(
+        yield Finding(
             "error",
             f"{scan.coils} coils, and {pattern.centre} lines around the centre: sensitivities cannot be told",
             f"at least {_CALIBRATION} are needed; combine the coils into one first",
         )
     if pattern.centre == 0 and pattern.kind != "nothing":
         row, column = scan.height // 2, scan.width // 2
-        yield Problem(
+        yield Finding(
             "warning",
             f"the centre of k-space, row {row} and column {column}, is not measured: contrast will be a guess",
             "check that mask and k-space are centred",
         )
 
 
-def data_problems(scan: Scan, power: NDArray[np.float64], silent: list[int]) -> Iterator[Problem]:
+def data_findings(scan: Scan, power: NDArray[np.float64], silent: list[int]) -> Iterator[Finding]:
     """Of the values.
 
     Args:
@@ -105,7 +105,7 @@ def data_problems(scan: Scan, power: NDArray[np.float64], silent: list[int]) -> 
     """
     if silent:
         numbers = ", ".join(map(str, silent[:8])) + (" ..." if len(silent) > 8 else "")
-        yield Problem(
+        yield Finding(
             "warning", f"{len(silent)} of {scan.slices} slices hold no signal: {numbers}", "expect zeros"
         )
     if not power.any():
@@ -113,7 +113,7 @@ def data_problems(scan: Scan, power: NDArray[np.float64], silent: list[int]) -> 
     empty = np.count_nonzero(scan.mask & (power == 0))
     if scan.mask_source == "file" and empty > _STRAY_ZEROS * np.count_nonzero(scan.mask):
         share = empty / np.count_nonzero(scan.mask)
-        yield Problem(
+        yield Finding(
             "warning",
             f"{share:.1%} of the bins that the mask calls measured are zero in every slice: taken as data",
             "correct the mask, or remove it to have it told from the zeros",
@@ -122,14 +122,14 @@ def data_problems(scan: Scan, power: NDArray[np.float64], silent: list[int]) -> 
     centre = scan.height // 2, scan.width // 2
     far = [abs(p - c) > _OFF_CENTRE * n for p, c, n in zip(peak, centre, power.shape, strict=True)]
     if scan.mask[centre] and any(far):
-        yield Problem(
+        yield Finding(
             "warning",
             f"k-space is strongest at row {peak[0]}, column {peak[1]}, and DC is expected at {centre[0]}, {centre[1]}",
             "shift it with numpy.fft.fftshift if it is not centred",
         )
 
 
-def error_problem(scan: Scan, error: ScanError) -> Problem:
+def error_finding(scan: Scan, error: ScanError) -> Finding:
     """Its message names the file, what is wrong, and after the last semicolon what to do."""
     text, _, fix = str(error).removeprefix(f"{scan.path}: ").rpartition("; ")
-    return Problem("error", text or fix, fix if text else "")
+    return Finding("error", text or fix, fix if text else "")

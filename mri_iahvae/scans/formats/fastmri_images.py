@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError, UsageError
 from mri_iahvae.kspace.fft import ifft2c
-from mri_iahvae.scans.fields import RSS, read_attributes
+from mri_iahvae.scans.formats.fastmri_fields import RSS, read_attributes
 from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.scans.safety.guard import dataset, guarded_file
+from mri_iahvae.scans.safety.hdf5 import dataset, guarded_file
 from mri_iahvae.scans.safety.limits import MAX_SIDE, MAX_SLICES, MAX_VOXELS
 from mri_iahvae.scans.scan import KSPACE, RECONSTRUCTION, REFERENCE
 

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError
 from mri_iahvae.scans.header import Header, HostileHeaderError, parse_header
+from mri_iahvae.scans.inferred_mask import mask_from_zeros, padding_around
 from mri_iahvae.scans.mask_array import require_mask, to_mask
-from mri_iahvae.scans.safety.guard import dataset, scalar_attribute
+from mri_iahvae.scans.safety.hdf5 import dataset, scalar_attribute
 from mri_iahvae.scans.safety.limits import MAX_SIDE, require_size
-from mri_iahvae.scans.safety.zeros import mask_from_zeros, padding_around
 from mri_iahvae.scans.scan import KSPACE, RECONSTRUCTION, REFERENCE, MaskSource, filled_bins
 
 RSS = "reconstruction_rss"
