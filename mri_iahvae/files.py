@@ -9,7 +9,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.errors import IahvaeError, UsageError, reason
 
 _PART = ".part"
 
@@ -42,7 +42,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with suppress(OSError):  # the file is whole; not every file system can sync a folder
             _sync(path.parent)
     except OSError as error:
-        raise IahvaeError(f"{path}: cannot be written: {_reason(error)}; choose another output") from error
+        raise IahvaeError(f"{path}: cannot be written: {reason(error)}; choose another output") from error
     finally:
         with suppress(OSError):  # the folder may be gone; what went wrong is told already
             part.unlink(missing_ok=True)
@@ -76,7 +76,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise IahvaeError(f"{folder}: cannot be made: {_reason(error)}; choose another folder") from error
+        raise IahvaeError(f"{folder}: cannot be made: {reason(error)}; choose another folder") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise IahvaeError(f"{folder}: cannot be written to; choose another folder")
 
@@ -99,7 +99,7 @@ def folder_of_one_run(folder: Path) -> Iterator[None]:
         file = (folder / ".lock").open("a+b", buffering=0)
     except OSError as error:
         raise IahvaeError(
-            f"{folder}: cannot be written to: {_reason(error)}; choose another folder"
+            f"{folder}: cannot be written to: {reason(error)}; choose another folder"
         ) from error
     with file:
         if not _locked(file.fileno()):
@@ -160,7 +160,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _reason(error: OSError) -> str:
-    return " ".join((error.strerror or str(error)).split())

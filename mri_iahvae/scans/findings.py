@@ -36,20 +36,16 @@ class Finding:
     fix: str = ""
 
 
-def reported_findings(scan: Scan, geometry: Geometry) -> Iterator[Finding]:
+def opening_findings(scan: Scan, geometry: Geometry) -> Iterator[Finding]:
     """What came up when the file was opened and its sizes were looked at."""
     for warning in (*scan.warnings, *geometry.warnings):
         yield Finding("warning", warning)
     if scan.header is None and scan.affine is None:
-        yield Finding(
-            "note", "no header that can be read: voxel sizes are unknown", "a NIfTI will not state them"
-        )
+        text = "no header that can be read: voxel sizes are unknown"
+        yield Finding("note", text, "a NIfTI will not state them")
         if scan.reference is None:
-            yield Finding(
-                "note",
-                "nothing states the size of the image: that of k-space",
-                "state another with --image-size",
-            )
+            text = "nothing states the size of the image: that of k-space"
+            yield Finding("note", text, "state another with --image-size")
     if scan.reference is None:
         yield Finding("note", "no reference images: no scores")
     elif not reference_fits(scan):
@@ -62,12 +58,7 @@ def reported_findings(scan: Scan, geometry: Geometry) -> Iterator[Finding]:
 
 
 def sampling_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
-    """Of the mask.
-
-    Args:
-        scan: the scan.
-        pattern: of its acquired columns.
-    """
+    """What the mask shows; the pattern is that of the acquired columns."""
     if pattern.kind == "full":
         yield Finding(
             "note",
@@ -83,7 +74,7 @@ def sampling_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
     if scan.coils > 1 and pattern.centre < _CALIBRATION:
         yield Finding(
             "error",
-            f"{scan.coils} coils, and {pattern.centre} lines around the centre: sensitivities cannot be told",
+            f"{scan.coils} coils, and {pattern.centre} lines around the centre: too few to find sensitivities from",
             f"at least {_CALIBRATION} are needed; combine the coils into one first",
         )
     if pattern.centre == 0 and pattern.kind != "nothing":
@@ -95,28 +86,26 @@ def sampling_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
         )
 
 
-def data_findings(scan: Scan, power: NDArray[np.float64], silent: list[int]) -> Iterator[Finding]:
-    """Of the values.
+def data_findings(scan: Scan, power: NDArray[np.float64], empty: list[int]) -> Iterator[Finding]:
+    """What the values show.
 
     Args:
         scan: the scan.
         power: float (height, width), that of each measured bin over all slices and coils.
-        silent: slices without signal.
+        empty: numbers of the slices without signal.
     """
-    if silent:
-        numbers = ", ".join(map(str, silent[:8])) + (" ..." if len(silent) > 8 else "")
-        yield Finding(
-            "warning", f"{len(silent)} of {scan.slices} slices hold no signal: {numbers}", "expect zeros"
-        )
+    if empty:
+        numbers = ", ".join(map(str, empty[:8])) + (" ..." if len(empty) > 8 else "")
+        text = f"{len(empty)} of {scan.slices} slices hold no signal: {numbers}"
+        yield Finding("warning", text, "expect zeros")
     if not power.any():
         return
-    empty = np.count_nonzero(scan.mask & (power == 0))
-    if scan.mask_source == "file" and empty > _STRAY_ZEROS * np.count_nonzero(scan.mask):
-        share = empty / np.count_nonzero(scan.mask)
+    zeros, measured = np.count_nonzero(scan.mask & (power == 0)), np.count_nonzero(scan.mask)
+    if scan.mask_source == "file" and zeros > _STRAY_ZEROS * measured:
         yield Finding(
             "warning",
-            f"{share:.1%} of the bins that the mask calls measured are zero in every slice: taken as data",
-            "correct the mask, or remove it to have it told from the zeros",
+            f"{zeros / measured:.1%} of the bins that the mask calls measured are zero in every slice: taken as data",
+            "correct the mask, or remove it to have it inferred from the zeros",
         )
     peak = np.unravel_index(power.argmax(), power.shape)
     centre = scan.height // 2, scan.width // 2

@@ -1,45 +1,47 @@
-"""What bins that are exactly zero tell of the sampling: thermal noise leaves none, so they were not measured."""
+"""Which bins were measured, inferred from exact zeros: thermal noise leaves none, so such bins were not measured."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.scans.scan import MaskSource, Scan, Source, filled_bins
+from mri_iahvae.scans.scan import MaskSource, nonzero_bins
 
 _STRAY_ZEROS = 1e-3
 
 
 def mask_from_zeros(
     slices: Iterable[NDArray], acquired: tuple[int, int] | None = None
-) -> tuple[NDArray[np.bool_], MaskSource]:
+) -> tuple[NDArray[np.bool_], MaskSource, tuple[int, int]]:
     """Measured bins: those that are not zero in every slice and coil.
 
     Args:
-        slices: at least one, complex (coils, height, width), as `Source.kspace` gives them. No more are taken than
+        slices: at least one, complex (coils, height, width), as `Source.kspace` gives them. No more are read than
             needed: the first one without a zero decides.
-        acquired: first acquired column, and the first one after the last, where that is known; None: all. Others
-            need not be looked at.
+        acquired: first acquired column, and the first one after the last, where a header states them.
 
     Returns:
-        bool (height, width), and "zeros", or "full" where all are measured. Columns explain the zeros unless more
-        than a stray few lie within measured ones. A scan of zeros alone is silent, not unmeasured.
+        bool (height, width), false outside the acquired columns; "zeros", or "full" where all acquired bins are
+        measured; and the acquired columns, inferred from padding where they are not stated. Whole columns are
+        unmeasured unless more than a few stray zeros lie within measured ones. A scan of zeros alone counts as
+        measured.
     """
-    seen: NDArray[np.bool_] = np.zeros((), bool)
+    mask: NDArray[np.bool_] = np.zeros((), bool)
     for values in slices:
-        seen = seen | filled_bins(values).any(axis=0)
-        if seen[:, slice(*(acquired or (None,)))].all():
+        mask = mask | nonzero_bins(values).any(axis=0)
+        if mask[:, slice(*(acquired or (None,)))].all():
             break
-    if not seen.any():
-        return ~seen, "full"
-    columns = seen.any(axis=0)
-    if np.count_nonzero(~seen[:, columns]) > _STRAY_ZEROS * seen[:, columns].size:
-        return seen, "zeros"
-    return np.tile(columns, (len(seen), 1)), "full" if columns.all() else "zeros"
+    columns: NDArray[np.bool_] = np.asarray(mask.any(axis=0))
+    if not columns.any():
+        mask, columns = ~mask, ~columns
+    elif np.count_nonzero(~mask[:, columns]) <= _STRAY_ZEROS * mask[:, columns].size:
+        mask = np.tile(columns, (len(mask), 1))
+    acquired = acquired or acquired_columns(columns)
+    mask[:, : acquired[0]] = mask[:, acquired[1] :] = False
+    return mask, "full" if mask[:, slice(*acquired)].all() else "zeros", acquired
 
 
-def padding_around(filled: NDArray[np.bool_]) -> tuple[int, int]:
+def acquired_columns(filled: NDArray[np.bool_]) -> tuple[int, int]:
     """Tell zero padding, which lies on both sides, from gaps of undersampling and from partial Fourier.
 
     Args:
@@ -58,36 +60,3 @@ def padding_around(filled: NDArray[np.bool_]) -> tuple[int, int]:
     if min(sides) < max(1, max(sides) / 2) or min(sides) <= 2 * gap:
         return 0, filled.size
     return left, right
-
-
-def bare_scan(
-    path: Path, source: Source, shape: tuple[int, int, int, int], warnings: tuple[str, ...] = ()
-) -> Scan:
-    """Describe k-space that comes with nothing else: no mask, no header, no reference. All of it is read once.
-
-    Args:
-        path: the file.
-        source: of its arrays.
-        shape: (slices, coils, height, width).
-        warnings: one sentence each.
-
-    Raises:
-        ScanError: the data cannot be read.
-    """
-    slices, coils, height, width = shape
-    mask, mask_source = mask_from_zeros(source.kspace(range(slices)))
-    acquired = padding_around(np.asarray(mask.any(axis=0)))
-    if mask[:, slice(*acquired)].all():
-        mask_source = "full"  # what is zero is padding
-    return Scan(
-        path=path,
-        slices=slices,
-        coils=coils,
-        height=height,
-        width=width,
-        mask=mask,
-        mask_source=mask_source,
-        source=source,
-        acquired=acquired,
-        warnings=warnings,
-    )

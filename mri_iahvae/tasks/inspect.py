@@ -15,7 +15,7 @@ from mri_iahvae.scans.findings import (
     Finding,
     data_findings,
     error_finding,
-    reported_findings,
+    opening_findings,
     sampling_findings,
 )
 from mri_iahvae.scans.geometry import Geometry, scan_geometry
@@ -124,7 +124,7 @@ def inspect(path: str | Path, checkpoint: str | Path = "small") -> Inspection:
     scan = open_scan(path)
     geometry = scan_geometry(scan)
     pattern = sampling_pattern(scan.mask, scan.acquired)
-    findings = [*reported_findings(scan, geometry), *sampling_findings(scan, pattern)]
+    findings = [*opening_findings(scan, geometry), *sampling_findings(scan, pattern)]
     noise = None
     try:
         power, silent = _survey(scan)

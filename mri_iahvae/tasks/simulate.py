@@ -150,7 +150,7 @@ def _write(path: Path, volume: Volume, settings: _Settings, name: str) -> str:
     write_scan(
         path,
         kspace.numpy(),
-        mask=None if mask is None else mask.numpy(),
+        mask=mask,
         reference=(magnitude if settings.reference == "clean" else ifft2c(kspace).abs()).numpy(),
         noise_sigma=sigma,
         voxel=volume.voxel,

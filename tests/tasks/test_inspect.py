@@ -60,7 +60,7 @@ def native(write):
 
     def save(slices=3, padding=6, coils=None, **options):
         shape = (slices, 128, 80) if coils is None else (slices, coils, 128, 80)
-        mask = column_mask(80, 4, 0.08, "random", "scan.h5").numpy()
+        mask = column_mask(80, 4, 0.08, "random", "scan.h5")
         kspace = bins(shape, 0.01)
         kspace[..., : padding - 2] = kspace[..., 80 - padding :] = 0
         header = {
@@ -106,7 +106,7 @@ def test_a_scan_as_it_comes(native, checkpoint):
 @pytest.mark.parametrize("shape", [(128, 80), (41, 28), (20, 90)])
 def test_the_plan_is_what_the_engine_does(write, checkpoint, shape, padding):
     """Shares of measured, completed and zero bins, on grids larger and smaller than k-space."""
-    mask = column_mask(shape[1], 4, 0.2, "random", "scan.h5").numpy()
+    mask = column_mask(shape[1], 4, 0.2, "random", "scan.h5")
     kspace = bins((1, *shape))
     kspace[..., :padding] = kspace[..., -padding:] = 0
     path = write(np.where(mask, kspace, 0), mask=mask)

@@ -8,39 +8,57 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import ScanError
-from mri_iahvae.scans.scan import WithoutReference
+from mri_iahvae.errors import ScanError, reason
+from mri_iahvae.scans.inferred_mask import mask_from_zeros
+from mri_iahvae.scans.scan import Scan, Source, file_changed
 
 
 @dataclass(frozen=True)
-class MappedSource(WithoutReference):
+class MappedSource(Source):
     """k-space in a file that is mapped anew for each call.
 
     Attributes:
         path: the file.
         view: maps it, (slices, coils, height, width) of any strides; checks what the file says of itself.
-        shape: of the view when the file was opened first.
+        slices: how many there were when it was opened first.
     """
 
     path: Path
     view: Callable[[Path], NDArray]
-    shape: tuple[int, ...]
+    slices: int
 
     def kspace(self, numbers: Sequence[int]) -> Iterator[NDArray]:
         """As `Source.kspace`."""
         with readable(self.path):
             values = self.view(self.path)
-            if values.shape != self.shape:
-                raise ScanError(
-                    f"{self.path}: expected the file as it was opened, found it changed; run again"
-                )
+            if len(values) != self.slices:
+                raise file_changed(self.path)
             for number in numbers:
                 yield np.array(values[number])
 
 
+def mapped_scan(path: Path, view: Callable[[Path], NDArray], warnings: tuple[str, ...] = ()) -> Scan:
+    """Describe k-space that comes with nothing else: no mask, no header, no reference. All of it is read once.
+
+    Args:
+        path: the file.
+        view: as in `MappedSource`.
+        warnings: one sentence each.
+
+    Raises:
+        ScanError: the data cannot be read.
+    """
+    slices, coils, height, width = view(path).shape
+    source = MappedSource(path, view, slices)
+    mask, mask_source, acquired = mask_from_zeros(source.kspace(range(slices)))
+    return Scan(
+        path, slices, coils, height, width, mask, mask_source, source, acquired=acquired, warnings=warnings
+    )
+
+
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """What goes wrong with a file within becomes one line.
+    """Errors of the system on reading a file become one line.
 
     Raises:
         ScanError: it cannot be read.
@@ -48,5 +66,4 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = " ".join((error.strerror or str(error)).split())
-        raise ScanError(f"{path}: cannot be read: {reason}; check the path") from error
+        raise ScanError(f"{path}: cannot be read: {reason(error)}; check the path") from error
