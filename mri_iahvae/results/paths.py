@@ -1,31 +1,56 @@
-"""Files that are written beside a result on request, and those of them that an earlier run left."""
+"""Where the result of an input file goes, and the files that are written beside it."""
 
 import json
+import re
 from pathlib import Path
 
-from mri_iahvae.errors import IahvaeError, ScanError
+from mri_iahvae.errors import IahvaeError, ScanError, UsageError, reason
+from mri_iahvae.files import make_folder
 from mri_iahvae.scans.safety.hdf5 import guarded_file, scalar_attribute
 
-_ENDS = {"gif": "_scales.gif", "nifti": ".nii.gz"}
-KINDS = tuple(_ENDS)
-"""Of such files, by the option that asks for them."""
+_OTHER_FORMATS = re.compile(r"\.(mrd|cfl|hdr|npy|nii|nii\.gz)$", re.IGNORECASE)
+_ENDS = {"picture": "_kspace.png", "gif": "_scales.gif", "nifti": ".nii.gz", "report": "_report.json"}
+
+OPTIONAL = ("gif", "nifti")
+"""Kinds of files that are written on request, by the option that asks for them."""
 
 
-def optional_path(result: Path, kind: str) -> Path:
-    """Where a file of a kind stands beside a result."""
+def result_name(source: Path) -> str:
+    """Name of the result of an input file: the same for HDF5, as fastMRI wants it, and `<stem>.h5` for others."""
+    return _OTHER_FORMATS.sub(".h5", source.name)
+
+
+def output_path(source: Path, folder: Path) -> Path:
+    """Where the result of an input file goes: under `result_name` in the output folder, which is made.
+
+    Raises:
+        UsageError: that, or a file beside it, could be the input or another one.
+        IahvaeError: the folder cannot be made.
+    """
+    make_folder(folder)
+    target = folder / result_name(source)
+    if folder.resolve() == source.parent.resolve() or (
+        target.exists() and source.exists() and target.samefile(source)
+    ):
+        raise UsageError(f"{source}: the output could overwrite an input; choose another folder")
+    return target
+
+
+def beside(result: Path, kind: str) -> Path:
+    """Where the "picture", "gif", "nifti" or "report" of a result goes."""
     return result.with_name(result.stem + _ENDS[kind])
 
 
-def optional_paths(result: Path) -> set[Path]:
-    """The files that were written on request beside a result: its record tells, so that they are the program's own.
+def optional_files(result: Path) -> set[Path]:
+    """The files that an earlier run wrote on request beside a result.
 
     Args:
-        result: HDF5 file of an earlier run; nothing is found where there is none, or another file.
+        result: HDF5 file of that run, whose record names the options; nothing is found where there is no such file.
     """
     try:
         with guarded_file(result) as file:
             options = json.loads(str(scalar_attribute(file, "options") or "{}"))
-            return {optional_path(result, kind) for kind in KINDS if options.get(kind)}
+            return {beside(result, kind) for kind in OPTIONAL if options.get(kind)}
     except (ScanError, AttributeError, RecursionError):
         return set()
 
@@ -41,5 +66,5 @@ def remove(paths: set[Path]) -> None:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise IahvaeError(
-                f"{path}: of an earlier run, cannot be removed: {error.strerror}; remove it"
+                f"{path}: of an earlier run, cannot be removed: {reason(error)}; remove it"
             ) from error

@@ -21,7 +21,7 @@ from mri_iahvae.pipeline.devices import find_device
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.volume import Progress, default_batch
 from mri_iahvae.results.figures import grid_figure, plain_text, sheet_figure
-from mri_iahvae.results.hdf5 import write_samples
+from mri_iahvae.results.hdf5 import result_file
 from mri_iahvae.results.paths import remove
 from mri_iahvae.results.provenance import provenance
 from mri_iahvae.scans.safety.hdf5 import guarded_file
@@ -164,8 +164,11 @@ def sample_to_folder(
         **provenance(model.gains.device),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    stored = map(progression, images) if with_progression else ()
-    write_samples(data, images, attributes=attributes, progression=stored)
+    with result_file(data, count) as file:
+        for image in images:
+            arrays = {"progression": progression(image)[None]} if with_progression else {}
+            file.append(samples=image[None], **arrays)
+        file.finish(attributes)
     remove(earlier)
     return [*written, data]
 
