@@ -44,7 +44,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise IahvaeError(f"{path}: cannot be written: {reason(error)}; choose another output") from error
     finally:
-        with suppress(OSError):  # the folder may be gone; what went wrong is told already
+        with suppress(OSError):  # the folder may be gone; the error says what went wrong
             part.unlink(missing_ok=True)
 
 
@@ -85,8 +85,8 @@ def make_folder(folder: Path) -> None:
 def folder_of_one_run(folder: Path) -> Iterator[None]:
     """Keep other runs out of a folder, and clear away what a killed one left half-written there.
 
-    The lock is the system's, on the file `.lock`: it ends with the process, however that ends. Where the file system
-    knows no locks there is none.
+    The lock is the system's, on the file `.lock`: it ends with the process, however that ends. File systems without
+    locks are left unlocked.
 
     Args:
         folder: that exists.

@@ -111,8 +111,8 @@ def kspace_figure(
 ) -> None:
     """Two rows per slice: images in the upper one, log-magnitude k-space in the lower one.
 
-    All images of a slice share one grey window, in which errors are brightened by the factor that their titles state,
-    and so do all its k-spaces (five decades below the largest bin). Scores above the panels are the slice's.
+    All images of a slice have the same grey window, in which errors are brightened by the factor that their titles
+    state, and so have its k-spaces (five decades below the largest bin). Scores above the panels are the slice's.
 
     Args:
         path: PNG file to write.

@@ -73,7 +73,7 @@ def write_nifti(path: Path, images: Images, placement: Placement) -> None:
 
     Voxel (i, j, k) of the file is column i and row j of slice k. A placement without a note is stored as scanner
     coordinates (code 1). Otherwise the affine is stored as nibabel stores any, with the code 2 and no quaternion,
-    and the note stands in the header's `descrip`.
+    and the note goes to the header's `descrip`.
 
     Args:
         path: `.nii.gz` file to write.

@@ -74,7 +74,7 @@ def draw(
     batch: int | None = None,
     progress: Progress = lambda _: None,
 ) -> NDArray[np.complex64]:
-    """`sample` with a model that is loaded already; `progress` is told of finished samples."""
+    """`sample` with a model that is loaded already; `progress` is called with the number of samples just finished."""
     if count < 1 or (batch is not None and batch < 1):
         raise UsageError(f"{count} samples, {batch} at a time: expected at least one")
     InferenceSettings(temperature=temperature, seed=seed)  # refuses what cannot be
@@ -82,7 +82,7 @@ def draw(
     images = np.empty((count, model.size, model.size), np.complex64)
 
     def work(rng: slice) -> None:
-        # Slices of their own, all first samples: the second of a slice would be the first one's antithesis.
+        # Each is the first sample of a slice of its own: the second one of a slice is the mirror image of the first.
         rows = tuple(Row(number, 0) for number in range(count)[rng])
         images[rng] = ifft2c(sample_prior(model, Draws(seed, temperature, rows, device))).cpu().numpy()
         progress(len(rows))
@@ -130,7 +130,7 @@ def sample_to_folder(
         seed: see there.
         with_progression: store and draw the image summed up to each scale too.
         batch: see there.
-        progress: told of finished samples.
+        progress: called with the number of samples just finished.
 
     Returns:
         The files: `samples.png`, magnitudes of the first `ON_SHEET`; where asked for `progression.png`, of the

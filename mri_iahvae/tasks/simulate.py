@@ -66,7 +66,7 @@ def simulate(
             sampled image ("noisy"), as in fastMRI.
         phase: standard deviation of the smooth phase within a slice, in radians.
         acceleration: nominal acceleration of a column mask; everything is measured without.
-        center_fraction: share of columns around DC that are always measured; 0.32 / acceleration by default.
+        center_fraction: fraction of the columns, around DC, that is always measured; 0.32 / acceleration by default.
         mask_type: "random" (default), "equispaced" or "magic".
         seed: of phase and noise, together with the file name. The mask depends on the file name only.
         overwrite: replace files that exist.

@@ -66,6 +66,16 @@ def test_the_image_is_that_of_the_native_array_cropped_as_fastmri_does(scan, nat
     )
 
 
+def test_columns_stay_columns(scan, rng):
+    """What one column holds of k-space goes nowhere else: an undersampled axis is never mixed."""
+    one = scan(40, 22)
+    columns = rng.random(22) < 0.4
+    geometry = scan_geometry(one, np.tile(columns, (40, 1)), (20, 20))
+    kspace = np.where(columns, one.read(slice(None)), 0)
+    assert not geometry.reduce(kspace)[..., ~columns].any()
+    np.testing.assert_array_equal(geometry.reduce_mask(np.tile(columns, (40, 1))), np.tile(columns, (20, 1)))
+
+
 def test_missing_rows_keep_the_whole_field(scan):
     mask = np.ones((40, 22), bool)
     mask[30:] = False  # a partial echo

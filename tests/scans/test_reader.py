@@ -1,5 +1,3 @@
-import re
-
 import h5py
 import numpy as np
 import pytest
@@ -22,16 +20,6 @@ def write(tmp_path):
         return path
 
     return write_file
-
-
-def refused(path, *patterns):
-    """The file is refused in one line that names it, what was expected and what was found."""
-    with pytest.raises(ScanError) as caught:
-        open_scan(path)
-    message = str(caught.value)
-    assert "\n" not in message
-    for pattern in (re.escape(str(path)), "expected", "found", *patterns):
-        assert re.search(pattern, message), message
 
 
 def test_reads_what_h5py_wrote(write, kspace):
@@ -84,13 +72,6 @@ def test_column_mask_from_file(write, kspace, dtype):
     assert not np.signbit(values[..., ~columns].real).any()
     assert not np.signbit(values[..., ~columns].imag).any()
     assert not values[..., ~columns].any()
-
-
-@pytest.mark.parametrize("axes", [(1, 17), (1, 17, 1), (1, 1, 17, 1), (1, 20, 17), (20, 17, 1)])
-def test_axes_of_length_one(write, kspace, rng, axes):
-    mask = rng.random(axes) < 0.5
-    scan = open_scan(write(kspace=kspace, mask=mask))
-    np.testing.assert_array_equal(scan.mask, np.broadcast_to(mask.reshape(-1, 17), (20, 17)))
 
 
 def test_two_dimensional_mask(write, kspace, rng):
@@ -217,7 +198,7 @@ def test_padding_that_holds_data_is_none(write, kspace):
     assert "columns 2 to 13 of 17 were acquired, 5 others hold data: the array is used" in scan.warnings[0]
 
 
-def test_other_trajectories_are_refused_with_a_tool(write, kspace):
+def test_other_trajectories_are_refused_with_a_tool(refused, write, kspace):
     text = HEADER.format(x=20, y=17, maximum=16, center=8)
     text = text.replace("</encoding>", "<trajectory>radial</trajectory></encoding>")
     refused(write(kspace=kspace, ismrmrd_header=text), "Cartesian", "'radial'", "BART")
@@ -240,17 +221,6 @@ def test_header_that_disagrees_or_is_broken_is_left_out(write, kspace, text):
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>',
-        pytest.param("<a>" + " " * 2**20 + "</a>", id="a mebibyte"),
-    ],
-)
-def test_hostile_header_is_refused(write, kspace, text):
-    refused(write(kspace=kspace, ismrmrd_header=text), "ismrmrd_header")
-
-
-@pytest.mark.parametrize(
     ("datasets", "patterns"),
     [
         ({}, ["kspace"]),
@@ -262,41 +232,23 @@ def test_hostile_header_is_refused(write, kspace, text):
         ({"kspace": np.ones((2, 8, 8), [("r", "f4"), ("i", "f8")])}, ["complex64"]),
         ({"kspace": np.ones((2, 8, 8), [("r", "i4"), ("i", "i4")])}, ["complex64"]),
         ({"kspace": np.ones((2, 8, 9), np.complex64), "mask": np.ones(8)}, [r"\(9,\)", r"\(8,\)"]),
-        ({"kspace": np.ones((2, 8, 9), np.complex64), "mask": np.full(9, np.nan)}, ["mask", "value nan"]),
         ({"kspace": np.ones((2, 8, 9), np.complex64), "mask": np.full(9, 0.5)}, ["mask", "value 0.5"]),
-        ({"kspace": np.ones((2, 9, 9), np.complex64), "mask": np.ones((9, 1))}, ["mask", r"\(9, 1\)"]),
-        ({"kspace": np.ones((2, 8, 9), np.complex64), "mask": np.ones((2, 8, 9))}, [r"\(2, 8, 9\)"]),
+        ({"kspace": np.ones((2, 8, 9), np.complex64), "ismrmrd_header": "<!DOCTYPE a>"}, ["ismrmrd_header"]),
         ({"kspace": np.ones((2, 8, 9), np.complex64), "noise_sigma": np.ones(5)}, ["noise_sigma"]),
         ({"kspace": np.ones((2, 8, 9), np.complex64), "noise_sigma": -1.0}, ["noise_sigma"]),
         ({"kspace": np.ones((2, 8, 9), np.complex64), "noise_sigma": "loud"}, ["noise_sigma"]),
     ],
 )
-def test_unusable_files_are_refused(write, datasets, patterns):
+def test_unusable_files_are_refused(refused, write, datasets, patterns):
     refused(write(**datasets), *patterns)
 
 
-def test_missing_truncated_and_foreign_files_are_refused(write, kspace, tmp_path):
-    refused(tmp_path / "none.h5", "no such file")
-    refused(tmp_path, "a folder")
+def test_truncated_and_foreign_files_are_refused(refused, write, kspace, tmp_path):
     (tmp_path / "text.h5").write_text("not HDF5")
     refused(tmp_path / "text.h5")
     path = write(kspace=kspace)
     path.write_bytes(path.read_bytes()[:-200])
     refused(path)
-
-
-def test_damaged_bytes_give_our_error_or_none(write, kspace, rng):
-    path = write(kspace=kspace, mask=np.ones(17), ismrmrd_header="<a/>")
-    good = path.read_bytes()
-    for _ in range(100):
-        bad = bytearray(good)
-        for position in rng.integers(0, min(len(good), 4096), size=8):
-            bad[position] = rng.integers(0, 256)
-        path.write_bytes(bad)
-        try:
-            open_scan(path).read(0)
-        except ScanError as error:
-            assert "\n" not in str(error)  # noqa: PT017 - most of the files raise, some are read
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])

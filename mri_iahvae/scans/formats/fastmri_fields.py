@@ -49,7 +49,7 @@ def _is_pair(dtype: np.dtype) -> bool:
 
 
 def kspace_shape(kspace: h5py.Dataset) -> tuple[int, int, int, int]:
-    """(slices, coils, height, width), whatever axes of length 1 stand before them."""
+    """(slices, coils, height, width), less the axes of length 1 before them."""
     if kspace.ndim == 3:
         return kspace.shape[0], 1, *kspace.shape[1:]
     return kspace.shape[-4:]
@@ -92,12 +92,12 @@ def _acquired(kspace: h5py.Dataset, measured: NDArray[np.bool_]) -> tuple[int, i
     width, slices = measured.size, kspace_shape(kspace)[0]
     columns = np.flatnonzero(_filled(kspace, slices // 2))
     left, right = (columns[0], columns[-1] + 1) if columns.size else (0, width)
-    for number in range(slices):  # the edges alone: most files have none to look at
+    for number in range(slices):  # only the edges: most files have none to look at
         if measured[:left].any() and (edge := _filled(kspace, number, slice(0, left))).any():
             left = np.flatnonzero(edge)[0]
         if measured[right:].any() and (edge := _filled(kspace, number, slice(right, width))).any():
             right += np.flatnonzero(edge)[-1] + 1
-    # Only columns that the mask calls measured and that hold nothing tell of padding; others there were left out.
+    # Padding: columns that the mask calls measured and that hold nothing. Others at the edge were left out.
     first, end = _run(measured[:left]), width - _run(measured[right:][::-1])
     return acquired_columns((np.arange(width) >= first) & (np.arange(width) < end))
 
@@ -177,7 +177,7 @@ def read_header(file: h5py.File, size: tuple[int, int], warnings: list[str]) -> 
         return header
     (y, x), (height, width) = header.encoded, size
     warnings.append(f"'{name}' says {y}x{x}, the array is {height}x{width}: the array is used")
-    # The readout alone decides what its oversampling is; padding counts columns.
+    # Oversampling depends on the readout only; padding counts columns.
     return replace(header, encoded=size, padding=None) if y == height else None
 
 

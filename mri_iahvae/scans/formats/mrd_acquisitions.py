@@ -14,7 +14,7 @@ from mri_iahvae.errors import unusable
 from mri_iahvae.scans.header import Header
 
 _MAX_ACQUISITIONS = 2**19
-_BLOCK = 16  # records at a time; many could share one huge block of data in a hostile file
+_BLOCK = 16  # records at a time; in a hostile file many could point to one huge block of data
 _NEEDED = [
     "flags",
     "number_of_samples",

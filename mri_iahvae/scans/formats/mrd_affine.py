@@ -20,7 +20,7 @@ def in_order(slices: Sequence[Slice]) -> tuple[list[Slice], tuple[str, ...]]:
 
     Returns:
         The slices, and a warning where they cannot make a volume: not parallel, or not evenly spaced. They then
-        stand as they were, or along their normal. Silent where the file states no position.
+        stay as they were, or along their normal. No warning where the file states no position.
     """
     slices = list(slices)
     if len(slices) == 1 or not all(_stated(one) for one in slices):

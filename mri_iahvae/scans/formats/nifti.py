@@ -20,7 +20,7 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 _HEADER_BYTES = {348: "Nifti1Header", 540: "Nifti2Header"}
 _SINGLE_FILE = (b"n+1", b"n+2")
-_MAX_OFFSET = 2**24  # extensions stand before the voxels; they are not read
+_MAX_OFFSET = 2**24  # extensions lie before the voxels; they are not read
 
 
 @dataclass(frozen=True)

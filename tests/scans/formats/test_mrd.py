@@ -1,7 +1,5 @@
 """ISMRMRD raw data, written with the `ismrmrd` package, independently of the project."""
 
-import re
-
 import h5py
 import ismrmrd
 import numpy as np
@@ -60,15 +58,6 @@ def write(tmp_path):
         return path
 
     return write_file
-
-
-def refused(path, *patterns):
-    with pytest.raises(ScanError) as caught:
-        open_scan(path).read_coils(0)
-    message = str(caught.value)
-    assert "\n" not in message
-    for pattern in (re.escape(str(path)), "expected", "found", *patterns):
-        assert re.search(pattern, message), message
 
 
 @pytest.mark.parametrize("name", ["raw.h5", "raw.mrd"])
@@ -140,7 +129,7 @@ def test_averages_are_averaged(write, kspace, rng):
     np.testing.assert_allclose(found, kspace, atol=1e-6)
 
 
-def test_what_is_not_for_the_image_is_left_out(write, kspace):
+def test_what_is_not_for_the_image_is_left_out(refused, write, kspace):
     other = [
         acquisition(100 * kspace[0, :, :, 0], flags=[flag], kspace_encode_step_1=3, repetition=5)
         for flag in (
@@ -237,7 +226,7 @@ def test_slices_that_make_no_volume_have_no_affine(write, kspace, positions, nor
         ("epi", ["echo-planar", "Gadgetron"]),
     ],
 )
-def test_other_trajectories_are_refused(write, kspace, trajectory, patterns):
+def test_other_trajectories_are_refused(refused, write, kspace, trajectory, patterns):
     header = HEADER.format(maximum=17, center=9, trajectory=trajectory)
     refused(write(lines(kspace), header), *patterns)
 
@@ -252,11 +241,11 @@ def test_other_trajectories_are_refused(write, kspace, trajectory, patterns):
         ("set", "2 of `set`"),
     ],
 )
-def test_more_than_one_image_per_slice_is_refused(write, kspace, idx, pattern):
+def test_more_than_one_image_per_slice_is_refused(refused, write, kspace, idx, pattern):
     refused(write(lines(kspace) + lines(kspace, **{idx: 1})), "one 2-D image per slice", pattern)
 
 
-def test_acquisitions_that_do_not_fit_are_refused(write, kspace):
+def test_acquisitions_that_do_not_fit_are_refused(refused, write, kspace):
     fine = lines(kspace)
     for odd, pattern in [
         (acquisition(kspace[0, :, :, 0], kspace_encode_step_1=18), "one at 18"),
@@ -280,11 +269,11 @@ def test_acquisitions_that_do_not_fit_are_refused(write, kspace):
         pytest.param(" " * 2**20 + "<a/>", id="a mebibyte"),
     ],
 )
-def test_hostile_headers_are_refused(write, kspace, header):
+def test_hostile_headers_are_refused(refused, write, kspace, header):
     refused(write(lines(kspace), header), "ISMRMRD header")
 
 
-def test_hostile_records_are_refused(write, kspace, tmp_path):
+def test_hostile_records_are_refused(refused, write, kspace, tmp_path):
     """A record that is shorter or longer than its header says, and layouts that are not the standard's."""
     path = write(lines(kspace))
     with h5py.File(path, "a") as file:
@@ -303,21 +292,6 @@ def test_hostile_records_are_refused(write, kspace, tmp_path):
     refused(path, str(2**40))
 
 
-def test_links_are_refused(write, kspace, tmp_path):
-    path = write(lines(kspace))
-    outside = tmp_path / "outside.h5"
-    path.rename(outside)
-    for target in ("dataset", "dataset/data"):
-        with h5py.File(path, "w") as file:
-            if target != "dataset":
-                file["dataset/xml"] = FULL
-            file[target] = h5py.ExternalLink(str(outside), target)
-        refused(path, "ExternalLink")
-    with h5py.File(path, "w") as file:
-        file["dataset/xml"] = FULL
-    refused(path, "dataset/data")
-
-
 def test_file_changed_after_opening_is_noticed(write, kspace):
     scan = open_scan(write(lines(kspace)))
     write(lines(kspace[:2]))
@@ -325,21 +299,7 @@ def test_file_changed_after_opening_is_noticed(write, kspace):
         scan.read_coils(0)
 
 
-def test_the_package_that_is_missing_is_named(write, kspace, monkeypatch):
+def test_the_package_that_is_missing_is_named(refused, write, kspace, monkeypatch):
     path = write(lines(kspace))
     monkeypatch.setattr("mri_iahvae.scans.formats.mrd.find_spec", lambda _: None)
     refused(path, "pip install ismrmrd")
-
-
-def test_damaged_bytes_give_our_error_or_none(write, kspace, rng):
-    path = write(lines(kspace[:1, :1]))
-    good = path.read_bytes()
-    for _ in range(60):
-        bad = bytearray(good)
-        for position in rng.integers(0, len(good), size=30):
-            bad[position] = rng.integers(0, 256)
-        path.write_bytes(bad)
-        try:
-            open_scan(path).read_coils(0)
-        except ScanError as error:
-            assert "\n" not in str(error)  # noqa: PT017 - most of the files raise, some are read

@@ -1,5 +1,3 @@
-import re
-
 import numpy as np
 import pytest
 
@@ -14,16 +12,6 @@ def save(tmp_path):
         return tmp_path / "scan.npy"
 
     return write
-
-
-def refused(path, *patterns):
-    with pytest.raises(ScanError) as caught:
-        open_scan(path)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert len(message) < 600
-    for pattern in (re.escape(str(path)), "expected", "found", *patterns):
-        assert re.search(pattern, message), message
 
 
 def header(shape, descr="<c8", version=b"\x01\x00", length=None):
@@ -54,13 +42,6 @@ def test_coils(save, rng, order):
         scan.read(0)
 
 
-def test_mask_from_zeros(save, kspace):
-    kspace[..., [0, 4, 5]] = 0
-    scan = open_scan(save(kspace))
-    assert scan.mask_source == "zeros"
-    assert np.flatnonzero(~scan.mask[0]).tolist() == [0, 4, 5]
-
-
 @pytest.mark.parametrize(
     ("values", "found"),
     [
@@ -72,7 +53,7 @@ def test_mask_from_zeros(save, kspace):
         (np.ones((2, 8, 8), [("r", "f4"), ("i", "f4")]), "type"),
     ],
 )
-def test_other_arrays_are_refused(save, values, found):
+def test_other_arrays_are_refused(refused, save, values, found):
     refused(save(values), found)
 
 
@@ -83,7 +64,7 @@ class Trap:
         return pytest.fail, ("unpickled",)
 
 
-def test_nothing_is_unpickled(tmp_path):
+def test_nothing_is_unpickled(refused, tmp_path):
     values = np.array([Trap()], object)
     np.save(tmp_path / "scan.npy", values, allow_pickle=True)
     refused(tmp_path / "scan.npy", "object")
@@ -109,7 +90,7 @@ def test_nothing_is_unpickled(tmp_path):
         header((1, 8, 8), descr=[("x" * 9000, "<c8")]),
     ],
 )
-def test_hostile_files_are_refused(tmp_path, content):
+def test_hostile_files_are_refused(refused, tmp_path, content):
     (tmp_path / "scan.npy").write_bytes(content)
     refused(tmp_path / "scan.npy")
 
