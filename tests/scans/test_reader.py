@@ -74,19 +74,23 @@ def test_column_mask_from_file(write, kspace, dtype):
     assert not values[..., ~columns].any()
 
 
-def test_two_dimensional_mask(write, kspace, rng):
-    mask = rng.random((20, 17)) < 0.3
-    scan = open_scan(write(kspace=kspace, mask=mask))
-    np.testing.assert_array_equal(scan.mask, mask)
-    np.testing.assert_array_equal(scan.read(1), np.where(mask, kspace[1:2], 0))
-
-
-def test_mask_inferred_from_zero_columns(write, kspace):
-    kspace[:, :, [0, 5]] = 0
-    kspace[1, :, 9] = 0  # zero in one slice only: measured
-    scan = open_scan(write(kspace=kspace))
-    assert scan.mask_source == "zeros"
-    assert np.flatnonzero(~scan.mask[0]).tolist() == [0, 5]
+@pytest.mark.parametrize("case", ["columns", "bins", "bins and columns", "rows"])
+@pytest.mark.parametrize("stored", [False, True])
+def test_the_mask_is_stored_or_inferred_from_exact_zeros(write, kspace, rng, case, stored):
+    bins = rng.random((20, 17)) < 0.4
+    bins[0] = True  # no column is empty
+    measured = {
+        "columns": np.tile(~np.isin(np.arange(17), [0, 5]), (20, 1)),
+        "bins": bins,
+        "bins and columns": bins & ~np.isin(np.arange(17), [0, 16]),
+        "rows": np.tile(np.arange(20)[:, None] > 3, (1, 17)),
+    }[case]
+    kspace[:, ~measured] = 0
+    kspace[1, 4, 9] = 0  # zero in one slice only: as in the others
+    scan = open_scan(write(kspace=kspace, mask=measured) if stored else write(kspace=kspace))
+    assert scan.mask_source == ("file" if stored else "zeros")
+    np.testing.assert_array_equal(scan.mask, measured)
+    np.testing.assert_array_equal(scan.read(slice(None)), kspace)
 
 
 def test_a_few_stray_zeros_are_measured(write, kspace):
@@ -97,57 +101,21 @@ def test_a_few_stray_zeros_are_measured(write, kspace):
     scan = open_scan(write(kspace=large))
     assert scan.mask_source == "full"
     assert scan.mask.all()
-    large[:, :, 10:13] = 0
-    scan = open_scan(write(kspace=large))
-    assert np.flatnonzero(~scan.mask.all(axis=0)).tolist() == [10, 11, 12]
-    assert scan.mask[:, 4].all()
 
 
-def test_mask_inferred_from_zero_bins(write, kspace, rng):
-    mask = rng.random((20, 17)) < 0.4
-    mask[0] = True  # no column is empty
-    kspace[:, ~mask] = 0
-    kspace[1, 0, 0] = 0  # zero in one slice only: measured
-    scan = open_scan(write(kspace=kspace))
-    assert scan.mask_source == "zeros"
-    np.testing.assert_array_equal(scan.mask, mask)
-    np.testing.assert_array_equal(scan.read(slice(None)), kspace)
-
-
-def test_empty_columns_of_a_two_dimensional_mask_do_not_hide_its_holes(write, kspace, rng):
-    mask = rng.random((20, 17)) < 0.4
-    mask[:, [0, 16]] = False
-    scan = open_scan(write(kspace=np.where(mask, kspace, 0)))
-    np.testing.assert_array_equal(scan.mask, mask)
-
-
-def test_rows_padded_with_zeros_are_not_measured(write, kspace):
-    kspace[:, :4] = 0
-    scan = open_scan(write(kspace=kspace))
-    assert np.flatnonzero(~scan.mask.any(axis=1)).tolist() == [0, 1, 2, 3]
-    assert scan.mask[4:].all()
-
-
-def test_nothing_measured_is_said(write, kspace):
-    scan = open_scan(write(kspace=kspace, mask=np.zeros(17)))
-    assert scan.warnings == ("no k-space bin is measured",)
-    assert not scan.mask.any()
-
-
-def test_a_silent_file_was_measured(write, kspace):
-    scan = open_scan(write(kspace=0 * kspace))
-    assert scan.mask.all()
-    assert scan.mask_source == "full"
+def test_nothing_measured_and_nothing_but_zeros(write, kspace):
+    nothing = open_scan(write(kspace=kspace, mask=np.zeros(17)))
+    assert nothing.warnings == ("no k-space bin is measured",)
+    assert not nothing.mask.any()
+    zeros = open_scan(write(kspace=0 * kspace))
+    assert (zeros.mask_source, zeros.mask.all()) == ("full", True)
 
 
 @pytest.mark.parametrize("place", ["dataset", "attribute"])
 @pytest.mark.parametrize("sigma", [0.5, [0.5, 1.0, 0.0]])
 def test_noise_sigma(write, kspace, place, sigma):
-    path = (
-        write(kspace=kspace, noise_sigma=sigma)
-        if place == "dataset"
-        else write(kspace=kspace, attrs={"noise_sigma": sigma})
-    )
+    given = {"noise_sigma": sigma}
+    path = write(kspace=kspace, **given) if place == "dataset" else write(given, kspace=kspace)
     np.testing.assert_array_equal(open_scan(path).noise_sigma, np.broadcast_to(sigma, 3))
 
 

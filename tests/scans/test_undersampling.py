@@ -1,7 +1,6 @@
 """Which bins count: the file's own, a mask file's, fastMRI's columns, and all of them with --up-to."""
 
 import json
-import os
 
 import h5py
 import numpy as np
@@ -128,13 +127,6 @@ def test_a_mask_that_leaves_nothing_is_a_warning(scan, mask_file):
         assert json.loads(json.dumps(sampled.to_json(), allow_nan=False))["true_acceleration"] is None
     nothing = scan(mask=np.zeros(32, bool))  # which the reader says
     assert OWN_SAMPLING.apply(nothing).warnings == ()
-
-
-def test_names_that_are_no_text(scan, mask_file):
-    path = mask_file(np.ones(32, bool))
-    odd = path.with_name(os.fsdecode(b"l\xff.npy"))
-    path.rename(odd)
-    Sampling(odd).apply(scan()).description.encode()
 
 
 def test_what_does_not_fit_the_scan_is_refused(scan, mask_file):

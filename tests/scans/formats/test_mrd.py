@@ -160,19 +160,13 @@ READ, PHASE, NORMAL = np.array([0, 0, -1.0]), np.array([0.6, 0.8, 0]), np.array(
 def placed(kspace, positions, normal=NORMAL):
     """Acquisitions with the position of each slice."""
     head = {"read_dir": tuple(READ), "phase_dir": tuple(PHASE), "slice_dir": tuple(normal)}
-    return [
-        one
-        for s, position in enumerate(positions)
-        for one in [
-            acquisition(
-                kspace[s, :, :, c],
-                slice=s,
-                kspace_encode_step_1=c,
-                head={**head, "position": tuple(position)},
-            )
-            for c in range(18)
+    made = []
+    for s, position in enumerate(positions):
+        here = {**head, "position": tuple(position)}
+        made += [
+            acquisition(kspace[s, :, :, c], slice=s, kspace_encode_step_1=c, head=here) for c in range(18)
         ]
-    ]
+    return made
 
 
 def test_affine_leads_to_the_patient(write, kspace):
@@ -220,9 +214,6 @@ def test_slices_that_make_no_volume_have_no_affine(write, kspace, positions, nor
     ("trajectory", "patterns"),
     [
         ("radial", ["radial", "BART", "SigPy", "MRpro"]),
-        ("spiral", ["spiral", "BART"]),
-        ("goldenangle", ["goldenangle"]),
-        ("other", ["other"]),
         ("epi", ["echo-planar", "Gadgetron"]),
     ],
 )
@@ -262,13 +253,7 @@ def test_acquisitions_that_do_not_fit_are_refused(refused, write, kspace):
         refused(write([*fine, odd]), pattern)
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        *["", "nonsense", "<a/>", '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'],
-        pytest.param(" " * 2**20 + "<a/>", id="a mebibyte"),
-    ],
-)
+@pytest.mark.parametrize("header", ["", "<a/>", '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'])
 def test_hostile_headers_are_refused(refused, write, kspace, header):
     refused(write(lines(kspace), header), "ISMRMRD header")
 
