@@ -1,6 +1,5 @@
 """Coils: the SENSE operator, its data step, and combinations of coil images."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -76,17 +75,6 @@ def test_data_step_against_a_dense_solve(sense, size, single):
         target = measure.mH @ kspace[row].flatten() + penalty @ prior[row].flatten()
         expected = torch.linalg.solve(measure.mH @ measure + penalty, target)
         torch.testing.assert_close(found[row].flatten(), expected, rtol=1e-3, atol=1e-4)
-
-
-def test_rows_of_a_batch_are_independent(sense):
-    operator, kspace, prior = sense(8, 8), normal(2, 3, 8, 8), normal(2, 8, 8)
-    kspace[1] *= 1e-6
-    both = operator.data_step(kspace, prior, torch.tensor(0.1), 4)
-    for row in (slice(0, 1), slice(1, 2)):
-        alone = Sense(operator.sensitivities[row], operator.mask)
-        torch.testing.assert_close(
-            alone.data_step(kspace[row], prior[row], torch.tensor(0.1), 4), both[row], rtol=1e-4, atol=1e-5
-        )
 
 
 @pytest.mark.parametrize("scale", [1e-15, 1.0, 1e15])
@@ -181,9 +169,3 @@ def test_combinations_of_one_image_give_it_back(coil_maps):
     images = maps * image[:, None]
     torch.testing.assert_close(combine(images, maps), image)
     torch.testing.assert_close(rss(images), image.abs())
-
-
-def test_rss_is_fastmris(coil_maps):
-    images = normal(2, 4, 9, 12)
-    expected = np.sqrt((np.abs(images.numpy()) ** 2).sum(axis=1))
-    np.testing.assert_allclose(rss(images).numpy(), expected, rtol=1e-5)

@@ -6,7 +6,7 @@ from mri_iahvae.kspace.bands import block_mask
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.kspace.noise import complex_noise, rms
-from mri_iahvae.kspace.noise_estimate import estimate_sigma
+from mri_iahvae.kspace.noise_estimate import _outermost_bins, _quietest, estimate_sigma
 
 ALL = torch.ones(1, 1, dtype=torch.bool)
 
@@ -120,3 +120,29 @@ def test_too_few_bins_or_nothing_but_zeros_give_zero():
 def test_one_mask_for_all_slices():
     with pytest.raises(ValueError, match="dimensions"):
         estimate_sigma(np.ones((2, 64, 64), np.complex64), np.ones((2, 64, 64), bool))
+
+
+@pytest.mark.parametrize(("size", "bins"), [((128, 128), 327), ((64, 63), 80), ((39, 40), 64)])
+def test_the_outermost_bins_are_the_farthest_two_per_cent_or_64(size, bins):
+    """By k-space whose power per part is the squared distance from DC, in half axes."""
+    height, width = size
+    y = (np.arange(height) - height // 2) / (height / 2)
+    x = (np.arange(width) - width // 2) / (width / 2)
+    distance = np.sqrt(y[:, None] ** 2 + x**2)
+    variance, count = _outermost_bins((distance * (1 + 1j))[None])
+    assert count == bins
+    assert variance == pytest.approx([np.sort(distance.ravel() ** 2)[-bins:].mean()])
+
+
+@pytest.mark.parametrize("bins", [16, 64])
+@pytest.mark.parametrize(("reach", "low"), [(2, 0.1), (3, 0.01)])
+def test_the_quietest_groups_are_those_of_one_white_noise(bins, reach, low):
+    """Pure noise comes out a tenth of a group's deviation low; louder groups beside it do not change that."""
+    rng = np.random.default_rng(0)
+    variances = rng.gamma(bins, 1 / bins, 100_000)  # of `bins` complex numbers, per part
+    level, error = _quietest(variances, bins, reach)
+    assert error == pytest.approx(bins**-0.5)
+    assert (1 - level) / error == pytest.approx(low, abs=0.02)
+    louder = np.concatenate((variances, 10 * variances))
+    assert _quietest(louder, bins, reach)[0] == pytest.approx(level, rel=1e-3)
+    assert _quietest(np.zeros(0), bins, reach)[0] == np.inf
