@@ -192,6 +192,7 @@ def test_header_that_disagrees_or_is_broken_is_left_out(write, kspace, text):
     ("datasets", "patterns"),
     [
         ({}, ["kspace"]),
+        ({"reconstruction": np.ones((1, 8, 8), np.float32)}, ["a result", "give the scan .* evaluate"]),
         ({"kspace": np.zeros((2, 3, 2, 8, 8), np.complex64)}, [r"\(2, 3, 2, 8, 8\)"]),
         ({"kspace": np.zeros((2, 300, 8, 8), np.complex64)}, [r"\(2, 300, 8, 8\)"]),
         ({"kspace": np.zeros((8, 8), np.complex64)}, [r"\(8, 8\)"]),
