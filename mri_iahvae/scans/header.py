@@ -38,8 +38,6 @@ class Header:
     """Of the cropped image."""
     thickness: float | None = None
     """Of one slice in mm, without the gap to the next one, which no header of this kind states."""
-    slices: int | None = None
-    """Number of slices; of a slab, of its partitions."""
     trajectory: str = ""
     """"cartesian", "radial" and so on; empty where the header does not say."""
 
@@ -93,8 +91,6 @@ def parse_header(text: str) -> Header:
     recon, recon_fov, recon_depth = _space(root, "reconSpace")
     # A slab's field of view is shared by its partitions; a slice's is that of one partition.
     depths = (recon_fov[2], recon_depth), (encoded_fov[2], encoded_depth)
-    last = _integer(root, "encodingLimits/slice/maximum")
-    slices = (1 if last is None else last + 1) * (recon_depth or 1)
     return Header(
         encoded=encoded,
         recon=recon,
@@ -102,7 +98,6 @@ def parse_header(text: str) -> Header:
         encoded_fov=encoded_fov,
         recon_fov=recon_fov,
         thickness=next((mm / (partitions or 1) for mm, partitions in depths if mm), None),
-        slices=None if last is None and slices == 1 else slices,
         trajectory=_text(root, "trajectory").lower()[:_MAX_WORD],
     )
 
