@@ -93,57 +93,11 @@ def test_errors_are_as_bright_as_their_titles_say(error, gain, rng):
     np.testing.assert_allclose(after, gain * error / 10, atol=1e-9)
 
 
-def test_few_large_errors_do_not_darken_the_others(rng):
-    reference = np.ones((50, 50))
-    errors = np.full((50, 50), 0.009)
-    errors[0, :40] = 1  # 1.6 %
-    one = replace(view(rng, reference=reference), zero_filled=1 + errors, reconstruction=1 - errors)
-    assert "error of reconstruction x100" in one.images(Titles())
-    errors[1, :40] = 1  # 3.2 %
-    one = replace(one, zero_filled=1 + errors, reconstruction=1 - errors)
-    assert "error of reconstruction x1" in one.images(Titles())
-
-
 def test_a_deviation_is_as_bright_as_the_errors_and_alone_as_its_content(rng):
     one = replace(view(rng, deviation=np.full((16, 16), 0.04)), reconstruction=np.ones((16, 16)))
     assert list(one.images(Titles()))[-1] == "standard deviation x20"
     one = replace(one, reference=np.full((16, 16), 0.9), zero_filled=np.full((16, 16), 0.8))
     assert list(one.images(Titles()))[-1] == "standard deviation x5"  # 0.1 of 0.9
-
-
-@pytest.mark.parametrize("referenced", [False, True])
-def test_a_standard_deviation_adds_its_panel(tmp_path, rng, referenced):
-    plain = view(rng, reference=rng.random((16, 16)) if referenced else None)
-    deviation = np.zeros((16, 16))
-    deviation[8, 8] = 1
-    shown = []
-    for number, values in enumerate((None, deviation, 0 * deviation)):
-        kspace_figure(tmp_path / f"{number}.png", [replace(plain, deviation=values)])
-        shown.append(pictures.imread(tmp_path / f"{number}.png"))
-    assert shown[1].shape[1] > shown[0].shape[1]
-    assert shown[1].shape == shown[2].shape
-    differing = (shown[1] != shown[2]).any(axis=(0, 2)).nonzero()[0]
-    assert differing.min() > (0.8 if referenced else 2 / 3) * shown[1].shape[1]  # in the last column only
-
-
-def test_every_slice_has_two_rows_and_its_own_window(tmp_path, rng):
-    """The slices stand one above the other: only the rows of the slice that differs differ."""
-    first, second = view(rng, 3), view(rng, 10)
-    brighter = replace(second, zero_filled=2 * second.zero_filled, reconstruction=2 * second.reconstruction)
-    changed = replace(second, zero_filled=second.reconstruction)
-    shown = {}
-    for name, views in {
-        "one": [first],
-        "two": [first, second],
-        "same": [first, brighter],
-        "other": [first, changed],
-    }.items():
-        kspace_figure(tmp_path / f"{name}.png", views, title="scan.h5")
-        shown[name] = pictures.imread(tmp_path / f"{name}.png")
-    assert shown["two"].shape[0] > 1.7 * shown["one"].shape[0]
-    assert np.array_equal(shown["two"], shown["same"])
-    rows = (shown["two"] != shown["other"]).any(axis=(1, 2)).nonzero()[0] / len(shown["two"])
-    assert 0.5 < rows.min() < rows.max() < 0.77  # the third row of four
 
 
 def test_single_columns_of_a_large_mask_stay_visible(tmp_path, rng):
@@ -177,13 +131,6 @@ def test_windows_of_rows_and_of_columns(tmp_path, by_column, shades):
     height, width = picture.shape
     found = [[picture[y * height // 4, x * width // 4] for x in (1, 3)] for y in (1, 3)]
     np.testing.assert_allclose(found, shades, atol=0.01)
-
-
-@pytest.mark.parametrize(("count", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (5, 2, 3), (9, 3, 3)])
-def test_sheet_figure_is_about_square(tmp_path, rng, count, rows, columns):
-    sheet_figure(tmp_path / "a.png", list(rng.random((count, 8, 8))), "title")
-    grid_figure(tmp_path / "b.png", [[rng.random((8, 8))] * columns] * rows, [""] * columns)
-    assert pictures.imread(tmp_path / "a.png").shape == pictures.imread(tmp_path / "b.png").shape
 
 
 def test_each_image_of_a_sheet_has_its_own_window(tmp_path):

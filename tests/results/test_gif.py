@@ -76,10 +76,3 @@ def test_the_image_is_cropped_before_the_window_is_chosen(tmp_path, rng):
     shown, _, _ = frames(tmp_path / "a.gif")
     assert shown.shape[1:] == (280, 10)  # large enough as it is
     assert (shown[-1] >= 254).all()
-
-
-def test_silence(tmp_path):
-    scale_gif(tmp_path / "a.gif", np.zeros((32, 32), np.complex64), 32)
-    shown, _, durations = frames(tmp_path / "a.gif")
-    assert not shown.any()
-    assert len(durations) == 6

@@ -65,12 +65,6 @@ def test_reconstruction_round_trip(tmp_path, kspace):
         assert dict(file.attrs) == {"seed": 3, "method": "hybrid"}
 
 
-def test_same_content_gives_same_bytes(tmp_path, kspace):
-    for name in "ab":
-        write_scan(tmp_path / name, kspace, noise_sigma=1.0)
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-
-
 def test_non_finite_arrays_are_refused(tmp_path, kspace):
     path = tmp_path / "scan.h5"
     kspace[0, 0, 0] = np.nan

@@ -95,16 +95,13 @@ def test_the_array_called_mask_or_the_only_one(tmp_path, columns):
         (np.ones(HEIGHT), "shape (20,)"),
         (np.ones((WIDTH, HEIGHT)), "shape (17, 20)"),
         (np.ones((HEIGHT, 1)), "shape (20, 1)"),
-        (np.ones((WIDTH, 1)), "shape (17, 1)"),
         (np.ones((3, HEIGHT, WIDTH)), "shape (3, 20, 17)"),
         (np.ones(()), "shape ()"),
         (np.ones(0), "shape (0,)"),
         (np.ones(WIDTH, complex), "complex128"),
         (np.full(WIDTH, np.nan), "the value nan"),
         (np.linspace(0, 1, WIDTH), "the value 0.0625"),
-        (np.full((HEIGHT, WIDTH), 2), "the value 2"),
-        (np.full(WIDTH, -1), "the value -1"),
-        (np.full(WIDTH, np.inf, np.float32), "the value inf"),
+        (np.full((HEIGHT, WIDTH), -1), "the value -1"),
         (np.full(WIDTH, b"1"), "shape (17,), type"),
     ],
 )
@@ -113,13 +110,8 @@ def test_what_is_no_mask_is_refused(save, suffix, values, word):
 
 
 def test_other_files_are_refused(save, tmp_path, columns):
-    for name, word in [
-        ("none.npy", "no such file"),
-        ("none.npz", "no such file"),
-        ("none.h5", "no such file"),
-    ]:
-        refused(tmp_path / name, word)
     for suffix in SUFFIXES:
+        refused(tmp_path / f"none{suffix}", "no such file")
         (tmp_path / f"folder{suffix}").mkdir()
         refused(tmp_path / f"folder{suffix}", "a folder")
         (tmp_path / f"text{suffix}").write_text("1 0 1\n1")

@@ -53,11 +53,6 @@ def test_estimate_of_weak_noise(make_scan, noise):
         assert sigma == pytest.approx([noise] * 4, rel=0.1)
 
 
-def test_estimate_of_silence_is_zero(make_scan):
-    sigma, source = levels(make_scan(scale=0.0, mask=np.ones(32, bool)))
-    assert (sigma.tolist(), source) == ([0, 0], "estimate")
-
-
 @pytest.mark.parametrize("relative", [0.2, 1.0])
 @pytest.mark.parametrize("acceleration", [1, 4, 8])
 def test_relative_is_of_the_noise_free_slice(make_scan, head_kspace, relative, acceleration):

@@ -15,20 +15,9 @@ from mri_iahvae.scans.header import Header
 
 _MAX_ACQUISITIONS = 2**19
 _BLOCK = 16  # records at a time; in a hostile file many could point to one huge block of data
-_NEEDED = [
-    "flags",
-    "number_of_samples",
-    "active_channels",
-    "discard_pre",
-    "discard_post",
-    "center_sample",
-    "encoding_space_ref",
-    "position",
-    "read_dir",
-    "phase_dir",
-    "slice_dir",
-    "idx",
-]
+_DIRECTIONS = ["read_dir", "phase_dir", "slice_dir"]
+_SAMPLES = ["number_of_samples", "discard_pre", "discard_post", "center_sample"]
+_NEEDED = ["flags", "active_channels", "encoding_space_ref", "idx", "position", *_DIRECTIONS, *_SAMPLES]
 _DYNAMIC = ("contrast", "phase", "repetition", "set")
 # Measured for another purpose than the image, by the names of the standard.
 _NOT_IMAGING = (
@@ -136,7 +125,7 @@ def imaging_slices(
     for number in np.unique(heads["idx"]["slice"]):
         members = np.flatnonzero(heads["idx"]["slice"] == number)
         head = heads[members[0]]
-        vectors = np.stack([head[name] for name in ("position", "read_dir", "phase_dir", "slice_dir")])
+        vectors = np.stack([head[name] for name in ("position", *_DIRECTIONS)])
         placed = vectors.astype(np.float64)
         found_slices.append(Slice(tuple(lines[i] for i in members), placed[0], placed[1:]))
     return found_slices, int(heads["active_channels"][0]), warnings

@@ -76,12 +76,6 @@ def test_the_voxel_size_is_that_of_the_file(tmp_path, rng, unit, zooms, voxel):
     assert volume.voxel == (None if voxel is None else pytest.approx(voxel, rel=1e-5))
 
 
-def test_negative_voxels_become_zero(tmp_path):
-    voxels = np.array([[[-5.0, 2.0]]], np.float32)
-    ((_, images, *_),) = read_magnitudes(save(tmp_path / "a.nii", voxels))
-    assert (images.min(), images.max()) == (0, 1)
-
-
 def test_npz_by_subject(tmp_path, rng):
     images = rng.integers(0, 200, (5, 128, 128)).astype(np.uint8)
     np.savez(tmp_path / "a.npz", images=images, subject=["b", "a", "b", "a", "b"])
