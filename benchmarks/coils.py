@@ -83,7 +83,7 @@ def measure(path: Path, sampling: ColumnSampling, count: int) -> Measurement:
     full = fft2c(maps * image[:, None])
     generator = torch.Generator().manual_seed(sum(map(ord, path.name)))
     level = NOISE * rms(fft2c(image))[:, None, None, None]
-    mask = sampling.mask(image.shape[-1], path.name)
+    mask = torch.from_numpy(sampling.mask(image.shape[-1], path.name))
     kspace = torch.where(mask, full + complex_noise(tuple(full.shape), level, generator), 0)
     coils = calibrate(kspace, mask.expand(image.shape[1:]), level.flatten())
     return Measurement(truth.numpy(), kspace, mask, coils.sensitivities)

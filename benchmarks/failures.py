@@ -43,14 +43,14 @@ def main(scan: Path, output: Path, checkpoint: str) -> None:
     size = model.size
     head = open_scan(scan).read(slice(None))
     head = head[len(head) // 2]
-    fourfold = column_mask(size, 4, 0.08, "random", "failures").expand(size, size)
+    fourfold = torch.from_numpy(column_mask(size, 4, 0.08, "random", "failures")).expand(size, size)
     cases = (
         ("head, up to 4x4", head, block_mask(4, size)),
         ("head, up to 16x16", head, block_mask(16, size)),
         (
             "head, random columns 8x",
             head,
-            column_mask(size, 8, 0.04, "random", "failures").expand(size, size),
+            torch.from_numpy(column_mask(size, 8, 0.04, "random", "failures")).expand(size, size),
         ),
         ("phantom, random columns 4x", with_phase(data.shepp_logan_phantom(), size), fourfold),
         ("coins, random columns 4x", with_phase(data.coins()[30:290, 60:320] / 255, size), fourfold),

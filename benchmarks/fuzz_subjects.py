@@ -27,8 +27,8 @@ from mri_iahvae.model.checkpoint import load_domain, load_model, save_model
 from mri_iahvae.model.config import ModelConfig, ScaleConfig
 from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.scans.formats.images import read_reconstruction, read_target
-from mri_iahvae.scans.formats.magnitude import read_magnitudes
+from mri_iahvae.scans.formats.fastmri_images import read_reconstruction, read_target
+from mri_iahvae.scans.formats.magnitude_images import read_magnitudes
 from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.header import parse_header
 from mri_iahvae.scans.mask_file import read_mask_file

@@ -134,7 +134,7 @@ def write_native(
     mask = np.ones(layout.width, bool)
     if acceleration is not None:
         center = _CENTER_SHARE / acceleration
-        mask = column_mask(layout.width, acceleration, center, "random", path.name).numpy()
+        mask = column_mask(layout.width, acceleration, center, "random", path.name)
     measured = mask & _acquired(layout)
     with h5py.File(path, "w") as file:
         shape = (slices, *(() if coils is None else (coils,)), layout.height, layout.width)

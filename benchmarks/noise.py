@@ -26,8 +26,12 @@ LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 MASKS: dict[str, Callable[[int, str], Tensor]] = {
     "everything measured": lambda size, _: torch.ones(size, dtype=torch.bool),
-    "random columns 4x / 0.08": lambda size, name: column_mask(size, 4, 0.08, "random", name),
-    "random columns 8x / 0.04": lambda size, name: column_mask(size, 8, 0.04, "random", name),
+    "random columns 4x / 0.08": lambda size, name: torch.from_numpy(
+        column_mask(size, 4, 0.08, "random", name)
+    ),
+    "random columns 8x / 0.04": lambda size, name: torch.from_numpy(
+        column_mask(size, 8, 0.04, "random", name)
+    ),
     "2-D variable density 6x": lambda size, name: torch.from_numpy(variable_density(size, 6.0, name)),
 }
 

@@ -49,7 +49,7 @@ class Task:
             return block_mask(min(self.up_to, size), size).numpy()
         if self.columns is not None:
             acceleration, fraction, kind = self.columns
-            columns = column_mask(size, acceleration, fraction, kind, seed).numpy()  # type: ignore[arg-type]
+            columns = column_mask(size, acceleration, fraction, kind, seed)  # type: ignore[arg-type]
             return np.broadcast_to(columns, (size, size)).copy()
         if self.density is not None:
             return variable_density(size, self.density, seed)

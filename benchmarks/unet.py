@@ -136,7 +136,9 @@ def _batch(kspace: Tensor, seed: int, size: int) -> tuple[Tensor, Tensor, Tensor
     """Augmented target, what is measured of it, and the masks, (B, N, N) each."""
     noise = torch.Generator().manual_seed(seed)
     target = canonical_batch(augment(kspace, noise), size)
-    masks = [column_mask(size, 4, 0.08, "random", f"{seed} {i}") for i in range(len(target))]
+    masks = [
+        torch.from_numpy(column_mask(size, 4, 0.08, "random", f"{seed} {i}")) for i in range(len(target))
+    ]
     mask = torch.stack(masks)[:, None, :].expand(target.shape)
     return target, torch.where(mask, target, 0), mask
 

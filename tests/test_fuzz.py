@@ -24,8 +24,7 @@ from mri_iahvae.model.config import ModelConfig
 from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.presets import preset
 from mri_iahvae.scans.header import parse_header
-from mri_iahvae.scans.mask_array import require_mask, to_mask
-from mri_iahvae.scans.mask_file import read_mask_file
+from mri_iahvae.scans.mask_file import read_mask_file, require_mask, to_mask
 from mri_iahvae.scans.reader import open_scan
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

@@ -164,7 +164,7 @@ def test_inspect_foretells_the_result(native, size, tool, tmp_path, acceleration
     assert (found["height"], found["width"]) == (scan.height, scan.width)
     assert found["readout_oversampling"] == 2
     assert found["acquired_columns"] == list(scan.acquired)
-    assert {problem["level"] for problem in found["problems"]} == {"note"}
+    assert {finding["level"] for finding in found["findings"]} == {"note"}
     assert "generated" not in told.stdout  # the patient's identifier
     done = tool("reconstruct", path, "--json")
     (report,) = json.loads(done.stdout)["files"]

@@ -77,9 +77,9 @@ def _lines(inspection: "Inspection") -> "Iterator[str]":
     for name, text in facts.items():
         if text:
             yield f"  {name:12}{text}"
-    for problem in inspection.problems:
-        if problem.level != "error":  # which goes to stderr
-            yield f"  {problem.level}: {_sentence(problem.text, problem.fix)}"
+    for finding in inspection.findings:
+        if finding.level != "error":  # which goes to stderr
+            yield f"  {finding.level}: {_sentence(finding.text, finding.fix)}"
 
 
 def _sampling(inspection: "Inspection") -> str:

@@ -119,7 +119,7 @@ def run_files(
     """
     # Imported here: h5py must not load for --help.
     from mri_iahvae.processes import of_the_first, process_count, rank  # noqa: PLC0415
-    from mri_iahvae.results.hdf5 import output_path, result_name  # noqa: PLC0415
+    from mri_iahvae.results.paths import output_path, result_name  # noqa: PLC0415
     from mri_iahvae.scans.listing import scan_files  # noqa: PLC0415
 
     files = of_the_first(lambda: scan_files(inputs))
@@ -258,7 +258,7 @@ def _method(report: dict[str, Any]) -> str:
 def _text(report: dict[str, Any]) -> str:
     """The report for a person."""
     # Imported here: with the titles of figures it loads NumPy, which --help does without.
-    from mri_iahvae.results.wording import image_names  # noqa: PLC0415
+    from mri_iahvae.results.report import image_names  # noqa: PLC0415
 
     values = {name: report[f"share_{name}"] for name in ("measured", "completed", "zero")}
     if report["task"] == "denoise" and not values["completed"]:

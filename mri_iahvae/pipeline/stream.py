@@ -69,7 +69,7 @@ def run_file(
     Args:
         loaded: the model and where it came from.
         path: the input.
-        output: where the result goes (`results.hdf5.output_path`).
+        output: where the result goes (`results.paths.output_path`).
         settings: how.
         request: what.
         start: told the file's name and number of slices, gives the progress to report to.
@@ -98,8 +98,7 @@ def run_file(
     with volume_output(output, scan, geometry, sampled, request.outputs) as out:
         for first in range(0, scan.slices, size):
             chosen = slice(first, min(first + size, scan.slices))
-            # Only the bins of the block that is used.
-            kspace = np.where(sampled.mask, geometry.reduce(used.read_coils(chosen)), 0)
+            kspace = geometry.reduce(used.read_coils(chosen))  # bins beyond `up_to` go with the mask
             if level is not None:
                 levels[chosen] = level.of(chosen, kspace)
             given = {"acquired": scan.acquired, "batch": batches, "first": first, "progress": progress}

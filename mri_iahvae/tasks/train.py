@@ -11,13 +11,14 @@ from torch import Tensor
 
 from mri_iahvae.errors import UsageError
 from mri_iahvae.files import folder_of_one_run, make_folder
+from mri_iahvae.kspace.centre_crop import recentre
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.config import ModelConfig
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.processes import ALONE, Processes, joined, rank
 from mri_iahvae.results.figures import grid_figure
 from mri_iahvae.results.provenance import provenance
-from mri_iahvae.scans.geometry import require_measured_grid, scan_geometry, to_grid
+from mri_iahvae.scans.geometry import require_measured_grid, scan_geometry
 from mri_iahvae.scans.listing import hdf5_files
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.scan import Scan
@@ -54,7 +55,7 @@ class FolderSlices:
     def read(self, index: int) -> NDArray[np.complex64]:
         """k-space of one slice: complex64 (size, size), in the file's units."""
         scan, geometry, number = self._where[index]
-        return np.ascontiguousarray(to_grid(geometry.reduce(scan.read(number)[0]), self.size))
+        return np.ascontiguousarray(recentre(geometry.reduce(scan.read(number)[0]), self.size, self.size))
 
 
 def train(

@@ -14,8 +14,8 @@ from mri_iahvae.pipeline import output
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.output import Outputs
 from mri_iahvae.pipeline.stream import Request, run_file
+from mri_iahvae.results.figures import Titles
 from mri_iahvae.results.hdf5 import write_scan
-from mri_iahvae.results.wording import panel_titles
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.undersampling import Sampling
 
@@ -134,7 +134,7 @@ def test_the_figure_of_coils_says_what_was_combined(run, coil_scan, monkeypatch)
     drawn = {}
     monkeypatch.setattr(output, "kspace_figure", lambda _path, _views, **given: drawn.update(given))
     run(coil_scan)
-    assert drawn["titles"] == panel_titles("reconstruct", 4)
+    assert drawn["titles"] == Titles.of("reconstruct", 4)
     assert "combined" in drawn["titles"].completed
 
 

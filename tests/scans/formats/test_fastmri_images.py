@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from fastmri.data import transforms
 
-from mri_iahvae.errors import ScanError, UsageError
-from mri_iahvae.scans.formats.images import read_reconstruction, read_target
+from mri_iahvae.errors import ScanError
+from mri_iahvae.scans.formats.fastmri_images import read_reconstruction, read_target
 
 
 @pytest.fixture
@@ -62,14 +62,6 @@ def test_what_is_no_volume_is_refused(write, images, change, pattern):
 def test_a_file_without_a_reconstruction(write, images):
     path = write(reconstruction_esc=images)
     refused(lambda: read_reconstruction(path), path, "wrong way round")
-
-
-def test_links_are_refused(write, images, tmp_path):
-    write("b.h5", reconstruction=images)
-    path = write("a.h5", reconstruction_esc=h5py.ExternalLink("b.h5", "reconstruction"))
-    refused(lambda: read_target(path), path, "link")
-    with pytest.raises(UsageError, match="root of the file"):
-        read_target(path, "group/reconstruction")
 
 
 def test_single_coil_targets_come_first(write, images):

@@ -9,7 +9,8 @@ from zipfile import ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import ScanError, reason
+from mri_iahvae.errors import ScanError, reason, unusable
+from mri_iahvae.kspace.centre_crop import recentre
 from mri_iahvae.scans.formats.nifti import NIFTI_SUFFIXES, foreign_file, nifti_image
 from mri_iahvae.scans.formats.npz import npz_array
 from mri_iahvae.scans.formats.pictures import MAX_SIDE, read_pictures
@@ -19,7 +20,7 @@ MIN_SIDE = 128
 """Side of the smallest grid."""
 
 _FREE_BYTES = 2**30  # may be claimed by an archive of any size
-_MAX_RATIO = 64  # of what is claimed to the size of the archive: images compress far less
+_MAX_RATIO = 64  # of the claimed size to the size of the archive: images compress far less
 
 
 Voxel = tuple[float, float, float]
@@ -61,9 +62,7 @@ def read_magnitudes(path: str | Path) -> Iterator[Volume]:
     if path.is_dir():
         yield _prepare(path, path.resolve().name, read_pictures(path))
     elif not path.is_file():
-        raise ScanError(
-            f"{path}: expected a NIfTI or npz file or a folder of pictures, found none; check the path"
-        )
+        raise unusable(path, "a NIfTI or npz file or a folder of pictures", "none", "check the path")
     elif path.name.lower().endswith(NIFTI_SUFFIXES):
         images, voxel = _nifti_slices(path)
         yield _prepare(path, path.name[: path.name.lower().rindex(".nii")], images, voxel)
@@ -71,9 +70,8 @@ def read_magnitudes(path: str | Path) -> Iterator[Volume]:
         for name, images in _npz_volumes(path):
             yield _prepare(path, name, images)
     else:
-        raise ScanError(
-            f"{path}: expected .nii, .nii.gz, .npz or a folder of pictures, found '{path.suffix}'; convert it"
-        )
+        wanted = ".nii, .nii.gz, .npz or a folder of pictures"
+        raise unusable(path, wanted, f"'{path.suffix}'", "convert it")
 
 
 def _nifti_slices(path: Path) -> tuple[NDArray[np.float32], Voxel | None]:
@@ -82,7 +80,7 @@ def _nifti_slices(path: Path) -> tuple[NDArray[np.float32], Voxel | None]:
 
     volume = nifti_image(path)
     if len(volume.shape) not in {3, 4} or prod(volume.shape[:3]) > MAX_VOXELS:
-        raise _unexpected(path, f"shape {volume.shape}")
+        raise _refused(path, f"shape {volume.shape}")
     with foreign_file(path):
         volume = volume.slicer[..., 0] if len(volume.shape) == 4 else volume
         with np.errstate(all="ignore"):  # infinity and NaN are refused later
@@ -108,14 +106,14 @@ def _npz_volumes(path: Path) -> Iterator[tuple[str, NDArray]]:
             names = [] if subject is None else list(dict.fromkeys(subject.tolist()))
     except Exception as error:
         # The parsers of archives and headers raise a dozen types, from SyntaxError to zlib.error.
-        raise _unexpected(path, reason(error)) from error
+        raise _refused(path, reason(error)) from error
     if images.ndim != 3:
-        raise _unexpected(path, f"shape {images.shape}")
+        raise _refused(path, f"shape {images.shape}")
     if subject is None:
         yield path.stem, images
         return
     if subject.shape != images.shape[:1]:
-        raise _unexpected(path, f"{subject.shape} subjects for {len(images)} images")
+        raise _refused(path, f"{subject.shape} subjects for {len(images)} images")
     for name in names:
         yield name, images[subject == name]
 
@@ -125,23 +123,18 @@ def _prepare(path: Path, name: str, images: NDArray, voxel: Voxel | None = None)
     count, height, width = images.shape
     side = max(MIN_SIDE, height + height % 2, width + width % 2)
     if not 0 < max(height, width) <= MAX_SIDE or not 0 < count * side**2 <= MAX_VOXELS:
-        raise _unexpected(path, f"{count} slices of {height}x{width}")
+        raise _refused(path, f"{count} slices of {height}x{width}")
     with np.errstate(over="ignore", invalid="ignore"):  # infinity and NaN are refused in the next lines
         images = images.astype(np.float32)
     if not np.isfinite(images).all():
-        raise _unexpected(path, "values that are NaN or infinite")
+        raise _refused(path, "values that are NaN or infinite")
     images = images.clip(min=0)
     peak = images.max()
     if peak == 0:
-        raise _unexpected(path, "no value above zero")
-    out = np.zeros((count, side, side), np.float32)
-    top, left = side // 2 - height // 2, side // 2 - width // 2
-    out[:, top : top + height, left : left + width] = images / peak
-    return Volume(name, out, (height, width), voxel)
+        raise _refused(path, "no value above zero")
+    return Volume(name, recentre(images / peak, side, side), (height, width), voxel)
 
 
-def _unexpected(path: Path, found: str) -> ScanError:
-    return ScanError(
-        f"{path}: expected magnitude images, 3-D or 4-D NIfTI or npz with `images` (n, H, W), found {found}; "
-        "convert the file"
-    )
+def _refused(path: Path, found: str) -> ScanError:
+    wanted = "magnitude images, 3-D or 4-D NIfTI or npz with `images` (n, H, W)"
+    return unusable(path, wanted, found, "convert the file")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError
-from mri_iahvae.kspace.pattern import Pattern
+from mri_iahvae.kspace.sampling_pattern import Pattern
 from mri_iahvae.scans.geometry import Geometry, reference_fits
 from mri_iahvae.scans.scan import Scan
 
@@ -22,7 +22,7 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 
 
 @dataclass(frozen=True)
-class Problem:
+class Finding:
     """Something about a file.
 
     Attributes:
@@ -36,100 +36,89 @@ class Problem:
     fix: str = ""
 
 
-def told_problems(scan: Scan, geometry: Geometry) -> Iterator[Problem]:
+def opening_findings(scan: Scan, geometry: Geometry) -> Iterator[Finding]:
     """What came up when the file was opened and its sizes were looked at."""
     for warning in (*scan.warnings, *geometry.warnings):
-        yield Problem("warning", warning)
+        yield Finding("warning", warning)
     if scan.header is None and scan.affine is None:
-        yield Problem(
-            "note", "no header that can be read: voxel sizes are unknown", "a NIfTI will not state them"
-        )
+        text = "no header that can be read: voxel sizes are unknown"
+        yield Finding("note", text, "a NIfTI will not state them")
         if scan.reference is None:
-            yield Problem(
-                "note",
-                "nothing states the size of the image: that of k-space",
-                "state another with --image-size",
-            )
+            text = "nothing states the size of the image: that of k-space"
+            yield Finding("note", text, "state another with --image-size")
     if scan.reference is None:
-        yield Problem("note", "no reference images: no scores")
+        yield Finding("note", "no reference images: no scores")
     elif not reference_fits(scan):
         rows, columns = scan.reference
-        yield Problem(
+        yield Finding(
             "warning",
             f"the reference is {rows}x{columns}, which no crop of {scan.height}x{scan.width} k-space gives: not used",
             "store the reference at its native size",
         )
 
 
-def sampling_problems(scan: Scan, pattern: Pattern) -> Iterator[Problem]:
-    """Of the mask.
-
-    Args:
-        scan: the scan.
-        pattern: of its acquired columns.
-    """
+def sampling_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
+    """What the mask shows; the pattern is that of the acquired columns."""
     if pattern.kind == "full":
-        yield Problem(
+        yield Finding(
             "note",
             "every acquired bin is measured: `reconstruct` would return the data",
             "leave bins out with --up-to or --acceleration, or denoise",
         )
     if pattern.kind == "rows":
-        yield Problem(
+        yield Finding(
             "note",
             "whole rows are missing: rows are taken for the readout, which is measured whole as a rule",
             "swap the last two axes if the columns are the readout",
         )
     if scan.coils > 1 and pattern.centre < _CALIBRATION:
-        yield Problem(
+        yield Finding(
             "error",
-            f"{scan.coils} coils, and {pattern.centre} lines around the centre: sensitivities cannot be told",
+            f"{scan.coils} coils, and {pattern.centre} lines around the centre: too few to find sensitivities from",
             f"at least {_CALIBRATION} are needed; combine the coils into one first",
         )
     if pattern.centre == 0 and pattern.kind != "nothing":
         row, column = scan.height // 2, scan.width // 2
-        yield Problem(
+        yield Finding(
             "warning",
             f"the centre of k-space, row {row} and column {column}, is not measured: contrast will be a guess",
             "check that mask and k-space are centred",
         )
 
 
-def data_problems(scan: Scan, power: NDArray[np.float64], silent: list[int]) -> Iterator[Problem]:
-    """Of the values.
+def data_findings(scan: Scan, power: NDArray[np.float64], empty: list[int]) -> Iterator[Finding]:
+    """What the values show.
 
     Args:
         scan: the scan.
         power: float (height, width), that of each measured bin over all slices and coils.
-        silent: slices without signal.
+        empty: numbers of the slices without signal.
     """
-    if silent:
-        numbers = ", ".join(map(str, silent[:8])) + (" ..." if len(silent) > 8 else "")
-        yield Problem(
-            "warning", f"{len(silent)} of {scan.slices} slices hold no signal: {numbers}", "expect zeros"
-        )
+    if empty:
+        numbers = ", ".join(map(str, empty[:8])) + (" ..." if len(empty) > 8 else "")
+        text = f"{len(empty)} of {scan.slices} slices hold no signal: {numbers}"
+        yield Finding("warning", text, "expect zeros")
     if not power.any():
         return
-    empty = np.count_nonzero(scan.mask & (power == 0))
-    if scan.mask_source == "file" and empty > _STRAY_ZEROS * np.count_nonzero(scan.mask):
-        share = empty / np.count_nonzero(scan.mask)
-        yield Problem(
+    zeros, measured = np.count_nonzero(scan.mask & (power == 0)), np.count_nonzero(scan.mask)
+    if scan.mask_source == "file" and zeros > _STRAY_ZEROS * measured:
+        yield Finding(
             "warning",
-            f"{share:.1%} of the bins that the mask calls measured are zero in every slice: taken as data",
-            "correct the mask, or remove it to have it told from the zeros",
+            f"{zeros / measured:.1%} of the bins that the mask calls measured are zero in every slice: taken as data",
+            "correct the mask, or remove it to have it inferred from the zeros",
         )
     peak = np.unravel_index(power.argmax(), power.shape)
     centre = scan.height // 2, scan.width // 2
     far = [abs(p - c) > _OFF_CENTRE * n for p, c, n in zip(peak, centre, power.shape, strict=True)]
     if scan.mask[centre] and any(far):
-        yield Problem(
+        yield Finding(
             "warning",
             f"k-space is strongest at row {peak[0]}, column {peak[1]}, and DC is expected at {centre[0]}, {centre[1]}",
             "shift it with numpy.fft.fftshift if it is not centred",
         )
 
 
-def error_problem(scan: Scan, error: ScanError) -> Problem:
+def error_finding(scan: Scan, error: ScanError) -> Finding:
     """Its message names the file, what is wrong, and after the last semicolon what to do."""
     text, _, fix = str(error).removeprefix(f"{scan.path}: ").rpartition("; ")
-    return Problem("error", text or fix, fix if text else "")
+    return Finding("error", text or fix, fix if text else "")

@@ -10,25 +10,14 @@ import numpy as np
 from numpy.lib.recfunctions import repack_fields
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import ScanError
+from mri_iahvae.errors import unusable
 from mri_iahvae.scans.header import Header
 
 _MAX_ACQUISITIONS = 2**19
-_BLOCK = 16  # records at a time; many could share one huge block of data in a hostile file
-_NEEDED = [
-    "flags",
-    "number_of_samples",
-    "active_channels",
-    "discard_pre",
-    "discard_post",
-    "center_sample",
-    "encoding_space_ref",
-    "position",
-    "read_dir",
-    "phase_dir",
-    "slice_dir",
-    "idx",
-]
+_BLOCK = 16  # records at a time; in a hostile file many could point to one huge block of data
+_DIRECTIONS = ["read_dir", "phase_dir", "slice_dir"]
+_SAMPLES = ["number_of_samples", "discard_pre", "discard_post", "center_sample"]
+_NEEDED = ["flags", "active_channels", "encoding_space_ref", "idx", "position", *_DIRECTIONS, *_SAMPLES]
 _DYNAMIC = ("contrast", "phase", "repetition", "set")
 # Measured for another purpose than the image, by the names of the standard.
 _NOT_IMAGING = (
@@ -117,13 +106,13 @@ def imaging_slices(
     chosen = _imaging(heads)
     heads, records = heads[chosen], np.flatnonzero(chosen)
     if not records.size:
-        raise _refused(path, "acquisitions for an image", f"none in {chosen.size}", "check the conversion")
+        raise unusable(path, "acquisitions for an image", f"none in {chosen.size}", "check the conversion")
     _require_plain(path, heads)
     height, width = header.encoded
     columns = heads["idx"]["kspace_encode_step_1"].astype(int) + (header.padding[0] if header.padding else 0)
     if columns.max() >= width:
         found = f"one at {columns.max()}"
-        raise _refused(path, f"lines at 0 to {width - 1}, as the header says", found, "correct the header")
+        raise unusable(path, f"lines at 0 to {width - 1}, as the header says", found, "correct the header")
     rows, first, samples, warnings = _along_readout(path, heads, height)
     stored = heads["number_of_samples"].astype(int)
     lines = [
@@ -136,7 +125,7 @@ def imaging_slices(
     for number in np.unique(heads["idx"]["slice"]):
         members = np.flatnonzero(heads["idx"]["slice"] == number)
         head = heads[members[0]]
-        vectors = np.stack([head[name] for name in ("position", "read_dir", "phase_dir", "slice_dir")])
+        vectors = np.stack([head[name] for name in ("position", *_DIRECTIONS)])
         placed = vectors.astype(np.float64)
         found_slices.append(Slice(tuple(lines[i] for i in members), placed[0], placed[1:]))
     return found_slices, int(heads["active_channels"][0]), warnings
@@ -148,13 +137,13 @@ def _heads(path: Path, data: h5py.Dataset) -> NDArray:
 
     if data.ndim != 1 or not 0 < data.size <= _MAX_ACQUISITIONS:
         wanted = f"1 to {_MAX_ACQUISITIONS} acquisitions"
-        raise _refused(path, wanted, f"shape {data.shape}", "check the conversion")
+        raise unusable(path, wanted, f"shape {data.shape}", "check the conversion")
     head = data.dtype["head"] if {"head", "data"} <= set(data.dtype.names or ()) else None
     if head is None or any(
         name not in (head.names or ()) or head[name] != standard[name] for name in _NEEDED
     ):
         wanted = "acquisitions as ISMRMRD defines them"
-        raise _refused(path, wanted, f"type {str(data.dtype)[:80]}", "convert the file again")
+        raise unusable(path, wanted, f"type {str(data.dtype)[:80]}", "convert the file again")
     # Whole records: h5py leaks the variable-length parts of those that it reads in part.
     blocks = (data[start : start + _BLOCK]["head"][_NEEDED] for start in range(0, data.size, _BLOCK))
     return np.concatenate([repack_fields(block) for block in blocks])
@@ -180,17 +169,17 @@ def _require_plain(path: Path, heads: NDArray) -> None:
     wanted = "one 2-D image per slice"
     if (partitions := len(np.unique(heads["idx"]["kspace_encode_step_2"]))) > 1:
         found = f"3-D k-space of {partitions} partitions"
-        raise _refused(path, wanted, found, "transform along the partitions first, for example with BART")
+        raise unusable(path, wanted, found, "transform along the partitions first, for example with BART")
     for name in _DYNAMIC:
         if (count := len(np.unique(heads["idx"][name]))) > 1:
             found = f"{count} of `{name}`"
-            raise _refused(path, wanted, found, _OTHER_TOOLS)
+            raise unusable(path, wanted, found, _OTHER_TOOLS)
     for name in ("encoding_space_ref", "active_channels"):
         values = np.unique(heads[name])
         if len(values) > 1:
-            raise _refused(path, f"one {name} throughout", f"{values[:8].tolist()}", _OTHER_TOOLS)
+            raise unusable(path, f"one {name} throughout", f"{values[:8].tolist()}", _OTHER_TOOLS)
     if ((heads["flags"] >> np.uint64(ismrmrd.ACQ_IS_REVERSE - 1)) & np.uint64(1)).any():
-        raise _refused(path, wanted, "reversed readouts (echo-planar)", _OTHER_TOOLS)
+        raise unusable(path, wanted, "reversed readouts (echo-planar)", _OTHER_TOOLS)
 
 
 def _along_readout(
@@ -215,9 +204,5 @@ def _along_readout(
             f"{bad['number_of_samples']} samples with centre {bad['center_sample']} less {bad['discard_pre']} and "
             f"{bad['discard_post']}"
         )
-        raise _refused(path, f"lines within {height} rows of the encoded space", found, "correct the header")
+        raise unusable(path, f"lines within {height} rows of the encoded space", found, "correct the header")
     return start + first, first, after - first, warnings
-
-
-def _refused(path: Path, expected: str, found: str, advice: str) -> ScanError:
-    return ScanError(f"{path}: expected {expected}, found {found}; {advice}")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mri_iahvae.errors import ScanError
-from mri_iahvae.scans.safety.guard import dataset, guarded_file
-from mri_iahvae.scans.safety.lengths import claimed_lengths
+from mri_iahvae.scans.safety.hdf5 import dataset, guarded_file
+from mri_iahvae.scans.safety.hdf5_vlen import claimed_lengths
 
 RECORD = np.dtype([("number", "i4"), ("text", h5py.string_dtype()), ("values", h5py.vlen_dtype(np.float32))])
 

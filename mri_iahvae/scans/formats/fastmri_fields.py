@@ -6,44 +6,42 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import ScanError
+from mri_iahvae.errors import ScanError, unusable
 from mri_iahvae.scans.header import Header, HostileHeaderError, parse_header
-from mri_iahvae.scans.mask_array import require_mask, to_mask
-from mri_iahvae.scans.safety.guard import dataset, scalar_attribute
+from mri_iahvae.scans.inferred_mask import acquired_columns, mask_from_zeros
+from mri_iahvae.scans.mask_file import require_mask, to_mask
+from mri_iahvae.scans.safety.hdf5 import dataset, dataset_text, scalar_attribute
 from mri_iahvae.scans.safety.limits import MAX_SIDE, require_size
-from mri_iahvae.scans.safety.zeros import mask_from_zeros, padding_around
-from mri_iahvae.scans.scan import KSPACE, RECONSTRUCTION, REFERENCE, MaskSource, filled_bins
+from mri_iahvae.scans.scan import KSPACE, RECONSTRUCTION, REFERENCE, MaskSource, nonzero_bins
 
 RSS = "reconstruction_rss"
 _ATTRIBUTES = ("acquisition", "patient_id", "max", "norm", "acceleration", "num_low_frequency")
-_MAX_TEXT_BYTES = 2**24
-
-
-def _expected(file: h5py.File, expected: str, found: str, advice: str) -> ScanError:
-    return ScanError(f"{file.filename}: expected {expected}, found {found}; {advice}")
 
 
 def kspace_dataset(file: h5py.File) -> h5py.Dataset:
-    """The k-space dataset, its rank, type and size checked."""
+    """The k-space dataset, its rank, type and size checked.
+
+    Raises:
+        ScanError: there is none that can be used.
+    """
     kspace = dataset(file, KSPACE)
     wanted = f"'{KSPACE}' (slices, height, width) or (slices, coils, height, width)"
     if kspace is None:
         if dataset(file, RECONSTRUCTION) is not None:
             advice = "give the scan that it was made of; `mri-iahvae evaluate` scores results"
-            raise _expected(file, wanted, f"a result, '{RECONSTRUCTION}'", advice)
-        raise _expected(file, wanted, "no such dataset", "is it a fastMRI file?")
+            raise _unusable(file, wanted, f"a result, '{RECONSTRUCTION}'", advice)
+        raise _unusable(file, wanted, "no such dataset", "is it a fastMRI file?")
     if kspace.ndim < 3 or (kspace.ndim > 4 and max(kspace.shape[:-4]) > 1):
-        raise _expected(file, wanted, f"shape {kspace.shape}", "rearrange the array")
+        raise _unusable(file, wanted, f"shape {kspace.shape}", "rearrange the array")
     if kspace.dtype.kind != "c" and not _is_pair(kspace.dtype):
-        raise _expected(
-            file, f"complex numbers in '{KSPACE}'", f"type {kspace.dtype}", "store it as complex64"
-        )
+        wanted = f"complex numbers in '{KSPACE}'"
+        raise _unusable(file, wanted, f"type {kspace.dtype}", "store it as complex64")
     require_size(file.filename, kspace_shape(kspace), f"shape {kspace.shape} of '{KSPACE}'")
     return kspace
 
 
 def _is_pair(dtype: np.dtype) -> bool:
-    """Whether it is a pair of equal floating-point numbers that lie apart: HDF5 writes past its memory where not."""
+    """Whether it is two equal floating-point fields that do not overlap: HDF5 writes past its memory where they do."""
     if dtype.names not in {("r", "i"), ("real", "imag")}:
         return False
     (first, at), (second, then) = (dtype.fields[name][:2] for name in dtype.names)  # type: ignore[index]
@@ -51,7 +49,7 @@ def _is_pair(dtype: np.dtype) -> bool:
 
 
 def kspace_shape(kspace: h5py.Dataset) -> tuple[int, int, int, int]:
-    """(slices, coils, height, width), whatever axes of length 1 stand before them."""
+    """(slices, coils, height, width), less the axes of length 1 before them."""
     if kspace.ndim == 3:
         return kspace.shape[0], 1, *kspace.shape[1:]
     return kspace.shape[-4:]
@@ -66,38 +64,42 @@ def kspace_slice(kspace: h5py.Dataset, number: int, columns: slice = slice(None)
 
 
 def read_mask(
-    file: h5py.File, kspace: h5py.Dataset, padding: tuple[int, int] | None = None
-) -> tuple[NDArray[np.bool_], MaskSource]:
-    """Measured bins (height, width), from the file or from bins that are exactly zero in every slice and coil."""
+    file: h5py.File, kspace: h5py.Dataset, padding: tuple[int, int] | None
+) -> tuple[NDArray[np.bool_], MaskSource, tuple[int, int]]:
+    """Measured bins, where the mask comes from, and the acquired columns, as `mask_from_zeros` returns them.
+
+    The dataset `mask` decides; without one, exact zeros in every slice and coil do.
+    """
     stored = dataset(file, "mask")
+    slices, _, *size = kspace_shape(kspace)
     if stored is None:
-        slices = (kspace_slice(kspace, number) for number in range(kspace_shape(kspace)[0]))
-        return mask_from_zeros(slices, padding)
-    size = kspace_shape(kspace)[2:]
-    require_mask(file.filename, stored.shape, stored.dtype, size)
-    return to_mask(file.filename, stored[()], size), "file"
+        return mask_from_zeros((kspace_slice(kspace, number) for number in range(slices)), padding)
+    height, width = size
+    require_mask(file.filename, stored.shape, stored.dtype, (height, width))
+    mask = to_mask(file.filename, stored[()], (height, width))
+    acquired = padding or _acquired(kspace, np.asarray(mask.any(axis=0)))
+    mask[:, : acquired[0]] = mask[:, acquired[1] :] = False
+    return mask, "file", acquired
 
 
-def read_acquired(kspace: h5py.Dataset, mask: NDArray[np.bool_], source: MaskSource) -> tuple[int, int]:
+def _acquired(kspace: h5py.Dataset, measured: NDArray[np.bool_]) -> tuple[int, int]:
     """First acquired column, and the first one after the last, where no header says so: from columns of zeros.
 
-    A mask that was inferred has done so already; one from the file may call padding measured.
+    A mask from the file may call padding measured.
     """
-    measured: NDArray[np.bool_] = np.asarray(mask.any(axis=0))
-    width = measured.size
-    if source != "file" or not measured.any():
-        return padding_around(measured)
-    slices = kspace_shape(kspace)[0]
+    if not measured.any():
+        return acquired_columns(measured)
+    width, slices = measured.size, kspace_shape(kspace)[0]
     columns = np.flatnonzero(_filled(kspace, slices // 2))
     left, right = (columns[0], columns[-1] + 1) if columns.size else (0, width)
-    for number in range(slices):  # the edges alone: most files have none to look at
+    for number in range(slices):  # only the edges: most files have none to look at
         if measured[:left].any() and (edge := _filled(kspace, number, slice(0, left))).any():
             left = np.flatnonzero(edge)[0]
         if measured[right:].any() and (edge := _filled(kspace, number, slice(right, width))).any():
             right += np.flatnonzero(edge)[-1] + 1
-    # Only columns that the mask calls measured and that hold nothing tell of padding; others there were left out.
+    # Padding: columns that the mask calls measured and that hold nothing. Others at the edge were left out.
     first, end = _run(measured[:left]), width - _run(measured[right:][::-1])
-    return padding_around((np.arange(width) >= first) & (np.arange(width) < end))
+    return acquired_columns((np.arange(width) >= first) & (np.arange(width) < end))
 
 
 def header_padding(
@@ -120,7 +122,7 @@ def header_padding(
 
 def _filled(kspace: h5py.Dataset, number: int, columns: slice = slice(None)) -> NDArray[np.bool_]:
     """Columns of a slice that hold anything."""
-    return np.asarray(filled_bins(kspace_slice(kspace, number, columns)).any(axis=(0, 1)))
+    return np.asarray(nonzero_bins(kspace_slice(kspace, number, columns)).any(axis=(0, 1)))
 
 
 def _run(flags: NDArray[np.bool_]) -> int:
@@ -137,14 +139,14 @@ def read_noise_sigma(file: h5py.File, slices: int) -> NDArray[np.float64] | None
     described = file.attrs.get_id(name) if stored is None else stored
     wanted = f"'{name}' as one finite number >= 0, or {slices} of them"
     if described.shape not in {(), (1,), (slices,)} or described.dtype.kind not in "iuf":
-        raise _expected(file, wanted, f"shape {described.shape}, type {described.dtype}", "correct it")
+        raise _unusable(file, wanted, f"shape {described.shape}, type {described.dtype}", "correct it")
     values = np.asarray(file.attrs[name] if stored is None else stored[()], np.float64)
     if not (np.isfinite(values).all() and (values >= 0).all()):
-        raise _expected(file, wanted, "other values", "correct it")
+        raise _unusable(file, wanted, "other values", "correct it")
     return np.broadcast_to(values, (slices,)).copy()
 
 
-def reference_of(file: h5py.File, slices: int, coils: int, warnings: list[str]) -> h5py.Dataset | None:
+def reference_dataset(file: h5py.File, slices: int, coils: int, warnings: list[str]) -> h5py.Dataset | None:
     """The dataset of the reference image; None where there is none that fits."""
     name = REFERENCE if coils == 1 else RSS
     stored = dataset(file, name)
@@ -164,12 +166,9 @@ def read_header(file: h5py.File, size: tuple[int, int], warnings: list[str]) -> 
     if stored is None:
         return None
     try:
-        if stored.shape != () or stored.dtype.kind not in "OS" or stored.dtype.itemsize > _MAX_TEXT_BYTES:
-            raise ValueError(f"shape {stored.shape}, type {stored.dtype}")
-        text = stored[()]
-        header = parse_header(text.decode("utf-8") if isinstance(text, bytes) else str(text))
+        header = parse_header(dataset_text(stored))
     except HostileHeaderError as error:
-        raise _expected(file, f"'{name}' with plain ISMRMRD XML", str(error), "remove it") from error
+        raise _unusable(file, f"'{name}' with plain ISMRMRD XML", str(error), "remove it") from error
     except ValueError as error:
         warnings.append(f"'{name}' has {error}: not used")
         return None
@@ -178,7 +177,7 @@ def read_header(file: h5py.File, size: tuple[int, int], warnings: list[str]) -> 
         return header
     (y, x), (height, width) = header.encoded, size
     warnings.append(f"'{name}' says {y}x{x}, the array is {height}x{width}: the array is used")
-    # The readout alone decides what its oversampling is; padding counts columns.
+    # Oversampling depends on the readout only; padding counts columns.
     return replace(header, encoded=size, padding=None) if y == height else None
 
 
@@ -186,3 +185,7 @@ def read_attributes(file: h5py.File) -> dict[str, str | float]:
     """fastMRI's scalar attributes, those that are present and of a plain type."""
     values = {name: scalar_attribute(file, name) for name in _ATTRIBUTES}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _unusable(file: h5py.File, expected: str, found: str, advice: str) -> ScanError:
+    return unusable(file.filename, expected, found, advice)

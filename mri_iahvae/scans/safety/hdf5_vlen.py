@@ -1,4 +1,4 @@
-"""How long the variable-length parts of an HDF5 dataset say they are, told without reading them.
+"""The lengths that the variable-length parts of an HDF5 dataset claim, found without reading them.
 
 HDF5 believes a length of up to 4 GiB, and takes that much memory, before it looks at what is there. On disk each part
 is a length (4 bytes), an address and an index (4 bytes) into the file's heap, within the records of the dataset.
@@ -20,7 +20,7 @@ _Parts = list[tuple[int, int] | None]
 def claimed_lengths(found: h5py.Dataset) -> int | None:
     """Bytes that all variable-length parts of a dataset claim together; 0 where there are none.
 
-    None where that cannot be told: parts within parts, filters, or a compact layout, none of which this tool's
+    None where that cannot be found out: parts within parts, filters, or a compact layout, none of which this tool's
     formats use; and where a heap that holds the parts is damaged.
     """
     address = found.file.id.get_create_plist().get_sizes()[0]
@@ -62,7 +62,7 @@ def _ends(file: IO[bytes], heap: int) -> bool:
 def _layout(kind: h5t.TypeID, part: int) -> tuple[_Parts, int]:
     """Offset and size of an element of each part (None for what has parts of its own), and the size of all on disk.
 
-    h5py tells sizes and offsets as they are in memory, where a part is a pointer.
+    h5py gives sizes and offsets as they are in memory, where a part is a pointer.
     """
     if isinstance(kind, h5t.TypeStringID):
         return ([(0, 1)], part) if kind.is_variable_str() else ([], kind.get_size())

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mri_iahvae.kspace.fft import fft2c
+from mri_iahvae.kspace.image_texture import log_texture
 from mri_iahvae.kspace.noise import complex_noise
-from mri_iahvae.kspace.texture import log_texture
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 An HDF5 file can point at other files (external and soft links, external storage, virtual datasets), declare
 shapes far larger than itself, or name filter plugins to be loaded. Nothing that this tool reads needs any of
-these, so all are refused before a byte of data is touched. What a dataset claims to hold, and what it costs to read it
-slice by slice, may be no more than a multiple of the size of the file: noise hardly compresses, and even the zeros of
-strong undersampling make up a few dozen times the rest.
+these, so all are refused before a byte of data is touched. The claimed size of a dataset, and the cost of reading it
+slice by slice, must not exceed a multiple of the size of the file: noise hardly compresses, and the zeros of strong
+undersampling make up at most a few dozen times the rest.
 """
 
 from collections.abc import Iterator
@@ -15,21 +15,23 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mri_iahvae.errors import ScanError, reason
-from mri_iahvae.scans.safety.lengths import claimed_lengths
+from mri_iahvae.errors import ScanError, reason, unusable
+from mri_iahvae.scans.safety.hdf5_vlen import claimed_lengths
 
 _MAX_CHUNK_BYTES = 2**30
 _FREE_BYTES = 2**30  # may be claimed, decompressed 16 times, or come in so many chunks by a file of any size
 _FREE_DECOMPRESSED = 2**34
 _FREE_CHUNKS = 2**16
-_MAX_RATIO = 256  # of what is claimed to the size of the file
+_MAX_RATIO = 256  # of the claimed size to the size of the file
 _CHUNK_BYTES = 256  # at least, on average: the index alone takes some forty of each
 _CHECKSUM_BYTES = 4  # of fletcher32
 _LZF = 32000
+_MAX_TEXT_BYTES = 2**24
 # Types of attributes; HDF5 may crash over damaged ones of other kinds.
 _PLAIN = (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeStringID)
 # Filters that h5py carries itself; any other number makes HDF5 look for a plugin on disk.
 _BUILT_IN_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, _LZF}
+_LIBRARY_ERRORS = (OSError, RuntimeError, ValueError, LookupError, TypeError, OverflowError, MemoryError)
 
 
 @contextmanager
@@ -40,13 +42,14 @@ def guarded_file(path: Path) -> Iterator[h5py.File]:
         ScanError: no such file, not HDF5, truncated, or damaged.
     """
     if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise ScanError(f"{path}: expected an HDF5 file, found {found}; check the path")
+        raise unusable(
+            path, "an HDF5 file", "a folder" if path.is_dir() else "no such file", "check the path"
+        )
     try:
         # No lock: scans often lie on read-only or network folders, where locking fails.
         with h5py.File(path, "r", locking=False) as file:
             yield file
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
+    except _LIBRARY_ERRORS as error:
         raise ScanError(
             f"{path}: expected a readable HDF5 file, found: {reason(error)}; copy or convert the file again"
         ) from error
@@ -78,12 +81,19 @@ def dataset(file: h5py.Group, name: str) -> h5py.Dataset | None:
     properties = found.id.get_create_plist()
     filters = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
     if not filters <= _BUILT_IN_FILTERS:
-        raise _refused(
-            file, name, f"filter {max(filters)}", "only gzip, lzf, shuffle and fletcher32 are read"
-        )
-    if found.chunks and prod(found.chunks) * found.dtype.itemsize > _MAX_CHUNK_BYTES:
-        raise _refused(file, name, f"chunks of {found.chunks}", "one chunk must stay under 1 GiB")
-    _require_affordable(file, name, found, filters)
+        why = "only gzip, lzf, shuffle and fletcher32 are read"
+        raise _refused(file, name, f"filter {max(filters)}", why)
+    size = Path(file.file.filename).stat().st_size
+    claimed = found.size * found.dtype.itemsize if found.shape else 0
+    if claimed > max(_FREE_BYTES, _MAX_RATIO * size):
+        claim = f"{claimed} bytes of shape {found.shape} in a file of {size}"
+        raise _refused(file, name, claim, "most of it is missing")
+    if found.chunks:
+        _require_affordable_chunks(file, name, found, size, compressed=bool(filters))
+    lengths = claimed_lengths(found)
+    if lengths is None or lengths > size:
+        claim = "an unusual layout" if lengths is None else f"{lengths} bytes of parts in a file of {size}"
+        raise _refused(file, name, claim, "parts of any length are read from plain records alone")
     if h5py.h5z.FILTER_FLETCHER32 in filters and found.id.chunk_iter(_without_checksum):
         raise _refused(file, name, "chunks too short for their checksum", "the file is damaged")
     return found
@@ -102,34 +112,34 @@ def scalar_attribute(file: h5py.File, name: str) -> str | float | None:
     return value.item() if isinstance(value, np.number) else str(value)
 
 
-def _require_affordable(file: h5py.Group, name: str, found: h5py.Dataset, filters: set[int]) -> None:
-    """Bound memory and time by the size of the file."""
-    size = Path(file.file.filename).stat().st_size
-    claimed = found.size * found.dtype.itemsize if found.shape else 0
-    if claimed > max(_FREE_BYTES, _MAX_RATIO * size):
-        raise _refused(
-            file, name, f"{claimed} bytes of shape {found.shape} in a file of {size}", "most of it is missing"
-        )
-    if found.chunks:
-        _require_affordable_chunks(file, name, found, size, compressed=bool(filters))
-    lengths = claimed_lengths(found)
-    if lengths is None or lengths > size:
-        claim = "an unusual layout" if lengths is None else f"{lengths} bytes of parts in a file of {size}"
-        raise _refused(file, name, claim, "parts of any length are read from plain records alone")
+def dataset_text(stored: h5py.Dataset) -> str:
+    """The text of a dataset that holds one, decoded.
+
+    Raises:
+        ValueError: it holds something else, or text of absurd length.
+    """
+    kind = stored.dtype
+    if stored.shape not in {(), (1,)} or kind.kind not in "OS" or kind.itemsize > _MAX_TEXT_BYTES:
+        raise ValueError(f"shape {stored.shape}, type {kind}")
+    text = np.asarray(stored[()]).item()
+    return text.decode("utf-8") if isinstance(text, bytes) else str(text)
 
 
 def _require_affordable_chunks(
     file: h5py.Group, name: str, found: h5py.Dataset, size: int, *, compressed: bool
 ) -> None:
+    """Bound memory and time by the size of the file, in bytes."""
+    if prod(found.chunks) * found.dtype.itemsize > _MAX_CHUNK_BYTES:
+        raise _refused(file, name, f"chunks of {found.chunks}", "one chunk must stay under 1 GiB")
     # A chunk that reaches over many slices is decompressed again for each of them.
     work = found.size * found.dtype.itemsize * found.chunks[0]
     if compressed and work > max(_FREE_DECOMPRESSED, _MAX_RATIO * size):
-        chunks = f"compressed chunks of {found.chunks}"
-        raise _refused(file, name, chunks, "chunks of one slice are read fast")
+        why = "chunks of one slice are read fast"
+        raise _refused(file, name, f"compressed chunks of {found.chunks}", why)
     count = prod(-(-side // part) for side, part in zip(found.shape, found.chunks, strict=True))
     if count > max(_FREE_CHUNKS, size // _CHUNK_BYTES):
-        found_chunks = f"{count} chunks of {found.chunks} in a file of {size} bytes"
-        raise _refused(file, name, found_chunks, "most of them are missing")
+        chunks = f"{count} chunks of {found.chunks} in a file of {size} bytes"
+        raise _refused(file, name, chunks, "most of them are missing")
 
 
 def _without_checksum(chunk: h5py.h5d.StoreInfo) -> bool | None:
@@ -147,7 +157,5 @@ def _member(file: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | h5py.Dat
 
 
 def _refused(file: h5py.Group, name: str, found: str, why: str) -> ScanError:
-    return ScanError(
-        f"{file.file.filename}: expected '{name}' to be a plain dataset, found {found} ({why}); "
-        "copy the array itself into the file"
-    )
+    advice = "copy the array itself into the file"
+    return unusable(file.file.filename, f"'{name}' to be a plain dataset", f"{found} ({why})", advice)

@@ -1,10 +1,12 @@
-"""What a sampling mask looks like: lines or single bins, and how much of the centre. NumPy alone, as `inspect` is."""
+"""What a sampling mask looks like: lines or single bins, and how much of the centre. Without torch, for `inspect`."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mri_iahvae.kspace.masks import true_acceleration
 
 Kind = Literal["full", "columns", "rows", "bins", "nothing"]
 
@@ -17,8 +19,8 @@ class Pattern:
         kind: everything, whole columns, whole rows, single bins, or nothing.
         measured: number of columns, rows or bins.
         total: how many of them there are.
-        centre: columns or rows around DC without a gap; of bins, the side of the largest centred square without
-            a hole (a block B_s of any s).
+        centre: columns or rows around DC without a gap; of bins, the side of the largest centred square that
+            is measured whole (a block B_s of any s).
         true_acceleration: all bins over measured bins; None where nothing is measured.
     """
 
@@ -44,7 +46,7 @@ def sampling_pattern(mask: NDArray[np.bool_], acquired: tuple[int, int] | None =
     start, stop = acquired or (0, width)
     inner = mask[:, start:stop]
     rows, columns = np.any(inner, axis=1), np.any(inner, axis=0)
-    acceleration = inner.size / inner.sum() if inner.any() else None
+    acceleration = true_acceleration(inner)
     if acceleration is None:
         return Pattern("nothing", 0, inner.size, 0, None)
     if inner[:, columns].all():
@@ -67,9 +69,9 @@ def _run(lines: NDArray[np.bool_], centre: int) -> int:
 
 
 def _square(mask: NDArray[np.bool_]) -> int:
-    """Side of the largest centred square without a hole; the mask has one."""
+    """Side of the largest centred square that is measured whole; some bins of the mask are not."""
     # B_s reaches s // 2 bins before DC, and where s is even one bin less after it.
     distances = [np.arange(n) - n // 2 for n in mask.shape]
     y, x = (np.where(d < 0, -2 * d, 2 * d + 1) for d in distances)
-    needed = np.maximum(y[:, None], x)  # side of the smallest square that holds the bin
+    needed = np.maximum(y[:, None], x)  # side of the smallest square with this bin
     return min(int(needed[~mask].min()) - 1, *mask.shape)
