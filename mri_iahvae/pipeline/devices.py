@@ -50,7 +50,9 @@ def check_compile(device: torch.device) -> None:
     if device.type != "cuda":
         raise UsageError(f"--compile: expected a CUDA device, found {device}; leave it out")
     if find_spec("triton") is None:
-        raise UsageError("--compile: expected Triton beside PyTorch, found none; install triton or leave it out")
+        raise UsageError(
+            "--compile: expected Triton beside PyTorch, found none; install triton or leave it out"
+        )
 
 
 def compute_deterministically(device: torch.device) -> None:

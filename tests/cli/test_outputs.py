@@ -4,7 +4,6 @@ from dataclasses import asdict
 import click
 import pytest
 from click.testing import CliRunner
-
 from mri_iahvae.cli.outputs import output_options
 
 
