@@ -214,7 +214,7 @@ def test_a_reference_wider_than_kspace_is_cropped_to_its_width(native, tool, tmp
     images = result(tmp_path / "out" / path.name)[0]["reconstruction"]
     assert images.shape[1:] == sample.image.shape == sample.target.shape == (264, 264)
     assert report["scores"]["reconstruction"]["nmse"] < 1e-10
-    scored = tool("evaluate", tmp_path / "out" / path.name, path, "--json", tmp_path / "scores.json")
+    scored = tool("evaluate", tmp_path / "out" / path.name, path, "-o", tmp_path / "scores.json")
     assert scored.exit_code == 0, scored.output
     assert json.loads((tmp_path / "scores.json").read_text())["overall"]["mean"]["nmse"] < 1e-10
 

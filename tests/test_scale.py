@@ -18,12 +18,11 @@ RECONSTRUCT = {
     "hybrid": ["--up-to", "8x8"],
     "columns": ["--acceleration", "3"],
     "auto": ["--acceleration", "3", "--steps", "auto"],
-    "adam": ["--up-to", "8x8", "--optimizer", "adam", "--schedule", "sequential"],
     "iterative": ["--up-to", "8x8", "--method", "iterative"],
     "paper": ["--up-to", "8x8", "--method", "paper"],
     "soft": ["--acceleration", "3", "--data-consistency", "soft"],
     "samples": ["--up-to", "8x8", "--samples", "2"],
-    "shifts": ["--up-to", "8x8", "--shifts", "2"],
+    "best": ["--up-to", "8x8", "--quality", "best"],
 }
 
 

@@ -67,7 +67,11 @@ def file_progress(files: int, *, quiet: bool, name: str = "") -> Iterator[FilePr
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        # Hours pass between updates on slow machines: Rich forgets what is older than the period.
+        display = Progress(
+            *columns, console=Console(stderr=True), transient=True, speed_estimate_period=86_400
+        )
+        with display as bars:
             yield _Bars(bars, files)
 
 
@@ -111,11 +115,11 @@ class _Bars(FileProgress):
     def __init__(self, bars: "Progress", files: int) -> None:
         self._bars = bars
         self._done = 0  # files
-        self._all = bars.add_task("files", total=files) if files > 1 else None
+        self._all = self._add("files", files) if files > 1 else None
         self._file: TaskID | None = None
 
     def start(self, name: str, slices: int) -> Advance:
-        task = self._file = self._bars.add_task(name, total=slices)
+        task = self._file = self._add(name, slices)
 
         def advance(count: int) -> None:
             self._bars.advance(task, count)
@@ -131,6 +135,11 @@ class _Bars(FileProgress):
             self._file = None
         if self._all is not None:
             self._bars.update(self._all, completed=self._done)
+
+    def _add(self, name: str, total: int) -> "TaskID":
+        task = self._bars.add_task(name, total=total)
+        self._bars.advance(task, 0)  # where its time begins: Rich estimates the time left from two updates on
+        return task
 
     def say(self, line: str, *, err: bool = True) -> None:
         self._bars.stop()

@@ -1,9 +1,6 @@
 """Several processes that take their part of a list of files, from torchrun, srun or `--part`."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -20,7 +17,7 @@ SRUN = {"SLURM_PROCID": "2", "SLURM_NTASKS": "3", "SLURM_LOCALID": "0"}
 @pytest.mark.parametrize("files", [0, 1, 7])
 def test_each_file_is_in_one_part(files, count):
     parts = [Part(number, count).of(range(files)) for number in range(1, count + 1)]
-    assert sorted(sum(parts, [])) == list(range(files))
+    assert sorted(item for part in parts for item in part) == list(range(files))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
@@ -54,17 +51,15 @@ def test_processes_of_a_machine_take_its_cuda_devices_in_turn(monkeypatch):
     assert find_device("cuda") == torch.device("cuda")
 
 
-def test_tasks_share_a_folder_and_each_reports_its_own(arguments, make_scan, tmp_path):
+def test_tasks_share_a_folder_and_each_reports_its_own(arguments, start, make_scan, tmp_path):
     """As `srun -n 2` starts them; the second one has a file that cannot be used, and another part of its own."""
     (tmp_path / "scans").mkdir()
     for number in range(4):
         make_scan(f"scans/{number}.h5")
     (tmp_path / "scans" / "3.h5").write_text("no scan")
-    command = [sys.executable, "-m", "mri_iahvae", *arguments("denoise", tmp_path / "scans", "--json", "--quality", "fast")]
-    tasks = []
-    for task in "01":
-        environment = {**os.environ, "SLURM_PROCID": task, "SLURM_NTASKS": "2", "SLURM_LOCALID": task}
-        tasks.append(subprocess.Popen(command, env=environment, stdout=-1, stderr=-1, text=True))
+    command = arguments("denoise", tmp_path / "scans", "--json", "--quality", "fast")
+    variables = ({"SLURM_PROCID": i, "SLURM_NTASKS": "2", "SLURM_LOCALID": i} for i in "01")
+    tasks = [start(command, environment) for environment in variables]
     for number, (task, code) in enumerate(zip(tasks, (0, 3), strict=True)):
         stdout, stderr = task.communicate(timeout=300)
         assert task.returncode == code, stderr

@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -128,7 +127,9 @@ def masks(tmp_path):
         (["--mask", "bins.npz", "--up-to", "16x16"], "bins.npz, up to 16x16"),
     ],
 )
-def test_asked_masks(reconstruct, make_scan, masks, monkeypatch, checkpoint, read, options, line, consistency):
+def test_asked_masks(
+    reconstruct, make_scan, masks, monkeypatch, checkpoint, read, options, line, consistency
+):
     """Only the mask's bins count: in the result, the stored mask, fractions, baseline and figure."""
     monkeypatch.chdir(masks)
     drawn = []
@@ -343,7 +344,9 @@ def test_equal_seeds_give_equal_bytes(reconstruct, make_scan, read):
     for options in (("--seed", 4), ("--seed", 3, "--temperature", 0.5)):
         other = arrays(*drawn, *options)
         assert all(error(other[name], first[name]) > 1e-3 for name in ("samples", "reconstruction_std"))
-    np.testing.assert_array_equal(arrays("--seed", 3)["image"], arrays("--seed", 4)["image"])  # nothing is drawn
+    np.testing.assert_array_equal(
+        arrays("--seed", 3)["image"], arrays("--seed", 4)["image"]
+    )  # nothing is drawn
 
 
 def test_automatic_steps_are_said(reconstruct, make_scan, read):
@@ -492,33 +495,33 @@ def test_one_bad_file_of_three(reconstruct, make_scan, outputs):
     assert str(bad) in report["failed"][0]["error"]
 
 
-def test_interrupted(arguments, make_scan, outputs):
+def test_interrupted(arguments, start, make_scan, outputs):
     command = arguments("reconstruct", make_scan(slices=8), "--steps", 10_000, "--batch", 1)
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-m", "mri_iahvae", *command], **options) as process:
-        assert process.stderr.readline() == "scan.h5: 8 slices\n"
-        process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=120)
+    process = start(command)
+    assert process.stderr.readline() == "scan.h5: 8 slices\n"
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=120)
     assert (process.returncode, stdout, stderr.strip()) == (130, "", "Interrupted")
     assert outputs() == []
 
 
-def test_on_a_terminal_errors_have_their_own_line(arguments, make_scan):
+def test_on_a_terminal_errors_have_their_own_line(arguments, start, make_scan):
     """The bar is live: what is printed meanwhile must not be glued to it."""
     good, bad = make_scan("[red].h5"), damaged(make_scan("b.h5"), "NaN")
     terminal, stderr = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
-    command = [sys.executable, "-m", "mri_iahvae", *arguments("reconstruct", good, bad)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, env=environment) as process:
-        os.close(stderr)
-        shown = b""
-        try:
-            while part := os.read(terminal, 4096):
-                shown += part
-        except OSError:  # how a terminal ends
-            pass
+    environment = {"TERM": "xterm", "COLUMNS": "80"}
+    process = start(
+        arguments("reconstruct", good, bad), environment, stdout=subprocess.DEVNULL, stderr=stderr
+    )
+    os.close(stderr)
+    shown = b""
+    try:
+        while part := os.read(terminal, 4096):
+            shown += part
+    except OSError:  # how a terminal ends
+        pass
     os.close(terminal)
-    assert process.returncode == 3
+    assert process.wait() == 3
     lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()))
     assert [line for line in lines if line.startswith(f"Error: {bad}: ")]
     assert lines[-2:] == ["2 files: 1 done, 1 failed", ""]
