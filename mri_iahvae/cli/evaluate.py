@@ -23,23 +23,14 @@ _LOG_WIDTH = 160  # columns of a table that goes to a file or pipe, which has no
 @click.command(cls=SectionedCommand)
 @click.argument("predictions", type=click.Path(path_type=Path))
 @click.argument("targets", type=click.Path(path_type=Path))
-@click.option(
-    "--target",
-    metavar="NAME",
-    show_default="reconstruction_esc or reconstruction_rss",
-    help="Dataset of the target.",
-)
+@click.option("--target", metavar="NAME", show_default="reconstruction_esc or reconstruction_rss",
+    help="Dataset of the target.")  # fmt: skip
 @click.option(
     "--acquisition", metavar="NAME", help="Score only volumes of this acquisition, such as CORPD_FBK."
 )
 @click.option("--partial", is_flag=True, help="Leave out targets without a prediction, and say how many.")
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write all scores to this JSON file too.",
-)
+@click.option("-o", "--output", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
+    help="Write all scores to this JSON file too.")  # fmt: skip
 @json_option
 @quiet_option
 def evaluate(

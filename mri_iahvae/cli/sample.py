@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,27 +20,13 @@ from mri_iahvae.cli.options import (
 
 @click.command(cls=SectionedCommand)
 @output_option("samples")
-@click.option(
-    "--count",
-    metavar="K",
-    default=16,
-    show_default=True,
-    type=click.IntRange(1, 10_000),
-    help="Images to draw.",
-)
-@click.option(
-    "--temperature",
-    metavar="T",
-    default=1.0,
-    show_default=True,
-    type=FiniteRange(min=0),
-    help="Factor on the standard deviation of the latents; 0 gives the prior mean.",
-)
+@click.option("--count", metavar="K", default=16, show_default=True, type=click.IntRange(1, 10_000),
+    help="Images to draw.")  # fmt: skip
+@click.option("--temperature", metavar="T", default=1.0, show_default=True, type=FiniteRange(min=0),
+    help="Factor on the standard deviation of the latents; 0 gives the prior mean.")  # fmt: skip
 @seed_option
 @click.option(
-    "--progression",
-    is_flag=True,
-    help="Store and show each image at scales 1x1, 2x2, 4x4 ... too.",
+    "--progression", is_flag=True, help="Store and show each image at scales 1x1, 2x2, 4x4 ... too."
 )
 @checkpoint_option
 @batch_option
@@ -48,13 +35,11 @@ from mri_iahvae.cli.options import (
 def sample(
     output: Path,
     count: int,
-    temperature: float,
-    seed: int,
     progression: bool,
     checkpoint: str,
-    batch: int | None,
     device: str,
     quiet: bool,
+    **options: Any,  # noqa: ANN401 - of `sample_to_folder`
 ) -> None:
     """Draw images from the prior: what the model expects a scan to look like before anything is measured.
 
@@ -80,14 +65,7 @@ def sample(
         length=count, label="Drawing", show_pos=True, file=sys.stderr, hidden=quiet
     ) as bar:
         files = sample_to_folder(
-            loaded,
-            output,
-            count,
-            temperature=temperature,
-            seed=seed,
-            with_progression=progression,
-            batch=batch,
-            progress=bar.update,
+            loaded, output, count, with_progression=progression, progress=bar.update, **options
         )
     for path in files:
         click.echo(path)

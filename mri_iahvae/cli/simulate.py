@@ -19,26 +19,15 @@ from mri_iahvae.cli.options import (
 
 @click.command(cls=SectionedCommand)
 @click.argument("sources", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@section("Sampling", *column_options)
 @output_option("simulated")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
-@click.option(
-    "--phase",
-    metavar="RADIANS",
-    default=1.0,
-    show_default=True,
-    type=FiniteRange(min=0),
-    help="Standard deviation of the smooth phase within a slice.",
-)
+@click.option("--phase", metavar="RADIANS", default=1.0, show_default=True, type=FiniteRange(min=0),
+    help="Standard deviation of the smooth phase within a slice.")  # fmt: skip
 @noise_option
-@click.option(
-    "--reference",
-    default="clean",
-    show_default=True,
-    type=click.Choice(["clean", "noisy"]),
-    help="Write the noise-free image as the reference, or the noisy one, as in fastMRI.",
-)
+@click.option("--reference", default="clean", show_default=True, type=click.Choice(["clean", "noisy"]),
+    help="Write the noise-free image as the reference, or the noisy one, as in fastMRI.")  # fmt: skip
 @seed_option
-@section("Sampling", *column_options)
 @quiet_option
 def simulate(output: Path, quiet: bool, **settings: Any) -> None:  # noqa: ANN401 - Click passes options by name
     """Make fastMRI single-coil files from magnitude images.

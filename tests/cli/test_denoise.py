@@ -119,35 +119,6 @@ def test_masks(denoise, make_scan, tmp_path, checkpoint, read, options):
         np.testing.assert_array_equal(first["image"], sampled.image)
 
 
-def test_samples(denoise, make_scan, read):
-    """Everything is measured, with noise: the uncertainty is zero nowhere, and grows with the noise."""
-    path = make_scan(noise=0.1)
-    deviations = []
-    for sigma in (1e-7, 1e-6):
-        result = denoise(path, "--sigma", sigma, "--samples", 4, "--keep-samples")
-        assert result.exit_code == 0, result.output
-        assert "; 4 posterior samples at temperature 1\n" in result.stdout
-        data, _ = read()
-        np.testing.assert_allclose(data["image"], data["samples"].mean(axis=1), rtol=1e-3, atol=1e-10)
-        assert (data["reconstruction_std"] > 0).all()
-        deviations.append(data["reconstruction_std"].mean())
-    assert deviations[1] > 2 * deviations[0]
-
-
-def test_a_level_that_cannot_be_estimated_is_said(denoise, make_scan):
-    """k-space that was padded with zeros holds no noise at its edge."""
-    path = make_scan(noise=0.1)
-    with h5py.File(path, "r+") as file:
-        for edge in (slice(0, 6), slice(26, 32)):
-            file["kspace"][:, edge] = 0
-            file["kspace"][:, :, edge] = 0
-    result = denoise(path, "--quality", "fast")
-    assert result.exit_code == 0
-    assert "noise sigma 0 per part (estimate)" in result.stdout
-    assert "too little is measured to estimate the noise: taken as none" in result.stderr
-    assert "Warning" not in denoise(path, "--sigma", 1e-6, "--quality", "fast").stderr
-
-
 @pytest.mark.parametrize("value", [np.nan, -1.0, "loud"])
 def test_a_file_with_an_impossible_level(denoise, make_scan, expect_error, value):
     path = make_scan()

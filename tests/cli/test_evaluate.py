@@ -130,12 +130,3 @@ def test_a_part_of_the_predictions(volumes, tmp_path):
     assert json.loads((tmp_path / "scores.json").read_text())["left_out"] == 1
     (predictions / "b.h5").unlink()
     assert rows(evaluate(*volumes, "--partial"))[-1][:2] == ["2", "targets"]
-
-
-def test_names_without_counterpart(volumes):
-    predictions, targets = volumes
-    (targets / "c.h5").rename(targets / "d.h5")
-    result = evaluate(*volumes)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "no target for c.h5 and no prediction for d.h5" in result.stderr
-    assert evaluate(predictions, targets / "none").exit_code == 1

@@ -5,7 +5,6 @@ import os
 import pty
 import re
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 
@@ -161,38 +160,6 @@ def test_asked_masks(
     np.testing.assert_allclose(view.zero_filled, baseline[1], rtol=1e-5)
 
 
-def test_masks_combine_with_that_of_the_file(reconstruct, make_scan, masks, read):
-    own = np.arange(32) < 24
-    path = make_scan(mask=own)
-    result = reconstruct(path, "--mask", masks / "bins.npz", "--json", "-q")
-    assert result.exit_code == 0
-    (report,) = json.loads(result.stdout)["files"]
-    data, stored = read()
-    with np.load(masks / "bins.npz") as archive:
-        asked = archive["mask"]
-    np.testing.assert_array_equal(data["mask"], asked & own)
-    assert report["mask_source"] == stored["mask_source"] == "mask file"
-    assert report["mask"] == stored["mask"] == "bins.npz, within the file's own"
-    assert report["true_acceleration"] == pytest.approx(1024 / (asked & own).sum())
-    lacking = (asked & ~own).sum()
-    assert result.stderr == (
-        f"Warning: {path}: {lacking} bins of the mask ({lacking / asked.sum():.1%}) are not in the file: "
-        "taken as unmeasured\n"
-    )
-
-
-def test_a_mask_inferred_from_zeros_is_said(reconstruct, make_scan, masks, read):
-    path = make_scan()
-    with np.load(masks / "bins.npz") as archive, h5py.File(path, "r+") as file:
-        mask = archive["mask"]
-        file["kspace"][:] = np.where(mask, file["kspace"], 0)
-    rate = f"true acceleration {1024 / mask.sum():.2f}x"
-    assert f"\n  mask: inferred from exact zeros: {rate}\n" in reconstruct(path).stdout
-    data, stored = read()
-    assert stored["mask_source"] == "zeros"
-    np.testing.assert_array_equal(data["mask"], mask)
-
-
 def test_the_mask_of_a_result_can_be_used_again(reconstruct, make_scan, tmp_path, read):
     path = make_scan()
     assert reconstruct(path, "--acceleration", 4, "--mask-type", "equispaced").exit_code == 0
@@ -202,19 +169,6 @@ def test_the_mask_of_a_result_can_be_used_again(reconstruct, make_scan, tmp_path
     again, _ = read()
     for name in ("mask", "image"):
         np.testing.assert_array_equal(again[name], first[name])
-
-
-def test_a_mask_that_leaves_nothing_is_a_warning(reconstruct, make_scan, tmp_path, read):
-    np.save(tmp_path / "left.npy", np.arange(32) < 16)
-    path = make_scan(mask=np.arange(32) >= 16, reference=True)
-    result = reconstruct(path, "--mask", tmp_path / "left.npy", "-q")
-    assert result.exit_code == 0
-    assert f"Warning: {path}: no measured k-space bin is left\n" in result.stderr
-    assert "\n  mask: left.npy, within the file's own: nothing measured\n" in result.stdout
-    text = reconstruct(path, "--mask", tmp_path / "left.npy", "--json").stdout
-    report = json.loads(text, parse_constant=pytest.fail)
-    assert report["files"][0]["true_acceleration"] is None
-    assert "true_acceleration" not in read()[1]
 
 
 @pytest.mark.parametrize("command", ["reconstruct", "denoise"])
@@ -251,20 +205,6 @@ def test_samples(reconstruct, make_scan, read):
     report = json.loads(reconstruct(make_scan(), *options[:4], "--json").stdout)["files"][0]
     assert report["steps_used"] == [2, 2, 2, 2, 0, 0]
     assert set(data) - set(read()[0]) == {"samples"}
-
-
-@pytest.mark.parametrize(
-    ("count", "words"), [(1, "1 posterior sample: they"), (2, ""), (3, "3 posterior samples: they")]
-)
-def test_a_sample_without_its_mirror_image_is_a_warning(reconstruct, make_scan, read, count, words):
-    path, options = make_scan(), (*FAST, "-q", "--samples", count)
-    result = reconstruct(path, *options)
-    assert result.exit_code == 0, result.output
-    assert result.stderr.count("\n") == bool(words)
-    assert words in result.stderr
-    assert f"; {count} posterior sample{'s' * (count > 1)} at temperature 1\n" in result.stdout
-    assert ("reconstruction_std" in read()[0]) == (count > 1)
-    assert reconstruct(path, *options, "--temperature", 0).stderr == ""  # no noise is drawn
 
 
 def test_results_replace_those_of_an_earlier_run_as_a_whole(reconstruct, make_scan, tmp_path, outputs):
@@ -333,83 +273,6 @@ def test_unfinished_weights_are_a_warning(reconstruct, make_scan, checkpoint, tm
     assert f"Warning: {text}\n" in CliRunner().invoke(main, sample).stderr
 
 
-def test_equal_seeds_give_equal_bytes(reconstruct, make_scan, read):
-    def arrays(*options):
-        assert reconstruct(make_scan(), *FAST, *options).exit_code == 0
-        return read()[0]
-
-    drawn = ("--samples", 2, "--keep-samples")
-    first, same = arrays(*drawn, "--seed", 3), arrays(*drawn, "--seed", 3)
-    assert all(same[name].tobytes() == values.tobytes() for name, values in first.items())
-    for options in (("--seed", 4), ("--seed", 3, "--temperature", 0.5)):
-        other = arrays(*drawn, *options)
-        assert all(error(other[name], first[name]) > 1e-3 for name in ("samples", "reconstruction_std"))
-    np.testing.assert_array_equal(
-        arrays("--seed", 3)["image"], arrays("--seed", 4)["image"]
-    )  # nothing is drawn
-
-
-def test_automatic_steps_are_said(reconstruct, make_scan, read):
-    result = reconstruct(make_scan(mask=np.arange(32) % 3 > 0), "--steps", "auto")
-    stored = read()[1]
-    used = stored["steps_used"]
-    assert (stored["steps"], used.shape) == ("auto", (6,))
-    assert ((used > 1) & (used <= 100)).all()
-    assert used[0] < 20  # one latent
-    numbers = " ".join(f"{steps:.3g}" for steps in used)
-    assert f"\n  method hybrid; mean steps at scales 1, 2, 4 ...: {numbers}\n" in result.stdout
-
-
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [
-        ("--precision", ("float32", "bfloat16")),
-        ("--steps", (1, 6)),
-        ("--shifts", (1, 2)),
-        ("--data-consistency", ("hard", "none")),
-    ],
-)
-def test_options_change_the_result_and_are_stored(reconstruct, make_scan, read, name, values):
-    path = make_scan(mask=np.arange(32) % 3 < 2)
-    images = []
-    for value in values:
-        assert reconstruct(path, name, value).exit_code == 0
-        data, stored = read()
-        assert stored[name[2:].replace("-", "_")] == value
-        images.append(data["image"])
-    assert (images[0] != images[1]).any()
-
-
-@pytest.mark.parametrize("silent", ["slice", "file"])
-def test_zero_signal_slices_are_zeros_with_a_warning(reconstruct, make_scan, read, silent):
-    path = make_scan(reference=True)
-    with h5py.File(path, "r+") as file:
-        file["kspace"][slice(None) if silent == "file" else 1] = 0
-    result = reconstruct(path, "-q")
-    assert result.exit_code == 0
-    numbers = "slice 1" if silent == "slice" else "slices 0, 1"
-    assert f"no signal in the central 32x32 bins of {numbers}: left zero\n" in result.stderr
-    image = read()[0]["image"]
-    assert [image[0].any(), image[1].any()] == [silent == "slice", False]
-
-
-def test_with_nothing_measured_the_prior_is_sampled_with_a_warning(reconstruct, make_scan, read):
-    path = make_scan(mask=np.zeros(32, bool))
-    images = []
-    for seed in (0, 0, 1):
-        result = reconstruct(path, "-q", "--seed", seed)
-        assert result.exit_code == 0
-        assert (
-            f"Warning: {path}: nothing measured in the central 32x32 bins of slices 0, 1: "
-            "a sample of the prior, in canonical units\n" in result.stderr
-        )
-        assert "0.0% measured, 100.0% completed" in result.stdout
-        images.append(read()[0]["image"])
-    np.testing.assert_array_equal(images[0], images[1])
-    assert error(images[2], images[0]) > 1e-2
-    assert images[0].all()
-
-
 def damaged(path, case):
     """Spoil a good file."""
     if case == "missing":
@@ -468,41 +331,6 @@ def test_inputs_and_folders_that_cannot_be(reconstruct, make_scan, tmp_path, exp
 def test_a_folder_without_permission(reconstruct, make_scan, tmp_path, expect_error):
     (tmp_path / "out").mkdir(mode=0o500)
     expect_error(reconstruct(make_scan()), 1, "cannot be written")
-
-
-def test_weights_that_cannot_be_used(reconstruct, make_scan, tmp_path, checkpoint, expect_error):
-    path, copy = make_scan(), tmp_path / "copy"
-    shutil.copytree(checkpoint, copy)
-    weights = bytearray((copy / "model.safetensors").read_bytes())
-    weights[-1] ^= 1
-    (copy / "model.safetensors").write_bytes(weights)
-    expect_error(reconstruct(path, "--checkpoint", copy), 1, "model.safetensors", "SHA-256")
-
-
-def test_one_bad_file_of_three(reconstruct, make_scan, outputs):
-    good, bad, last = make_scan("a.h5"), damaged(make_scan("b.h5"), "NaN"), make_scan("c.h5")
-    result = reconstruct(good, bad, last, *FAST)
-    assert result.exit_code == 3
-    assert outputs() == [f"{name}{end}" for name in "ac" for end in (".h5", "_kspace.png", "_report.json")]
-    assert result.stderr.count("Error: ") == 1
-    assert f"Error: {bad}: " in result.stderr
-    assert result.stderr.splitlines()[-1] == "3 files: 2 done, 1 failed"
-    assert "a.h5: 2 slices" in result.stdout
-    assert "c.h5: 2 slices" in result.stdout
-    report = json.loads(reconstruct(good, bad, last, *FAST, "--json").stdout)
-    assert [file["input"] for file in report["files"]] == [str(good), str(last)]
-    assert [failure["input"] for failure in report["failed"]] == [str(bad)]
-    assert str(bad) in report["failed"][0]["error"]
-
-
-def test_interrupted(arguments, start, make_scan, outputs):
-    command = arguments("reconstruct", make_scan(slices=8), "--steps", 10_000, "--batch", 1)
-    process = start(command)
-    assert process.stderr.readline() == "scan.h5: 8 slices\n"
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=120)
-    assert (process.returncode, stdout, stderr.strip()) == (130, "", "Interrupted")
-    assert outputs() == []
 
 
 def test_on_a_terminal_errors_have_their_own_line(arguments, start, make_scan):
