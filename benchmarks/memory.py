@@ -24,19 +24,12 @@ _MIB = 2**20
 def reconstruct(path: Path, checkpoint: str) -> None:
     """The whole task by default, from the checkpoint to the written result."""
     from mri_iahvae.pipeline.loaded import LoadedModel  # noqa: PLC0415 - what it imports counts, too
+    from mri_iahvae.pipeline.stream import Request, run_file  # noqa: PLC0415
     from mri_iahvae.scans.undersampling import Sampling  # noqa: PLC0415
-    from mri_iahvae.tasks.reconstruct import reconstruct_file  # noqa: PLC0415
 
     loaded = LoadedModel.load(checkpoint, torch.device("cpu"))
-    reconstruct_file(
-        loaded,
-        path,
-        path.with_name("result.h5"),
-        InferenceSettings(),
-        up_to=None,
-        sampling=Sampling(acceleration=4),
-        start=lambda *_: lambda _: None,
-    )
+    request = Request(sampling=Sampling(acceleration=4))
+    run_file(loaded, path, path.with_name("result.h5"), request, InferenceSettings())
 
 
 @click.command()

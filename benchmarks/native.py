@@ -21,10 +21,10 @@ from native_files import LAYOUTS, write_native
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.pipeline.devices import find_device
 from mri_iahvae.pipeline.loaded import LoadedModel
+from mri_iahvae.pipeline.stream import Request, run_file
 from mri_iahvae.scans.listing import scan_files
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.undersampling import OWN_SAMPLING, Sampling
-from mri_iahvae.tasks.reconstruct import reconstruct_file
 
 TASKS: dict[str, tuple[Sampling, int | None]] = {
     "random columns 4x": (Sampling(acceleration=4), None),
@@ -53,14 +53,12 @@ def measure(loaded: LoadedModel, files: list[Path], settings: InferenceSettings)
     with tempfile.TemporaryDirectory() as folder:
         for path in files:
             for task, (sampling, up_to) in TASKS.items():
-                report = reconstruct_file(
+                report = run_file(
                     loaded,
                     path,
                     Path(folder) / path.name,
+                    Request(sampling=sampling, up_to=up_to),
                     settings,
-                    up_to=up_to,
-                    sampling=sampling,
-                    start=lambda *_: lambda _: None,
                 )
                 if not report["scores"]:
                     raise click.ClickException(f"{path}: expected a reference; leave the file out")

@@ -1,4 +1,4 @@
-"""A run of several processes, one per device, on one machine or several; Lightning starts them and joins them.
+"""A training of several processes, one per device, on one machine or several; Lightning starts them and joins them.
 
 Each process runs the whole command. On one machine the first one starts the others by running its own command line
 again; under SLURM (`srun`) and torchrun they are there already. They find each other through the environment, as
@@ -10,12 +10,12 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from subprocess import Popen, TimeoutExpired
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 import torch.distributed as dist
@@ -25,7 +25,6 @@ from mri_iahvae.errors import IahvaeError, UsageError
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-_T = TypeVar("_T")
 Strategy = Literal["auto", "ddp"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
@@ -88,30 +87,8 @@ def process_count() -> int:
     return dist.get_world_size() if _connected() else 1
 
 
-def of_the_first(find: Callable[[], _T]) -> _T:
-    """What process 0 finds, for all."""
-    found = [find() if rank() == 0 else None]
-    if process_count() > 1:
-        dist.broadcast_object_list(found)
-    return cast("_T", found[0])
-
-
-def gather(value: _T) -> list[_T]:
-    """Everyone's values, in order, once all processes have come here."""
-    values = [value] * process_count()
-    if process_count() > 1:
-        dist.all_gather_object(values, value)
-    return values
-
-
 @contextmanager
-def joined(
-    processes: Processes,
-    device: torch.device,
-    *,
-    timeout: timedelta = TIMEOUT,
-    backend: str | None = None,
-) -> Iterator[torch.device]:
+def joined(processes: Processes, device: torch.device) -> Iterator[torch.device]:
     """Start the other processes, or wait for them, and end together with them.
 
     Where one fails, it says why and the others end too: process 0 with an error, the others without a word.
@@ -119,8 +96,6 @@ def joined(
     Args:
         processes: of this run.
         device: kind of the devices, not one of them by its number.
-        timeout: how long a process waits for word from another one.
-        backend: of torch.distributed; by default the device's.
 
     Yields:
         The device of this process.
@@ -132,7 +107,7 @@ def joined(
     if not processes.joined:
         yield device
         return
-    fabric = _fabric(processes, device, timeout, backend)
+    fabric = _fabric(processes, device)
     try:
         with quiet_lightning():
             fabric.launch()
@@ -195,7 +170,7 @@ def quiet_lightning() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _fabric(processes: Processes, device: torch.device, timeout: timedelta, backend: str | None) -> "Fabric":
+def _fabric(processes: Processes, device: torch.device) -> "Fabric":
     from lightning.fabric import Fabric  # noqa: PLC0415 - slow
     from lightning.fabric.strategies.ddp import DDPStrategy  # noqa: PLC0415
 
@@ -208,7 +183,7 @@ def _fabric(processes: Processes, device: torch.device, timeout: timedelta, back
             accelerator=device.type,
             devices=processes.devices,
             num_nodes=processes.num_nodes,
-            strategy=DDPStrategy(timeout=timeout, process_group_backend=backend),
+            strategy=DDPStrategy(timeout=TIMEOUT),
             plugins=cluster_plugins(),
         )
 

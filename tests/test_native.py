@@ -12,11 +12,11 @@ from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.pipeline.loaded import LoadedModel
+from mri_iahvae.pipeline.stream import Request, run_file
 from mri_iahvae.pipeline.volume import reconstruct_volume
 from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.undersampling import OWN_SAMPLING, Sampling
-from mri_iahvae.tasks.reconstruct import reconstruct_file
 
 SIZES = ("640x368", "640x372", "640x371", "512x320", "640x264")
 AMORTIZED = InferenceSettings("amortized")
@@ -122,7 +122,7 @@ def test_everything_measured_gives_the_reference(native, size, checkpoint, tmp_p
     path = native(size, noise=0)
     loaded = LoadedModel.load(checkpoint, torch.device("cpu"))
     target = tmp_path / "result.h5"
-    report = reconstruct_file(loaded, path, target, AMORTIZED, up_to=None, start=lambda *_: lambda _: None)
+    report = run_file(loaded, path, target, Request(), AMORTIZED)
     reference = open_scan(path).read_reference(slice(None))
     found, attributes = result(target)
     assert found["reconstruction"].shape == reference.shape
@@ -214,7 +214,7 @@ def test_a_reference_wider_than_kspace_is_cropped_to_its_width(native, tool, tmp
     images = result(tmp_path / "out" / path.name)[0]["reconstruction"]
     assert images.shape[1:] == sample.image.shape == sample.target.shape == (264, 264)
     assert report["scores"]["reconstruction"]["nmse"] < 1e-10
-    scored = tool("evaluate", tmp_path / "out" / path.name, path, "--json", tmp_path / "scores.json")
+    scored = tool("evaluate", tmp_path / "out" / path.name, path, "-o", tmp_path / "scores.json")
     assert scored.exit_code == 0, scored.output
     assert json.loads((tmp_path / "scores.json").read_text())["overall"]["mean"]["nmse"] < 1e-10
 

@@ -14,10 +14,10 @@ from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.model.checkpoint import find_checkpoint, load_model
 from mri_iahvae.pipeline import output
 from mri_iahvae.pipeline.loaded import LoadedModel
+from mri_iahvae.pipeline.stream import Request, run_file
 from mri_iahvae.pipeline.volume import reconstruct_volume
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.undersampling import Sampling
-from mri_iahvae.tasks.reconstruct import reconstruct_file
 from mri_iahvae.tasks.simulate import write_example
 
 
@@ -124,14 +124,12 @@ def test_native_files_that_are_no_heads_are_warned_of(
 
     path = tmp_path / "scan.h5"
     write_native(path, LAYOUTS["640x368"], draw(example), noise=noise)
-    report = reconstruct_file(
+    report = run_file(
         LoadedModel.load("small", torch.device("cpu")),
         path,
         tmp_path / "result.h5",
+        Request(sampling=Sampling(acceleration=acceleration)),
         InferenceSettings("amortized"),
-        up_to=None,
-        sampling=Sampling(acceleration=acceleration),
-        start=lambda *_: lambda _: None,
     )
     unlike = [warning for warning in report["warnings"] if "unlike what the weights know" in warning]
     assert len(unlike) == strange, report["fit"]

@@ -1,4 +1,4 @@
-"""Two processes on the CPU, as a user starts them: the same numbers, every file once, and an end when one fails."""
+"""Two processes that train on the CPU, as a user starts them: the same numbers, and an end when one fails."""
 
 import contextlib
 import json
@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -20,7 +19,7 @@ from mri_iahvae.cli import main
 from mri_iahvae.cli.train import train
 from mri_iahvae.errors import UsageError
 from mri_iahvae.model.checkpoint import load_model
-from mri_iahvae.processes import ALONE, Processes, gather, joined, of_the_first, process_count, rank
+from mri_iahvae.processes import ALONE, Processes, joined, process_count, rank
 from mri_iahvae.training.states import state_path, states
 
 CPU = torch.device("cpu")
@@ -55,21 +54,6 @@ def on_train_end(self):
     values = [float(value.double().square().sum()) for value in self.state_dict().values()]
     Path(os.environ["WEIGHTS"], os.environ.get("LOCAL_RANK", "0")).write_text(repr(values))
 StageModule.on_train_end = on_train_end
-"""
-
-ON_THE_SECOND_FILE = """
-import time
-import mri_iahvae.tasks.reconstruct as tasks
-usual = tasks.reconstruct_file
-done = []
-def reconstruct_file(loaded, path, target, *args, **options):
-    if second and done:
-        while not target.with_name("0.h5").exists():  # the other process may still be at its first
-            time.sleep(0.02)
-        os.kill(os.getpid(), signal.SIGKILL)
-    done.append(usual(loaded, path, target, *args, **options))
-    return done[-1]
-tasks.reconstruct_file = reconstruct_file
 """
 
 
@@ -199,46 +183,6 @@ def test_training_ends_when_one(data, start, tmp_path, what, told):
     assert states(run)  # to resume from
 
 
-def test_files_are_shared(data, start, tmp_path, checkpoint):
-    (data / "2.h5").write_bytes(b"no scan")
-    options = ("--checkpoint", checkpoint, "--device", "cpu", "--up-to", "8x8", "--steps", 2)
-    code, stdout, stderr = end(start("reconstruct", data, "-o", tmp_path / "two", *options, "--json", *TWO))
-    assert code == 3, stderr
-    told = json.loads(stdout)
-    names = ["0.h5", "1.h5", "3.h5"]
-    assert [entry["input"] for entry in told["files"]] == [str(data / name) for name in names]
-    assert [entry["input"] for entry in told["failed"]] == [str(data / "2.h5")]
-    lines = stderr.splitlines()
-    assert lines[-1] == "4 files: 3 done, 1 failed"
-    begun = sorted(line.partition(";")[0] for line in lines if line.startswith("process"))
-    assert begun == [
-        "process 0: [1/2] 0.h5: 3 slices",
-        "process 1: [1/2] 1.h5: 3 slices",
-        "process 1: [2/2] 3.h5: 3 slices",
-    ]
-    assert sum("2.h5" in line for line in lines) == 1
-    alone("reconstruct", *(data / name for name in names), "-o", tmp_path / "one", *options)
-    assert sorted(path.name for path in (tmp_path / "two").glob("*.h5")) == names
-    for name in names:
-        with h5py.File(tmp_path / "one" / name) as one, h5py.File(tmp_path / "two" / name) as two:
-            np.testing.assert_allclose(one["image"][()], two["image"][()], rtol=1e-4, atol=1e-10)
-
-
-def test_what_is_done_stays_when_one_is_killed(data, start, tmp_path, checkpoint):
-    options = ("--checkpoint", checkpoint, "--device", "cpu", "--up-to", "8x8", "--steps", 2)
-    process = start("reconstruct", data, "-o", tmp_path / "out", *options, *TWO, change=ON_THE_SECOND_FILE)
-    code, _, stderr = end(process)
-    assert code != 0, stderr
-    assert "another of the 2 processes" in stderr or "process of this run died" in stderr, stderr
-    assert "Traceback" not in stderr
-    done = {path.name for path in (tmp_path / "out").glob("*.h5")}
-    assert {"0.h5", "1.h5"} <= done <= {"0.h5", "1.h5", "2.h5"}
-    rest = alone("reconstruct", data, "-o", tmp_path / "out", *options, "--skip-existing", "--json")
-    assert {entry["input"] for entry in json.loads(rest.stdout)["skipped"]} == {
-        str(data / name) for name in done
-    }
-
-
 def slurm(task, tasks=2, nodes=1):
     """What srun tells a task."""
     return {
@@ -253,19 +197,6 @@ def slurm(task, tasks=2, nodes=1):
         "SLURM_LOCALID": str(task),
         "MASTER_ADDR": "127.0.0.1",
     }
-
-
-def test_tasks_of_slurm_share_files(data, start, tmp_path, checkpoint):
-    options = ("--checkpoint", checkpoint, "--device", "cpu", "--method", "amortized", "-q", *TWO)
-    tasks = [start("denoise", data, "-o", tmp_path / "out", *options, **slurm(task)) for task in range(2)]
-    ends = [end(task) for task in tasks]
-    assert [code for code, _, _ in ends] == [0, 0], ends
-    for number, (_, stdout, _) in enumerate(ends):  # each of its own files
-        own = [line for line in stdout.splitlines() if line.startswith(str(data))]
-        assert [line.partition(":")[0] for line in own] == [
-            str(data / f"{k}.h5") for k in (number, number + 2)
-        ]
-    assert len(list((tmp_path / "out").glob("*.h5"))) == 4
 
 
 @pytest.mark.parametrize("options", [{"nodes": 2, "tasks": 4}, {"tasks": 3}])
@@ -308,8 +239,6 @@ def test_one_process_joins_nothing():
     with joined(ALONE, CPU) as device:
         assert device == CPU
         assert (rank(), process_count()) == (0, 1)
-        assert of_the_first(lambda: 7) == 7
-        assert gather(7) == [7]
 
 
 @pytest.mark.parametrize("options", [(0, 1), (1, -1), (1, 1, "fsdp")])
