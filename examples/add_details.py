@@ -36,9 +36,9 @@ from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.processes import process_count
 from mri_iahvae.scans.listing import hdf5_files
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.tasks.train import FolderSlices
+from mri_iahvae.pipeline.training_data import FolderSlices
 from mri_iahvae.training.augment import augment
-from mri_iahvae.training.batches import CachedSlices, StepBatches
+from mri_iahvae.training.slices import CachedSlices, StepBatches
 from mri_iahvae.training.domain import measure_domain
 from mri_iahvae.training.module import validation_scores
 from mri_iahvae.training.objective import (
@@ -48,7 +48,7 @@ from mri_iahvae.training.objective import (
     posterior_pass,
     squared_error,
 )
-from mri_iahvae.training.sampling import random_masks
+from mri_iahvae.training.masks import random_masks
 from mri_iahvae.training.share import Share, mean_over_processes
 from mri_iahvae.training.spread import measure_spread
 from mri_iahvae.training.statistics import canonical_batch

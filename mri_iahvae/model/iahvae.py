@@ -97,6 +97,15 @@ class IAHVAE(nn.Module):
         """Stochastic layers of scale `index`, in the order in which they run."""
         return cast("list[LadderLayer]", list(self.stage(index).layers))
 
+    def scale_parameters(self, index: int) -> list[nn.Parameter]:
+        """Parameters of encoder and decoder at scale `index`; only a scale-causal encoder has such."""
+        return [*self.encoder[index].parameters(), *self.stage(index).parameters()]
+
+    def super_resolution_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the super-resolution branches of all scales."""
+        branches = [self.stage(index).detail for index in range(len(self.decoder))]
+        return [parameter for branch in branches if branch is not None for parameter in branch.parameters()]
+
     def ring(self, index: int) -> Tensor:
         """The bins that scale `index` answers for, bool (s, s): R_s; all or none in an ordinary HVAE."""
         s, device = 2**index, self.gains.device

@@ -11,8 +11,8 @@ import torch
 from mri_iahvae.errors import IahvaeError, ScanError, UsageError
 from mri_iahvae.model.checkpoint import load_domain, load_model
 from mri_iahvae.model.config import preset
+from mri_iahvae.pipeline.training_data import FolderSlices, _split, train
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.tasks.train import FolderSlices, _split, train
 from mri_iahvae.training.settings import Stage, TrainSettings
 from mri_iahvae.training.states import states
 

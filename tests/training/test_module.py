@@ -10,10 +10,10 @@ import torch
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.training import module as module_under_test
 from mri_iahvae.training import run as training
-from mri_iahvae.training.batches import CachedSlices
 from mri_iahvae.training.module import StageModule, completion_cut, validation_scores
 from mri_iahvae.training.objective import posterior_pass
 from mri_iahvae.training.settings import Stage, TrainSettings
+from mri_iahvae.training.slices import CachedSlices
 from mri_iahvae.training.statistics import canonical_batch
 
 

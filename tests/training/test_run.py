@@ -15,11 +15,11 @@ from mri_iahvae.model.checkpoint import load_domain, load_model
 from mri_iahvae.model.config import preset
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.training import recorder
-from mri_iahvae.training.batches import CachedSlices
 from mri_iahvae.training.domain import measure_domain
 from mri_iahvae.training.module import StageModule, validation_scores
 from mri_iahvae.training.run import run_training
 from mri_iahvae.training.settings import Stage, TrainSettings
+from mri_iahvae.training.slices import CachedSlices
 from mri_iahvae.training.spread import measure_spread
 from mri_iahvae.training.states import SafeStates, states
 from mri_iahvae.training.statistics import canonical_batch

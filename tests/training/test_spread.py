@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mri_iahvae.kspace.bands import crop
-from mri_iahvae.training.batches import CachedSlices
+from mri_iahvae.training.slices import CachedSlices
 from mri_iahvae.training.spread import measure_spread
 from mri_iahvae.training.statistics import canonical_batch
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mri_iahvae.training.batches import CachedSlices, StepBatches, step_seed
 from mri_iahvae.training.share import Share
+from mri_iahvae.training.slices import CachedSlices, StepBatches, step_seed
 
 
 def take(batches, count):
