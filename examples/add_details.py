@@ -33,13 +33,13 @@ from mri_iahvae.kspace.bands import crop
 from mri_iahvae.kspace.fft import fft2c, to_complex
 from mri_iahvae.model.checkpoint import find_checkpoint, load_domain, load_model, save_model
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.pipeline.training_data import FolderSlices
 from mri_iahvae.processes import process_count
 from mri_iahvae.scans.listing import hdf5_files
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.pipeline.training_data import FolderSlices
 from mri_iahvae.training.augment import augment
-from mri_iahvae.training.slices import CachedSlices, StepBatches
 from mri_iahvae.training.domain import measure_domain
+from mri_iahvae.training.masks import random_masks
 from mri_iahvae.training.module import validation_scores
 from mri_iahvae.training.objective import (
     block_context,
@@ -48,8 +48,8 @@ from mri_iahvae.training.objective import (
     posterior_pass,
     squared_error,
 )
-from mri_iahvae.training.masks import random_masks
 from mri_iahvae.training.share import Share, mean_over_processes
+from mri_iahvae.training.slices import CachedSlices, StepBatches
 from mri_iahvae.training.spread import measure_spread
 from mri_iahvae.training.statistics import canonical_batch
 

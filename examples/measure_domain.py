@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from mri_iahvae.model.checkpoint import load_model, store_domain
+from mri_iahvae.pipeline.training_data import FolderSlices
 from mri_iahvae.scans.geometry import require_measured_grid
 from mri_iahvae.scans.listing import hdf5_files
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.pipeline.training_data import FolderSlices
 from mri_iahvae.training.domain import measure_domain
 
 checkpoint, data, description = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]

@@ -15,9 +15,9 @@ import torch
 
 from mri_iahvae.files import write_json
 from mri_iahvae.model.checkpoint import find_checkpoint, load_model
+from mri_iahvae.pipeline.training_data import FolderSlices
 from mri_iahvae.scans.listing import hdf5_files
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.pipeline.training_data import FolderSlices
 from mri_iahvae.training.spread import measure_spread
 
 checkpoint, data = sys.argv[1], Path(sys.argv[2])

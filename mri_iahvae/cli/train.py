@@ -217,24 +217,38 @@ def _given(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
     return {param.opts[-1]: options[param.name] for param in ctx.command.params if param.name in given}
 
 
+def _start(options: dict[str, Any]) -> "ModelConfig | None":
+    """What the checkpoint to start from is made of."""
+    from mri_iahvae.model.checkpoint_config import find_checkpoint, model_config  # noqa: PLC0415
+
+    if options["start"] is None:
+        return None
+    try:
+        return model_config(find_checkpoint(options["start"]))
+    except UsageError as error:
+        raise UsageError(str(error).replace("--checkpoint", "--from")) from None
+
+
 def _model(options: dict[str, Any]) -> "ModelConfig":
     """The model to train: the preset; without one, that of the checkpoint to start from."""
-    from mri_iahvae.model.checkpoint_config import find_checkpoint, model_config  # noqa: PLC0415
     from mri_iahvae.model.config import preset  # noqa: PLC0415
 
-    name, grid, start = options["preset"], options["grid"], options["start"]
-    if start is None or name or grid:
-        return preset(name or "small", grid=grid)
-    return model_config(find_checkpoint(start))
+    name, grid = options["preset"], options["grid"]
+    start = None if name or grid else _start(options)
+    return start or preset(name or "small", grid=grid)
 
 
 def _settings(config: "ModelConfig", options: dict[str, Any]) -> "TrainSettings":
     """The plan and all else that decides the training."""
-    from mri_iahvae.model.checkpoint_config import find_checkpoint, model_config  # noqa: PLC0415
-    from mri_iahvae.training.settings import TrainSettings, default_stages, parse_stages  # noqa: PLC0415
+    from mri_iahvae.training.settings import (  # noqa: PLC0415
+        SMALLEST,
+        TrainSettings,
+        default_stages,
+        parse_stages,
+    )
 
-    start = options["start"]
-    first = 16 if start is None else model_config(find_checkpoint(start)).size
+    start = _start(options)
+    first = SMALLEST if start is None else min(start.size, config.size)
     plan = options["stages"] or default_stages(config.size, grows=config.grows, first=first)
     names = ("completion_weight", "masked_weight", "resampled", "validate_every", "precision", "half", "seed")
     return TrainSettings(

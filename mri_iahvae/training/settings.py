@@ -10,7 +10,8 @@ from mri_iahvae.inference.settings import Precision
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 _STAGE = re.compile(r"(\d{1,9}):(\d{1,9})(?:@(\d{1,9})(?:-(\d{1,9}))?)?")
-_SMALLEST = 16  # side of a grid that is trained
+SMALLEST = 16
+"""Side of the smallest grid that is trained."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class Stage:
         """Refuse what cannot be trained."""
         coarsest, finest = self.scales or (1, self.size)
         powers = all(side > 0 and side & (side - 1) == 0 for side in (self.size, coarsest, finest))
-        if not powers or self.size < _SMALLEST or not coarsest <= finest <= self.size or self.steps < 1:
+        if not powers or self.size < SMALLEST or not coarsest <= finest <= self.size or self.steps < 1:
             raise UsageError(
-                f"{self}: expected a grid that is a power of two from {_SMALLEST} on, at least one step, and "
+                f"{self}: expected a grid that is a power of two from {SMALLEST} on, at least one step, and "
                 "scales that are powers of two up to the grid, the coarsest first"
             )
 
@@ -140,7 +141,7 @@ class TrainSettings:
 
 
 def parse_stages(
-    text: str, size: int, batch: int, rate: float, sigma: float, first: int = _SMALLEST
+    text: str, size: int, batch: int, rate: float, sigma: float, first: int = SMALLEST
 ) -> tuple[Stage, ...]:
     """Read a plan such as "32:2000,64:1500,128:1300" (GRID:STEPS) or "128:600@16-128" (only scales 16 to 128).
 
@@ -175,7 +176,7 @@ def parse_stages(
     return tuple(stages)
 
 
-def default_stages(size: int, *, grows: bool = True, first: int = _SMALLEST) -> str:
+def default_stages(size: int, *, grows: bool = True, first: int = SMALLEST) -> str:
     """The plan of a model on a `size` x `size` grid; one stage for a model that cannot grow.
 
     Args:

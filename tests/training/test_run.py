@@ -149,8 +149,8 @@ def test_log(finished):
     for entry in steps:
         assert len({"completion", "masked"} & set(entry)) == 1
         assert set(entry) - {"completion", "masked"} == {
-            "time", "kind", "stage", "grid", "step", "slices_per_second", "seconds_left", "skipped", "loss", "elbo_loss",
-            "sigma", "gradient_norm",
+            "time", "kind", "stage", "grid", "step", "slices_per_second", "seconds_left", "skipped", "loss",
+            "elbo_loss", "sigma", "gradient_norm",
         }  # fmt: skip
         assert entry["skipped"] == 0
         left = (20 - entry["step"]) * 4 / entry["slices_per_second"]
