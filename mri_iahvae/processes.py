@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from subprocess import Popen, TimeoutExpired
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 _T = TypeVar("_T")
-Strategy = Literal["auto", "ddp"]
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 TIMEOUT = timedelta(minutes=10)  # without a word from another process
 _GRACE = 0.5  # seconds that processes and their threads get to end by themselves
@@ -44,35 +42,25 @@ class Processes:
     Attributes:
         devices: processes per machine: CUDA devices, or processes on the CPU.
         num_nodes: machines.
-        strategy: "ddp", which also a single process may take; "auto" takes it where there are several.
+
+    Raises:
+        UsageError: less than one process.
     """
 
     devices: int = 1
     num_nodes: int = 1
-    strategy: Strategy = "auto"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be.
-
-        Raises:
-            UsageError: less than one process, or a strategy that there is not.
-        """
+        """Refuse what cannot be."""
         if min(self.devices, self.num_nodes) < 1:
             raise UsageError(
                 f"{self.devices} devices on {self.num_nodes} machines: expected at least one of each"
             )
-        if self.strategy not in STRATEGIES:
-            raise UsageError(f"strategy {self.strategy}: expected one of {', '.join(STRATEGIES)}")
 
     @property
     def count(self) -> int:
         """Of all machines together."""
         return self.devices * self.num_nodes
-
-    @property
-    def joined(self) -> bool:
-        """Whether there is anything to join."""
-        return self.count > 1 or self.strategy == "ddp"
 
 
 ALONE = Processes()
@@ -129,7 +117,7 @@ def joined(
         UsageError: there are no such devices, or SLURM has started another number of processes.
         IahvaeError: the processes did not find each other, or another one has ended.
     """
-    if not processes.joined:
+    if processes.count == 1:
         yield device
         return
     fabric = _fabric(processes, device, timeout, backend)

@@ -177,7 +177,7 @@ def _fit(
 
 def _hardware(device: torch.device, processes: Processes) -> dict[str, Any]:
     """What Lightning's Trainer computes on."""
-    if processes.joined:
+    if processes.count > 1:
         return {
             "accelerator": device.type,
             "devices": processes.devices,
