@@ -24,6 +24,12 @@ _GROUPS = {
 }
 
 
+def _number(name: str, default: float, help: str, metavar: str | None = None, **bounds: Any) -> Any:  # noqa: ANN401, A002
+    """An option that is a number within bounds, whole where its default is."""
+    kind = click.IntRange(**bounds) if isinstance(default, int) else FiniteRange(**bounds)
+    return click.option(name, type=kind, default=default, show_default=True, metavar=metavar, help=help)
+
+
 @click.command(cls=GroupedCommand, groups=_GROUPS)
 @click.argument("data", metavar="[DATA]", required=False, type=click.Path(path_type=Path))
 @click.option(
@@ -31,14 +37,12 @@ _GROUPS = {
     "--output",
     "run",
     metavar="RUN",
-    show_default="runs/NAME-DATE, with the name of DATA",
     type=click.Path(path_type=Path),
+    show_default="runs/NAME-DATE, with the name of DATA",
     help="Folder of the run: states, model, log, pictures.",
 )
 @click.option(
-    "--resume",
-    is_flag=True,
-    help="Go on from the newest state in RUN, which knows data and options.",
+    "--resume", is_flag=True, help="Go on from the newest state in RUN, which knows data and options."
 )
 @click.option(
     "--from",
@@ -72,20 +76,8 @@ _GROUPS = {
     show_default="32:2000,64:1500,128:1300 up to the grid",
     help="Growth plan; 128:600@16-128 trains scales 16 to 128 alone and holds the others.",
 )
-@click.option(
-    "--batch",
-    type=click.IntRange(min=1),
-    default=16,
-    show_default=True,
-    help="Slices per step, of all devices together.",
-)
-@click.option(
-    "--rate",
-    type=FiniteRange(min=0, min_open=True),
-    default=2e-3,
-    show_default=True,
-    help="Peak learning rate of each stage.",
-)
+@_number("--batch", 16, "Slices per step, of all devices together.", "SLICES", min=1)
+@_number("--rate", 2e-3, "Peak learning rate of each stage.", min=0, min_open=True)
 @device_option
 @click.option(
     "--precision",
@@ -94,66 +86,23 @@ _GROUPS = {
     show_default=True,
     help="Precision of the convolutions; bfloat16 saves time where the hardware has it.",
 )
-@click.option(
-    "--devices",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Processes per machine: one for each of N CUDA devices, or N on the CPU.",
+@_number(
+    "--devices", 1, "Processes per machine: one for each of N CUDA devices, or N on the CPU.", "N", min=1
 )
-@click.option(
-    "--num-nodes",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Machines; the same command is started on each, by srun for example.",
+@_number("--num-nodes", 1, "Machines; the same command is started on each, by srun for example.", "N", min=1)
+@_number("--validate-every", 100, "Steps between validations.", "STEPS", min=1)
+@_number(
+    "--save-every", 60.0, "Seconds between saved states: what a power cut costs at most.", "SECONDS", min=0
 )
-@click.option(
-    "--validate-every",
-    type=click.IntRange(min=1),
-    default=100,
-    show_default=True,
-    metavar="STEPS",
-    help="Steps between validations.",
-)
-@click.option(
-    "--save-every",
-    type=FiniteRange(min=0),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Seconds between saved states: what a power cut costs at most.",
-)
-@click.option(
-    "--sigma",
-    type=FiniteRange(min=0, min_open=True),
-    default=0.1,
-    show_default=True,
-    help="Final standard deviation of the likelihood, canonical units.",
-)
-@click.option(
-    "--completion-weight",
-    type=FiniteRange(min=0),
-    default=1.0,
-    show_default=True,
-    help="Weight of the completion-aware term.",
-)
-@click.option(
-    "--masked-weight",
-    type=FiniteRange(min=0),
-    default=1.0,
-    show_default=True,
-    help="Weight of the term that trains the encoder on inputs whose missing bins are imputed.",
-)
-@click.option(
+@_number("--sigma", 0.1, "Final standard deviation of the likelihood, canonical units.", min=0, min_open=True)
+@_number("--completion-weight", 1.0, "Weight of the completion-aware term.", min=0)
+@_number("--masked-weight", 1.0, "Weight of the term that trains the encoder on imputed inputs.", min=0)
+@_number(
     "--resampled",
-    type=FiniteRange(0, 1),
-    default=1.0,
-    show_default=True,
-    metavar="FRACTION",
-    help="Fraction of the slices that are zoomed, shifted and given another contrast.",
+    1.0,
+    "Fraction of the slices that are zoomed, shifted and given another contrast.",
+    min=0,
+    max=1,
 )
 @seed_option
 @deterministic_option

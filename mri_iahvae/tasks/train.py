@@ -1,7 +1,6 @@
 """Train a model on a folder of fully sampled fastMRI-schema files."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -10,7 +9,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.errors import UsageError
 from mri_iahvae.files import folder_of_one_run, make_folder
 from mri_iahvae.kspace.bands import crop
 from mri_iahvae.kspace.fft import ifft2c
@@ -74,32 +73,23 @@ def train(
         KeyboardInterrupt: stopped by SIGINT or SIGTERM, the state is saved; its text tells of which step.
     """
     opened = TrainingData.open(Path(data), preset.size)
-    folder = opened.folder.resolve()
     _require_trainable(preset, settings, processes.count)
-    model, digest = (None, None) if start is None else load_model(start)
-    if model is not None:
+    model, source = None, {}
+    if start is not None:
+        model, digest = load_model(start)
         _require_start(model, preset, settings, str(start))
+        source = {"start_sha256": digest}
     record = RunRecord(
         untrained(preset),
         settings,
-        str(folder),
+        str(opened.folder.resolve()),
         opened.counts,
         domain,
         None if start is None else str(start),
-        {
-            **provenance(device),
-            "lightning": lightning.__version__,
-            "processes": processes.count,
-            "start_sha256": digest,
-        },
+        {**provenance(device), "lightning": lightning.__version__, "processes": processes.count, **source},
     )
 
-    def make() -> Path:
-        chosen = new_folder(folder.name) if run is None else Path(run)
-        make_folder(chosen)
-        return chosen
-
-    return _run(record, opened, make, display, device, processes, model)
+    return _run(record, opened, None if run is None else Path(run), display, device, processes, start=model)
 
 
 def resume(
@@ -137,7 +127,7 @@ def resume(
             f"{opened.folder}: expected the data that the run started with, {expected}; found {found}"
         )
     _require_trainable(record.model, record.settings, processes.count)
-    return _run(record, opened, lambda: run, display, device, processes, resume=True)
+    return _run(record, opened, run, display, device, processes, resume=True)
 
 
 def calibrate(
@@ -169,18 +159,19 @@ def calibrate(
 def _run(
     record: RunRecord,
     opened: TrainingData,
-    make: Callable[[], Path],
+    folder: Path | None,
     display: Display,
     device: torch.device,
     processes: Processes,
-    start: IAHVAE | None = None,
     *,
+    start: IAHVAE | None = None,
     resume: bool = False,
 ) -> Path:
     """Run in all processes; the first one makes the folder and keeps other runs out."""
     with joined(processes, device) as own_device, ExitStack() as lock:
-        run = of_the_first(make)
+        run = of_the_first(lambda: folder or _new_folder(Path(record.data).name))
         if rank() == 0:
+            make_folder(run)
             lock.enter_context(folder_of_one_run(run))
             if not resume:
                 record.write(run)
@@ -210,23 +201,16 @@ def _run(
             raise KeyboardInterrupt(_interrupted(run, record.settings)) from None
 
 
-def new_folder(name: str) -> Path:
-    """Make a new folder `runs/<name>-<date>`, with a number where there is one of that minute.
-
-    Raises:
-        IahvaeError: it cannot be made.
-    """
+def _new_folder(name: str) -> Path:
+    """Make a new folder `runs/<name>-<date>`, with a number where there is one of that minute."""
     stem = f"{name or 'data'}-{datetime.now():%Y-%m-%d-%H%M}"
+    make_folder(Path("runs"))
     for number in count(1):
-        folder = Path("runs") / (stem if number == 1 else f"{stem}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise IahvaeError(f"{folder}: cannot be made: {error.strerror}; give a folder by -o") from error
-        return folder
-    raise AssertionError  # there are enough numbers
+        folder = Path("runs", stem if number == 1 else f"{stem}-{number}")
+        with suppress(FileExistsError):
+            folder.mkdir()
+            break
+    return folder
 
 
 def _interrupted(run: Path, settings: TrainSettings) -> str:

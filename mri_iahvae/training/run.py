@@ -1,12 +1,9 @@
 """A training run: stages one after the other, each a Lightning fit, resumable at any step."""
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal, cast
 
 import lightning as L
@@ -21,6 +18,7 @@ from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.processes import ALONE, TIMEOUT, Processes, cluster_plugins, quiet_lightning, rank
 from mri_iahvae.training.augment import augment
 from mri_iahvae.training.calibration import calibrate_and_save
+from mri_iahvae.training.interruption import Interruption
 from mri_iahvae.training.module import StageModule
 from mri_iahvae.training.recorder import Display, Recorder, cut_log
 from mri_iahvae.training.settings import TrainSettings
@@ -87,8 +85,7 @@ def run_training(
     done = settings.done(first, step) if resume else 0
     finished = done >= settings.planned
     if rank() == 0:
-        goes = f"goes on from step {done}" if resume else "starts"
-        goes = "is finished already" if finished else goes
+        goes = "is finished already" if finished else f"goes on from step {done}" if resume else "starts"
         display.begin(
             f"{run}: {goes}, {settings.planned} steps in all; {len(training)} slices to train on, "
             f"{len(held_out)} held out"
@@ -108,15 +105,9 @@ def run_training(
     assert module is not None  # noqa: S101 - there is a stage
     if rank() == 0:
         made = {**record, "settings": settings.to_json(), "finished": True, "validation": module.validation}
+        measured = (held_out, description, device)
         calibrate_and_save(
-            module.average,
-            run / "model",
-            made,
-            held_out,
-            description,
-            device,
-            seed=settings.seed,
-            half=settings.half,
+            module.average, run / "model", made, *measured, seed=settings.seed, half=settings.half
         )
     return run / "model"
 
@@ -140,7 +131,7 @@ def _fit(
 ) -> None:
     """Train one stage to its end, from `state` when given."""
     interval = min(module.settings.validate_every, module.stage.steps)
-    with quiet_lightning(), _interruptible(recorder) as handler:
+    with quiet_lightning(), Interruption(recorder) as interruption:
         trainer = L.Trainer(
             **_hardware(device, processes),
             use_distributed_sampler=False,  # every process sees each batch, and takes its share
@@ -148,7 +139,7 @@ def _fit(
             max_steps=module.stage.steps,
             val_check_interval=interval,
             check_val_every_n_epoch=None,
-            callbacks=[recorder, handler],
+            callbacks=[recorder, interruption],
             plugins=[SafeStates(), *cluster_plugins()],
             logger=False,
             enable_checkpointing=False,
@@ -238,42 +229,3 @@ def _validation_batches(held_out: SliceSource) -> list[torch.Tensor]:
     chosen = [round(i * (len(held_out) - 1) / max(1, count - 1)) for i in range(count)]
     kspace = CachedSlices(held_out).stack(chosen)
     return list(kspace.split(_VALIDATION_BATCH))
-
-
-class _Handler(L.Callback):
-    """Takes SIGTERM back from Lightning, whose handler waits for the other processes in the midst of whatever it
-    interrupts.
-    """
-
-    def __init__(self, handler: Callable[[int, FrameType | None], None] | None) -> None:
-        self._handler = handler
-
-    def on_train_start(self, *_: Any) -> None:  # noqa: ANN401 - Lightning's trainer and module
-        """The first hook after Lightning has set its own."""
-        if self._handler is not None:
-            signal.signal(signal.SIGTERM, self._handler)
-
-    def on_validation_start(self, *_: Any) -> None:  # noqa: ANN401
-        """The first one where only validation runs."""
-        self.on_train_start()
-
-
-@contextmanager
-def _interruptible(recorder: Recorder) -> Iterator[_Handler]:
-    """The first SIGINT or SIGTERM ends the run after the step at hand, its state saved; a second one at once."""
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if recorder.stop:
-            signal.default_int_handler(number, frame)
-        recorder.stop = True
-
-    try:
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread, where no signal arrives either
-        yield _Handler(None)
-        return
-    try:
-        yield _Handler(ask)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -12,6 +12,8 @@ from mri_iahvae.model.config import preset as find_preset
 from mri_iahvae.training.settings import TrainSettings
 from mri_iahvae.training.states import states
 
+_MALFORMED = OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, IahvaeError
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -73,15 +75,7 @@ class RunRecord:
                 values.pop("start"),
                 values,
             )
-        except (
-            OSError,
-            ValueError,
-            LookupError,
-            TypeError,
-            AttributeError,
-            RecursionError,
-            IahvaeError,
-        ) as error:
+        except _MALFORMED as error:
             raise IahvaeError(f"{path}: cannot be read as the record of a run ({reason(error)})") from None
 
     def require(self, run: Path, given: dict[str, Any]) -> None:
@@ -94,32 +88,27 @@ class RunRecord:
         Raises:
             UsageError: naming each such option with both values.
         """
-        first = self.settings.stages[0]
+        stages = self.settings.stages
         options = {
-            "--preset": None,
             "--grid": self.model.size,
             "--from": self.start,
-            "--stages": ",".join(map(str, self.settings.stages)),
-            "--batch": first.batch,
-            "--rate": first.rate,
-            "--sigma": first.sigma,
-            "--completion-weight": self.settings.completion_weight,
-            "--masked-weight": self.settings.masked_weight,
-            "--resampled": self.settings.resampled,
-            "--validate-every": self.settings.validate_every,
-            "--save-every": self.settings.save_seconds,
-            "--precision": self.settings.precision,
-            "--half": self.settings.half,
-            "--seed": self.settings.seed,
             "--domain": self.domain,
+            "--stages": ",".join(map(str, stages)),
+            **{f"--{name}": getattr(stages[0], name) for name in ("batch", "rate", "sigma")},
+            "--save-every": self.settings.save_seconds,
         }
         changed = []
-        for option, value in given.items():
+        for option, found in given.items():
             if option == "--preset":
-                if find_preset(value).coarse(self.model.size) != self.model:
-                    changed.append(f"--preset {value} is another model")
-            elif options[option] != (value.replace(" ", "") if option == "--stages" else value):
-                changed.append(f"{option} was {options[option]}, found {value}")
+                if find_preset(found).coarse(self.model.size) != self.model:
+                    changed.append(f"--preset {found} is another model")
+                continue
+            # The other options have the names of the settings.
+            was = (
+                options[option] if option in options else getattr(self.settings, option[2:].replace("-", "_"))
+            )
+            if was != (found.replace(" ", "") if option == "--stages" else found):
+                changed.append(f"{option} was {was}, found {found}")
         if changed:
             raise UsageError(f"{run}: --resume goes on with the options of the start; {', '.join(changed)}")
 
