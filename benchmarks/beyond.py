@@ -17,8 +17,8 @@ from mri_iahvae.inference.draws import Row
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import block_mask
 from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.pipeline.training_data import FolderSlices
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.tasks.train import FolderSlices
 from mri_iahvae.training.statistics import canonical_batch
 
 _RING = 8  # bins

@@ -8,8 +8,12 @@ The models (small's widths and depths up to 64 x 64; a bottom-up encoder cannot 
     mri-iahvae train data/slices -o runs/ours --grid 64 --stages 64:2500 --precision bfloat16 --device cpu
     mri-iahvae train data/slices -o runs/grown --grid 64 --stages 32:1250,64:1250 --precision bfloat16 --device cpu
 
-and as the first one with `--no-details`, `--encoder bottom-up`, `--heads spectral`, or `--encoder bottom-up --decoder
-ordinary`: 0.8 to 1.6 hours of one core each.
+and, 0.8 to 1.6 hours of one core each, from Python with other choices for `preset`: `details=False`,
+`encoder="bottom-up"`, `heads="spectral"`, or `encoder="bottom-up", decoder="ordinary"`:
+
+    with mri_iahvae.cli.progress.training_display() as display:
+        mri_iahvae.tasks.train.train("data/slices", "runs/spectral", preset("small", grid=64, heads="spectral"),
+            TrainSettings((Stage(64, 2500),), precision="bfloat16"), display=display, device=torch.device("cpu"))
 
 Slices are cropped in k-space to the models' grid. The reference of the scores is the magnitude of the cropped,
 fully sampled slice; a number is the mean over slices, each a volume of its own.

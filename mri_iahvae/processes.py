@@ -10,12 +10,12 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from subprocess import Popen, TimeoutExpired
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -25,8 +25,7 @@ from mri_iahvae.errors import IahvaeError, UsageError
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-Strategy = Literal["auto", "ddp"]
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+_T = TypeVar("_T")
 
 TIMEOUT = timedelta(minutes=10)  # without a word from another process
 _GRACE = 0.5  # seconds that processes and their threads get to end by themselves
@@ -43,35 +42,25 @@ class Processes:
     Attributes:
         devices: processes per machine: CUDA devices, or processes on the CPU.
         num_nodes: machines.
-        strategy: "ddp", which also a single process may take; "auto" takes it where there are several.
+
+    Raises:
+        UsageError: less than one process.
     """
 
     devices: int = 1
     num_nodes: int = 1
-    strategy: Strategy = "auto"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be.
-
-        Raises:
-            UsageError: less than one process, or a strategy that there is not.
-        """
+        """Refuse what cannot be."""
         if min(self.devices, self.num_nodes) < 1:
             raise UsageError(
                 f"{self.devices} devices on {self.num_nodes} machines: expected at least one of each"
             )
-        if self.strategy not in STRATEGIES:
-            raise UsageError(f"strategy {self.strategy}: expected one of {', '.join(STRATEGIES)}")
 
     @property
     def count(self) -> int:
         """Of all machines together."""
         return self.devices * self.num_nodes
-
-    @property
-    def joined(self) -> bool:
-        """Whether there is anything to join."""
-        return self.count > 1 or self.strategy == "ddp"
 
 
 ALONE = Processes()
@@ -85,6 +74,14 @@ def rank() -> int:
 def process_count() -> int:
     """Processes that are joined."""
     return dist.get_world_size() if _connected() else 1
+
+
+def of_the_first(find: Callable[[], _T]) -> _T:
+    """What process 0 finds, for all."""
+    found = [find() if rank() == 0 else None]
+    if process_count() > 1:
+        dist.broadcast_object_list(found)
+    return cast("_T", found[0])
 
 
 @contextmanager
@@ -104,7 +101,7 @@ def joined(processes: Processes, device: torch.device) -> Iterator[torch.device]
         UsageError: there are no such devices, or SLURM has started another number of processes.
         IahvaeError: the processes did not find each other, or another one has ended.
     """
-    if not processes.joined:
+    if processes.count == 1:
         yield device
         return
     fabric = _fabric(processes, device)

@@ -124,13 +124,13 @@ def test_two_train_as_one_does_and_one_goes_on_alone(data, start, tmp_path):
     process.send_signal(signal.SIGINT)
     code, stdout, stderr = end(process)
     assert (code, stdout) == (130, ""), stderr
-    done = states(shared)[-1][1] + 5
-    assert stderr.splitlines()[-1] == f"Interrupted at step {done} of 35 in {shared}; `--resume` goes on"
+    stopped = states(shared)[-1][1]
+    assert stderr.splitlines()[-1].startswith(f"Interrupted at step {stopped + 5} of 35 in {shared}; ")
     assert stderr.count("Interrupted") == 1
     assert stderr.count(f"{shared}: starts, 35 steps in all; ") == 1
     assert "Traceback" not in stderr
-    assert 10 <= states(shared)[-1][1] < 30
-    alone("train", data, "-o", shared, *options, "--resume")
+    assert 10 <= stopped < 30
+    alone("train", "-o", shared, "--resume", "--device", "cpu")
     alone("train", data, "-o", straight, *options)
 
     numbers = {}
@@ -141,6 +141,7 @@ def test_two_train_as_one_does_and_one_goes_on_alone(data, start, tmp_path):
             found = np.hstack([entry[key] for key in kinds if key in entry])
             numbers.setdefault(place, []).append(found)
     assert sum(kind == "validation" for kind, _, _ in numbers) == 7
+    numbers.pop(("validation", 1, stopped), None)  # a run that is asked to stop does not validate any more
     assert all(len(both) == 2 for both in numbers.values())  # the second process logs nothing
     for both in numbers.values():
         np.testing.assert_allclose(*both, rtol=1e-3, atol=1e-4)
@@ -228,8 +229,8 @@ def test_the_script_for_slurm(tmp_path):
         assert called[-4:-1] == ["scontrol", "requeue", str(os.getpid())]
         asked = train.make_context("train", called[tool + 2 : -4]).params
         assert (asked["devices"], asked["num_nodes"], asked["resume"]) == (4, 2, resume)
-        assert (asked["data"], asked["run"]) == (Path("data"), tmp_path / "run")
-        assert asked["batch"] % 16 == 0
+        assert (asked["data"], asked["run"]) == (None if resume else Path("data"), tmp_path / "run")
+        assert resume or asked["batch"] % 16 == 0
         (tmp_path / "calls").unlink()
         state_path(tmp_path / "run", 0, 0).parent.mkdir(parents=True, exist_ok=True)
         state_path(tmp_path / "run", 0, 0).touch()
@@ -241,7 +242,7 @@ def test_one_process_joins_nothing():
         assert (rank(), process_count()) == (0, 1)
 
 
-@pytest.mark.parametrize("options", [(0, 1), (1, -1), (1, 1, "fsdp")])
+@pytest.mark.parametrize("options", [(0, 1), (1, -1)])
 def test_impossible_processes(options):
     with pytest.raises(UsageError, match="expected"):
         Processes(*options)

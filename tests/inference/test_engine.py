@@ -298,7 +298,7 @@ def test_priors_that_spread_too_far_count_more_where_bins_are_missing_or_noisy(m
     noise = torch.tensor([0.0, 0.0, 0.0, 0.4])
     run(model, kspace[[0, 1, 2, 0]], holes, "iterative", noise, rows=rows)
     quiet, noisy = 1 / (2 * 0.3**2), 1 / (2 * (0.3**2 + 0.4**2))
-    for found, missing, spread in zip(weights, (1, 1, 1, 4, 5), model.config.spread, strict=True):
+    for found, missing, spread in zip(weights, (1, 1, 1, 4, 5), model.config.dispersion, strict=True):
         torch.testing.assert_close(found, torch.tensor([quiet / missing, quiet, quiet, noisy / spread]))
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mri_iahvae.kspace.bands import crop
+from mri_iahvae.training.masks import random_masks
 from mri_iahvae.training.module import validation_scores
 from mri_iahvae.training.objective import (
     block_context,
@@ -12,7 +13,6 @@ from mri_iahvae.training.objective import (
     posterior_pass,
     squared_error,
 )
-from mri_iahvae.training.sampling import random_masks
 from mri_iahvae.training.statistics import canonical_batch
 
 KINDS = {

@@ -11,6 +11,7 @@ from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import band_mask, block_mask, crop, scales
 from mri_iahvae.kspace.noise import complex_noise
 from mri_iahvae.model.iahvae import add_band
+from mri_iahvae.training.masks import random_masks
 from mri_iahvae.training.module import validation_scores
 from mri_iahvae.training.objective import (
     block_context,
@@ -19,7 +20,6 @@ from mri_iahvae.training.objective import (
     posterior_pass,
     squared_error,
 )
-from mri_iahvae.training.sampling import random_masks
 from mri_iahvae.training.statistics import canonical_batch
 
 

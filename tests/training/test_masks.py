@@ -1,6 +1,6 @@
 import torch
 
-from mri_iahvae.training.sampling import random_masks
+from mri_iahvae.training.masks import random_masks
 
 
 def test_masks(noise):

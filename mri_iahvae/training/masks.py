@@ -1,11 +1,11 @@
-"""Random Cartesian sampling for training, as batched tensor code."""
+"""Random sampling masks for training, as batched tensor code."""
 
 import torch
 from torch import Tensor
 
 _ACCELERATION = (2.5, 8.0)
 _CENTRE = 0.32  # centre fraction times acceleration, as fastMRI pairs them: 4 with 0.08, 8 with 0.04
-_PLANE_SHARE = 0.25  # of the slices: 2-D random sampling; the others: columns
+_PLANE = 0.25  # fraction of the masks that are 2-D random sampling; the others are columns
 
 
 def random_masks(count: int, size: int, generator: torch.Generator) -> Tensor:
@@ -36,5 +36,5 @@ def random_masks(count: int, size: int, generator: torch.Generator) -> Tensor:
     density = density / density.mean() / acceleration[:, :, None]
     plane = (uniform(count, size, size) < density) | (radius < 0.05)
 
-    chosen = uniform(count, 1, 1) < _PLANE_SHARE
+    chosen = uniform(count, 1, 1) < _PLANE
     return torch.where(chosen, plane, columns)

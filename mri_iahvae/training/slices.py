@@ -1,6 +1,7 @@
-"""Batches as a pure function of (seed, step, rank): exact resume needs no sampler state."""
+"""Slices to train on; batches are a pure function of seed and step, so that exact resume needs no sampler state."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Protocol
 
 import numpy as np
@@ -44,32 +45,29 @@ class CachedSlices:
 
 
 def step_seed(seed: int, step: int, purpose: int) -> int:
-    """A seed for everything random in one step, or in what else there is to draw."""
+    """A seed for everything random in one step; other purposes than 0 are for what is drawn once."""
     return int(np.random.SeedSequence((seed, step, purpose)).generate_state(1, np.uint64)[0]) >> 1
 
 
 class StepBatches(IterableDataset):
-    """Endless batches from step `start` on: (own k-space complex64 (B, n, n), seed of the step, the same for all).
+    """Endless batches: (the process's own k-space complex64 (B, n, n), seed of the step, which all processes share).
 
     Args:
         slices: the slices to draw from, uniformly.
-        share: of the batches that this process works on.
+        share: the process's own part of each batch.
         seed: of the run.
-        start: first step, so that a resumed run sees the batches it would have seen.
+        start: tells the first step once the batches are asked for: a resumed run sees those that it would have seen.
     """
 
-    def __init__(self, slices: CachedSlices, share: Share, seed: int, start: int) -> None:
+    def __init__(
+        self, slices: CachedSlices, share: Share, seed: int, start: Callable[[], int] = lambda: 0
+    ) -> None:
         super().__init__()
-        self.slices = slices
-        self.share = share
-        self.seed = seed
-        self.start = start
+        self.slices, self.share, self.seed, self.start = slices, share, seed, start
 
     def __iter__(self) -> Iterator[tuple[Tensor, int]]:
         """Yield the batches of steps start, start + 1, ..."""
-        step = self.start
-        while True:
+        for step in count(self.start()):
             key = step_seed(self.seed, step, 0)
             choice = np.random.default_rng(key).integers(len(self.slices), size=self.share.total)
             yield self.slices.stack(self.share.of(torch.from_numpy(choice)).tolist()), key
-            step += 1
