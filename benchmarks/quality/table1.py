@@ -13,7 +13,7 @@ our default, which refines all scales together in the end where that can help. B
 - -ELBO, nats per real dimension: distortion plus KL at one sample of the encoder's posterior, of fully sampled k-space:
   what bounds the true negative log-likelihood. It belongs to the encoder, so only amortized inference has one.
 - Active units: fraction of all latents whose inferred value, in standard deviations of its prior, has a variance over
-  the slices above 0.01 (Burda et al., 2016). Not counted for Algorithm 1 as printed, which does not hand out its latents.
+  the slices above 0.01 (Burda et al., 2016). Not counted for Algorithm 1 as printed, which does not hand out latents.
 """
 
 import math

@@ -23,65 +23,19 @@ _HEAD = 2048  # most formats describe themselves here
 _LONGEST = 256  # bytes of a span
 _MOST = 6  # changes of one file
 _EDGES = (
-    0,
-    1,
-    2,
-    127,
-    128,
-    255,
-    256,
-    4096,
-    32767,
-    65535,
-    65536,
-    2**31 - 1,
-    2**31,
-    2**32 - 1,
-    2**63,
-    2**64 - 1,
-)
+    0, 1, 2, 127, 128, 255, 256, 4096, 32767, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1,
+)  # fmt: skip
 _NUMBERS = (
-    b"0",
-    b"1",
-    b"-1",
-    b"1e999",
-    b"nan",
-    b"99999999999999999999",
-    b"4096",
-    b"2147483648",
-    b"0.5",
+    b"0", b"1", b"-1", b"1e999", b"nan", b"99999999999999999999", b"4096", b"2147483648", b"0.5",
     b"" + b"9" * 5000,
-)
+)  # fmt: skip
 _WORDS = (
-    b"<!DOCTYPE a [<!ENTITY b 'c'>]>",
-    b"&b;",
-    b"<x>" * 200,
-    b"</x>",
-    b"]]>",
-    b"\x00",
-    b"\xff\xfe",
-    b"{" * 3000,
-    b"[" * 3000,
-    b'"',
-    b"'",
-    b"\n",
-)
+    b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"&b;", b"<x>" * 200, b"</x>", b"]]>", b"\x00", b"\xff\xfe",
+    b"{" * 3000, b"[" * 3000, b'"', b"'", b"\n",
+)  # fmt: skip
 _VALUES: tuple[Any, ...] = (
-    None,
-    True,
-    -1,
-    0,
-    1,
-    10**9,
-    10**400,
-    1e308,
-    float("nan"),
-    "",
-    "x" * 10_000,
-    [],
-    {},
-    [[]],
-)
+    None, True, -1, 0, 1, 10**9, 10**400, 1e308, float("nan"), "", "x" * 10_000, [], {}, [[]],
+)  # fmt: skip
 _DEPTH = 5000
 _FIELDS = ("kspace", "mask", "noise_sigma", "ismrmrd_header", "reconstruction_esc", "reconstruction_rss")
 
@@ -240,19 +194,8 @@ def _word(content: bytes, rng: Generator) -> bytes:
 
 
 _BYTE_CHANGES: tuple[Callable[[bytes, Generator], bytes], ...] = (
-    _flip,
-    _flip,
-    _edge,
-    _edge,
-    _drop,
-    _double,
-    _noise,
-    _zero,
-    _cut,
-    _exchange,
-    _number,
-    _word,
-)
+    _flip, _flip, _edge, _edge, _drop, _double, _noise, _zero, _cut, _exchange, _number, _word,
+)  # fmt: skip
 
 
 def _place(root: dict[str, Any], rng: Generator) -> tuple[Any, Any]:
@@ -288,17 +231,9 @@ def _replace_attribute(file: h5py.File, rng: Generator) -> None:
 def _array(holder: h5py.Group, name: str, rng: Generator, outside: Path) -> None:  # noqa: ARG001
     """Another shape and type."""
     types = (
-        "c8",
-        "c16",
-        "f4",
-        "i8",
-        "S3",
-        "?",
-        [("r", "f4"), ("i", "f4")],
-        [("r", "S4"), ("i", "i4")],
-        "f2",
-        ">c8",
-    )
+    "c8", "c16", "f4", "i8", "S3", "?", [("r", "f4"), ("i", "f4")], [("r", "S4"), ("i", "i4")], "f2",
+    ">c8",
+)  # fmt: skip
     shape = tuple(int(n) for n in rng.choice([0, 1, 2, 3, 16, 17, 40], int(rng.integers(6))))
     holder.create_dataset(name, shape, types[int(rng.integers(len(types)))])
 
@@ -361,14 +296,5 @@ def _virtual(holder: h5py.Group, name: str, rng: Generator, outside: Path) -> No
 
 
 _OBJECTS = (
-    _array,
-    _declared,
-    _text,
-    _odd,
-    _lengths,
-    _group,
-    _soft,
-    _external_link,
-    _external_data,
-    _virtual,
-)
+    _array, _declared, _text, _odd, _lengths, _group, _soft, _external_link, _external_data, _virtual,
+)  # fmt: skip
