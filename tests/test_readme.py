@@ -11,7 +11,8 @@ from mri_iahvae.cli import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PROSE = README + "\n".join(page.read_text() for page in sorted((ROOT / "docs").rglob("*.md")))
+PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page.parent.name != "results"]
+PROSE = "\n".join([README, *(page.read_text() for page in PAGES)])
 
 
 def marked_command(marker):

@@ -96,9 +96,9 @@ TABLES: dict[str, dict[str, tuple[str, Table]]] = {
         "time": ("quality", lambda rows: short(readme(rows), OURS, "seconds_per_slice").replace("**", "")),
     },
     "pretrained/small/MODEL_CARD.md": {"quality": ("quality", lambda rows: short(rows, METHODS))},
-    "benchmarks/results/quality.md": {"quality": ("quality", full)},
-    "benchmarks/results/paper-table-1.md": {"table1": ("table1", full)},
-    "benchmarks/results/paper-algorithm.md": {"paper": ("paper", short)},
+    "docs/results/quality.md": {"quality": ("quality", full)},
+    "docs/results/paper-table-1.md": {"table1": ("table1", full)},
+    "docs/results/paper-algorithm.md": {"paper": ("paper", short)},
 }
 """Of each document: name of the marks, the JSON file of the rows, and what makes the table."""
 
