@@ -1,12 +1,12 @@
-"""Are posterior samples spread as far as the truth lies from their mean?
+"""Calibration of posterior samples: the error of their mean against their variance.
 
     python -m benchmarks.quality.calibration data/reporting --json benchmarks/quality/calibration.json
 
-Two measures, for each task of `compare.py` and each temperature. "error / spread": energy of the error of the samples'
-mean over their variance, summed over the bins that were not measured (all bins where the task is denoising); 1 is
-right, more is over-confident. "within k": share of the pixels, among those above a tenth of the slice's maximum, whose
-magnitude lies within k standard deviations of the samples' mean magnitude; 0.68, 0.95 and 0.997 if the posterior were
-Gaussian.
+Two measures, for each task of `compare.py` and each temperature. "error / variance": energy of the error of the
+samples' mean over their variance, summed over the bins that were not measured (all bins where the task is denoising); 1
+is right, more is over-confident. "within k": fraction of the pixels, among those above a tenth of the slice's maximum,
+whose magnitude lies within k standard deviations of the samples' mean magnitude; 0.68, 0.95 and 0.997 if the posterior
+were Gaussian.
 """
 
 import json
@@ -34,7 +34,7 @@ class Tally:
     """Sums over slices."""
 
     error: float = 0.0
-    spread: float = 0.0
+    variance: float = 0.0
     distances: list[NDArray[np.floating]] = field(default_factory=list)
     nmse: list[float] = field(default_factory=list)
 
@@ -42,7 +42,7 @@ class Tally:
         """The measures."""
         distances = np.concatenate(self.distances)
         within = {f"within {k}": float((distances < k).mean()) for k in (1, 2, 3)}
-        return {"nmse": float(np.mean(self.nmse)), "error / spread": self.error / self.spread, **within}
+        return {"nmse": float(np.mean(self.nmse)), "error / variance": self.error / self.variance, **within}
 
 
 def run(
@@ -58,14 +58,14 @@ def run(
         )
         if result.samples is None or result.std is None:
             raise AssertionError("asked for, so returned")
-        # Antithetic pairs: the mean has no first-order noise of its own, and the spread is that about it.
-        spread = fft2c(torch.from_numpy(result.samples)).sub(torch.from_numpy(result.kspace)[:, None])
-        variance = spread.abs().square().mean(dim=1).numpy()
+        # Antithetic pairs: the mean has no first-order noise of its own, and the variance is that about it.
+        deviation = fft2c(torch.from_numpy(result.samples)).sub(torch.from_numpy(result.kspace)[:, None])
+        variance = deviation.abs().square().mean(dim=1).numpy()
         error = np.abs(result.kspace - truth) ** 2
         open_bins = np.ones_like(error, bool) if task.noise else result.zero_filled == 0
         scale = np.abs(result.factors)[:, None, None] ** 2
         tally.error += float((error / scale)[open_bins].sum())
-        tally.spread += float((variance / scale)[open_bins].sum())
+        tally.variance += float((variance / scale)[open_bins].sum())
         magnitudes = np.abs(result.samples)
         pixels = reference > 0.1 * reference.max(axis=(1, 2), keepdims=True)
         distance = np.abs(magnitudes.mean(axis=1) - reference) / np.maximum(
@@ -100,7 +100,7 @@ def main(
     method: str,
     limit: int | None,
 ) -> None:
-    """Compare spread and error on the fully sampled fastMRI-schema files in DATA."""
+    """Compare variance and error on the fully sampled fastMRI-schema files in DATA."""
     model, digest = load_model(checkpoint)
     results: dict[str, dict[str, dict[str, float]]] = {}
     for task in TASKS:

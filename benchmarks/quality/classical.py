@@ -4,7 +4,7 @@
 
 Needs the extra `bench`. Every slice is divided by the RMS of its measured k-space, so that one regularisation weight
 fits all; this command finds that weight for each task on subjects of which no number is reported, and `compare.py`
-reads it from the JSON. Wavelet shrinkage and BM3D are told the noise level instead, and treat real and imaginary part
+reads it from the JSON. Wavelet shrinkage and BM3D get the noise level instead, and treat real and imaginary part
 as two images.
 """
 
@@ -103,7 +103,7 @@ class Classical:
     Attributes:
         run: the function above.
         package: what it needs, by the name under which it is installed.
-        tuned: whether it has a weight; else it is told the noise level, and cannot do without noise.
+        tuned: whether it has a weight; else it gets the noise level, and cannot do without noise.
         noise: whether it is run against noise.
     """
 

@@ -1,15 +1,16 @@
 """What the paper compares with, trained with the same data, steps and budget, side by side.
 
-    python -m benchmarks.quality.comparators runs/ours runs/bottom-up runs/spectral runs/ordinary data/reporting \
-        --json benchmarks/quality/comparators.json
+    python -m benchmarks.quality.comparators runs/ours runs/no-branch runs/bottom-up runs/spectral runs/ordinary \
+        data/reporting --slices 3 --json benchmarks/quality/comparators.json
 
-The models (small's widths and depths up to 64 x 64; a bottom-up encoder cannot grow, so none does but the last):
+The models have `small`'s widths and depths up to 64 x 64. A bottom-up encoder cannot grow, so none does but the last:
 
     mri-iahvae train data/slices -o runs/ours --grid 64 --stages 64:2500 --precision bfloat16 --device cpu
     mri-iahvae train data/slices -o runs/grown --grid 64 --stages 32:1250,64:1250 --precision bfloat16 --device cpu
 
-and as the first one with `--no-details`, `--encoder bottom-up`, `--heads spectral`, or `--encoder bottom-up --decoder
-ordinary`: 0.8 to 1.6 hours of one core each.
+The others are trained as the first one through Python (`mri_iahvae.tasks.train`), with `preset("small", grid=64, ...)`
+and `details=False`, `encoder="bottom-up"`, `heads="spectral"` or `encoder="bottom-up", decoder="ordinary"`: 0.8 to 1.6
+hours of one core each.
 
 Slices are cropped in k-space to the models' grid. The reference of the scores is the magnitude of the cropped,
 fully sampled slice; a number is the mean over slices, each a volume of its own.
@@ -72,7 +73,7 @@ def load(folder: Path) -> Contestant:
     """A run of `mri-iahvae train`, or a checkpoint.
 
     Args:
-        folder: of the run (its log tells the seconds), or of the checkpoint alone.
+        folder: of the run (its log has the seconds), or of the checkpoint alone.
     """
     checkpoint = folder / "model" if (folder / "model").is_dir() else folder
     model, digest = load_model(checkpoint)

@@ -52,7 +52,7 @@ def ratios(scan: Scan, mask: Tensor, level: float) -> tuple[list[float], float]:
     return slices, volume
 
 
-def spread(values: list[float]) -> dict[str, float]:
+def quantiles(values: list[float]) -> dict[str, float]:
     """Median, 5 % and 95 % quantile."""
     low, middle, high = np.quantile(values, (0.05, 0.5, 0.95))
     return {"low": float(low), "median": float(middle), "high": float(high)}
@@ -84,8 +84,8 @@ def main(data: Path, output: Path | None) -> None:
         kinds = results[name] = {"per slice": {}, "per volume": {}}
         for level in LEVELS:
             found = [ratios(scan, make(scan.width, scan.path.name), level) for scan in scans]
-            kinds["per slice"][f"{level:g}"] = spread([ratio for slices, _ in found for ratio in slices])
-            kinds["per volume"][f"{level:g}"] = spread([volume for _, volume in found])
+            kinds["per slice"][f"{level:g}"] = quantiles([ratio for slices, _ in found for ratio in slices])
+            kinds["per volume"][f"{level:g}"] = quantiles([volume for _, volume in found])
     click.echo(markdown(results))
     if output:
         counts = {"slices": sum(scan.slices for scan in scans), "volumes": len(scans)}

@@ -1,4 +1,4 @@
-"""Whether strange scans are told from heads: phantoms and noise that are measured whole, and the scans in DATA.
+"""The out-of-distribution score of phantoms and noise that are measured whole, and of the scans in DATA.
 
     python -m benchmarks.quality.out_of_distribution data/reporting --json benchmarks/quality/out_of_distribution.json
 
@@ -34,7 +34,7 @@ from mri_iahvae.scans.reader import open_scan
 
 _FINE = 320  # pixels across the field of view in which phantoms are drawn
 _SLICES = 4
-SHARES = (1.0, 0.7)
+FRACTIONS = (1.0, 0.7)
 NOISES = (0.0, 0.02, 0.05, 0.1)
 
 
@@ -105,10 +105,10 @@ def main(data: Path, checkpoint: str, output: Path | None) -> None:
         slices = scan_geometry(scan).reduce(scan.read(slice(None)))
         sets[path.name] = recentre(torch.from_numpy(slices), model.size)
     sets["noise"] = complex_noise((_SLICES, model.size, model.size), 1.0, generator)
-    for share in SHARES:
-        for name, image in phantoms(2 * round(_FINE * share / 2)).items():
+    for fraction in FRACTIONS:
+        for name, image in phantoms(2 * round(_FINE * fraction / 2)).items():
             for noise in NOISES:
-                sets[f"{name}, {share:g} of the field, noise {noise:g}"] = measured(
+                sets[f"{name}, {fraction:g} of the field, noise {noise:g}"] = measured(
                     image, model.size, noise, generator
                 )
     rows = {name: judged(model, domain, kspace) for name, kspace in sets.items()}

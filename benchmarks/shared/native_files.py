@@ -1,7 +1,7 @@
 """Files of fastMRI's exact schema at native sizes, made from magnitude slices with h5py alone.
 
 fastMRI's own files may not be passed on. These have what makes native files awkward: readout oversampled twice with
-nothing but noise in the extra field of view, columns of zero padding that only the header tells of, odd widths, a
+nothing but noise in the extra field of view, columns of zero padding that only the header states, odd widths, a
 k-space narrower than the image the header asks for, tiny units, and signal in columns far beyond a model's grid.
 """
 

@@ -26,7 +26,7 @@ class Task:
         consistency: what the output of our methods holds at measured bins; "none" where everything is measured,
             because "hard" would return the data.
         up_to: side of the centred block that is measured.
-        columns: acceleration, share of the centre, and kind of a column mask.
+        columns: acceleration, fraction of the centre, and kind of a column mask.
         density: acceleration of a 2-D random mask.
         noise: standard deviation per part of the noise added, over the slice's RMS magnitude.
     """
@@ -100,7 +100,7 @@ def variable_density(size: int, acceleration: float, seed: str) -> NDArray[np.bo
     half = slice(size // 2 - 6, size // 2 + 6)
     density[half, half] = np.inf
     low, high = 0.0, 10.0
-    for _ in range(60):  # bisection for the factor that gives the share of bins
+    for _ in range(60):  # bisection for the factor that gives the fraction of bins
         factor = (low + high) / 2
         too_many = np.minimum(1, factor * density).mean() > 1 / acceleration
         low, high = (low, factor) if too_many else (factor, high)

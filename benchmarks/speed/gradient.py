@@ -63,7 +63,7 @@ class Bench:
         self.start = [
             0.5 * torch.randn(1, *shape, generator=noise).to(model.gains.device) for shape in shapes
         ]
-        self.spread = [torch.ones_like(e) for e in self.start]
+        self.deviation = [torch.ones_like(e) for e in self.start]
         with torch.no_grad():
             self.places = [origin(model, 1)]
             for latent in self.start:
@@ -74,16 +74,16 @@ class Bench:
         firsts = np.cumsum([0, *self.layers]).tolist()
         turns = []
         for index, (first, stop) in enumerate(pairwise(firsts)):
-            start, spread = self.start[first:stop], self.spread[first:stop]
+            start, deviation = self.start[first:stop], self.deviation[first:stop]
             centre = [torch.zeros_like(e) for e in start]
             data, weight = self.measurement.data[index], self.measurement.weight[index]
             problem = Problem(self.model, index, self.places[first].h, centre, data, weight)
-            turns.append((problem, start, spread))
+            turns.append((problem, start, deviation))
 
         @torch.no_grad()
         def run(steps: int) -> None:
-            for problem, start, spread in turns:
-                refine(problem, start, spread, steps=steps, schedule=schedule)
+            for problem, start, deviation in turns:
+                refine(problem, start, deviation, steps=steps, schedule=schedule)
 
         return run
 
@@ -107,11 +107,11 @@ class Bench:
     def block(self, block: Block) -> Run:
         """The ordinary gradient, and the step to the next block."""
         place, moving = self.places[block.first], block.stop - block.first
-        start, spread = self.start[block.first :], self.spread[block.first :]
+        start, deviation = self.start[block.first :], self.deviation[block.first :]
 
         @torch.no_grad()
         def run(steps: int) -> None:
-            latents = refine_block(self.model, self.measurement, place, start, spread, moving, steps)
+            latents = refine_block(self.model, self.measurement, place, start, deviation, moving, steps)
             descend(self.model, place, latents)
 
         return run
@@ -176,9 +176,9 @@ def depth_of(speedup: float, depths: Sequence[int], measured: Sequence[float]) -
     NaN: at none.
     """
     for (low, first), (high, second) in pairwise(zip(depths, measured, strict=True)):
-        share = (speedup - first) / (second - first) if second > first else -1.0
-        depth = low + (high - low) * share
-        if 0 <= share <= 1 or (share > 1 and high == depths[-1] and depth <= 2 * high):
+        position = (speedup - first) / (second - first) if second > first else -1.0
+        depth = low + (high - low) * position
+        if 0 <= position <= 1 or (position > 1 and high == depths[-1] and depth <= 2 * high):
             return depth
     return float("nan")
 

@@ -87,15 +87,15 @@ class Measurement:
     weight: list[Tensor]
     features: list[Tensor]
 
-    def share(self, index: int) -> Tensor:
-        """Share of the bins of a band that is measured, float (B, 1, 1, 1)."""
+    def fraction(self, index: int) -> Tensor:
+        """Fraction of the bins of a band that is measured, float (B, 1, 1, 1)."""
         weight = self.weight[index]
         measured = (weight > 0).sum((1, 2), keepdim=True) / band_mask(weight.shape[-1], weight.device).sum()
         return measured[:, None]
 
 
 def observe(model: IAHVAE, kspace: Tensor, mask: Tensor) -> Measurement:
-    """Encode as the package does, holes filled.
+    """Encode as the package does, missing bins imputed.
 
     Args:
         model: the model.
@@ -105,7 +105,7 @@ def observe(model: IAHVAE, kspace: Tensor, mask: Tensor) -> Measurement:
     features: dict[int, Tensor] = {}
 
     def amortize(index: int, h: Tensor, here: Tensor) -> tuple:
-        features[index] = here  # the last round of filling stays
+        features[index] = here  # the last round of imputation stays
         return IAHVAE.amortize(model, index, h, here)
 
     rows = [Row(number) for number in range(len(kspace))]
@@ -196,7 +196,7 @@ def amortize(model: IAHVAE, measurement: Measurement, place: Place) -> list[tupl
 def objective(
     model: IAHVAE, measurement: Measurement, place: Place, moving: list[Tensor], held: list[Tensor]
 ) -> Tensor:
-    """J of each row in nats, (B,): the prior of the whitened latents that move, the error of all bands from here."""
+    """J of each batch element in nats, (B,): prior of the whitened latents that move, error of all bands from here."""
     bands, _ = descend(model, place, moving + held)
     terms = [e.square() / 2 for e in moving]
     for h, y, weight in zip(
@@ -211,7 +211,7 @@ def refine_block(
     measurement: Measurement,
     place: Place,
     start: list[Tensor],
-    spread: list[Tensor],
+    deviation: list[Tensor],
     moving: int,
     steps: int,
 ) -> list[Tensor]:
@@ -222,7 +222,7 @@ def refine_block(
         measurement: what is to be explained.
         place: before the first layer that moves.
         start: whitened latents of that and all later layers.
-        spread: their expected standard deviations about the minimum.
+        deviation: their expected standard deviations about the minimum.
         moving: number of layers.
         steps: evaluations of the objective with its gradient.
     """
@@ -240,7 +240,7 @@ def refine_block(
             (gradient,) = torch.autograd.grad(values.sum(), x)
         return values.detach(), gradient
 
-    flat = [torch.cat([e.flatten(1) for e in several[:moving]], dim=1) for several in (start, spread)]
+    flat = [torch.cat([e.flatten(1) for e in several[:moving]], dim=1) for several in (start, deviation)]
     return layered(minimise(evaluate, *flat, steps=steps)[0])
 
 
@@ -259,15 +259,15 @@ def refine(model: IAHVAE, measurement: Measurement, schedule: Ordinary, steps: i
     """
     place = origin(model, len(measurement.data[0]))
     layers = [len(model.layers(index)) for index in range(len(measurement.data))]
-    shares = [measurement.share(index) for index, count in enumerate(layers) for _ in range(count)]
-    start, spread = [], []
-    for (prior, posterior), share in zip(amortize(model, measurement, place), shares, strict=True):
+    fractions = [measurement.fraction(index) for index, count in enumerate(layers) for _ in range(count)]
+    start, deviation = [], []
+    for (prior, posterior), fraction in zip(amortize(model, measurement, place), fractions, strict=True):
         start.append((posterior.mean - prior.mean) / prior.std)
-        spread.append((share * (posterior.std / prior.std).square() + 1 - share).sqrt())
+        deviation.append((fraction * (posterior.std / prior.std).square() + 1 - fraction).sqrt())
     for block in blocks(layers, schedule):
         here = slice(block.first, None)
         latents = refine_block(
-            model, measurement, place, start[here], spread[here], block.stop - block.first, steps
+            model, measurement, place, start[here], deviation[here], block.stop - block.first, steps
         )
         _, place = descend(model, place, latents)
     return _completed(model, place)
