@@ -11,7 +11,6 @@ import torch
 from click.testing import CliRunner
 
 from benchmarks.quality import (
-    beyond,
     calibration,
     coils,
     comparators,
@@ -28,7 +27,6 @@ from benchmarks.quality.classical import CLASSICAL
 from benchmarks.shared.native_files import LAYOUTS
 from benchmarks.shared.tasks import TASKS, measurements, variable_density
 from mri_iahvae.inference.settings import InferenceSettings
-from mri_iahvae.kspace.bands import block_mask
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.masks import ColumnSampling
 from mri_iahvae.model.checkpoint import load_model
@@ -194,37 +192,26 @@ def test_coils_are_tuned_then_reported(folder, checkpoint, tmp_path, monkeypatch
 
 def test_trained_models_are_put_side_by_side(checkpoint, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(comparators, "METHODS", {"amortized": InferenceSettings("amortized")})
-    runs = [tmp_path / "ours", tmp_path / "other"]
+    runs, output = [tmp_path / "ours", tmp_path / "other"], tmp_path / "out.json"
     for place in runs:
         shutil.copytree(checkpoint, place / "model")
-    result = run(comparators.main, *runs, folder, "--json", tmp_path / "out.json", "--slices", 2)
-    found = json.loads((tmp_path / "out.json").read_text())
+    run(comparators.main, *runs, folder, "--json", output, "--slices", 2)
+    found = json.loads(output.read_text())
     assert (found["grid"], found["slices"]) == (32, 4)
-    ours, other = (
-        found["models"][name]["tasks"]["up to 8x8"]["amortized"]["nmse"] for name in ("ours", "other")
+    assert found["models"]["ours"] == found["models"]["other"]
+    assert found["models"]["ours"]["tasks"]["up to 8x8"]["amortized"]["nmse"] > 0
+    assert (
+        "different names" in run(comparators.main, runs[0], runs[0], folder, "--json", output, code=2).output
     )
-    assert ours == other
-    assert f"{found['baseline']['up to 8x8']:.4f}" in result.stdout
-    assert "different names" in run(comparators.main, runs[0], runs[0], folder, code=2).output
-
-
-@pytest.mark.parametrize("size", [32, 31])
-def test_white_noise_may_all_be_noise_and_a_smooth_object_none(size):
-    white = torch.randn(2000, size, size, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
-    offset = torch.arange(size) - size // 2
-    smooth = torch.exp(-(offset[:, None] ** 2 + offset**2) / 8.0).to(torch.complex64)[None]
-    assert beyond.noise_share(white, ~block_mask(8, size)) == pytest.approx(1, abs=0.02)
-    assert beyond.noise_share(smooth, ~block_mask(8, size)) < 1e-6
 
 
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        (beyond.main, ["--up-to", 8]),
         (calibration.main, ["--temperature", 1.0, "--samples", 2, "--steps", 2, "--task", "up to 8x8"]),
         (same_numbers.main, ["--only", "amortized, columns"]),
     ],
-    ids=["beyond", "calibration", "same numbers"],
+    ids=["calibration", "same numbers"],
 )
 def test_the_command_runs(command, options, folder, checkpoint, tmp_path):
     if command is same_numbers.main:
@@ -232,8 +219,8 @@ def test_the_command_runs(command, options, folder, checkpoint, tmp_path):
         write_example(tmp_path / "data" / "scan.h5")
     else:
         options = [*options, "--checkpoint", checkpoint]
-    output = [] if command is beyond.main else ["--json", tmp_path / "out.json"]
-    assert run(command, tmp_path / "data", *options, *output).output.count("\n")
+    run(command, tmp_path / "data", *options, "--json", tmp_path / "out.json")
+    assert json.loads((tmp_path / "out.json").read_text())
 
 
 def test_the_noise_estimate_is_compared_with_the_truth(folder, tmp_path, monkeypatch):

@@ -17,16 +17,13 @@ fully sampled slice; a number is the mean over slices, each a volume of its own.
 """
 
 import json
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from benchmarks.shared.tasks import TASKS, Measurement, Task, scans
 from mri_iahvae.inference.settings import InferenceSettings
@@ -40,7 +37,9 @@ from mri_iahvae.training.statistics import canonical_batch
 
 NAMES = (
     "everything measured",
-    *(f"up to {s}x{s}" for s in (8, 16, 32)),
+    "up to 8x8",
+    "up to 16x16",
+    "up to 32x32",
     "random columns 4x / 0.08",
     "denoise 1.0",
 )
@@ -50,158 +49,38 @@ METHODS = {
     **{f"hybrid N={n}": InferenceSettings("hybrid", n, joint_steps=0) for n in (10, 25)},
 }
 
-Slices = dict[str, NDArray[np.complex64]]
-"""Fully sampled k-space (slices, N, N) of each file."""
+
+def measured(data: Path, task: Task, size: int, limit: int | None) -> list[Measurement]:
+    """The first slices of every file, cropped in k-space, as a task measures them; the whole slice is the reference."""
+    found = []
+    for name, whole, _ in scans(data):
+        full = crop(torch.from_numpy(whole[:limit]), size).contiguous()
+        found.append(
+            Measurement(task, *task.measure(name, full.numpy()), full.numpy(), ifft2c(full).abs().numpy())
+        )
+    return found
 
 
-@dataclass(frozen=True)
-class Contestant:
-    """A trained model.
-
-    Attributes:
-        name: of its folder.
-        model: in evaluation mode.
-        record: how it was trained, and its size, as plain values.
-    """
-
-    name: str
-    model: IAHVAE
-    record: dict[str, Any]
-
-
-def load(folder: Path) -> Contestant:
-    """A run of `mri-iahvae train`, or a checkpoint.
-
-    Args:
-        folder: of the run (its log has the seconds), or of the checkpoint alone.
-    """
-    checkpoint = folder / "model" if (folder / "model").is_dir() else folder
-    model, digest = load_model(checkpoint)
-    config = model.config
-    training = json.loads((checkpoint / "config.json").read_text())["training"]
-    stages = training.get("settings", {}).get("stages", [])
-    record = {
-        "sha256": digest,
-        "encoder": config.encoder,
-        "heads": config.heads,
-        "decoder": config.decoder,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "stages": [[stage["size"], stage["steps"]] for stage in stages],
-        "training_slices": sum(stage["steps"] * stage["batch"] for stage in stages) or None,
-        "training_seconds": seconds(folder / "log.jsonl", {s["size"]: s["batch"] for s in stages}),
-        "finished": training.get("finished", False),
-    }
-    return Contestant(folder.name, model, record)
-
-
-def seconds(log: Path, batches: dict[int, int]) -> float | None:
-    """Seconds of a run, validation included, without those of steps that were repeated; None without a log.
-
-    Args:
-        log: of the run.
-        batches: slices per step on each grid.
-    """
-    if not log.is_file():
-        return None
-    total = 0.0
-    before: dict[int, float] = {}
-    for entry in map(json.loads, log.read_text().splitlines()):
-        if entry["kind"] == "step":
-            stage = entry["stage"]
-            slices = max(0, entry["step"] - before.get(stage, 0)) * batches[entry["grid"]]
-            total += slices / entry["slices_per_second"]
-            before[stage] = max(entry["step"], before.get(stage, 0))
-    return total
-
-
-def cropped(data: Path, size: int, limit: int | None) -> Slices:
-    """The first slices of each file, central size x size bins."""
-    return {
-        name: crop(torch.from_numpy(full[:limit]), size).contiguous().numpy() for name, full, _ in scans(data)
-    }
-
-
-def elbo_loss(model: IAHVAE, slices: Slices, sigma: float) -> float:
+def elbo_loss(model: IAHVAE, slices: list[Measurement], sigma: float) -> float:
     """Mean negative ELBO at a sigma, nats per real dimension, one posterior sample per slice."""
-    kspace = canonical_batch(torch.from_numpy(np.concatenate(list(slices.values()))), model.size)
+    kspace = canonical_batch(torch.from_numpy(np.concatenate([one.full for one in slices])), model.size)
     noise = torch.Generator().manual_seed(0)
     with torch.no_grad():
         found = [validation_scores(model, part, sigma, noise)["elbo_loss"] for part in kspace.split(16)]
     return float(torch.cat(found).mean())
 
 
-def measured(task: Task, slices: Slices) -> list[Measurement]:
-    """Every file as a task measures it; the whole slice is the reference."""
-    found = []
-    for name, full in slices.items():
-        reference = ifft2c(torch.from_numpy(full)).abs().numpy()
-        found.append(Measurement(task, *task.measure(name, full), full, reference))
-    return found
-
-
-def zero_filled(task: Task, slices: Slices) -> float:
-    """NMSE of the measurement itself: zero-filled, or noisy."""
-    return _nmse((each, ifft2c(torch.from_numpy(each.kspace)).numpy()) for each in measured(task, slices))
-
-
-def reconstructed(model: IAHVAE, task: Task, slices: Slices, settings: InferenceSettings) -> dict[str, float]:
-    """Mean NMSE of a method, and its seconds per slice."""
-    settings = replace(settings, data_consistency=task.consistency)
-    pairs, start = [], time.perf_counter()
-    for each in measured(task, slices):
-        result = reconstruct_volume(model, each.kspace, each.mask, settings, noise_sigma=each.sigma)
-        pairs.append((each, result.image))
-    taken = (time.perf_counter() - start) / sum(len(each.full) for each, _ in pairs)
-    return {"nmse": _nmse(pairs), "seconds_per_slice": taken}
-
-
-def _nmse(pairs: Any) -> float:  # noqa: ANN401
-    return float(np.mean([scores.nmse for each, images in pairs for scores in each.scored(images)]))
-
-
-def compare(contestants: Sequence[Contestant], slices: Slices, sigma: float) -> dict[str, Any]:
-    """Everything that is printed and written."""
-    tasks = [task for task in TASKS if task.name in NAMES and (task.up_to or 0) < contestants[0].model.size]
-    models: dict[str, Any] = {}
-    for contestant in contestants:
-        model = contestant.model
-        rows = models[contestant.name] = {
-            **contestant.record,
-            "elbo_loss": elbo_loss(model, slices, sigma),
-            "tasks": {},
-        }
-        for task in tasks:
-            rows["tasks"][task.name] = {}
-            for method, settings in METHODS.items():
-                row = reconstructed(model, task, slices, settings)
-                rows["tasks"][task.name][method] = row
-                click.echo(
-                    f"{contestant.name:15} {task.name:26} {method:12} NMSE {row['nmse']:.5f}", err=True
-                )
-    baseline = {task.name: zero_filled(task, slices) for task in tasks if task.name != "everything measured"}
-    return {"grid": contestants[0].model.size, "sigma": sigma, "baseline": baseline, "models": models}
-
-
-def markdown(results: dict[str, Any]) -> str:
-    """The comparison as a table: a column per model."""
-    models = results["models"]
-    lines = [["", "zero-filled / noisy", *models], ["---"] * (2 + len(models))]
-    for key, form in (
-        ("parameters", "{:,}"),
-        ("training_slices", "{:,}"),
-        ("training_seconds", "{:.0f}"),
-        ("elbo_loss", "{:.4f}"),
-    ):
-        values = [model[key] for model in models.values()]
-        label = key.replace("_", " ") + (f" at sigma {results['sigma']:g}" if key == "elbo_loss" else "")
-        lines.append([label, "", *("" if value is None else form.format(value) for value in values)])
-    for task in next(iter(models.values()))["tasks"]:
-        base = results["baseline"].get(task)
-        for method in METHODS:
-            values = [model["tasks"][task][method]["nmse"] for model in models.values()]
-            shown = "" if base is None else f"{base:.4f}"
-            lines.append([f"{task}, {method}", shown, *(f"{value:.4f}" for value in values)])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+def nmse(model: IAHVAE | None, slices: list[Measurement], settings: InferenceSettings) -> float:
+    """Mean NMSE of a method; without a model of the measurement itself, zero-filled or noisy."""
+    scores = []
+    for one in slices:
+        if model is None:
+            images = ifft2c(torch.from_numpy(one.kspace)).numpy()
+        else:
+            chosen = replace(settings, data_consistency=one.task.consistency)
+            images = reconstruct_volume(model, one.kspace, one.mask, chosen, noise_sigma=one.sigma).image
+        scores += [each.nmse for each in one.scored(images)]
+    return float(np.mean(scores))
 
 
 @click.command()
@@ -209,23 +88,41 @@ def markdown(results: dict[str, Any]) -> str:
     "runs", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path)
 )
 @click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--json", "output", type=click.Path(path_type=Path), help="Also write everything to a file.")
+@click.option(
+    "--json", "output", type=click.Path(path_type=Path), required=True, help="Where all numbers go."
+)
 @click.option("--sigma", type=float, default=0.1, show_default=True, help="Likelihood sigma of the ELBO.")
 @click.option("--slices", "limit", type=click.IntRange(min=1), help="Only the first slices of each file.")
-def main(runs: tuple[Path, ...], data: Path, output: Path | None, sigma: float, limit: int | None) -> None:
+def main(runs: tuple[Path, ...], data: Path, output: Path, sigma: float, limit: int | None) -> None:
     """Compare the models of RUNS (run folders or checkpoints, one grid) on the fully sampled files in DATA."""
-    contestants = [load(folder) for folder in runs]
-    grids = {contestant.model.size for contestant in contestants}
-    if len(grids) > 1 or len({contestant.name for contestant in contestants}) < len(runs):
+    folders = {run.name: run / "model" if (run / "model").is_dir() else run for run in runs}
+    loaded = {name: load_model(folder) for name, folder in folders.items()}
+    if len(loaded) < len(runs) or len({model.size for model, _ in loaded.values()}) > 1:
         raise click.UsageError("RUNS: expected models on one grid, in folders of different names")
-    slices = cropped(data, grids.pop(), limit)
-    if not slices:
-        raise click.UsageError(f"{data}: no .h5 files")
-    results = compare(contestants, slices, sigma)
-    results["slices"] = sum(map(len, slices.values()))
-    if output:
-        output.write_text(json.dumps(results, indent=1) + "\n")
-    click.echo(markdown(results))
+    size = next(iter(loaded.values()))[0].size
+    tasks = [task for task in TASKS if task.name in NAMES and (task.up_to or 0) < size]
+    slices = {task.name: measured(data, task, size, limit) for task in tasks}
+    settings = InferenceSettings()
+    baseline = {
+        name: nmse(None, each, settings) for name, each in slices.items() if name != "everything measured"
+    }
+    models: dict[str, Any] = {}
+    for name, (model, digest) in loaded.items():
+        training = json.loads((folders[name] / "config.json").read_text())["training"]
+        models[name] = {
+            "sha256": digest,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "stages": training.get("settings", {}).get("stages", []),
+            "elbo_loss": elbo_loss(model, slices[tasks[0].name], sigma),
+            "tasks": {},
+        }
+        for task in tasks:
+            rows = {key: {"nmse": nmse(model, slices[task.name], each)} for key, each in METHODS.items()}
+            models[name]["tasks"][task.name] = rows
+            scores = "  ".join(f"{key} {row['nmse']:.4f}" for key, row in rows.items())
+            click.echo(f"{name:12} {task.name:26} NMSE {scores}")
+    found = {"grid": size, "slices": sum(len(one.full) for one in slices[tasks[0].name]), "sigma": sigma}
+    output.write_text(json.dumps({**found, "baseline": baseline, "models": models}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -50,25 +50,16 @@ def interleaved(
 
 @dataclass(frozen=True)
 class Line:
-    """Seconds as a function of the number of steps: intercept + slope N.
-
-    Attributes:
-        intercept: seconds.
-        slope: seconds per step.
-        residual: largest distance of a measured time from the line, over that time.
-    """
+    """Seconds as a function of the number of steps: intercept + slope N."""
 
     intercept: float
     slope: float
-    residual: float
 
     @classmethod
     def through(cls, points: Mapping[int, float]) -> "Line":
         """Least squares."""
-        steps, times = np.array(list(points)), np.array(list(points.values()))
-        slope, intercept = np.polyfit(steps, times, 1)
-        residual = float(np.abs(intercept + slope * steps - times).max() / times.max())
-        return cls(float(intercept), float(slope), residual)
+        slope, intercept = np.polyfit(list(points), list(points.values()), 1)
+        return cls(float(intercept), float(slope))
 
     def at(self, steps: int) -> float:
         """Seconds of `steps` steps."""

@@ -30,11 +30,7 @@ from mri_iahvae.model.config import ModelConfig, ScaleConfig
 from mri_iahvae.model.iahvae import IAHVAE
 
 STEPS = 25
-PAPER_SPEEDUP = 35.0
-PAIRS = tuple(product(SEPARABLE, ORDINARY))
-
-_FEW = (1, 2, 4)  # steps that are timed, to see that time is linear in them ...
-_FEWER = (1, 3)  # ... and of the schedules that take longest
+_FEW = (1, 3)  # steps that are timed: time is linear in them
 _LIMIT = 60.0  # seconds after which a model's schedules take no further turn
 
 Run = Callable[[int], None]
@@ -51,8 +47,7 @@ class Bench:
 
     def __init__(self, model: IAHVAE) -> None:
         self.model = model
-        count = len(model.decoder)
-        self.layers = [len(model.layers(index)) for index in range(count)]
+        self.layers = [len(model.layers(index)) for index in range(len(model.decoder))]
         data = split(random_kspace(model, 1))
         weight = [band_mask(d.shape[-1], d.device) / (2 * model.config.sigma**2) for d in data]
         self.measurement = Measurement(data, [w[None] for w in weight], [])
@@ -71,14 +66,12 @@ class Bench:
 
     def separable(self, schedule: Separable) -> Run:
         """The package's refinement, scale by scale."""
-        firsts = np.cumsum([0, *self.layers]).tolist()
         turns = []
-        for index, (first, stop) in enumerate(pairwise(firsts)):
-            start, deviation = self.start[first:stop], self.deviation[first:stop]
-            centre = [torch.zeros_like(e) for e in start]
+        for index, (first, stop) in enumerate(pairwise(np.cumsum([0, *self.layers]).tolist())):
+            centre = [torch.zeros_like(e) for e in self.start[first:stop]]
             data, weight = self.measurement.data[index], self.measurement.weight[index]
             problem = Problem(self.model, index, self.places[first].h, centre, data, weight)
-            turns.append((problem, start, deviation))
+            turns.append((problem, self.start[first:stop], self.deviation[first:stop]))
 
         @torch.no_grad()
         def run(steps: int) -> None:
@@ -100,9 +93,8 @@ class Bench:
     def layers_alone(self) -> dict[int, Run]:
         """The first and the last layer of each scale, of schedule "layerwise"; time is linear between them."""
         chosen = blocks(self.layers, "layerwise")
-        edges = {0, *np.cumsum(self.layers)[:-1].tolist()}
-        edges |= {int(last) - 1 for last in np.cumsum(self.layers)}
-        return {layer: self.block(chosen[layer]) for layer in sorted(edges)}
+        ends = np.cumsum(self.layers).tolist()
+        return {layer: self.block(chosen[layer]) for layer in sorted({0, *ends[:-1], *(e - 1 for e in ends)})}
 
     def block(self, block: Block) -> Run:
         """The ordinary gradient, and the step to the next block."""
@@ -117,100 +109,48 @@ class Bench:
         return run
 
 
-def time_schedules(model: IAHVAE, rounds: int) -> dict[Schedule, dict[str, float]]:
-    """Seconds of each schedule at N = 25, from the line through a few steps, and how far those are from it."""
-    bench, device = Bench(model), model.gains.device
-    whole: dict[Schedule, Run] = {name: bench.separable(name) for name in SEPARABLE}
+def time_schedules(model: IAHVAE, rounds: int) -> dict[Schedule, float]:
+    """Seconds of each schedule at N = 25, from the line through a few steps."""
+    bench = Bench(model)
+    whole: dict[Any, Run] = {name: bench.separable(name) for name in SEPARABLE}
     whole |= {name: bench.ordinary(name) for name in ORDINARY if name != "layerwise"}
-    alone = bench.layers_alone()
     for name, run in whole.items():
         if counted_evaluations(partial(run, 1)) != evaluations(bench.layers, name):
             raise RuntimeError(f"{name}: other layers were evaluated than counted")
-    budgets = {name: _FEWER if name == "scalewise" else _FEW for name in whole}
-    runs: dict[tuple[Any, int], Callable[[], None]] = {}
-    runs |= {(name, n): partial(run, n) for name, run in whole.items() for n in budgets[name]}
-    runs |= {(layer, n): partial(run, n) for layer, run in alone.items() for n in _FEWER}
-    times = interleaved(runs, device, rounds, _LIMIT)
-    found: dict[Schedule, dict[str, float]] = {}
-    for name in whole:
-        line = Line.through({n: times[name, n] for n in budgets[name]})
-        found[name] = {"seconds": line.at(STEPS), "per_step": line.slope}
-        if len(budgets[name]) > 2:
-            found[name]["fit_residual"] = line.residual
-    lines = {layer: Line.through({n: times[layer, n] for n in _FEWER}) for layer in alone}
+    alone = bench.layers_alone()
+    runs = {(key, n): partial(run, n) for key, run in (whole | alone).items() for n in _FEW}
+    times = interleaved(runs, model.gains.device, rounds, _LIMIT)
+    taken = {key: Line.through({n: times[key, n] for n in _FEW}).at(STEPS) for key in whole | alone}
+    found: dict[Schedule, float] = {name: taken[name] for name in whole}
     every = range(sum(bench.layers))
-    found["layerwise"] = {
-        "seconds": float(np.interp(every, list(lines), [line.at(STEPS) for line in lines.values()]).sum()),
-        "per_step": float(np.interp(every, list(lines), [line.slope for line in lines.values()]).sum()),
-        "layers_timed": len(lines),
-    }
-    found["layerwise"] |= {f"per_step_of_layer{layer + 1}": line.slope for layer, line in lines.items()}
+    found["layerwise"] = float(np.interp(every, list(alone), [taken[layer] for layer in alone]).sum())
     return found
 
 
 def ratios(times: Mapping[Schedule, float], layers: Sequence[int]) -> dict[str, dict[str, float]]:
-    """Measured and counted speed-ups of each pair of schedules."""
+    """Speed-ups of each pair of schedules, measured, and as the counted layer evaluations predict; printed, too."""
     found = {}
-    for ours, theirs in PAIRS:
-        measured = times[theirs] / times[ours]
+    for ours, theirs in product(SEPARABLE, ORDINARY):
         counted = evaluations(layers, theirs) / evaluations(layers, ours)
-        found[f"{ours}_over_{theirs}"] = {
-            "speedup": measured,
-            "counted": counted,
-            "measured_over_counted": measured / counted,
-        }
+        found[f"{ours}_over_{theirs}"] = {"speedup": times[theirs] / times[ours], "counted": counted}
+        click.echo(f"  {ours} over {theirs}: {times[theirs] / times[ours]:.2f} x, counted {counted:.2f}")
     return found
-
-
-def report(pair: str, row: Mapping[str, float]) -> str:
-    """A line of the table, of what `ratios` gives for a pair."""
-    return (
-        f"  {pair:25} {row['speedup']:7.2f} x  counted {row['counted']:6.2f}  "
-        f"measured/counted {row['measured_over_counted']:.2f}"
-    )
-
-
-def depth_of(speedup: float, depths: Sequence[int], measured: Sequence[float]) -> float:
-    """Depth at which a speed-up is met: on the line between two depths, or beyond the last, up to twice that.
-
-    NaN: at none.
-    """
-    for (low, first), (high, second) in pairwise(zip(depths, measured, strict=True)):
-        position = (speedup - first) / (second - first) if second > first else -1.0
-        depth = low + (high - low) * position
-        if 0 <= position <= 1 or (position > 1 and high == depths[-1] and depth <= 2 * high):
-            return depth
-    return float("nan")
 
 
 def part(device: torch.device, rounds: int, depths: Sequence[int], size: int) -> dict[str, Any]:
     """Time all schedules on narrow models of several depths, and print the tables."""
-    results: dict[str, Any] = {"speedup": {}, "counted": {}, "measured_over_counted": {}, "schedules": {}}
-    scales = size.bit_length()
+    results: dict[str, Any] = {"speedup": {}, "counted": {}, "schedules": {}}
     for layers in depths:
+        name, counts = f"M{layers}", [layers] * size.bit_length()
         times = time_schedules(untrained(narrow(layers, size), device), rounds)
-        name, counts = f"M{layers}", [layers] * scales
-        results["schedules"][name] = times
-        click.echo(f"\nM = {layers}, L = {layers * scales}, {size}x{size}, 32 channels, batch 1, N = {STEPS}")
-        for schedule, row in times.items():
-            row["evaluations"] = STEPS * evaluations(counts, schedule)
-            note = f"fit within {row['fit_residual']:.1%}" if "fit_residual" in row else ""
-            if "layers_timed" in row:
-                note = f"{row['layers_timed']:.0f} of {layers * scales} layers timed, others interpolated"
-            click.echo(
-                f"  {schedule:10} {row['seconds']:9.2f} s  {row['evaluations']:6.0f} layer evaluations  {note}"
-            )
-        for pair, row in ratios({k: v["seconds"] for k, v in times.items()}, counts).items():
+        click.echo(f"\nM = {layers}, L = {sum(counts)}, {size}x{size}, 32 channels, batch 1, N = {STEPS}")
+        results["schedules"][name] = {
+            schedule: {"seconds": seconds, "evaluations": STEPS * evaluations(counts, schedule)}
+            for schedule, seconds in times.items()
+        }
+        for schedule, seconds in times.items():
+            click.echo(f"  {schedule:10} {seconds:9.2f} s")
+        for pair, row in ratios(times, counts).items():
             for key, value in row.items():
                 results[key].setdefault(pair, {})[name] = value
-            click.echo(report(pair, row))
-    results["depth_of_35x"] = {}
-    for pair, row in results["speedup"].items():
-        depth = depth_of(PAPER_SPEEDUP, [scales * layers for layers in depths], list(row.values()))
-        results["depth_of_35x"][pair] = depth
-        if np.isfinite(depth):
-            beyond = " (extrapolated)" if depth > scales * max(depths) else ""
-            click.echo(
-                f"{pair}: {PAPER_SPEEDUP:g}x is met at L = {depth:.0f}, M = {depth / scales:.1f}{beyond}"
-            )
     return results
