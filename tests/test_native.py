@@ -132,27 +132,6 @@ def test_everything_measured_gives_the_reference(native, size, checkpoint, tmp_p
 
 
 @sizes
-def test_columns_and_block_from_file_to_scores(native, size, tool, tmp_path, no_figures):
-    path = native(size, noise=0.002)
-    reference = open_scan(path).read_reference(slice(None))
-    target = tmp_path / "out" / path.name
-    images = []
-    for options in (["--acceleration", 4], ["--acceleration", 8], ["--up-to", "16x16"]):
-        done = tool("reconstruct", path, *options)
-        assert done.exit_code == 0, done.output
-        found, attributes = result(target)
-        assert found["reconstruction"].shape == found["image"].shape == reference.shape
-        shares = [attributes[f"share_{name}"] for name in ("measured", "completed", "zero")]
-        assert sum(shares) == pytest.approx(1)
-        assert min(shares) > 0
-        scored = tool("evaluate", target, path)
-        assert scored.exit_code == 0, scored.output
-        images.append(found["reconstruction"])
-    assert (images[0] != images[1]).any()
-    assert (images[0] != images[2]).any()
-
-
-@sizes
 @partitions
 def test_inspect_foretells_the_result(native, size, tool, tmp_path, acceleration, no_figures):
     path = native(size, noise=0.002, acceleration=acceleration)

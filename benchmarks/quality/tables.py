@@ -28,6 +28,7 @@ METHODS = {
 """Columns: the method of each, or the one of these that the task has; ours by the names of `--quality`."""
 IN_README = {label: names for label, names in METHODS.items() if label != "wavelets"}
 OURS = {label: names for label, names in METHODS.items() if label.startswith("ours")}
+OWN = {"zero-filled, noisy": METHODS["zero-filled, noisy"], **OURS}
 README_TASKS = ("up to 32x32", "random columns 4x / 0.08", "2-D variable density 6x", "denoise 0.2")
 SCORES = {
     "nmse": ("NMSE", ".4f"),
@@ -89,11 +90,20 @@ def readme(tasks: Rows) -> Rows:
     return {name: tasks[name] for name in README_TASKS}
 
 
+def times(tasks: Rows) -> str:
+    """Seconds of a slice by our methods."""
+    return short(tasks, OURS, "seconds_per_slice").replace("**", "")
+
+
 Table = Callable[[Rows], str]
 TABLES: dict[str, dict[str, tuple[str, Table]]] = {
     "README.md": {
         "quality": ("quality", lambda rows: short(readme(rows), IN_README)),
-        "time": ("quality", lambda rows: short(readme(rows), OURS, "seconds_per_slice").replace("**", "")),
+        "time": ("quality", lambda rows: times(readme(rows))),
+    },
+    "docs/which-options.md": {
+        "time": ("quality", times),
+        "quality": ("quality", lambda rows: short(rows, OWN)),
     },
     "pretrained/small/MODEL_CARD.md": {"quality": ("quality", lambda rows: short(rows, METHODS))},
     "docs/results/quality.md": {"quality": ("quality", full)},
