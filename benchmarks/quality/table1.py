@@ -33,9 +33,7 @@ from torch import Tensor
 from benchmarks.quality.methods import OURS, identity
 from benchmarks.quality.rows import Results, fingerprint
 from benchmarks.shared.tasks import TASKS, Measurement, measurements
-from mri_iahvae.inference.consistency import consistent, output
 from mri_iahvae.inference.settings import InferenceSettings
-from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.pipeline.volume import reconstruct_volume
@@ -80,7 +78,8 @@ def negative_log_likelihood(bins: Tensor, truth: Tensor, sigma: float) -> Tensor
 def measure(model: IAHVAE, settings: InferenceSettings, measured: list[Measurement]) -> dict[str, float]:
     """The scores of one method on one task, means over slices."""
     seconds, scores, nlls, elbos, latents = 0.0, [], [], [], []
-    own = replace(settings, data_consistency="none")
+    task = measured[0].task
+    own, shown = (replace(settings, data_consistency=kind) for kind in ("none", task.consistency))
     reconstruct_volume(model, measured[0].kspace[:1], measured[0].mask, own)  # first calls are slow
     for one in measured:
         start = time.process_time()
@@ -90,12 +89,11 @@ def measure(model: IAHVAE, settings: InferenceSettings, measured: list[Measureme
             )
         seconds += time.process_time() - start
         factor = torch.from_numpy(result.factors)[:, None, None]
-        bins, data, truth = (torch.from_numpy(k) / factor for k in (result.kspace, one.kspace, one.full))
+        bins, truth = (torch.from_numpy(k) / factor for k in (result.kspace, one.full))
         nlls += negative_log_likelihood(bins, truth, model.config.sigma).tolist()
-        mask, noise = torch.from_numpy(one.mask), torch.from_numpy(one.sigma) / factor.flatten().abs()
-        fixed = consistent(bins, data, mask, model.config.sigma, noise)
-        shown = output(bins, fixed, data, mask, one.task.consistency)
-        scores += [vars(score) for score in one.scored(ifft2c(shown * factor).numpy())]
+        if task.consistency != "none":  # the model's own bins are what is likely, others are what is returned
+            result = reconstruct_volume(model, one.kspace, one.mask, shown, noise_sigma=one.sigma)
+        scores += [vars(score) for score in one.scored(result.image)]
         if settings.method != "paper":
             flat = [e.flatten(1) for index in sorted(found) for e in found[index]]
             latents.append(torch.cat(flat, dim=1))
