@@ -107,7 +107,7 @@ def test_refinement_lowers_the_objective_of_each_batch_element(problem, start, o
     assert (after < before).all()
     assert (last < before).all()
     if schedule == "joint":  # later layers are held at the start: a better first layer may end higher
-        assert (last < after).all()
+        assert (last < after + 1e-3).all()
 
 
 AT_4 = pytest.mark.parametrize("scale", [2], indirect=True)  # one scale where many steps are taken
