@@ -28,6 +28,8 @@ _CHOICES = {
     "precision": get_args(Precision),
 }
 
+CONVERGES: dict[Optimizer, bool] = {"lbfgs": True, "adam": False}
+"""Optimizers, and whether they end once the objective has converged."""
 
 QUALITY: dict[Quality, dict[str, Any]] = {
     "fast": {"method": "amortized"},
@@ -99,7 +101,7 @@ class InferenceSettings:
                 )
         if self.steps != "auto" and (not isinstance(self.steps, int) or self.steps < 0):
             raise UsageError(f"steps {self.steps}: expected a whole number from 0 on, or auto")
-        if self.steps == "auto" and (self.optimizer != "lbfgs" or self.method == "paper"):
+        if self.steps == "auto" and (not CONVERGES[self.optimizer] or self.method == "paper"):
             raise UsageError(
                 "steps auto: give a number, or take the optimizer lbfgs and a method other than paper"
             )

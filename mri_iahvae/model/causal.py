@@ -96,27 +96,25 @@ class CausalSession:
 
     def __init__(self, encoder: CausalEncoder) -> None:
         self._encoder = encoder
-        self._settled: tuple[Scale, Tensor] | None = (
-            None  # its features are computed when a finer scale wants them
-        )
+        self._settled: list[tuple[Scale, Tensor]] = []  # encoded once a finer scale asks: often none does
         self._coarser: Tensor | None = None
         self._latest: tuple[Tensor, Tensor] | None = None
 
     def features(self, scale: Scale, block: Tensor) -> Tensor:
         """See `Session.features`."""
-        if self._settled is not None:
-            self._coarser, self._settled = self._stage(*self._settled), None
+        for settled in self._settled:
+            self._coarser = self._stage(*settled)
+        self._settled.clear()
         features = self._stage(scale, block)
         self._latest = block, features
         return features
 
     def extend(self, scale: Scale, block: Tensor) -> None:
         """See `Session.extend`."""
-        if self._settled is not None:
-            self._coarser = self._stage(*self._settled)
-        self._settled = scale, block
         if self._latest is not None and self._latest[0] is block:
-            self._coarser, self._settled = self._latest[1], None
+            self._coarser = self._latest[1]
+        else:
+            self._settled.append((scale, block))
 
     def _stage(self, scale: Scale, block: Tensor) -> Tensor:
         encoder, index = self._encoder, scale.index

@@ -154,10 +154,11 @@ def log_residuals(model: IAHVAE, kspace: Tensor) -> Tensor:
     errors = []
     for scale, h in walk:
         ring = model.decomposition.ring(scale.index, kspace.device)
-        band = model.decomposition.block(kspace, scale.index) * ring
-        last = scale.encode(h, session.features(scale, walk.block(band))).last
+        block = model.decomposition.block(kspace, scale.index)
+        band = block * ring
+        last = scale.encode(h, session.features(scale, block)).last
         walk.extend(last, band)
-        session.extend(scale, walk.coarse)
+        session.extend(scale, block)
         if scale.side in JUDGED:
             errors.append((scale.bins(last) - band).abs().square().sum(dim=(1, 2)) / ring.sum())
     residuals = torch.stack(errors, dim=1) / _judged_gains(model).square()

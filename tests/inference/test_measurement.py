@@ -1,103 +1,110 @@
-"""What of a measurement leaves coarser scales in doubt, and how much the prior counts against it."""
-
-from dataclasses import replace
+"""What is known of each coefficient, and the one formula that fuses it with a prediction."""
 
 import pytest
 import torch
 
-from mri_iahvae.inference.draws import Draws, Row
-from mri_iahvae.inference.measurement import Measurement
-from mri_iahvae.kspace.bands import band_mask, block_mask, crop, embed, scales
+from mri_iahvae.inference.draws import Draws, Element
+from mri_iahvae.inference.measurement import Datum, Measurement
+from mri_iahvae.kspace.bands import band_mask, crop, embed
+from mri_iahvae.kspace.noise import complex_noise
 
-EVERYTHING = torch.ones(16, 16, dtype=torch.bool)
+SIGMAS = (0.0, 0.3, 2.0)
 
 
 @pytest.fixture
-def measurement(model, kspace):
-    def make(*masks, noise=0.0, samples=None, temperature=1.0, **config):
-        rows = tuple(Row(k, samples) for k in range(len(masks)))
-        draws = Draws(0, temperature, rows, torch.device("cpu"))
-        sigma, config = torch.full((len(masks),), noise), replace(model.config, **config)
-        return Measurement(kspace[: len(masks)], torch.stack(masks), sigma, config, draws, noise > 0)
-
-    return make
+def mask(noise):
+    return torch.rand(3, 16, 16, generator=noise) < 0.5
 
 
-def without(row, column):
-    mask = EVERYTHING.clone()
-    mask[row, column] = False
-    return mask
+@pytest.fixture
+def measured(model, kspace, mask):
+    return Measurement.of(kspace, mask, torch.tensor(SIGMAS), model.decomposition)
 
 
-def test_every_measured_bin_is_in_one_band(measurement, kspace, noise):
-    mask = torch.rand(3, 16, 16, generator=noise) < 0.5
-    taken = measurement(*mask)
+@pytest.fixture
+def datum(noise):
+    """Half of 8 x 8 coefficients measured, with a noise level per batch element."""
+    known = torch.rand(3, 8, 8, generator=noise) < 0.5
+    variance = torch.where(known, torch.tensor(SIGMAS).square()[:, None, None], torch.inf)
+    value = torch.where(known, complex_noise((3, 8, 8), 1.0, noise), 0)
+    return Datum(value, variance, known.float().mean(dim=(1, 2)))
+
+
+def test_every_measured_bin_belongs_to_one_scale(model, measured, kspace, mask):
     found = torch.zeros_like(kspace)
-    for index, s in enumerate(scales(16)):
-        band = taken.band(index)
-        found += embed(band.data, 16)
-        assert torch.equal(band.mask, crop(mask, s) & band_mask(s))
-        torch.testing.assert_close(band.share, band.mask.flatten(1).sum(1) / band_mask(s).sum())
-        torch.testing.assert_close(taken.shares()[:, index], band.share)
+    for scale in model.scales:
+        y = measured.at(scale)
+        ring = band_mask(scale.side)
+        assert torch.equal(y.mask, crop(mask, scale.side) & ring)
+        torch.testing.assert_close(y.fraction, y.mask.flatten(1).sum(1) / ring.sum())
+        for variance, known, sigma in zip(y.variance, y.mask, SIGMAS, strict=True):
+            torch.testing.assert_close(variance[known], torch.full_like(variance[known], sigma**2))
+        found += embed(y.value, 16)
     assert torch.equal(found, torch.where(mask, kspace, 0))
 
 
-@pytest.mark.parametrize(
-    ("mask", "doubt"),
-    [
-        (EVERYTHING, False),
-        (block_mask(4, 16), False),
-        (block_mask(6, 16), False),  # holes in the finest measured band
-        (~EVERYTHING, False),
-        (EVERYTHING & ~block_mask(8, 16) | block_mask(2, 16), True),
-        (EVERYTHING & ~block_mask(8, 16), False),  # no centre
-        (without(8, 8), False),  # DC
-        (without(7, 7), False),  # the central 2 x 2 bins
-        (without(6, 8), True),
-        (without(8, 5), True),
-        (without(0, 8), False),
-    ],
-)
-def test_finer_bins_tell_of_coarser_ones_that_are_missing(measurement, mask, doubt):
-    expected = [[0]] if doubt else []
-    assert [rows.tolist() for rows in measurement(mask).in_doubt()] == expected
-    assert measurement(mask, samples=0).in_doubt() == []
-    assert [rows.tolist() for rows in measurement(mask, samples=0, temperature=0.0).in_doubt()] == expected
+def test_fusion_is_the_mean_of_two_gaussians_weighted_by_precision(datum, noise):
+    predicted = complex_noise((3, 8, 8), 1.0, noise)
+    fused = datum.fuse(predicted, 0.4**2)
+    for k, sigma in enumerate(SIGMAS):
+        here, known = fused[k], datum.mask[k]
+        if sigma:
+            model, data = 1 / 0.4**2, 1 / sigma**2
+            mean = (model * predicted[k] + data * datum.value[k]) / (model + data)
+        else:
+            mean = datum.value[k]  # without noise the datum itself
+        torch.testing.assert_close(here[known], mean[known])
+        assert torch.equal(here[~known], predicted[k][~known])  # imputation: the prediction
+    endless = datum.exact().fuse(predicted, 0.0 * datum.value.real + 1e-9)
+    torch.testing.assert_close(endless, torch.where(datum.mask, datum.value, predicted))
 
 
-def test_strong_noise_leaves_all_scales_in_doubt(measurement):
-    found = [len(measurement(EVERYTHING, noise=noise).in_doubt()) for noise in (0.0, 0.29, 0.31)]
-    assert found == [0, 0, 1]
-    assert not measurement(~EVERYTHING, noise=0.5).in_doubt()
+def test_what_the_output_holds(datum, noise):
+    predicted, fused = complex_noise((2, 3, 8, 8), 1.0, noise)
+    assert datum.shown(predicted, fused, "none") is predicted
+    assert datum.shown(predicted, fused, "soft") is fused
+    assert torch.equal(datum.shown(predicted, fused, "hard"), torch.where(datum.mask, datum.value, predicted))
 
 
-def test_rows_are_told_apart_by_their_finest_measured_scale(measurement):
-    fine = without(8, 5)
-    coarse = fine & block_mask(8, 16)
-    corner = coarse.clone()
-    corner[0, 0] = True
-    found = measurement(fine, EVERYTHING, corner).in_doubt()
-    assert [rows.tolist() for rows in found] == [[0, 2]]
-    coarser = measurement(coarse & without(8, 6), corner, EVERYTHING)
-    assert [rows.tolist() for rows in coarser.in_doubt()] == [[0], [1]]
-    assert coarser.reached().sum(1).tolist() == [4, 5, 5]
+def test_weights_are_half_the_precision_of_model_and_noise(datum):
+    found = datum.weight(0.4**2)
+    for k, sigma in enumerate(SIGMAS):
+        expected = datum.mask[k] / (2 * (0.4**2 + sigma**2))
+        torch.testing.assert_close(found[k], expected)
 
 
-def test_rows_are_those_of_the_whole(measurement):
-    masks = (EVERYTHING, without(8, 5), block_mask(4, 16))
-    found = measurement(*masks, noise=0.2, samples=1).rows(torch.tensor([2, 1]))
-    for index in range(5):
-        alone = measurement(*masks, noise=0.2, samples=1).band(index)
-        for name in ("data", "mask", "share", "weight", "prior", "noise", "noisy", "residual"):
-            assert torch.equal(getattr(found.band(index), name), getattr(alone, name)[[2, 1]]), name
+def test_noise_that_is_not_known_of(datum):
+    exact = datum.exact()
+    assert torch.equal(exact.value, datum.value)
+    assert torch.equal(exact.mask, datum.mask)
+    assert (exact.variance[datum.mask] == 0).all()
 
 
-def test_the_prior_counts_more_across_scales(measurement):
-    """Twice as much, and at scales without holes, too, where the row has any."""
-    spread = (1.0, 2.0, 3.0, 3.5, 5.0)
-    masks = (EVERYTHING, without(0, 8))
-    quiet, noisy = (measurement(*masks, noise=noise, spread=spread) for noise in (0.0, 0.4))
-    for index, own in enumerate(spread):
-        assert quiet.prior_joint(index).tolist() == [2, 2 * max(4, own)]
-        assert noisy.prior_joint(index).tolist() == [2 * own, 2 * max(4, own)]
-        assert measurement(*masks).prior_joint(index).tolist() == [1, 1]  # nothing is known of the spread
+def test_a_measurement_holds_no_unmeasured_value_and_may_share_its_mask(model, kspace, mask):
+    shared = Measurement.of(kspace, mask[:1], torch.zeros(3), model.decomposition)
+    assert torch.equal(shared.kspace, torch.where(mask[:1], kspace, 0))
+    assert shared.mask.shape == (3, 16, 16)
+
+
+def test_some_batch_elements_are_those_of_the_whole(model, measured):
+    found = measured.elements(torch.tensor([2, 1]))
+    assert len(found) == 2
+    for scale in model.scales:
+        whole, part = measured.at(scale), found.at(scale)
+        for name in ("value", "variance", "fraction"):
+            assert torch.equal(getattr(part, name), getattr(whole, name)[[2, 1]])
+
+
+def test_data_of_samples_lose_a_draw_of_their_noise(model, measured):
+    """The data of other batch elements are left as they are; the model's residual stays in the ring."""
+    elements = (Element(0, 0), Element(1), Element(2, 3))
+    draws = Draws(0, 1.0, elements, torch.device("cpu"))
+    scale = model.scales[3]
+    y = measured.at(scale)
+    data, residual = measured.perturbed(y, scale, 0.3, draws)
+    expected = y.value - torch.tensor(SIGMAS)[:, None, None] * draws.bins(scale, "noise")
+    torch.testing.assert_close(data.value, torch.where(y.mask, expected, 0))
+    assert torch.equal(data.value[:2], y.value[:2])  # no noise; no sample
+    assert torch.equal(data.variance, y.variance)
+    torch.testing.assert_close(residual, 0.3 * draws.bins(scale, "model") * band_mask(8))
+    assert not residual[1].any()

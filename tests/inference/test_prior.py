@@ -3,38 +3,32 @@
 import pytest
 import torch
 
-from mri_iahvae.inference.draws import Draws, Row
+from mri_iahvae.inference.draws import Draws, Element
 from mri_iahvae.inference.prior import sample_prior
-from mri_iahvae.kspace.bands import band_mask, crop
-from mri_iahvae.model.iahvae import complete
-
-CPU = torch.device("cpu")
-
-
-def draw(model, rows, temperature=1.0, seed=0):
-    return sample_prior(model, Draws(seed, temperature, tuple(rows), CPU))
+from mri_iahvae.kspace.bands import crop
+from mri_iahvae.training.objective import complete
+from tests.linear_model import check_samples
 
 
-def test_temperature_zero_is_the_prior_mean(model):
-    bins = draw(model, [Row(0, 0), Row(1, 0), Row(2)], temperature=0.0)
-    mean = complete(model, -1, None, torch.zeros(1, 0, 0, dtype=torch.complex64))
-    torch.testing.assert_close(bins, mean.expand(3, -1, -1))
-    assert bins.abs().max() > 0
-    torch.testing.assert_close(draw(model, [Row(0)], temperature=1.0), mean)  # a row that is no sample
+def draw(model, elements, temperature=1.0, seed=0):
+    return sample_prior(model, Draws(seed, temperature, tuple(elements), torch.device("cpu")))
 
 
-def test_samples_have_the_distribution_of_a_linear_model(linear, check_samples):
+def test_temperature_zero_is_the_prior_mean(model, kspace):
+    mean = complete(model, kspace, 0)
+    assert mean.abs().max() > 0
+    elements = [Element(0, 0), Element(1, 0), Element(2)]
+    torch.testing.assert_close(draw(model, elements, temperature=0.0), mean)
+    torch.testing.assert_close(draw(model, elements)[2], mean[2])  # an element that is no sample
+
+
+def test_samples_have_the_distribution_of_a_linear_model(linear):
     """There the bins are b + A e with e standard normal times the temperature, and no noise is added."""
     temperature = 0.7
-    bins = draw(linear, [Row(number // 2, number % 2) for number in range(4000)], temperature)
-    for index in range(3):
-        s = 2**index
-        band = crop(bins, s)
-        mean, matrix = linear.prior_of(index)
-        values = torch.cat([band.real.flatten(1), band.imag.flatten(1)], dim=1)[
-            :, band_mask(s).flatten().repeat(2)
-        ]
-        expected = temperature**2 * matrix @ matrix.T
+    bins = draw(linear, [Element(number // 2, number % 2) for number in range(4000)], temperature)
+    for scale in linear.scales:
+        mean, matrix = scale.prior()
+        values, expected = scale.flat(crop(bins, scale.side)), temperature**2 * matrix @ matrix.T
         # A band may have fewer latents than numbers: project on the directions that vary.
         powers, axes = torch.linalg.eigh(expected)
         axes = axes[:, powers > 1e-4 * powers.max()]
@@ -44,24 +38,20 @@ def test_samples_have_the_distribution_of_a_linear_model(linear, check_samples):
 
 
 def test_a_sample_depends_on_seed_and_number_alone(model):
-    together = draw(model, [Row(number, 0) for number in range(5)])
-    alone = torch.cat([draw(model, [Row(number, 0)]) for number in range(5)])
-    torch.testing.assert_close(together, alone)
-    assert not torch.allclose(together, draw(model, [Row(number, 0) for number in range(5)], seed=1))
-    for a in range(5):
-        for b in range(a):
-            assert (together[a] - together[b]).abs().mean() > 0.1
+    elements = [Element(number, 0) for number in range(4)]
+    together = draw(model, elements)
+    torch.testing.assert_close(together, torch.cat([draw(model, [element]) for element in elements]))
+    assert not torch.allclose(together, draw(model, elements, seed=1))
+    assert all((together[a] - together[b]).abs().mean() > 0.1 for a in range(4) for b in range(a))
 
 
-def test_temperature_spreads_the_samples(model):
-    rows = [Row(number, 0) for number in range(20)]
-    mean = draw(model, [Row(0)])
-    spreads = [float((draw(model, rows, t) - mean).abs().square().mean().sqrt()) for t in (0.01, 0.02, 1.0)]
-    assert spreads[1] == pytest.approx(2 * spreads[0], rel=0.1)  # linear while small
-    assert spreads[2] > 10 * spreads[1]
+def test_temperature_scales_the_deviation(model):
+    elements, mean = [Element(number, 0) for number in range(20)], draw(model, [Element(0)])
+    small, twice = (float((draw(model, elements, t) - mean).norm()) for t in (0.01, 0.02))
+    assert twice == pytest.approx(2 * small, rel=0.1)  # linear while small
 
 
 def test_no_gradients_are_kept(make_model):
-    bins = draw(make_model().requires_grad_(), [Row(0, 0)])
+    bins = draw(make_model().requires_grad_(), [Element(0, 0)])
     assert bins.dtype == torch.complex64
     assert not bins.requires_grad

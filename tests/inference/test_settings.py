@@ -1,20 +1,12 @@
 import json
 import math
 from itertools import product
-from typing import get_args
 
 import pytest
 
 from mri_iahvae.errors import UsageError
-from mri_iahvae.inference.settings import (
-    DATA_CONSISTENCY,
-    METHODS,
-    InferenceSettings,
-    Optimizer,
-    Precision,
-    Schedule,
-    inference_settings,
-)
+from mri_iahvae.inference.refine import OPTIMIZERS, SCHEDULES
+from mri_iahvae.inference.settings import DATA_CONSISTENCY, METHODS, InferenceSettings, inference_settings
 
 
 @pytest.mark.parametrize(
@@ -54,14 +46,9 @@ def test_what_cannot_be_computed_is_refused(values):
 @pytest.mark.parametrize(
     "values",
     [
-        {"imputation_rounds": 1},
-        {"joint_steps": 0},
-        {"shifts": 8},
+        {"imputation_rounds": 1, "joint_steps": 0, "shifts": 8, "temperature": 0.0, "seed": 2**32 - 1},
         {"shifts": 1, "samples": 2},
-        {"shifts": 2, "samples": 0},
-        {"temperature": 0.0},
         {"steps": "auto", "method": "iterative"},
-        {"seed": 0},
     ],
 )
 def test_the_ends_of_each_range_are_taken(values):
@@ -71,7 +58,7 @@ def test_the_ends_of_each_range_are_taken(values):
 
 def test_defaults():
     """What the documentation states, and results were measured with."""
-    assert InferenceSettings() == InferenceSettings(
+    expected = InferenceSettings(
         method="hybrid",
         steps=10,
         optimizer="lbfgs",
@@ -86,10 +73,11 @@ def test_defaults():
         precision="float32",
         compile=False,
     )
+    assert InferenceSettings() == expected
 
 
 def test_every_choice_is_taken_and_stored():
-    choices = product(METHODS, DATA_CONSISTENCY, get_args(Optimizer), get_args(Schedule), get_args(Precision))
+    choices = product(METHODS, DATA_CONSISTENCY, OPTIMIZERS, SCHEDULES, ("float32", "bfloat16"))
     for method, consistency, optimizer, schedule, precision in choices:
         settings = InferenceSettings(
             method,
@@ -98,10 +86,10 @@ def test_every_choice_is_taken_and_stored():
             optimizer=optimizer,
             schedule=schedule,
             precision=precision,
-            temperature=0.7,
-            seed=2**32 - 1,
         )
         assert InferenceSettings(**json.loads(json.dumps(settings.to_json()))) == settings
+        assert settings.refines_jointly == (method in ("hybrid", "iterative"))
+    assert not InferenceSettings(joint_steps=0).refines_jointly
 
 
 def test_automatic_steps_are_stored_as_such_and_end():
@@ -115,9 +103,8 @@ def test_automatic_steps_are_stored_as_such_and_end():
 
 def test_settings_by_name():
     assert inference_settings(method="iterative", samples=3) == InferenceSettings("iterative", samples=3)
-    with pytest.raises(UsageError, match="rate: no such setting; expected one of quality, method") as caught:
+    with pytest.raises(UsageError, match="rate: no such setting; expected one of "):
         inference_settings(rate=0.1)
-    assert "\n" not in str(caught.value)
 
 
 def test_a_quality_is_a_name_for_settings():
@@ -150,8 +137,6 @@ def test_what_a_method_ignores_is_not_in_effect():
     }
     for method, names in idle.items():
         settings = InferenceSettings(method)
-        told = settings.in_effect()
-        assert {name for name, value in told.items() if value is None} == names
-        assert {**settings.to_json(), **dict.fromkeys(names)} == told
-    sampled = InferenceSettings(samples=2).in_effect()
-    assert [name for name, value in sampled.items() if value is None] == ["joint_steps"]
+        assert settings.in_effect() == {**settings.to_json(), **dict.fromkeys(names)}
+    sampled = InferenceSettings(samples=2)
+    assert sampled.in_effect() == {**sampled.to_json(), "joint_steps": None}

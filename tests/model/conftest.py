@@ -1,4 +1,4 @@
-"""Models whose every weight matters: fresh ones have silent priors, heads that see no latents, gains of one."""
+"""Models whose every weight matters: fresh ones have standard normal priors, heads that predict zero, gains of one."""
 
 from dataclasses import replace
 
@@ -18,14 +18,12 @@ TWO_LAYERS = ModelConfig(
 )
 """16 x 16, two layers per scale, two latent channels, the finest scale folded."""
 
-DETAILS = replace(
-    TWO_LAYERS,
-    scales=(*TWO_LAYERS.scales[:3], ScaleConfig(2, 8, 4, super_resolution=3), ScaleConfig(2, 12, 6, 2, 4)),
-)
-"""The same, both finest scales with details."""
+FINEST = (ScaleConfig(2, 8, 4, super_resolution=3), ScaleConfig(2, 12, 6, 2, 4))
+SUPER_RESOLUTION = replace(TWO_LAYERS, scales=(*TWO_LAYERS.scales[:3], *FINEST))
+"""The same, both finest scales with super-resolution branches."""
 
 
-def make_model(config: ModelConfig, seed: int = 0) -> IAHVAE:
+def made(config, seed=0):
     torch.manual_seed(seed)
     model = IAHVAE(config)
     with torch.no_grad():
@@ -34,27 +32,43 @@ def make_model(config: ModelConfig, seed: int = 0) -> IAHVAE:
     return model.eval().requires_grad_(requires_grad=False)
 
 
-MODELS = {"tiny": preset("tiny"), "two layers": TWO_LAYERS, "details": DETAILS}
+MODELS = {"tiny": preset("tiny"), "two layers": TWO_LAYERS, "super-resolution": SUPER_RESOLUTION}
 
 
 @pytest.fixture(scope="session", params=MODELS)
-def model(request) -> IAHVAE:
-    return make_model(MODELS[request.param])
+def model(request):
+    return made(MODELS[request.param])
 
 
 @pytest.fixture(scope="session")
 def variant():
     """Makes the model of two layers per scale with another encoder, heads or decoder."""
-    return lambda **changes: make_model(replace(TWO_LAYERS, **changes))
+    return lambda **changes: made(replace(TWO_LAYERS, **changes))
+
+
+@pytest.fixture(scope="session")
+def super_resolving():
+    return made(SUPER_RESOLUTION)
 
 
 @pytest.fixture
-def noise() -> torch.Generator:
+def noise():
     return torch.Generator().manual_seed(0)
 
 
 @pytest.fixture
-def kspace(model, noise) -> torch.Tensor:
+def kspace(model, noise):
     """Canonical-looking k-space, complex64 (2, N, N)."""
     parts = torch.randn(2, model.size, model.size, 2, generator=noise)
     return torch.view_as_complex(parts) * model.power.sqrt()
+
+
+class Fixed(torch.nn.Module):
+    """Returns the same value whatever it is given."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, _):
+        return self.value

@@ -3,10 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from mri_iahvae.model.bottom_up import BottomUpStage
 
 from mri_iahvae.kspace.bands import crop, embed, split
 from mri_iahvae.kspace.fft import ifft2c, to_complex
+from mri_iahvae.model.comparators.bottom_up import BottomUpStage
 from mri_iahvae.model.config import ScaleConfig
 
 
@@ -15,30 +15,23 @@ def model(variant):
     return variant(encoder="bottom-up")
 
 
-def test_every_scale_depends_on_every_bin(model, kspace):
+def test_every_scale_depends_on_every_bin_and_on_nothing_found_later(model, kspace, noise):
     kspace = kspace.clone().requires_grad_()
-    encode = model.encoder_for(kspace)
-    for index, scale in enumerate(model.config.scales):
-        features = encode(index, kspace[:, :0, :0], None)
-        side = max(1, 2**index // scale.patch)
-        assert features.shape == (2, scale.channels, side, side)
-        weights = features.detach().cos()
-        (gradient,) = torch.autograd.grad((features * weights).sum(), kspace, retain_graph=True)
+    session = model.encoder.begin(kspace, kspace != 0)
+    for scale in model.scales:
+        features = session.features(scale, crop(kspace, scale.side))
+        assert features.shape == (2, model.config.scales[scale.index].channels, scale.resolution, scale.resolution)
+        (gradient,) = torch.autograd.grad((features * features.detach().cos()).sum(), kspace, retain_graph=True)
         assert (gradient.abs() > 0).all()
-
-
-def test_it_encodes_once_for_all(model, kspace, noise):
-    encode = model.encoder_for(kspace)
-    for index in range(len(model.decoder)):
-        block = crop(kspace, 2**index)
-        other = encode(index, block + torch.randn(block.shape, generator=noise), torch.ones(2, 1, 1, 1))
-        assert torch.equal(encode(index, block, None), other)
+        other = torch.randn(2, scale.side, scale.side, generator=noise)
+        session.extend(scale, other)
+        assert torch.equal(session.features(scale, other), features)
 
 
 def test_it_sees_the_image_and_every_band_at_unit_power(model, kspace):
     seen = []
     model.encoder[-1].embed.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    model.encoder_for(kspace)
+    model.encoder.begin(kspace, kspace != 0)
     image, white = F.pixel_shuffle(seen[0], 2).split(2, dim=1)
     torch.testing.assert_close(to_complex(image), ifft2c(kspace))
     bands = [embed(band, 16) / gain for band, gain in zip(split(kspace), model.gains, strict=True)]

@@ -1,0 +1,133 @@
+"""Inference with the comparators: an ordinary HVAE, and a bottom-up encoder under a separable decoder."""
+
+import pytest
+import torch
+
+from mri_iahvae.errors import UsageError
+from mri_iahvae.inference.draws import Element
+from mri_iahvae.kspace.bands import block_mask
+from mri_iahvae.kspace.noise import complex_noise
+from mri_iahvae.training.objective import complete, masked_ratio, posterior_pass
+from tests.inference.runs import COLUMNS, EVERYTHING, NOTHING, block, inference
+
+KINDS = {
+    "bottom-up": {"encoder": "bottom-up"},
+    "ordinary": {"encoder": "bottom-up", "decoder": "ordinary"},
+}
+METHODS = ["amortized", "iterative", "hybrid"]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request, make_model):
+    """A comparator whose every weight matters."""
+    return make_model(layers=1, **KINDS[request.param])
+
+
+@pytest.fixture(scope="module")
+def ordinary(make_model):
+    return make_model(layers=1, **KINDS["ordinary"])
+
+
+def run(model, kspace, mask, **options):
+    return inference(model, kspace, mask, **{"data_consistency": "none", "joint_steps": 5, **options}).bins
+
+
+def test_the_encoder_alone_is_the_pass_of_training(kind, kspace):
+    found = run(kind, kspace, EVERYTHING, method="amortized")
+    taught = posterior_pass(kind, kspace, teacher=torch.ones(3, dtype=torch.bool))
+    torch.testing.assert_close(found, taught.bins, rtol=1e-4, atol=1e-4)
+
+
+def test_training_with_missing_bins_is_inference_with_missing_bins(kind, kspace):
+    found = run(kind, kspace, COLUMNS, method="amortized")
+    error = (found - kspace).abs().square().sum(dim=(1, 2)) / kind.power[~COLUMNS[0]].sum()
+    torch.testing.assert_close(masked_ratio(kind, kspace, COLUMNS.expand(3, -1, -1)), error, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("s", [0, 4])
+def test_training_on_blocks_is_inference_of_blocks(kind, kspace, s):
+    found = run(kind, kspace, block(s), method="amortized", data_consistency="hard")
+    torch.testing.assert_close(found, complete(kind, kspace, s), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_unmeasured_bins_are_never_seen_nor_imputed(kind, kspace, noise, method):
+    changed = kspace + ~COLUMNS * complex_noise((3, 16, 16), 5.0, noise)
+    a, b, c = (
+        run(kind, data, COLUMNS, method=method, steps=2, imputation_rounds=n)
+        for data, n in ((kspace, 1), (changed, 1), (kspace, 3))
+    )
+    assert torch.equal(a, b)
+    assert torch.equal(a, c)
+
+
+@pytest.mark.parametrize("schedule", ["joint", "sequential"])
+@pytest.mark.parametrize("method", ["iterative", "hybrid"])
+def test_refinement_lowers_the_error_of_the_measured_bins(ordinary, kspace, method, schedule):
+    results = [
+        inference(ordinary, kspace, COLUMNS, method, schedule=schedule, steps=n, data_consistency="none")
+        for n in (0, 3, 12)
+    ]
+    errors = [((found.bins - kspace).abs().square() * COLUMNS).sum(dim=(1, 2)) for found in results]
+    assert (errors[1] < errors[0]).all()
+    assert (errors[2] < errors[1]).all()
+    assert results[1].steps.tolist() == [[15 if schedule == "sequential" else 3]] * 3  # of a single scale
+
+
+def test_all_latents_at_once_end_where_the_objective_is_flat(ordinary, kspace):
+    """The gradient of J, written out, at the minimum that is found: every latent explains every measured bin."""
+    found = inference(ordinary, kspace, COLUMNS, steps=100, data_consistency="none")
+    (scale,) = ordinary.scales
+
+    def gradient(latents):
+        latents = [e.detach().requires_grad_() for e in latents]
+        bins = scale.bins(scale.run(scale.context(None, kspace[:, :0, :0]), latents))
+        error = ((bins - kspace).abs().square() * COLUMNS).sum() / (2 * ordinary.sigma**2)
+        total = error + sum(e.square().sum() for e in latents) / 2
+        return bins.detach(), torch.cat([g.flatten() for g in torch.autograd.grad(total, latents)])
+
+    bins, final = gradient(found.latents[0])
+    torch.testing.assert_close(bins, found.bins, rtol=1e-4, atol=1e-4)
+    assert final.norm() < 0.02 * gradient([torch.zeros_like(e) for e in found.latents[0]])[1].norm()
+
+
+@pytest.mark.parametrize("method", ["amortized", "hybrid"])
+def test_batch_elements_do_not_depend_on_each_other(kind, kspace, method):
+    """Resolutions of which nothing is measured take the prior, in the middle, too."""
+    masks = torch.cat([COLUMNS, block(4), ~block(8) | block(4), NOTHING])
+    data = kspace[[0, 1, 2, 0]]
+    together = run(kind, data, masks, method=method, steps=5)
+    for k in range(4):
+        alone = run(kind, data[k : k + 1], masks[k : k + 1], method=method, steps=5)
+        torch.testing.assert_close(together[k], alone[0], rtol=1e-3, atol=1e-3)
+
+
+def test_the_deviation_of_latents_is_the_encoders_where_the_bins_are_measured(ordinary, kspace):
+    """And the prior's where none is, by resolution."""
+    mask = (~block(8) | block(4) & COLUMNS).expand(3, -1, -1)
+    (scale,), session = ordinary.scales, ordinary.encoder.begin(torch.where(mask, kspace, 0), mask)
+    h, features = scale.context(None, kspace[:, :0, :0]), session.features(ordinary.scales[0], kspace)
+    plain, partly = scale.encode(h, features), scale.encode(h, features, fraction=torch.ones(3))
+    for k, (own, found) in enumerate(zip(plain.std, partly.std, strict=True)):
+        ring = block_mask(2**k, 16) & ~block_mask(2**k // 2, 16)
+        fraction = float(mask[0][ring].float().mean())
+        torch.testing.assert_close(found.square(), fraction * own.square() + 1 - fraction)
+        assert bool((found == 1).all()) == (k == 3)
+        assert bool((partly.mean[k] == 0).all()) == (k == 3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_samples_come_in_pairs_about_the_estimate(kind, kspace, method):
+    options = {"noise": 0.1, "method": method, "steps": 8, "joint_steps": 0}
+    one, two, cold, mean = (
+        run(kind, kspace, COLUMNS, elements=[Element(k, sample) for k in range(3)], temperature=t, **options)
+        for sample, t in ((0, 1.0), (1, 1.0), (0, 0.0), (None, 1.0))
+    )
+    torch.testing.assert_close(cold, mean)
+    assert (one != two).all()
+    assert ((one + two) / 2 - mean).norm() < 0.7 * (one - mean).norm()
+
+
+def test_algorithm_1_is_refused(ordinary, kspace):
+    with pytest.raises(UsageError, match="method paper: this model's decoder is not separable"):
+        run(ordinary, kspace, COLUMNS, method="paper")
