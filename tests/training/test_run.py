@@ -288,8 +288,7 @@ def test_the_log_goes_on_from_the_state(start, finished, tmp_path):
     assert not [entry for entry in log(tmp_path) if "time" not in entry]
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_losses_that_stay_odd_end_the_run_with_the_last_good_weights(start, tmp_path, monkeypatch, value):
+def test_losses_that_stay_odd_end_the_run_with_the_last_good_weights(start, tmp_path, monkeypatch):
     """From step 5 on every loss is odd: 20 of them are skipped, the run ends, and the averages are those of step 5."""
     settings = {"stages": (Stage(16, 40, batch=4),), "validate_every": 40}
     training_step, good = StageModule.training_step, {}
@@ -300,8 +299,8 @@ def test_losses_that_stay_odd_end_the_run_with_the_last_good_weights(start, tmp_
             return loss
         if module.global_step == 5:
             good.setdefault("weights", {k: v.clone() for k, v in module.model.state_dict().items()})
-        module.statistics["loss"] = loss.detach() * value
-        return loss * value
+        module.statistics["loss"] = loss.detach() * math.nan
+        return loss * math.nan
 
     with monkeypatch.context() as patch:
         patch.setattr(StageModule, "training_step", odd)
