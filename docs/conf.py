@@ -9,7 +9,7 @@ release = version = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3
-exclude_patterns = ["cli"]
+exclude_patterns = ["cli", "README.md"]  # index.rst includes the latter
 
 default_role = "literal"  # docstrings set code in single backticks
 autodoc_member_order = "bysource"

@@ -17,15 +17,15 @@
 
 set -euo pipefail
 
-resume=()
+arguments=("$DATA" -o "$RUN" --preset base --precision bfloat16 --batch 64)
 if compgen -G "$RUN/states/*.safetensors" > /dev/null; then
-    resume=(--resume)
+    arguments=(-o "$RUN" --resume) # the run knows its options
 fi
 
 code=0
 # One task per GPU; --kill-on-bad-exit ends all of them when one fails.
-srun --kill-on-bad-exit=1 mri-iahvae train "$DATA" -o "$RUN" --preset base --precision bfloat16 --batch 64 \
-    --devices "$SLURM_NTASKS_PER_NODE" --num-nodes "$SLURM_NNODES" "${resume[@]}" || code=$?
+srun --kill-on-bad-exit=1 mri-iahvae train "${arguments[@]}" \
+    --devices "$SLURM_NTASKS_PER_NODE" --num-nodes "$SLURM_NNODES" || code=$?
 
 # 130: SIGTERM came, two minutes before the end, and the state is saved.
 if [ "$code" -eq 130 ]; then

@@ -1,5 +1,7 @@
 """Errors that a user can act on: one sentence each, shown without a traceback."""
 
+from pathlib import Path
+
 
 class IahvaeError(Exception):
     """A run failed for a reason that the message states (exit code 1)."""
@@ -17,6 +19,12 @@ class CheckpointError(IahvaeError):
     """A checkpoint cannot be used: the message names it, what was expected and what was found."""
 
 
+def unusable(path: str | Path, expected: str, found: object, advice: str) -> ScanError:
+    """The error for an input file that cannot be used, in the form that all of them have."""
+    return ScanError(f"{path}: expected {expected}, found {found}; {advice}")
+
+
 def reason(error: BaseException) -> str:
-    """What another library's error says, as part of a sentence: one line, at most 200 characters of it."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    """What another library's or the system's error says: one line, at most 200 characters of it."""
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split())[:200] or type(error).__name__

@@ -9,7 +9,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.errors import IahvaeError, UsageError, reason
 
 _PART = ".part"
 
@@ -42,9 +42,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with suppress(OSError):  # the file is whole; not every file system can sync a folder
             _sync(path.parent)
     except OSError as error:
-        raise IahvaeError(f"{path}: cannot be written: {_reason(error)}; choose another output") from error
+        raise IahvaeError(f"{path}: cannot be written: {reason(error)}; choose another output") from error
     finally:
-        with suppress(OSError):  # the folder may be gone; what went wrong is told already
+        with suppress(OSError):  # the folder may be gone; the error says what went wrong
             part.unlink(missing_ok=True)
 
 
@@ -76,7 +76,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise IahvaeError(f"{folder}: cannot be made: {_reason(error)}; choose another folder") from error
+        raise IahvaeError(f"{folder}: cannot be made: {reason(error)}; choose another folder") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise IahvaeError(f"{folder}: cannot be written to; choose another folder")
 
@@ -85,8 +85,8 @@ def make_folder(folder: Path) -> None:
 def folder_of_one_run(folder: Path) -> Iterator[None]:
     """Keep other runs out of a folder, and clear away what a killed one left half-written there.
 
-    The lock is the system's, on the file `.lock`: it ends with the process, however that ends. Where the file system
-    knows no locks there is none.
+    The lock is the system's, on the file `.lock`: it ends with the process, however that ends. File systems without
+    locks are left unlocked.
 
     Args:
         folder: that exists.
@@ -99,7 +99,7 @@ def folder_of_one_run(folder: Path) -> Iterator[None]:
         file = (folder / ".lock").open("a+b", buffering=0)
     except OSError as error:
         raise IahvaeError(
-            f"{folder}: cannot be written to: {_reason(error)}; choose another folder"
+            f"{folder}: cannot be written to: {reason(error)}; choose another folder"
         ) from error
     with file:
         if not _locked(file.fileno()):
@@ -160,7 +160,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _reason(error: OSError) -> str:
-    return " ".join((error.strerror or str(error)).split())

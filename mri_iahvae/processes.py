@@ -1,4 +1,4 @@
-"""A run of several processes, one per device, on one machine or several; Lightning starts them and joins them.
+"""A training of several processes, one per device, on one machine or several; Lightning starts them and joins them.
 
 Each process runs the whole command. On one machine the first one starts the others by running its own command line
 again; under SLURM (`srun`) and torchrun they are there already. They find each other through the environment, as
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from subprocess import Popen, TimeoutExpired
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 _T = TypeVar("_T")
-Strategy = Literal["auto", "ddp"]
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 TIMEOUT = timedelta(minutes=10)  # without a word from another process
 _GRACE = 0.5  # seconds that processes and their threads get to end by themselves
@@ -44,35 +42,25 @@ class Processes:
     Attributes:
         devices: processes per machine: CUDA devices, or processes on the CPU.
         num_nodes: machines.
-        strategy: "ddp", which also a single process may take; "auto" takes it where there are several.
+
+    Raises:
+        UsageError: less than one process.
     """
 
     devices: int = 1
     num_nodes: int = 1
-    strategy: Strategy = "auto"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be.
-
-        Raises:
-            UsageError: less than one process, or a strategy that there is not.
-        """
+        """Refuse what cannot be."""
         if min(self.devices, self.num_nodes) < 1:
             raise UsageError(
                 f"{self.devices} devices on {self.num_nodes} machines: expected at least one of each"
             )
-        if self.strategy not in STRATEGIES:
-            raise UsageError(f"strategy {self.strategy}: expected one of {', '.join(STRATEGIES)}")
 
     @property
     def count(self) -> int:
         """Of all machines together."""
         return self.devices * self.num_nodes
-
-    @property
-    def joined(self) -> bool:
-        """Whether there is anything to join."""
-        return self.count > 1 or self.strategy == "ddp"
 
 
 ALONE = Processes()
@@ -96,22 +84,8 @@ def of_the_first(find: Callable[[], _T]) -> _T:
     return cast("_T", found[0])
 
 
-def gather(value: _T) -> list[_T]:
-    """Everyone's values, in order, once all processes have come here."""
-    values = [value] * process_count()
-    if process_count() > 1:
-        dist.all_gather_object(values, value)
-    return values
-
-
 @contextmanager
-def joined(
-    processes: Processes,
-    device: torch.device,
-    *,
-    timeout: timedelta = TIMEOUT,
-    backend: str | None = None,
-) -> Iterator[torch.device]:
+def joined(processes: Processes, device: torch.device) -> Iterator[torch.device]:
     """Start the other processes, or wait for them, and end together with them.
 
     Where one fails, it says why and the others end too: process 0 with an error, the others without a word.
@@ -119,8 +93,6 @@ def joined(
     Args:
         processes: of this run.
         device: kind of the devices, not one of them by its number.
-        timeout: how long a process waits for word from another one.
-        backend: of torch.distributed; by default the device's.
 
     Yields:
         The device of this process.
@@ -129,10 +101,10 @@ def joined(
         UsageError: there are no such devices, or SLURM has started another number of processes.
         IahvaeError: the processes did not find each other, or another one has ended.
     """
-    if not processes.joined:
+    if processes.count == 1:
         yield device
         return
-    fabric = _fabric(processes, device, timeout, backend)
+    fabric = _fabric(processes, device)
     try:
         with quiet_lightning():
             fabric.launch()
@@ -195,7 +167,7 @@ def quiet_lightning() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _fabric(processes: Processes, device: torch.device, timeout: timedelta, backend: str | None) -> "Fabric":
+def _fabric(processes: Processes, device: torch.device) -> "Fabric":
     from lightning.fabric import Fabric  # noqa: PLC0415 - slow
     from lightning.fabric.strategies.ddp import DDPStrategy  # noqa: PLC0415
 
@@ -208,7 +180,7 @@ def _fabric(processes: Processes, device: torch.device, timeout: timedelta, back
             accelerator=device.type,
             devices=processes.devices,
             num_nodes=processes.num_nodes,
-            strategy=DDPStrategy(timeout=timeout, process_group_backend=backend),
+            strategy=DDPStrategy(timeout=TIMEOUT),
             plugins=cluster_plugins(),
         )
 

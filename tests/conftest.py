@@ -3,7 +3,6 @@
 import os
 import signal
 from dataclasses import replace
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from benchmarks.shared.native_files import LAYOUTS, write_native
 from mri_iahvae.cli import main
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import save_model
@@ -101,6 +101,7 @@ def make_scan(tmp_path, head_kspace):
         if reference is True:
             reference = scale * np.abs(head_images(slices, size))
         path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
         noisy = kspace + noise * (parts[0] + 1j * parts[1])
         write_scan(path, (scale * noisy).astype(np.complex64), reference=reference, **options)
         return path
@@ -124,17 +125,14 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.fixture
-def native(tmp_path, head_kspace, monkeypatch):
+def native(tmp_path, head_kspace):
     """Writes heads in fastMRI's exact schema at a native size, and returns the file's path.
 
-    `size` is a key of `benchmarks/native_files.LAYOUTS`; `change` is told the h5py file before it is closed; all else
-    goes to `write_native`.
+    `size` is a key of `benchmarks.shared.native_files.LAYOUTS`; `change` gets the h5py file before it is closed; all
+    else goes to `write_native`.
     """
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
 
     def write(size, name="scan.h5", *, slices=1, change=lambda _: None, **options):
-        from native_files import LAYOUTS, write_native  # noqa: PLC0415
-
         heads = ifft2c(torch.from_numpy(head_kspace(slices, 256))).abs().numpy()
         path = tmp_path / "files" / name
         path.parent.mkdir(exist_ok=True)

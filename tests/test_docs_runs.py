@@ -1,16 +1,21 @@
-"""Commands and Python blocks of the documentation run, page by page, on small files."""
+"""Commands and Python blocks of README and documentation run, page by page, on small files."""
 
 import importlib.util
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from importlib.resources import files
 from pathlib import Path
 
 import h5py
+import nibabel
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from mri_iahvae.cli import main
@@ -19,23 +24,21 @@ from mri_iahvae.results.hdf5 import write_scan
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+README = ROOT / "README.md"
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-PAGES = [page for page in sorted(DOCS.rglob("*.md")) if BLOCK.search(page.read_text())]
+PAGES = [page for page in (README, *sorted(DOCS.rglob("*.md"))) if BLOCK.search(page.read_text())]
 
 
-def load(name):
-    """A neighbouring test module."""
-    specification = importlib.util.spec_from_file_location(name, ROOT / "tests" / f"{name}.py")
+def cli_calls(text):
+    """Those of the neighbouring test module."""
+    specification = importlib.util.spec_from_file_location("readme", ROOT / "tests" / "test_readme.py")
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
-    return module
-
-
-readme, readme_runs = load("test_readme"), load("test_readme_runs")
+    return module.cli_calls(text)
 
 
 def cut(path):
-    """Leave one slice of a scan."""
+    """Leave one slice of a scan: commands on all of them would take minutes."""
     with h5py.File(path, "r+") as file:
         for name in ("kspace", "reconstruction_esc"):
             values = file[name][12:13]
@@ -52,31 +55,50 @@ def inputs(tmp_path_factory):
     cut(scan)
     with h5py.File(scan) as file:
         kspace, reference = file["kspace"][()], file["reconstruction_esc"][()]
-    (folder / "scans").mkdir()
-    shutil.copy(scan, folder / "scans")
-    for name in ("singlecoil_val/file1000000.h5", "scans/second.h5"):
+    for name in ("scans/scan.h5", "scans/second.h5", "singlecoil_val/file1000000.h5"):
         (folder / name).parent.mkdir(exist_ok=True)
         write_scan(folder / name, kspace, reference=reference)
+    for number in range(2):
+        (folder / "data" / "singlecoil").mkdir(parents=True, exist_ok=True)
+        write_scan(folder / "data" / "singlecoil" / f"{number}.h5", kspace)
     y, x = np.mgrid[-1:1:128j, -1:1:128j]
     maps = np.stack([np.exp(-((x - np.cos(a)) ** 2) - (y - np.sin(a)) ** 2 + 1j * a) for a in range(4)])
-    coils = fft2c(torch_image(reference[:, None] * maps)).numpy()
-    write_scan(folder / "multicoil.h5", coils.astype(np.complex64))
-    readme_runs.write_sources(folder)
+    images = torch.from_numpy((reference[:, None] * maps).astype(np.complex64))
+    write_scan(folder / "multicoil.h5", fft2c(images).numpy())
+    example = nibabel.load(files("nibabel") / "tests" / "data" / "example4d.nii.gz")
+    volume = np.asarray(example.dataobj[..., 0], np.float32)
+    for name, part in (("t1.nii.gz", volume[..., 8:10]), ("t2.nii.gz", volume[..., 14:16])):
+        nibabel.save(nibabel.Nifti1Image(part, example.affine), folder / name)
     return folder
 
 
-def torch_image(values):
-    import torch  # noqa: PLC0415
+def logged():
+    """Bytes in the logs of all runs."""
+    return sum(log.stat().st_size for log in Path("runs").rglob("log.jsonl"))
 
-    return torch.from_numpy(values.astype(np.complex64))
+
+def train_a_little(arguments):
+    """Start training as a process of its own and interrupt it once it has logged a step."""
+    before = logged()
+    command = [sys.executable, "-m", "mri_iahvae", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 300
+        while process.poll() is None and logged() == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=300)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
 
 
-def run_call(arguments):
+def run_call(arguments, page):
     """One `mri-iahvae ...`, in the current folder; training is interrupted after its first step."""
-    if "cuda" in arguments or (arguments[0] == "train" and "--stages" not in arguments):
-        return  # `test_docs.py` checks it; the README's test trains the default model
+    if "cuda" in arguments:
+        return
     if arguments[0] == "train":
-        readme_runs.train_a_little(arguments, Path(arguments[arguments.index("-o") + 1]))
+        if page == README or "--stages" in arguments:  # others train for long; `test_readme.py` checks them
+            train_a_little(arguments)
         return
     if arguments[0] == "example":
         Path(arguments[1]).unlink(missing_ok=True)
@@ -92,24 +114,33 @@ def test_the_page_runs_from_top_to_bottom(page, inputs, tmp_path, monkeypatch):
     shutil.copytree(inputs, folder)
     monkeypatch.chdir(folder)
     names = {}
+    if page == README:  # its Python block speaks of arrays that the user has
+        with h5py.File("scan.h5") as file:
+            names = {"kspace": file["kspace"][()], "mask": np.arange(128) % 2 == 0}
     for language, text in BLOCK.findall(page.read_text()):
         if language == "python":
             exec(compile(text, page.name, "exec"), names)  # noqa: S102 - the documentation's own
             continue
-        for arguments in readme.cli_calls(f"```bash\n{text}```"):
-            run_call(arguments)
+        for arguments in cli_calls(f"```bash\n{text}```"):
+            run_call(arguments, page)
+    if page == README:
+        written = {path.name for path in Path("reconstructions").iterdir()}
+        assert written == {"scan.h5", "scan_kspace.png", "scan_report.json"}
+        assert Path("denoised/scan.h5").is_file()
 
 
-def test_the_figures_can_be_drawn_again(tmp_path):
-    script = ROOT / "examples" / "method_figures.py"
-    environment = {**os.environ, "PYTHONWARNINGS": "error"}
-    done = subprocess.run(
-        [sys.executable, script, tmp_path, "--slices", "1", "--steps", "2"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
+@pytest.mark.parametrize(
+    ("script", "options"),
+    [("method_figures.py", ["figures", "--slices", "1", "--steps", "2"]), ("reconstruct_arrays.py", [])],
+)
+def test_the_example_script_runs(script, options, tmp_path):
+    environment = {**os.environ, "PYTHONWARNINGS": "error", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, ROOT / "examples" / script, *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    drawn = {path.name for path in tmp_path.iterdir()}
-    assert drawn == {path.name for path in (DOCS / "figures").iterdir()}
+    if script == "method_figures.py":
+        drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+        assert drawn == {path.name for path in (DOCS / "figures").iterdir()}
+    else:
+        zero_filled, reconstruction = (float(line.split()[-1]) for line in done.stdout.splitlines()[:2])
+        assert reconstruction < zero_filled

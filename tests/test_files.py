@@ -25,6 +25,13 @@ def dead():
     return process.pid
 
 
+def raises(error):
+    def call(*_, **__):
+        raise error
+
+    return call
+
+
 def part_of(process, node=None):
     return f"a.txt.{node or platform.node()}-{process}.part"
 
@@ -45,11 +52,8 @@ def test_a_full_disk_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypatch
     path = tmp_path / "a.json"
     write_json(path, "old")
 
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     with monkeypatch.context() as patch:
-        patch.setattr(owner, name, full)
+        patch.setattr(owner, name, raises(OSError(errno.ENOSPC, "No space left on device")))
         with pytest.raises(IahvaeError, match=r"a.json: cannot be written: No space left on device; choose"):
             write_json(path, "new")
     assert json.loads(path.read_text()) == "old"
@@ -144,15 +148,6 @@ def test_a_killed_run_blocks_nobody_and_its_leftovers_go(tmp_path):
         assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".lock"]
 
 
-def test_a_file_system_without_locks_stops_nobody(tmp_path, monkeypatch):
-    def unsupported(*_):
-        raise OSError(errno.ENOTSUP, "Operation not supported")
-
-    monkeypatch.setattr("fcntl.flock", unsupported)
-    with folder_of_one_run(tmp_path), folder_of_one_run(tmp_path):
-        pass
-
-
 def test_a_folder_that_no_lock_can_be_written_to(tmp_path):
     (tmp_path / ".lock").mkdir()
     with (
@@ -162,23 +157,21 @@ def test_a_folder_that_no_lock_can_be_written_to(tmp_path):
         pass
 
 
-def test_processes_that_are_told_alive(dead):
+def test_processes_that_are_alive(dead, monkeypatch):
     assert files._alive(os.getpid())
     assert files._alive(1)
     assert not files._alive(dead)
     assert not files._alive(10**30)
-
-
-def test_another_user_s_process_is_alive(monkeypatch):
-    def forbidden(*_):
-        raise PermissionError
-
-    monkeypatch.setattr(os, "kill", forbidden)
+    monkeypatch.setattr(os, "kill", raises(PermissionError()))  # another user's
     assert files._alive(10**6)
 
 
-def test_a_system_without_locks_stops_nobody(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "fcntl", None)
+@pytest.mark.parametrize("where", ["file system", "system"])
+def test_where_there_are_no_locks_nobody_is_stopped(tmp_path, monkeypatch, where):
+    if where == "system":
+        monkeypatch.setitem(sys.modules, "fcntl", None)
+    else:
+        monkeypatch.setattr("fcntl.flock", raises(OSError(errno.ENOTSUP, "Operation not supported")))
     with folder_of_one_run(tmp_path), folder_of_one_run(tmp_path):
         pass
 

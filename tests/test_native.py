@@ -1,4 +1,4 @@
-"""Native sizes: files of fastMRI's exact schema, made by `benchmarks/native_files.py`, against fastMRI's own reader."""
+"""Native sizes: files of fastMRI's exact schema (`benchmarks/shared/native_files.py`), against its own reader."""
 
 import json
 
@@ -6,17 +6,16 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.pipeline.loaded import LoadedModel
+from mri_iahvae.pipeline.stream import Request, run_file
 from mri_iahvae.pipeline.volume import reconstruct_volume
 from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.undersampling import OWN_SAMPLING, Sampling
-from mri_iahvae.tasks.reconstruct import reconstruct_file
 
 SIZES = ("640x368", "640x372", "640x371", "512x320", "640x264")
 AMORTIZED = InferenceSettings("amortized")
@@ -122,7 +121,7 @@ def test_everything_measured_gives_the_reference(native, size, checkpoint, tmp_p
     path = native(size, noise=0)
     loaded = LoadedModel.load(checkpoint, torch.device("cpu"))
     target = tmp_path / "result.h5"
-    report = reconstruct_file(loaded, path, target, AMORTIZED, up_to=None, start=lambda *_: lambda _: None)
+    report = run_file(loaded, path, target, Request(), AMORTIZED)
     reference = open_scan(path).read_reference(slice(None))
     found, attributes = result(target)
     assert found["reconstruction"].shape == reference.shape
@@ -130,27 +129,6 @@ def test_everything_measured_gives_the_reference(native, size, checkpoint, tmp_p
     assert report["scores"]["reconstruction"]["nmse"] < 1e-10
     assert attributes["share_completed"] == 0
     assert attributes["share_measured"] + attributes["share_zero"] == pytest.approx(1)
-
-
-@sizes
-def test_columns_and_block_from_file_to_scores(native, size, tool, tmp_path, no_figures):
-    path = native(size, noise=0.002)
-    reference = open_scan(path).read_reference(slice(None))
-    target = tmp_path / "out" / path.name
-    images = []
-    for options in (["--acceleration", 4], ["--acceleration", 8], ["--up-to", "16x16"]):
-        done = tool("reconstruct", path, *options)
-        assert done.exit_code == 0, done.output
-        found, attributes = result(target)
-        assert found["reconstruction"].shape == found["image"].shape == reference.shape
-        shares = [attributes[f"share_{name}"] for name in ("measured", "completed", "zero")]
-        assert sum(shares) == pytest.approx(1)
-        assert min(shares) > 0
-        scored = tool("evaluate", target, path)
-        assert scored.exit_code == 0, scored.output
-        images.append(found["reconstruction"])
-    assert (images[0] != images[1]).any()
-    assert (images[0] != images[2]).any()
 
 
 @sizes
@@ -164,7 +142,7 @@ def test_inspect_foretells_the_result(native, size, tool, tmp_path, acceleration
     assert (found["height"], found["width"]) == (scan.height, scan.width)
     assert found["readout_oversampling"] == 2
     assert found["acquired_columns"] == list(scan.acquired)
-    assert {problem["level"] for problem in found["problems"]} == {"note"}
+    assert {finding["level"] for finding in found["findings"]} == {"note"}
     assert "generated" not in told.stdout  # the patient's identifier
     done = tool("reconstruct", path, "--json")
     (report,) = json.loads(done.stdout)["files"]
@@ -214,7 +192,7 @@ def test_a_reference_wider_than_kspace_is_cropped_to_its_width(native, tool, tmp
     images = result(tmp_path / "out" / path.name)[0]["reconstruction"]
     assert images.shape[1:] == sample.image.shape == sample.target.shape == (264, 264)
     assert report["scores"]["reconstruction"]["nmse"] < 1e-10
-    scored = tool("evaluate", tmp_path / "out" / path.name, path, "--json", tmp_path / "scores.json")
+    scored = tool("evaluate", tmp_path / "out" / path.name, path, "-o", tmp_path / "scores.json")
     assert scored.exit_code == 0, scored.output
     assert json.loads((tmp_path / "scores.json").read_text())["overall"]["mean"]["nmse"] < 1e-10
 
@@ -355,46 +333,3 @@ def test_several_coils_measured_as_a_whole_give_the_reference(native, tool, tmp_
     reference = open_scan(path).read_reference(slice(None))
     found, _ = result(tmp_path / "out" / path.name)
     assert np.abs(found["reconstruction"] - reference).max() < 1e-5 * reference.max()
-
-
-def test_the_benchmark_has_a_row_for_every_size_and_task(
-    native, tmp_path, checkpoint, head_kspace, monkeypatch, no_figures
-):
-    native("640x372")  # which puts the benchmarks on the path
-    import native as benchmark  # noqa: PLC0415
-
-    chosen = ("512x320", "640x371")
-    monkeypatch.setattr(benchmark, "LAYOUTS", {size: benchmark.LAYOUTS[size] for size in chosen})
-    heads = ifft2c(torch.from_numpy(head_kspace(3, 256))).abs().numpy()
-    np.savez(tmp_path / "heads.npz", images=heads, subject=np.array(["a", "a", "a"]))
-    output = tmp_path / "native.json"
-    options = ["--checkpoint", str(checkpoint), "--slices", "1", "--json", str(output)]
-    done = CliRunner().invoke(benchmark.main, [str(tmp_path / "heads.npz"), *options], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    rows = json.loads(output.read_text())["results"]
-    assert set(rows) == set(chosen)
-    for tasks in rows.values():
-        assert list(tasks) == list(benchmark.TASKS)
-        for row in tasks.values():
-            assert 0 < row["measured"] + row["completed"] < 1
-            assert row["zero-filled nmse"] != row["nmse"]
-    assert done.stdout.count("\n") == 2 + len(chosen) * len(benchmark.TASKS)
-
-
-def test_memory_is_that_of_a_whole_run(native, tmp_path, checkpoint, monkeypatch, no_figures):
-    native("640x372")
-    import memory  # noqa: PLC0415
-
-    seen = []
-
-    def peak(run, path, checkpoint, *, device):
-        run(path, checkpoint)
-        seen.append(result(path.with_name("result.h5"))[0]["reconstruction"].shape)
-        return 2.0**20 * len(seen)
-
-    monkeypatch.setattr(memory, "peak_memory", peak)
-    options = ["--checkpoint", str(checkpoint), "--slices", "1", "--slices", "2", "--json"]
-    done = CliRunner().invoke(memory.main, [*options, str(tmp_path / "mib.json")], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    assert seen == [(1, 320, 320), (2, 320, 320)]
-    assert json.loads((tmp_path / "mib.json").read_text())["mib"] == {"1": 1.0, "2": 2.0}

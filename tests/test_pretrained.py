@@ -1,23 +1,21 @@
 """The shipped model does what its card says: loads, is small, and beats zero-filling by a stored margin."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from click.testing import CliRunner
 
+from benchmarks.quality.out_of_distribution import phantoms
+from benchmarks.shared.native_files import LAYOUTS, write_native
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.model.checkpoint import find_checkpoint, load_model
 from mri_iahvae.pipeline import output
 from mri_iahvae.pipeline.loaded import LoadedModel
+from mri_iahvae.pipeline.stream import Request, run_file
 from mri_iahvae.pipeline.volume import reconstruct_volume
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.undersampling import Sampling
-from mri_iahvae.tasks.reconstruct import reconstruct_file
 from mri_iahvae.tasks.simulate import write_example
 
 
@@ -54,7 +52,7 @@ def test_completion_beats_zero_filling_by_the_stored_margin(model, example, up_t
 
 def test_random_columns_are_completed_within_the_stored_margin(model, example):
     kspace, reference = example
-    mask = np.broadcast_to(column_mask(128, 4, 0.08, "random", "scan.h5").numpy(), (128, 128))
+    mask = np.broadcast_to(column_mask(128, 4, 0.08, "random", "scan.h5"), (128, 128))
     result = reconstruct_volume(model, kspace, mask, InferenceSettings(steps=10))
     zero_filled = np.abs(np.fft.ifft2(np.fft.ifftshift(result.zero_filled, axes=(1, 2)), norm="ortho"))
     zero_filled = np.fft.fftshift(zero_filled, axes=(1, 2))
@@ -93,8 +91,6 @@ def phantom(name, size):
     """One slice, (1, 320, 320), with the phantom over `size` pixels in the middle."""
 
     def draw(_):
-        from domain import phantoms  # noqa: PLC0415 - in benchmarks/
-
         return np.pad(phantoms(size)[name], (320 - size) // 2)[None]
 
     return draw
@@ -118,36 +114,15 @@ def phantom(name, size):
 def test_native_files_that_are_no_heads_are_warned_of(
     example, tmp_path, monkeypatch, draw, noise, acceleration, strange
 ):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
     monkeypatch.setattr(output, "kspace_figure", lambda *_, **__: None)
-    from native_files import LAYOUTS, write_native  # noqa: PLC0415
-
     path = tmp_path / "scan.h5"
     write_native(path, LAYOUTS["640x368"], draw(example), noise=noise)
-    report = reconstruct_file(
+    report = run_file(
         LoadedModel.load("small", torch.device("cpu")),
         path,
         tmp_path / "result.h5",
+        Request(sampling=Sampling(acceleration=acceleration)),
         InferenceSettings("amortized"),
-        up_to=None,
-        sampling=Sampling(acceleration=acceleration),
-        start=lambda *_: lambda _: None,
     )
     unlike = [warning for warning in report["warnings"] if "unlike what the weights know" in warning]
     assert len(unlike) == strange, report["fit"]
-
-
-def test_the_benchmark_of_the_domain_tells_phantoms_from_heads(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
-    import domain  # noqa: PLC0415
-
-    monkeypatch.setattr(domain, "NOISES", (0.02,))
-    (tmp_path / "heads").mkdir()
-    write_example(tmp_path / "heads" / "scan.h5")
-    result = tmp_path / "domain.json"
-    done = CliRunner().invoke(domain.main, [str(tmp_path / "heads"), "--json", str(result)])
-    assert done.exit_code == 0, done.output
-    rows = json.loads(result.read_text())
-    assert len(rows) == 2 + 2 * 6
-    assert [name for name, row in rows.items() if not row["both"]["warned"]] == ["scan.h5"]
-    assert rows["scan.h5"]["slices"] == 24

@@ -8,7 +8,7 @@ from mri_iahvae.cli.group import Entry, LazyGroup
 _COMMANDS = {
     "reconstruct": Entry("mri_iahvae.cli.reconstruct:reconstruct", "Reconstruct undersampled scans."),
     "denoise": Entry("mri_iahvae.cli.denoise:denoise", "Denoise fully sampled scans."),
-    "inspect": Entry("mri_iahvae.cli.inspect:inspect", "Tell what scans hold, and what is odd about them."),
+    "inspect": Entry("mri_iahvae.cli.inspect:inspect", "Show what scans hold, and what is odd about them."),
     "evaluate": Entry("mri_iahvae.cli.evaluate:evaluate", "Score reconstructions against their targets."),
     "sample": Entry("mri_iahvae.cli.sample:sample", "Draw images from the prior."),
     "train": Entry("mri_iahvae.cli.train:train", "Train a model on fully sampled k-space."),

@@ -1,11 +1,14 @@
 """`mri-iahvae evaluate`."""
 
+import io
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from mri_iahvae.cli.options import SectionedCommand, json_option, quiet_option
 from mri_iahvae.cli.runs import exit_on_failures
 from mri_iahvae.errors import UsageError
 
@@ -17,46 +20,43 @@ _FORMS = {"nmse": "#.3g", "psnr": ".2f", "ssim": ".4f"}
 _LOG_WIDTH = 160  # columns of a table that goes to a file or pipe, which has no width of its own
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @click.argument("predictions", type=click.Path(path_type=Path))
 @click.argument("targets", type=click.Path(path_type=Path))
-@click.option(
-    "--target",
-    metavar="NAME",
-    show_default="reconstruction_esc or reconstruction_rss",
-    help="Dataset of the target.",
-)
+@click.option("--target", metavar="NAME", show_default="reconstruction_esc or reconstruction_rss",
+    help="Dataset of the target.")  # fmt: skip
 @click.option(
     "--acquisition", metavar="NAME", help="Score only volumes of this acquisition, such as CORPD_FBK."
 )
 @click.option("--partial", is_flag=True, help="Leave out targets without a prediction, and say how many.")
-@click.option(
-    "--json",
-    "json_path",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write all scores to this file too.",
-)
+@click.option("-o", "--output", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
+    help="Write all scores to this JSON file too.")  # fmt: skip
+@json_option
+@quiet_option
 def evaluate(
     predictions: Path,
     targets: Path,
     target: str | None,
     acquisition: str | None,
     partial: bool,
-    json_path: Path | None,
+    output: Path | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Score reconstructions against their targets as fastMRI does.
 
     PREDICTIONS is an HDF5 file with `reconstruction` (slices, height, width), or a folder of them; TARGETS is a
-    fastMRI file, or a folder of files of the same names. Without a target dataset, fully sampled single-coil
-    k-space serves as one. NMSE, PSNR and SSIM are those of a volume, cropped to the square of the target's width;
-    the data range is the target volume's maximum. The table gives them per volume, and their mean +/- 2 standard
-    deviations over the volumes of each acquisition and over all.
+    fastMRI file, or a folder of files of the same names. Where there is no target dataset, the target is the image
+    of fully sampled single-coil k-space.
+
+    NMSE, PSNR and SSIM are those of a volume, cropped to the square of the target's width. The data range is the
+    maximum of the target volume. The table gives the scores of each volume, and their mean +/- 2 standard deviations
+    over the volumes of each acquisition and over all.
 
     \b
     Examples:
       mri-iahvae evaluate reconstructions singlecoil_val
-      mri-iahvae evaluate reconstructions/scan.h5 scan.h5 --json scores.json
+      mri-iahvae evaluate reconstructions/scan.h5 scan.h5 -o scores.json
       mri-iahvae evaluate reconstructions singlecoil_val --acquisition CORPD_FBK
     """
     # Imported here: nothing heavy must load for --help.
@@ -64,16 +64,16 @@ def evaluate(
     from mri_iahvae.tasks.evaluate import file_pairs, score_pairs  # noqa: PLC0415
 
     pairs, left_out = file_pairs(predictions, targets, partial=partial)
-    if json_path is not None and any(
-        json_path.resolve() == path.resolve() for pair in pairs for path in pair
-    ):
-        raise UsageError(f"--json {json_path}: that is one of the files to read; choose another name")
-    with click.progressbar(pairs, label="Scoring", show_pos=True, file=sys.stderr) as bar:
+    if output is not None and any(output.resolve() == path.resolve() for pair in pairs for path in pair):
+        raise UsageError(f"--output {output}: that is one of the files to read; choose another name")
+    with click.progressbar(pairs, label="Scoring", show_pos=True, file=sys.stderr, hidden=quiet) as bar:
         evaluation = score_pairs(bar, target=target, acquisition=acquisition, left_out=left_out)
-    if evaluation.volumes:
-        _print(evaluation)
-        if json_path is not None:
-            write_json(json_path, evaluation.to_json())
+    if as_json:
+        click.echo(json.dumps(evaluation.to_json(), indent=1))
+    elif evaluation.volumes:
+        click.echo(_table(evaluation), nl=False)
+    if evaluation.volumes and output is not None:
+        write_json(output, evaluation.to_json())
     files = len(evaluation.volumes) + len(evaluation.failures)
     errors = [failure.error for failure in evaluation.failures]
     if files > 1:
@@ -82,7 +82,7 @@ def evaluate(
     exit_on_failures(errors, files)
 
 
-def _print(evaluation: "Evaluation") -> None:
+def _table(evaluation: "Evaluation") -> str:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -109,13 +109,15 @@ def _print(evaluation: "Evaluation") -> None:
         table.add_row(
             f"{evaluation.left_out} target{'s' * (evaluation.left_out > 1)} left out", "no prediction"
         )
-    Console(width=None if sys.stdout.isatty() else _LOG_WIDTH).print(table)
+    text = io.StringIO()
+    Console(file=text, width=None if sys.stdout.isatty() else _LOG_WIDTH).print(table)
+    return text.getvalue()
 
 
 def _cells(summary: "Summary") -> list[str]:
     """Mean and two standard deviations of each score, as fastMRI prints them."""
     cells = []
     for name, form in _FORMS.items():
-        spread = f" +/- {2 * summary.std[name]:{form}}" if summary.volumes > 1 else ""
-        cells.append(f"{summary.mean[name]:{form}}{spread}")
+        deviation = f" +/- {2 * summary.std[name]:{form}}" if summary.volumes > 1 else ""
+        cells.append(f"{summary.mean[name]:{form}}{deviation}")
     return cells

@@ -4,27 +4,18 @@ from pathlib import Path
 
 import click
 
-from mri_iahvae.cli.options import FiniteRange
+from mri_iahvae.cli.options import SectionedCommand, noise_option, seed_option
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @click.argument("path", metavar="[FILE]", default="scan.h5", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
-@click.option(
-    "--noise",
-    metavar="FLOAT",
-    default=0.01,
-    show_default=True,
-    type=FiniteRange(min=0),
-    help="Standard deviation of the noise per real and imaginary part, in units of the image's RMS.",
-)
-@click.option(
-    "--seed", metavar="INT", default=0, show_default=True, type=int, help="Seed of phase and noise."
-)
+@noise_option
+@seed_option
 def example(path: Path, overwrite: bool, noise: float, seed: int) -> None:
     """Write an example scan to FILE (scan.h5 by default): 24 slices of a head, 128x128, fully sampled.
 
-    Its magnitude comes with nibabel; phase and noise are simulated.
+    The magnitude comes with nibabel. Phase and noise are simulated.
 
     \b
     Examples:

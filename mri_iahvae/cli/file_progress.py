@@ -8,30 +8,32 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 Advance = Callable[[int], None]
-"""Told of finished slices of a file."""
+"""Takes a number of slices of a file that are now finished."""
 
 _LINE_SECONDS = 30.0  # between lines of one file: logs of a night stay readable
 
 
-class FileProgress(Protocol):
-    """Progress over several files, one after another."""
+class FileProgress:
+    """Progress over several files, one after another; this one shows none."""
 
-    def start(self, name: str, slices: int) -> Advance:
+    def start(self, name: str, slices: int) -> Advance:  # noqa: ARG002 - for those that show some
         """A file of that many slices begins."""
+        return lambda _: None
 
     def finish(self) -> None:
         """The file is done, or failed, perhaps before it began."""
 
     def say(self, line: str, *, err: bool = True) -> None:
         """Print a line, on stderr or stdout."""
+        click.echo(line, err=err)
 
 
 @contextmanager
@@ -44,51 +46,46 @@ def file_progress(files: int, *, quiet: bool, name: str = "") -> Iterator[FilePr
         name: of this process where several show theirs: then always in lines, which begin with it.
     """
     if quiet:
-        yield _Silence()
+        yield FileProgress()
     elif name or not sys.stderr.isatty():
         yield _Lines(files, name)
     else:
         from rich.console import Console  # noqa: PLC0415 - only where it shows something
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+        from rich.progress import (  # noqa: PLC0415
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         columns = (
             TextColumn("{task.description}", markup=False),  # a file may be called [red].h5
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
+            TimeRemainingColumn(),
         )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        # Hours pass between updates on slow machines: Rich forgets what is older than the period.
+        display = Progress(
+            *columns, console=Console(stderr=True), transient=True, speed_estimate_period=86_400
+        )
+        with display as bars:
             yield _Bars(bars, files)
 
 
-class _Silence:
-    """Only what is said."""
-
-    def start(self, name: str, slices: int) -> Advance:  # noqa: ARG002 - the protocol's
-        return lambda _: None
-
-    def finish(self) -> None:
-        pass
-
-    def say(self, line: str, *, err: bool = True) -> None:
-        click.echo(line, err=err)
-
-
-class _Lines(_Silence):
+class _Lines(FileProgress):
     """A line where a file begins, and one every while."""
 
-    def __init__(self, files: int, name: str = "") -> None:
-        self._files = files
-        self._name = name
+    def __init__(self, files: int, name: str) -> None:
+        self._files, self._name = files, name
         self._done = 0  # files
         self._began = time.monotonic()
 
     def start(self, name: str, slices: int) -> Advance:
-        line = f"{name}: {slices} slice{'s' * (slices != 1)}"
-        if self._files > 1:
-            line = f"[{self._done + 1}/{self._files}] {line}"
-        line = self._name + line
+        number = f"[{self._done + 1}/{self._files}] " if self._files > 1 else ""
+        line = f"{self._name}{number}{name}: {slices} slice{'s' * (slices != 1)}"
         self.say(f"{line}; {self._times(self._done)}" if self._done else line)
         finished, last = 0, time.monotonic()
 
@@ -97,9 +94,8 @@ class _Lines(_Silence):
             finished += count
             if finished < slices and time.monotonic() - last >= _LINE_SECONDS:
                 last = time.monotonic()
-                self.say(
-                    f"{self._name}{name}: {finished}/{slices} slices; {self._times(self._done + finished / slices)}"
-                )
+                times = self._times(self._done + finished / slices)
+                self.say(f"{self._name}{name}: {finished}/{slices} slices; {times}")
 
         return advance
 
@@ -109,60 +105,46 @@ class _Lines(_Silence):
     def _times(self, done: float) -> str:
         """Time gone and left after `done` files, if the others take as long."""
         elapsed = time.monotonic() - self._began
-        return f"{_clock(elapsed)} elapsed, {_left(elapsed, done, self._files)}"
+        left = elapsed / done * (self._files - done)
+        return f"{_clock(elapsed)} elapsed, about {_clock(left)} left"
 
 
-class _Bars:
+class _Bars(FileProgress):
     """A bar for the file, and one above for all files where there are several."""
 
     def __init__(self, bars: "Progress", files: int) -> None:
         self._bars = bars
         self._done = 0  # files
-        self._all = _Bar(bars, "files", files) if files > 1 else None
-        self._file: _Bar | None = None
+        self._all = self._add("files", files) if files > 1 else None
+        self._file: TaskID | None = None
 
     def start(self, name: str, slices: int) -> Advance:
-        bar = self._file = _Bar(self._bars, name, slices)
+        task = self._file = self._add(name, slices)
 
         def advance(count: int) -> None:
-            bar.move(bar.done + count)
+            self._bars.advance(task, count)
             if self._all is not None:
-                self._all.move(self._done + bar.done / slices)
+                self._bars.advance(self._all, count / slices)
 
         return advance
 
     def finish(self) -> None:
         self._done += 1
         if self._file is not None:
-            self._bars.remove_task(self._file.task)
+            self._bars.remove_task(self._file)
             self._file = None
         if self._all is not None:
-            self._all.move(self._done)
+            self._bars.update(self._all, completed=self._done)
+
+    def _add(self, name: str, total: int) -> "TaskID":
+        task = self._bars.add_task(name, total=total)
+        self._bars.advance(task, 0)  # where its time begins: Rich estimates the time left from two updates on
+        return task
 
     def say(self, line: str, *, err: bool = True) -> None:
         self._bars.stop()
-        click.echo(line, err=err)
+        super().say(line, err=err)
         self._bars.start()
-
-
-class _Bar:
-    """A bar with the time left. Rich's own estimate wants several updates: a file may have but one."""
-
-    def __init__(self, bars: "Progress", name: str, total: int) -> None:
-        self.done = 0.0
-        self.task = bars.add_task(name, total=total, left="")
-        self._bars = bars
-        self._total = total
-        self._began = time.monotonic()
-
-    def move(self, done: float) -> None:
-        self.done = done
-        left = _left(time.monotonic() - self._began, done, self._total)
-        self._bars.update(self.task, completed=done, left=left)
-
-
-def _left(elapsed: float, done: float, total: float) -> str:
-    return f"about {_clock(elapsed / done * (total - done))} left"
 
 
 def _clock(seconds: float) -> str:

@@ -1,14 +1,18 @@
 """The command group: imports a command only when it runs, and turns errors into one line and an exit code."""
 
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from importlib import import_module
+from traceback import walk_tb
 from typing import Any, NamedTuple
 
 import click
 
 from mri_iahvae.cli.interrupts import interruptible
-from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.errors import IahvaeError, UsageError, reason
 
 
 class Entry(NamedTuple):
@@ -24,6 +28,21 @@ class _Failure(click.ClickException):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code  # type: ignore[misc] # Click reads it from the instance
+
+
+@contextmanager
+def _output_errors() -> Iterator[None]:
+    """Output that cannot be written (the disk is full, the pipe was closed) ends in one line and exit code 1."""
+    try:
+        yield
+    except OSError as error:
+        if not any(frame.f_code is click.echo.__code__ for frame, _ in walk_tb(error.__traceback__)):
+            raise
+        with suppress(OSError):  # Python would write what is left at its end, and complain once more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with suppress(OSError):  # it may be the same pipe
+            click.echo(f"Error: the output cannot be written: {error.strerror or reason(error)}", err=True)
+        raise SystemExit(1) from None
 
 
 class LazyGroup(click.Group):
@@ -63,10 +82,15 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in self.entries.items()])
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Click's signature
+        """As `click.Group.main`, which prints `--help` itself."""
+        with _output_errors():
+            return super().main(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - Click's signature
         """Run; what a user can act on ends in one line on stderr, exit 2 (usage), 1, or 130 (Ctrl-C, SIGTERM)."""
         try:
-            with interruptible():
+            with _output_errors(), interruptible():
                 return super().invoke(ctx)
         except IahvaeError as error:
             raise _Failure(str(error), 2 if isinstance(error, UsageError) else 1) from error

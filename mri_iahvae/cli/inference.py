@@ -1,153 +1,189 @@
-"""Options that say how `reconstruct` and `denoise` compute."""
+"""What `reconstruct` and `denoise` share: their options, and the way from options to results."""
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
+import os
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from mri_iahvae.cli.options import FiniteRange, seed_option
+from mri_iahvae.cli.options import (
+    MAX_SLICES,
+    Decorator,
+    FiniteRange,
+    batch_option,
+    checkpoint_option,
+    column_options,
+    deterministic_option,
+    device_option,
+    image_size,
+    json_option,
+    output_option,
+    quiet_option,
+    section,
+    seed_option,
+    slice_list,
+    steps,
+)
+from mri_iahvae.cli.parts import Part, local_number, part, part_of_environment
+from mri_iahvae.cli.runs import run_files
 from mri_iahvae.errors import UsageError
 
-_MOST_STEPS = 10_000
+if TYPE_CHECKING:
+    from mri_iahvae.inference.settings import InferenceSettings
 
+# Most have no default here: an option that was not given must differ from one that was given and does not apply.
+# Each has the name of the field that it sets, of `Sampling`, `Outputs`, `Request` or `InferenceSettings`.
+# fmt: off
+inputs_argument = click.argument("inputs", metavar="INPUT...", nargs=-1, required=True,
+    type=click.Path(path_type=Path))
 
-class _Steps(click.ParamType):
-    """A whole number from 0 on, or "auto"."""
-
-    name = "steps"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:  # noqa: ANN401
-        """Read it."""
-        if value == "auto":
-            return "auto"
-        try:
-            return int(click.IntRange(0, _MOST_STEPS).convert(value, param, ctx))
-        except click.BadParameter:
-            self.fail(f"{value!r} is neither a whole number from 0 to {_MOST_STEPS} nor auto.", param, ctx)
-
-
-# Without defaults of their own: what was not given must be told apart from what was given and does not apply.
-_OPTIONS = (
-    click.option(
-        "--method",
-        type=click.Choice(["amortized", "iterative", "hybrid", "paper"]),
-        show_default="hybrid",
-        help="Encoder only; refined from the prior; from the encoder; or the paper's Algorithm 1 as printed.",
-    ),
-    click.option(
-        "--steps",
-        type=_Steps(),
-        metavar="N|auto",
-        show_default="10",
-        help="Refinement steps per scale (sequential: per layer); auto stops a scale when it has converged.",
-    ),
-    click.option(
-        "--optimizer",
-        type=click.Choice(["lbfgs", "adam"]),
-        show_default="lbfgs",
-        help="Optimizer of the refinement.",
-    ),
-    click.option(
-        "--schedule",
-        type=click.Choice(["joint", "sequential"]),
-        show_default="joint",
-        help="Refine all layers of a scale together, or one after the other.",
-    ),
-    click.option(
-        "--imputation-rounds",
-        type=click.IntRange(1, 1000),
-        metavar="N",
-        show_default="4",
-        help="Rounds in which unmeasured bins are filled for the encoder, at scales measured in part.",
-    ),
-    click.option(
-        "--joint-steps",
-        type=click.IntRange(0, _MOST_STEPS),
-        metavar="N",
-        show_default="20",
-        help="Steps in which all scales are refined together in the end, where measured bins are finer than missing"
-        " ones, or noise is at least 0.3 of the RMS; 0 saves their time. Not for samples, amortized and paper.",
-    ),
-    click.option(
-        "--shifts",
-        type=click.IntRange(1, 8),
-        metavar="K",
-        show_default="1",
-        help="Average the estimates of K shifted versions of each slice: better, in K times the time.",
-    ),
-    click.option(
-        "--samples",
-        type=click.IntRange(0, 10_000),
-        metavar="K",
-        show_default="0",
-        help="Draw K posterior samples, in antithetic pairs, and return mean and standard deviation: K times the time.",
-    ),
-    click.option(
-        "--keep-samples", is_flag=True, default=None, help="Write every sample too (`samples`, complex)."
-    ),
-    click.option(
-        "--temperature",
-        type=FiniteRange(min=0),
-        metavar="T",
-        show_default="1",
-        help="Factor on the standard deviation of all that is drawn.",
-    ),
-    seed_option,
-    click.option(
-        "--precision",
-        type=click.Choice(["float32", "bfloat16"]),
-        show_default="float32",
-        help="Precision of the convolutions; bfloat16 saves time where the hardware has it.",
-    ),
+sampling_options = (
+    *column_options,
+    click.option("--mask", "mask_path", metavar="FILE", type=click.Path(path_type=Path),
+        help="Use only the bins of this mask: npy, npz or HDF5 (`mask`), of 0 and 1, (width,) or (height, width)."),
 )
+_quality = section("Quality and time",
+    click.option("--quality", type=click.Choice(["fast", "default", "best"]), show_default="default",
+        help="fast: encoder only. default: refined. best: the average of 4 refined estimates, in 4 times the time."),
+    click.option("--samples", type=click.IntRange(0, 10_000), metavar="K", show_default="0",
+        help="Draw K posterior samples, and return their mean and standard deviation, in K times the time."),
+    seed_option,
+)
+_more_results = (
+    click.option("--skip-existing", is_flag=True, help="Leave out inputs whose result exists."),
+    click.option("--nifti", is_flag=True, help="Write the image as <stem>.nii.gz too."),
+    click.option("--gif", is_flag=True,
+        help="Write <stem>_scales.gif too: the image from the coarsest scale to the finest."),
+    click.option("--slices", type=slice_list, metavar="LIST", show_default="the middle one",
+        help=f"Slices in the figure and the GIF, such as 3,10,20 or 0-4. At most {MAX_SLICES}; the first is 0."),
+    click.option("--image-size", type=image_size, metavar="HxW",
+        show_default="of the reference, else the header's reconSpace, else of k-space",
+        help="Crop the image to this size. Rows beyond it are taken as readout oversampling."),
+    click.option("--coil-combine", type=click.Choice(["rss", "sensitivity"]), show_default="rss",
+        help="How coil images are combined: root sum of squares, or weighted by the coils' sensitivities."),
+    json_option,
+    quiet_option,
+)
+_machine = section("Model and machine",
+    checkpoint_option,
+    device_option,
+    batch_option,
+    click.option("--part", type=part, metavar="I/N", show_default="set by torchrun or srun, else 1/1",
+        help="Process only the I-th of N parts of the list of files. Several machines share a list in this way."),
+)
+_expert = (
+    click.option("--method", type=click.Choice(["amortized", "iterative", "hybrid", "paper"]), show_default="hybrid",
+        help="amortized: encoder only. iterative: refined from the prior. hybrid: refined from the encoder. paper:"
+        " Algorithm 1 as printed."),
+    click.option("--steps", type=steps, metavar="N|auto", show_default="10",
+        help="Refinement steps per scale; auto stops a scale when it has converged."),
+    click.option("--shifts", type=click.IntRange(1, 8), metavar="K", show_default="1",
+        help="Average the estimates of K shifted versions of each slice, in K times the time."),
+    click.option("--temperature", type=FiniteRange(min=0), metavar="T", show_default="1",
+        help="Factor on the standard deviation of samples."),
+    click.option("--keep-samples", is_flag=True, help="Write every sample too (`samples`, complex)."),
+    click.option("--precision", type=click.Choice(["float32", "bfloat16"]), show_default="float32",
+        help="Precision of the convolutions; bfloat16 saves time where the hardware has it."),
+    click.option("--compile", is_flag=True,
+        help="Compile the networks with torch.compile: minutes at first, then faster. CUDA only."),
+    deterministic_option,
+)
+# fmt: on
 
 
-def inference_options(consistency: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator: the options above, handed to the command as `settings` and `keep_samples`.
-
-    The command raises UsageError when options contradict each other.
+def common_options(folder: str, consistency: str) -> Decorator:
+    """Decorator: the options that both commands have, under their headings.
 
     Args:
+        folder: default of `--output`.
         consistency: default of `--data-consistency`.
     """
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(command)
-        def collected(*args: Any, **options: Any) -> Any:  # noqa: ANN401 - Click passes options by name
-            from mri_iahvae.inference.settings import InferenceSettings  # noqa: PLC0415 - no torch for --help
-
-            names = [name for name in InferenceSettings.__dataclass_fields__ if name in options]
-            given = {name: value for name in names if (value := options.pop(name)) is not None}
-            keep = options.pop("keep_samples")
-            _refuse_what_does_not_apply(given, keep=keep)
-            settings = InferenceSettings(**{"data_consistency": consistency, **given})
-            return command(*args, settings=settings, keep_samples=bool(keep), **options)
-
-        data_consistency = click.option(
-            "--data-consistency",
-            type=click.Choice(["hard", "soft", "none"]),
-            show_default=consistency,
-            help="At measured bins return the data, their posterior mean given the noise, or the model's bins.",
-        )
-        for option in reversed((*_OPTIONS, data_consistency)):
-            collected = option(collected)
-        return collected
-
-    return decorate
+    data_consistency = click.option(
+        "--data-consistency",
+        type=click.Choice(["hard", "soft", "none"]),
+        default=consistency,
+        show_default=True,
+        help="What measured bins become. hard: the data. soft: their posterior mean, given the noise level. none: the"
+        " model's bins.",
+    )
+    results = section("Results", output_option(folder), *_more_results)
+    expert = section("Expert", data_consistency, *_expert)
+    return lambda command: _quality(results(_machine(expert(command))))
 
 
-def _refuse_what_does_not_apply(given: dict[str, Any], *, keep: bool | None) -> None:
-    """Options that the method would ignore are errors."""
-    from mri_iahvae.inference.settings import IDLE  # noqa: PLC0415 - no torch for --help
+def run(
+    task: Literal["reconstruct", "denoise"],
+    *,
+    inputs: tuple[Path, ...],
+    output: Path,
+    checkpoint: str,
+    device: str,
+    deterministic: bool,
+    part: Part | None,
+    skip_existing: bool,
+    as_json: bool,
+    quiet: bool,
+    up_to: str | None = None,
+    **options: Any,  # noqa: ANN401 - fields of `Request`, `Sampling`, `Outputs` and `InferenceSettings`
+) -> None:
+    """Run all files of a command.
 
-    method = given.get("method")
+    Raises:
+        UsageError: options that contradict each other, or that this machine cannot follow.
+        CheckpointError: the checkpoint cannot be read.
+        IahvaeError: as `runs.run_files`, whose exit codes this has.
+    """
+    # Imported here: torch must not load for --help.
+    from mri_iahvae.kspace.bands import parse_scale  # noqa: PLC0415
+    from mri_iahvae.pipeline.devices import check_compile, compute_deterministically, find_device  # noqa: PLC0415
+    from mri_iahvae.pipeline.loaded import LoadedModel  # noqa: PLC0415
+    from mri_iahvae.pipeline.output import Outputs  # noqa: PLC0415
+    from mri_iahvae.pipeline.stream import Request, Start, run_file  # noqa: PLC0415
+    from mri_iahvae.scans.undersampling import Sampling  # noqa: PLC0415
+
+    given = {name: value for name, value in options.items() if value is not None}
+
+    def fields_of(kind: type) -> dict[str, Any]:
+        return {field.name: given[field.name] for field in fields(kind) if field.name in given}
+
+    settings = _settings(given)
+    sampling, outputs = Sampling(**fields_of(Sampling)), Outputs(**fields_of(Outputs))
+    request = Request(task, sampling=sampling, outputs=outputs, **fields_of(Request))
+    where = find_device(device, local_number(os.environ))
+    if settings.compile:
+        check_compile(where)
+    if deterministic:
+        compute_deterministically(where)
+    loaded = LoadedModel.load(checkpoint, where)
+    if up_to is not None:
+        request = replace(request, up_to=parse_scale(up_to, loaded.model.size))
+
+    def run_one(path: Path, target: Path, start: Start) -> dict[str, Any]:
+        return run_file(loaded, path, target, request, settings, start)
+
+    part = part or part_of_environment(os.environ)
+    run_files(inputs, output, run_one, part, skip_existing=skip_existing, as_json=as_json, quiet=quiet)
+
+
+def _settings(given: dict[str, Any]) -> "InferenceSettings":
+    """Settings by the options that were given; one that the method would ignore is an error."""
+    from mri_iahvae.inference.settings import IDLE, QUALITY, InferenceSettings, inference_settings  # noqa: PLC0415
+
+    names = [name for name in ("quality", *InferenceSettings.__dataclass_fields__) if name in given]
+    values = {name: given[name] for name in names}
+    quality = values.get("quality", "default")
+    by_quality = QUALITY[quality].get("method")
+    method, source = (
+        (by_quality, f"--quality {quality}") if by_quality else (values.get("method"), "--method {}")
+    )
     for name in IDLE.get(method or "", ()):
-        if name in given:
-            raise UsageError(f"--{name.replace('_', '-')} does not apply to --method {method}: leave one out")
-    if given.get("samples") and "joint_steps" in given:
-        raise UsageError("--joint-steps does not apply to --samples: leave one out")
-    if not given.get("samples"):
+        if name in values:
+            raise UsageError(
+                f"--{name.replace('_', '-')} does not apply to {source.format(method)}: leave one out"
+            )
+    if not values.get("samples"):
         for name in ("temperature", "keep_samples"):
-            if name in given or (keep and name == "keep_samples"):
+            if given.get(name) not in (None, False):
                 raise UsageError(f"--{name.replace('_', '-')} needs --samples")
+    return inference_settings(**values)

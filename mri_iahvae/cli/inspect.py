@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mri_iahvae.cli.options import checkpoint_option
+from mri_iahvae.cli.options import SectionedCommand, checkpoint_option, json_option
 from mri_iahvae.cli.runs import exit_on_failures
 from mri_iahvae.errors import ScanError
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 _SOURCES = {"file": "from the file's mask", "zeros": "inferred from exact zeros", "full": "no mask"}
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @checkpoint_option
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON on stdout.")
+@json_option
 def inspect(inputs: tuple[Path, ...], checkpoint: str, as_json: bool) -> None:
-    """Tell what scans hold, and what `reconstruct` would do with them.
+    """Show what scans hold, and what `reconstruct` would do with them.
 
-    Each INPUT is a scan, or a folder of them. Printed are sizes, sampling, padding, the header, the noise level, the
-    reference, what the model of the checkpoint would complete, and problems: errors (the file cannot be used),
-    warnings and notes, each with what to do about it. All slices are read; nothing is written.
+    INPUT is a scan, or a folder of scans. Sizes, sampling, padding, header, noise level and reference are printed, and
+    what the model would complete. Errors (the file cannot be used), warnings and notes say what to do. All slices are
+    read. Nothing is written.
 
     \b
     Examples:
@@ -77,9 +77,9 @@ def _lines(inspection: "Inspection") -> "Iterator[str]":
     for name, text in facts.items():
         if text:
             yield f"  {name:12}{text}"
-    for problem in inspection.problems:
-        if problem.level != "error":  # which goes to stderr
-            yield f"  {problem.level}: {_sentence(problem.text, problem.fix)}"
+    for finding in inspection.findings:
+        if finding.level != "error":  # which goes to stderr
+            yield f"  {finding.level}: {_sentence(finding.text, finding.fix)}"
 
 
 def _sampling(inspection: "Inspection") -> str:
@@ -92,8 +92,7 @@ def _sampling(inspection: "Inspection") -> str:
     counts = f"{pattern.measured} of {pattern.total} {pattern.kind}"
     if pattern.kind == "bins":
         return f"{counts}, the central {pattern.centre} x {pattern.centre} whole: {rate}"
-    share = pattern.centre / pattern.total
-    return f"{counts}, {pattern.centre} around the centre ({share:.3f}): {rate}"
+    return f"{counts}, {pattern.centre} around the centre ({pattern.centre / pattern.total:.3f}): {rate}"
 
 
 def _padding(inspection: "Inspection") -> str:
@@ -134,9 +133,9 @@ def _plan(inspection: "Inspection") -> str:
         + (", the coils what is missing beyond" if inspection.scan.coils > 1 else "")
     )
     words.append(f"image {_size(plan.image)}")
-    shares = ", ".join(f"{share:.1%} {name}" for name, share in plan.shares.items())
+    fractions = ", ".join(f"{fraction:.1%} {name}" for name, fraction in plan.shares.items())
     bins = "k-space of the coils" if inspection.scan.coils > 1 else "k-space"
-    return "; ".join(words) + f"; {bins} {shares}"
+    return "; ".join(words) + f"; {bins} {fractions}"
 
 
 def _size(size: tuple[int, int]) -> str:

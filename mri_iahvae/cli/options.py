@@ -1,9 +1,18 @@
-"""Options and types that several commands share."""
+"""Types, headings, and options that several commands share."""
 
 import math
+import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
+
+MAX_SLICES = 16
+"""Most slices in a figure: more take a minute to draw."""
+MOST_STEPS = 10_000
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class FiniteRange(click.FloatRange):
@@ -17,54 +26,107 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-device_option = click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="DEVICE",
-    help="auto (CUDA when there is one), cpu, cuda or cuda:N.",
+def steps(text: str) -> int | str:
+    """Read a whole number from 0 on, or "auto"."""
+    if text == "auto":
+        return text
+    if re.fullmatch(r"\d{1,5}", text) is None or int(text) > MOST_STEPS:
+        raise click.BadParameter(f"{text!r} is neither a whole number from 0 to {MOST_STEPS} nor auto.")
+    return int(text)
+
+
+def slice_list(text: str) -> tuple[int, ...]:
+    """Read slice numbers and ranges with both ends, such as "3,10,20" or "0-4": in that order, each once."""
+    chosen: dict[int, None] = {}
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", part.strip())
+        if match is None:
+            raise click.BadParameter(f"{part.strip()!r} is neither a slice number nor a range such as 0-4.")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise click.BadParameter(f"{part.strip()}: a range goes upwards, as in {last}-{first}.")
+        chosen |= dict.fromkeys(range(first, last + 1))
+        if len(chosen) > MAX_SLICES:
+            raise click.BadParameter(f"{text} are more than {MAX_SLICES} slices; choose fewer.")
+    return tuple(chosen)
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Read rows and columns, such as "320x320"."""
+    match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text.strip().lower())
+    if match is None:
+        raise click.BadParameter(f"{text!r} is not rows x columns, such as 320x320.")
+    return int(match[1]), int(match[2])
+
+
+class SectionedCommand(click.Command):
+    """A command that lists its options in `--help` under the headings that `section` gave them."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each heading once, in the order of the first option under it; options without one come last."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        others = "Other options" if any(hasattr(p, "section") for p in self.params) else "Options"
+        for parameter in sorted(self.get_params(ctx), key=lambda p: not hasattr(p, "section")):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                name, text = record
+                # Click puts what it takes for a description of a default in brackets of its own.
+                text = re.sub(r"\[default: \((.*?)\)", r"[default: \1", text)
+                sections.setdefault(getattr(parameter, "section", others), []).append((name, text))
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def section(title: str, *options: Decorator) -> Decorator:
+    """Decorator: options in this order, under one heading of the help of a `SectionedCommand`."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+            command.__dict__["__click_params__"][-1].section = title
+        return command
+
+    return decorate
+
+
+# fmt: off
+device_option = click.option("--device", default="auto", show_default=True, metavar="DEVICE",
+    help="auto (CUDA when there is one), cpu, cuda or cuda:N.")
+devices_option = click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
+    help="Processes per machine: one for each of N CUDA devices, or N on the CPU.")
+num_nodes_option = click.option("--num-nodes", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
+    help="Machines; the same command is started on each, by srun for example.")
+checkpoint_option = click.option("--checkpoint", metavar="NAME|PATH", default="small", show_default=True,
+    help="A shipped model, or a folder with model.safetensors and config.json.")
+batch_option = click.option("--batch", type=click.IntRange(1, 4096), metavar="SLICES",
+    show_default="8 on a CPU, 64 on CUDA", help="Slices at a time; halved when memory runs out.")
+seed_option = click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="INT", default=0, show_default=True,
+    help="Seed of everything that is drawn at random.")
+deterministic_option = click.option("--deterministic", is_flag=True,
+    help="The same bits each time on the same machine: slower on CUDA; a CPU always does so.")
+noise_option = click.option("--noise", metavar="FLOAT", default=0.01, show_default=True, type=FiniteRange(min=0),
+    help="Standard deviation of the noise per real and imaginary part, in units of the image's RMS.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+
+# No default here: an option that was not given must differ from one that was given and does not apply.
+column_options = (
+    click.option("--acceleration", metavar="INT", show_default="all are measured", type=click.IntRange(min=2),
+        help="Keep about one k-space column in INT, drawn as the fastMRI challenge does."),
+    click.option("--center-fraction", metavar="FLOAT", show_default="0.32 / acceleration",
+        type=FiniteRange(0, 1, min_open=True, max_open=True),
+        help="Fraction of the columns, around the centre of k-space, that are always kept."),
+    click.option("--mask-type", show_default="random", type=click.Choice(["random", "equispaced", "magic"]),
+        help="How the other columns are drawn; the file name is the seed."),
 )
-devices_option = click.option(
-    "--devices",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Processes per machine: one for each of N CUDA devices, or N on the CPU.",
-)
-num_nodes_option = click.option(
-    "--num-nodes",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Machines; the same command is started on each, by srun for example.",
-)
-checkpoint_option = click.option(
-    "--checkpoint",
-    metavar="NAME|PATH",
-    default="small",
-    show_default=True,
-    help="A shipped model, or a folder with model.safetensors and config.json.",
-)
-batch_option = click.option(
-    "--batch",
-    type=click.IntRange(1, 4096),
-    metavar="SLICES",
-    show_default="8 on a CPU, 64 on CUDA",
-    help="Slices at a time; halved when memory runs out.",
-)
-seed_option = click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Random seed."
-)
-deterministic_option = click.option(
-    "--deterministic",
-    is_flag=True,
-    help="The same bits each time on the same machine: on CUDA slower; a CPU does so anyway.",
-)
-coil_option = click.option(
-    "--coil-combine",
-    type=click.Choice(["rss", "sensitivity"]),
-    show_default="rss",
-    help="Image of several coils: root sum of squares of theirs, or their sum weighted by sensitivity.",
-)
+# fmt: on
+
+
+def output_option(default: str) -> Decorator:
+    """`--output`, a folder of results."""
+    kind: Any = click.Path(path_type=Path)
+    text = "Folder of the results."
+    return click.option(
+        "-o", "--output", metavar="DIR", default=default, show_default=True, type=kind, help=text
+    )

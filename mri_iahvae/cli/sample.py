@@ -2,69 +2,51 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from mri_iahvae.cli.options import (
     FiniteRange,
+    SectionedCommand,
     batch_option,
     checkpoint_option,
     device_option,
+    output_option,
+    quiet_option,
     seed_option,
 )
 
 
-@click.command()
-@click.option(
-    "-o",
-    "--output",
-    metavar="DIR",
-    default="samples",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder of the results.",
-)
-@click.option(
-    "--count",
-    metavar="K",
-    default=16,
-    show_default=True,
-    type=click.IntRange(1, 10_000),
-    help="Images to draw.",
-)
-@click.option(
-    "--temperature",
-    metavar="T",
-    default=1.0,
-    show_default=True,
-    type=FiniteRange(min=0),
-    help="Factor on the standard deviation of the latents; 0 gives the prior mean.",
-)
+@click.command(cls=SectionedCommand)
+@output_option("samples")
+@click.option("--count", metavar="K", default=16, show_default=True, type=click.IntRange(1, 10_000),
+    help="Images to draw.")  # fmt: skip
+@click.option("--temperature", metavar="T", default=1.0, show_default=True, type=FiniteRange(min=0),
+    help="Factor on the standard deviation of the latents; 0 gives the prior mean.")  # fmt: skip
 @seed_option
 @click.option(
-    "--progression",
-    is_flag=True,
-    help="Store and show each image summed up to the scales 1x1, 2x2, 4x4 ... too.",
+    "--progression", is_flag=True, help="Store and show each image at scales 1x1, 2x2, 4x4 ... too."
 )
 @checkpoint_option
 @batch_option
 @device_option
+@quiet_option
 def sample(
     output: Path,
     count: int,
-    temperature: float,
-    seed: int,
     progression: bool,
     checkpoint: str,
-    batch: int | None,
     device: str,
+    quiet: bool,
+    **options: Any,  # noqa: ANN401 - of `sample_to_folder`
 ) -> None:
     """Draw images from the prior: what the model expects a scan to look like before anything is measured.
 
-    Writes samples.h5 (`samples`, complex, in canonical units: mean pixel power about 1; with --progression also
-    `progression`) and figures of the first magnitudes: samples.png, each image in its own grey window, and
-    progression.png, a row per image. An image depends on the seed and its number only. The names of the files go to
-    standard output.
+    The folder of the results gets samples.h5 and a figure samples.png of the first magnitudes, each in its own grey
+    window. samples.h5 holds `samples`: complex images in canonical units, which means a mean pixel power of about 1.
+    --progression adds `progression` and a figure progression.png, with each image in one line. An image depends on
+    its number and the seed only. The names of the files are printed.
 
     \b
     Examples:
@@ -79,16 +61,11 @@ def sample(
     loaded = LoadedModel.load(checkpoint, find_device(device))
     for warning in loaded.warnings:
         click.echo(f"Warning: {warning}", err=True)
-    with click.progressbar(length=count, label="Drawing", show_pos=True, file=sys.stderr) as bar:
+    with click.progressbar(
+        length=count, label="Drawing", show_pos=True, file=sys.stderr, hidden=quiet
+    ) as bar:
         files = sample_to_folder(
-            loaded,
-            output,
-            count,
-            temperature=temperature,
-            seed=seed,
-            with_progression=progression,
-            batch=batch,
-            progress=bar.update,
+            loaded, output, count, with_progression=progression, progress=bar.update, **options
         )
     for path in files:
         click.echo(path)

@@ -1,131 +1,84 @@
 """`mri-iahvae train`: a folder of fastMRI-schema files to a checkpoint."""
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from mri_iahvae.cli.options import (
-    FiniteRange,
-    deterministic_option,
-    device_option,
-    devices_option,
-    num_nodes_option,
-    seed_option,
-)
+from mri_iahvae.cli.groups import GroupedCommand
+from mri_iahvae.cli.options import FiniteRange, deterministic_option, device_option, seed_option
+from mri_iahvae.errors import UsageError
 
 if TYPE_CHECKING:
-    from mri_iahvae.model.config import Decoder, Encoder, Heads
-    from mri_iahvae.processes import Strategy
-    from mri_iahvae.training.settings import Precision
+    from mri_iahvae.model.config import ModelConfig
+    from mri_iahvae.training.settings import TrainSettings
+
+_GROUPS = {
+    "Run": ("run", "resume", "start", "domain", "half"),
+    "Model and plan": ("preset", "grid", "stages", "batch", "rate"),
+    "Hardware": ("device", "precision", "devices", "num_nodes"),
+    "Validation and states": ("validate_every", "save_every"),
+    "Expert": ("sigma", "completion_weight", "masked_weight", "resampled", "seed", "deterministic"),
+}
 
 
-@click.command()
-@click.argument("data", metavar="DATA", type=click.Path(path_type=Path))
+def _number(name: str, default: float, help: str, metavar: str | None = None, **bounds: Any) -> Any:  # noqa: ANN401, A002
+    """An option that is a number within bounds, whole where its default is."""
+    kind = click.IntRange(**bounds) if isinstance(default, int) else FiniteRange(**bounds)
+    return click.option(name, type=kind, default=default, show_default=True, metavar=metavar, help=help)
+
+
+@click.command(cls=GroupedCommand, groups=_GROUPS)
+@click.argument("data", metavar="[DATA]", required=False, type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",
     "run",
     metavar="RUN",
-    required=True,
     type=click.Path(path_type=Path),
+    show_default="runs/NAME-DATE, with the name of DATA",
     help="Folder of the run: states, model, log, pictures.",
 )
 @click.option(
-    "--preset", default="small", show_default=True, metavar="NAME", help="Model: tiny, small, base or paper."
+    "--resume", is_flag=True, help="Go on from the newest state in RUN, which knows data and options."
+)
+@click.option(
+    "--from",
+    "start",
+    metavar="NAME|PATH",
+    help="Start from the weights of a checkpoint; where the grid is larger, the model grows.",
+)
+@click.option(
+    "--domain",
+    metavar="TEXT",
+    show_default="the acquisitions that the files state",
+    help="What the scans show, such as 'knee; PD, PD fat-suppressed': stored with the weights, which warn of others.",
+)
+@click.option("--half", is_flag=True, help="Store the finished model in half precision, to ship it.")
+@click.option(
+    "--preset",
+    metavar="NAME",
+    show_default="small; with --from its model",
+    help="Model: tiny, small, base or paper.",
 )
 @click.option(
     "--grid",
     type=int,
     metavar="N",
-    default=None,
     show_default="the preset's",
     help="Side of the grid: only the scales up to it.",
 )
 @click.option(
-    "--encoder",
-    type=click.Choice(["causal", "bottom-up"]),
-    default="causal",
-    show_default=True,
-    help="Coarse to fine, each scale from its own block of k-space; or the paper's, from full resolution down.",
-)
-@click.option(
-    "--heads",
-    type=click.Choice(["image", "spectral"]),
-    default="image",
-    show_default=True,
-    help="What heads predict: images that are transformed, or k-space itself.",
-)
-@click.option(
-    "--decoder",
-    type=click.Choice(["separable", "ordinary"]),
-    default="separable",
-    show_default=True,
-    help="A head per scale for its own band; or an ordinary HVAE, one head for all, with the bottom-up encoder.",
-)
-@click.option(
-    "--no-details",
-    is_flag=True,
-    help="Without the networks by which small and base continue coarser bins at fine scales: as in the paper.",
-)
-@click.option("--resume", is_flag=True, help="Go on from the newest state in RUN.")
-@click.option(
     "--stages",
-    metavar="GRID:STEPS,...",
-    default=None,
-    help="Growth plan  [default: 32:2000,64:1500,128:1300, up to the grid; with a bottom-up encoder GRID:2000]",
+    metavar="GRID:STEPS[@SCALES],...",
+    show_default="32:2000,64:1500,128:1300 up to the grid",
+    help="Growth plan; 128:600@16-128 trains scales 16 to 128 alone and holds the others.",
 )
-@click.option(
-    "--batch",
-    type=click.IntRange(min=1),
-    default=16,
-    show_default=True,
-    help="Slices per step, of all devices together.",
-)
-@click.option(
-    "--rate",
-    type=FiniteRange(min=0, min_open=True),
-    default=2e-3,
-    show_default=True,
-    help="Peak learning rate.",
-)
-@click.option(
-    "--sigma",
-    type=FiniteRange(min=0, min_open=True),
-    default=0.1,
-    show_default=True,
-    help="Final likelihood standard deviation, canonical units.",
-)
-@click.option(
-    "--completion-weight",
-    type=FiniteRange(min=0),
-    default=1.0,
-    show_default=True,
-    help="Weight of the completion-aware term.",
-)
-@click.option(
-    "--masked-weight",
-    type=FiniteRange(min=0),
-    default=1.0,
-    show_default=True,
-    help="Weight of the term that trains the encoder on inputs with filled holes.",
-)
-@click.option(
-    "--validate-every",
-    type=click.IntRange(min=1),
-    default=100,
-    show_default=True,
-    metavar="STEPS",
-    help="Steps between validations.",
-)
-@click.option(
-    "--save-every",
-    type=FiniteRange(min=0),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Seconds between saved states: what a power cut costs at most.",
-)
+@_number("--batch", 16, "Slices per step, of all devices together.", "SLICES", min=1)
+@_number("--rate", 2e-3, "Peak learning rate of each stage.", min=0, min_open=True)
+@device_option
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),
@@ -133,51 +86,37 @@ if TYPE_CHECKING:
     show_default=True,
     help="Precision of the convolutions; bfloat16 saves time where the hardware has it.",
 )
-@click.option(
-    "--domain",
-    metavar="TEXT",
-    default=None,
-    show_default="the acquisitions that the files state",
-    help="What the scans show, such as 'knee; PD, PD fat-suppressed': stored with the weights, which warn of others.",
+@_number(
+    "--devices", 1, "Processes per machine: one for each of N CUDA devices, or N on the CPU.", "N", min=1
 )
-@device_option
-@devices_option
-@num_nodes_option
-@click.option(
-    "--strategy",
-    type=click.Choice(["auto", "ddp"]),
-    default="auto",
-    show_default=True,
-    help="How processes share the training: Lightning's DDP; auto takes it where there are several.",
+@_number("--num-nodes", 1, "Machines; the same command is started on each, by srun for example.", "N", min=1)
+@_number("--validate-every", 100, "Steps between validations.", "STEPS", min=1)
+@_number(
+    "--save-every", 60.0, "Seconds between saved states: what a power cut costs at most.", "SECONDS", min=0
 )
-@deterministic_option
+@_number("--sigma", 0.1, "Final standard deviation of the likelihood, canonical units.", min=0, min_open=True)
+@_number("--completion-weight", 1.0, "Weight of the completion-aware term.", min=0)
+@_number("--masked-weight", 1.0, "Weight of the term that trains the encoder on imputed inputs.", min=0)
+@_number(
+    "--resampled",
+    1.0,
+    "Fraction of the slices that are zoomed, shifted and given another contrast.",
+    min=0,
+    max=1,
+)
 @seed_option
+@deterministic_option
+@click.pass_context
 def train(
-    data: Path,
-    run: Path,
-    preset: str,
-    grid: int | None,
-    encoder: "Encoder",
-    heads: "Heads",
-    decoder: "Decoder",
-    no_details: bool,
+    ctx: click.Context,
+    data: Path | None,
+    run: Path | None,
     resume: bool,
-    stages: str | None,
-    batch: int,
-    rate: float,
-    sigma: float,
-    completion_weight: float,
-    masked_weight: float,
-    validate_every: int,
-    save_every: float,
-    precision: "Precision",
-    domain: str | None,
     device: str,
     devices: int,
     num_nodes: int,
-    strategy: "Strategy",
     deterministic: bool,
-    seed: int,
+    **options: Any,  # noqa: ANN401 - each of its own type
 ) -> None:
     """Train a model on fully sampled k-space.
 
@@ -186,45 +125,83 @@ def train(
 
     \b
     Examples:
+      mri-iahvae train data/singlecoil
       mri-iahvae train data/singlecoil -o runs/first
-      mri-iahvae train data/singlecoil -o runs/first --resume
-      mri-iahvae train data/singlecoil -o runs/second --device cuda --devices 4
+      mri-iahvae train -o runs/first --resume
+      mri-iahvae train data/singlecoil --from small --stages 128:600@16-128
     """
     from mri_iahvae.cli.progress import training_display  # noqa: PLC0415 - torch must not load for --help
-    from mri_iahvae.model.presets import preset as find_preset  # noqa: PLC0415
     from mri_iahvae.pipeline.devices import compute_deterministically, find_device  # noqa: PLC0415
     from mri_iahvae.processes import Processes, rank  # noqa: PLC0415
-    from mri_iahvae.tasks.train import train as train_model  # noqa: PLC0415
-    from mri_iahvae.training.settings import TrainSettings, default_stages, parse_stages  # noqa: PLC0415
+    from mri_iahvae.tasks import train as tasks  # noqa: PLC0415
+    from mri_iahvae.training.run_record import RunRecord  # noqa: PLC0415
 
-    config = find_preset(
-        preset, grid=grid, encoder=encoder, heads=heads, decoder=decoder, super_resolution=not no_details
-    )
-    stages = stages or default_stages(config.size, grows=config.grows)
-    plan = parse_stages(stages, config.size, batch, rate, sigma)
-    settings = TrainSettings(
-        plan,
-        completion_weight=completion_weight,
-        masked_weight=masked_weight,
-        validate_every=validate_every,
-        save_seconds=save_every,
-        precision=precision,
-        seed=seed,
-    )
+    if resume:
+        if run is None:
+            raise UsageError(
+                "--resume: expected the folder of the run, as in `mri-iahvae train -o RUN --resume`"
+            )
+        record = RunRecord.read(run)
+        record.require(run, _given(ctx, options))
+        deterministic = deterministic or bool(record.provenance.get("deterministic"))
+        work = partial(tasks.resume, run, data)
+    elif data is None:
+        raise UsageError("DATA: expected a folder of fully sampled scans, as in `mri-iahvae train DATA`")
+    else:
+        config = _model(options)
+        named = {name: options[name] for name in ("domain", "start")}
+        work = partial(tasks.train, data, run, config, _settings(config, options), **named)
     where = find_device(device)
     if deterministic:
         compute_deterministically(where)
     with training_display() as display:
-        folder = train_model(
-            data,
-            run,
-            config,
-            settings,
-            display=display,
-            device=where,
-            resume=resume,
-            domain=domain,
-            processes=Processes(devices, num_nodes, strategy),
-        )
+        folder = work(display=display, device=where, processes=Processes(devices, num_nodes))
     if rank() == 0:
         click.echo(folder)
+
+
+def _given(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
+    """The options on the command line, by their long names."""
+    given = [name for name in options if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    return {param.opts[-1]: options[param.name] for param in ctx.command.params if param.name in given}
+
+
+def _start(options: dict[str, Any]) -> "ModelConfig | None":
+    """What the checkpoint to start from is made of."""
+    from mri_iahvae.model.checkpoint_config import find_checkpoint, model_config  # noqa: PLC0415
+
+    if options["start"] is None:
+        return None
+    try:
+        return model_config(find_checkpoint(options["start"]))
+    except UsageError as error:
+        raise UsageError(str(error).replace("--checkpoint", "--from")) from None
+
+
+def _model(options: dict[str, Any]) -> "ModelConfig":
+    """The model to train: the preset; without one, that of the checkpoint to start from."""
+    from mri_iahvae.model.presets import preset  # noqa: PLC0415
+
+    name, grid = options["preset"], options["grid"]
+    start = None if name or grid else _start(options)
+    return start or preset(name or "small", grid=grid)
+
+
+def _settings(config: "ModelConfig", options: dict[str, Any]) -> "TrainSettings":
+    """The plan and all else that decides the training."""
+    from mri_iahvae.training.settings import (  # noqa: PLC0415
+        SMALLEST,
+        TrainSettings,
+        default_stages,
+        parse_stages,
+    )
+
+    start = _start(options)
+    first = SMALLEST if start is None else min(start.size, config.size)
+    plan = options["stages"] or default_stages(config.size, grows=config.grows, first=first)
+    names = ("completion_weight", "masked_weight", "resampled", "validate_every", "precision", "half", "seed")
+    return TrainSettings(
+        parse_stages(plan, config.size, options["batch"], options["rate"], options["sigma"], first),
+        save_seconds=options["save_every"],
+        **{name: options[name] for name in names},
+    )

@@ -1,10 +1,12 @@
-"""NMSE, PSNR and SSIM as fastMRI defines them, through fastMRI's own code."""
+"""NMSE, PSNR and SSIM as fastMRI defines them; SSIM by its own code."""
 
 import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mri_iahvae.kspace.centre_crop import crop_image
 
 MIN_SIDE = 7
 """Side of the smallest image: SSIM looks through 7 x 7 windows."""
@@ -46,17 +48,9 @@ def score(target: NDArray[np.floating], image: NDArray[np.floating]) -> Scores:
         raise ValueError(
             f"expected two volumes (slices, H, W) of one shape, got {target.shape} and {image.shape}"
         )
-    # Imported here: fastmri takes seconds to import.
-    from fastmri import evaluate  # noqa: PLC0415
-
-    # In double precision: squares of fastMRI's tiny units, about 1e-12, would lose digits in the sums.
-    target, image = target.astype(np.float64), image.astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return Scores(
-            nmse=float(evaluate.nmse(target, image)),
-            psnr=float(evaluate.psnr(target, image)),
-            ssim=float(evaluate.ssim(target, image).item()),
-        )
+    running = RunningScores(float(target.max()))
+    running.add(target, image)
+    return running.scores()
 
 
 class RunningScores:
@@ -78,8 +72,10 @@ class RunningScores:
             target: float (n, H, W), as in `score`.
             image: float (n, H, W), as in `score`.
         """
-        from fastmri import evaluate  # noqa: PLC0415 - as in `score`
+        # Imported here: fastmri takes seconds to import.
+        from fastmri import evaluate  # noqa: PLC0415
 
+        # In double precision: squares of fastMRI's tiny units, about 1e-12, would lose digits in the sums.
         target, image = target.astype(np.float64), image.astype(np.float64)
         self._slices += len(target)
         self._pixels += target.size
@@ -115,10 +111,8 @@ def crop_pair(target: NDArray, image: NDArray) -> tuple[NDArray, NDArray]:
     Raises:
         ValueError: `image` is smaller than that.
     """
-    from fastmri.data.transforms import center_crop  # noqa: PLC0415 - as in `score`
-
     height, width = target.shape[-2:]
     size = min(height, width), width
     if image.shape[-2] < size[0] or image.shape[-1] < size[1]:
         raise ValueError(f"expected at least {size[0]}x{size[1]}, got {image.shape[-2]}x{image.shape[-1]}")
-    return center_crop(target, size), center_crop(image, size)
+    return crop_image(target, *size), crop_image(image, *size)

@@ -12,6 +12,7 @@ DataConsistency = Literal["hard", "soft", "none"]
 Optimizer = Literal["lbfgs", "adam"]
 Schedule = Literal["joint", "sequential"]
 Precision = Literal["float32", "bfloat16"]
+Quality = Literal["fast", "default", "best"]
 Steps = int | Literal["auto"]
 
 _MOST_STEPS = 100
@@ -29,6 +30,13 @@ _CHOICES = {
 
 CONVERGES: dict[Optimizer, bool] = {"lbfgs": True, "adam": False}
 """Optimizers, and whether they end once the objective has converged."""
+
+QUALITY: dict[Quality, dict[str, Any]] = {
+    "fast": {"method": "amortized"},
+    "default": {},
+    "best": {"shifts": 4},
+}
+"""Settings that each quality chooses; all others keep their defaults."""
 
 IDLE: dict[str, tuple[str, ...]] = {
     "amortized": ("steps", "optimizer", "schedule", "joint_steps"),
@@ -63,6 +71,7 @@ class InferenceSettings:
         temperature: factor on the standard deviation of all that is drawn.
         seed: of all that is drawn.
         precision: of the convolutions; the FFT and the objective are always float32.
+        compile: run the networks through `torch.compile` (mode "reduce-overhead"); on CUDA only.
     """
 
     method: Method = "hybrid"
@@ -77,6 +86,7 @@ class InferenceSettings:
     temperature: float = 1.0
     seed: int = 0
     precision: Precision = "float32"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be computed.
@@ -132,14 +142,28 @@ class InferenceSettings:
         return {name: None if name in idle else value for name, value in self.to_json().items()}
 
 
-def inference_settings(**values: Any) -> InferenceSettings:  # noqa: ANN401 - by name, checked here
-    """Settings by name.
+def inference_settings(quality: Quality = "default", **values: Any) -> InferenceSettings:  # noqa: ANN401 - by name
+    """Settings by name, beside those that a quality chooses.
+
+    Args:
+        quality: "fast" (encoder only), "default", or "best" (the average of four shifted estimates); see `QUALITY`.
+        **values: fields of `InferenceSettings`.
 
     Raises:
-        UsageError: a name that no setting has, or as `InferenceSettings`.
+        UsageError: no such quality or setting, one that the quality chooses too, or as `InferenceSettings`.
     """
-    unknown = sorted(set(values) - set(InferenceSettings.__dataclass_fields__))
-    if unknown:
-        known = ", ".join(InferenceSettings.__dataclass_fields__)
-        raise UsageError(f"{unknown[0]}: no such setting; expected one of {known}")
-    return InferenceSettings(**values)
+    known = list(InferenceSettings.__dataclass_fields__)
+    for name in values:
+        if name not in known:
+            raise UsageError(f"{name}: no such setting; expected one of quality, {', '.join(known)}")
+    if quality not in QUALITY:
+        raise UsageError(f"quality {quality}: expected one of {', '.join(QUALITY)}")
+    chosen = QUALITY[quality]
+    for name in chosen:
+        if name in values:
+            raise UsageError(f"quality {quality} chooses {name} itself: leave one of the two out")
+    if values.get("samples") and chosen.get("shifts", 1) > 1:
+        raise UsageError(
+            f"quality {quality} averages shifted estimates, samples are single draws: leave one of the two out"
+        )
+    return InferenceSettings(**chosen, **values)

@@ -50,7 +50,7 @@ class Sense:
     def data_step(self, kspace: Tensor, prior: Tensor, weight: Tensor, steps: int) -> Tensor:
         """Minimise sum_c |M F S_c x - y_c|^2 + sum_k weight_k |F (x - prior)|_k^2 by conjugate gradients.
 
-        They start at the prior, so that few steps stay near it where the data say little.
+        They start at the prior, so that few steps stay near it where the data determine little.
 
         Args:
             kspace: complex64 (B, C, H, W), y.
@@ -75,20 +75,20 @@ class Sense:
         its neighbours by the spectrum of its sensitivity, so that bins beside measured ones are covered in part.
         """
         height, width = self.sensitivities.shape[-2:]
-        spread = torch.fft.fft2(self.sensitivities).abs().square().sum(dim=1)
-        spread = spread / spread.sum(dim=(1, 2), keepdim=True).clamp_min(_TINY)
-        mask = torch.fft.ifftshift(self.mask.expand(height, width).to(spread.dtype))
-        overlap = torch.fft.ifft2(torch.fft.fft2(mask) * torch.fft.fft2(spread).conj()).real
+        spectrum = torch.fft.fft2(self.sensitivities).abs().square().sum(dim=1)
+        spectrum = spectrum / spectrum.sum(dim=(1, 2), keepdim=True).clamp_min(_TINY)
+        mask = torch.fft.ifftshift(self.mask.expand(height, width).to(spectrum.dtype))
+        overlap = torch.fft.ifft2(torch.fft.fft2(mask) * torch.fft.fft2(spectrum).conj()).real
         return torch.fft.fftshift(overlap, dim=(-2, -1))
 
 
 def conjugate_gradients(normal: Callable[[Tensor], Tensor], target: Tensor, steps: int) -> Tensor:
-    """Solve A x = b for each row of a batch, from zero.
+    """Solve A x = b for each element of a batch, from zero.
 
     Args:
-        normal: applies A, Hermitian and positive definite (or semidefinite with b in its range) row by row.
+        normal: applies A, Hermitian and positive definite (or semidefinite with b in its range) for each element.
         target: b, complex (B, H, W).
-        steps: how many; a row that is solved stays as it is.
+        steps: how many; an element that is solved stays as it is.
 
     Returns:
         x, complex (B, H, W).
@@ -120,7 +120,7 @@ def rss(images: Tensor) -> Tensor:
 
 
 def virtual_coil(kspace: Tensor, weights: Tensor) -> Tensor:
-    """sum_c w_c y_c: k-space of one coil that none of the mask's holes have touched.
+    """sum_c w_c y_c: k-space of one coil, measured where the coils are and nowhere else.
 
     The weights are constants, so they commute with every mask. Weights that vary over the image, sensitivities above
     all, would mix measured with missing bins.
@@ -136,5 +136,5 @@ def virtual_coil(kspace: Tensor, weights: Tensor) -> Tensor:
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
-    """Real part of each row's inner product, (B, H, W) to (B, 1, 1)."""
+    """Real part of each element's inner product, (B, H, W) to (B, 1, 1)."""
     return (a.real * b.real + a.imag * b.imag).sum(dim=(1, 2), keepdim=True)

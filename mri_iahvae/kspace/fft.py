@@ -17,7 +17,7 @@ def fft2c(image: Tensor) -> Tensor:
         image: complex, shape (..., H, W), any H and W.
 
     Returns:
-        k-space of the same shape and dtype; DC stands at (H // 2, W // 2).
+        k-space of the same shape and dtype; DC is at (H // 2, W // 2).
     """
     image = torch.fft.ifftshift(image, dim=_AXES)  # first: the other order is right for even sizes only
     return torch.fft.fftshift(torch.fft.fft2(image, norm="ortho"), dim=_AXES)

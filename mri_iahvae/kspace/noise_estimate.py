@@ -1,4 +1,4 @@
-"""The level of the thermal noise, estimated from k-space itself. NumPy alone: `inspect` must not wait for torch.
+"""The level of the thermal noise, estimated from k-space itself. Without torch, for `inspect`.
 
 Everywhere, sigma is the standard deviation of each of the real and imaginary parts.
 """
@@ -21,7 +21,7 @@ def estimate_sigma(kspace: NDArray[np.complex64], mask: NDArray[np.bool_]) -> fl
     Args:
         kspace: complex (B, H, W).
         mask: bool, broadcastable to (H, W), true where measured. Bins that are exactly zero in all slices
-            hold no noise and do not count, measured or not; nor do silent slices.
+            hold no noise and do not count, measured or not; nor do slices of zeros.
 
     Returns:
         sigma per real and imaginary part; zero where too little is measured.
@@ -84,15 +84,15 @@ def _quietest(variances: NDArray, bins: int, reach: float) -> tuple[float, float
 
     From the lowest twentieth upwards: the mean of all groups up to `reach` standard deviations, level / sqrt(bins)
     each, above the last mean, again and again. With a reach of 2 pure noise comes out 0.1 of them low. Infinite
-    where nothing is heard.
+    where there is none.
     """
     error = bins**-0.5
-    # Rounding is no noise, nor are silent slices.
-    heard = variances[variances > 1e-10 * variances.mean()] if variances.size else variances
-    if not heard.size:
+    # Rounding is no noise, nor are slices of zeros.
+    noisy = variances[variances > 1e-10 * variances.mean()] if variances.size else variances
+    if not noisy.size:
         return math.inf, error
-    rank = heard.size // 20
-    level = np.partition(heard, rank, axis=None)[rank]
+    rank = noisy.size // 20
+    level = np.partition(noisy, rank, axis=None)[rank]
     for _ in range(20):
-        level = heard[heard <= level * (1 + reach * error)].mean()
+        level = noisy[noisy <= level * (1 + reach * error)].mean()
     return float(level), error

@@ -18,9 +18,9 @@ from mri_iahvae.kspace.coils import combine, virtual_coil
 from mri_iahvae.kspace.fft import ifft2c
 
 _LEAST = 4  # bins a side: patches of 2 or 3 still overlap
-_MOST = 32  # more bins take time and tell no more of something smooth
+_MOST = 32  # more bins take time, and sensitivities are smooth
 _PATCH = 5
-_SIGNAL = 0.015  # singular values below this share of the largest tell nothing
+_SIGNAL = 0.015  # singular values below this fraction of the largest are noise
 _GRID = 64
 _ALIGNMENTS = 20
 _RIDGE = 1e-4
@@ -29,7 +29,7 @@ _TINY = torch.finfo(torch.float32).tiny
 
 @dataclass(frozen=True)
 class Coils:
-    """What is known of the coils of a batch of slices.
+    """Sensitivities and virtual coil of a batch of slices.
 
     Attributes:
         sensitivities: complex64 (B, C, H, W), sum_c |S_c|^2 = 1; their common phase is the one that brings
@@ -59,9 +59,9 @@ def calibration_region(mask: Tensor) -> tuple[int, int]:
     height, width = mask.shape
     best = (0, 0)
     for rows in range(1, min(height, _MOST) + 1):
-        holes = (~mask[block(height, rows)].all(dim=0)).nonzero().flatten() - width // 2
+        missing = (~mask[block(height, rows)].all(dim=0)).nonzero().flatten() - width // 2
         # As in `block`: an even number of columns has one more before DC than after it.
-        free = torch.where(holes < 0, -2 * holes - 1, 2 * holes)
+        free = torch.where(missing < 0, -2 * missing - 1, 2 * missing)
         columns = min(int(free.min()) if len(free) else width, _MOST)
         if rows * columns > best[0] * best[1]:
             best = rows, columns
@@ -132,8 +132,8 @@ def _espirit(region: Tensor, noise_sigma: Tensor, grid: tuple[int, int]) -> tupl
 def _aligned(maps: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
     """Weights (B, C) of the virtual coil, and the sensitivities in its phase.
 
-    Which phase the sensitivities share is free. Least squares of the virtual coil to the combined image, and the
-    phase of the one given to the other, in turn, bring both as close as constant weights can.
+    The common phase of the sensitivities is free. In turn, the virtual coil is fitted to the combined image by least
+    squares, and its phase is given to the sensitivities: that brings both as close as constant weights can.
     """
     pixels = images.flatten(2)
     gram = pixels.conj() @ pixels.mT

@@ -1,7 +1,7 @@
-"""Shifts of the image by whole pixels, as they act on k-space: a phase ramp, which no mask notices.
+"""Shifts of the image by whole pixels: phase ramps in k-space, which commute with every mask.
 
-What a network makes of a slice depends a little on where the slice lies. Averages over shifts, shifted back, are free
-of that: cycle spinning (Coifman and Donoho, Translation-invariant de-noising, 1995).
+The result of a network depends a little on where the object lies. Averages over shifts, shifted back, do
+not: cycle spinning (Coifman and Donoho, Translation-invariant de-noising, 1995).
 """
 
 import math

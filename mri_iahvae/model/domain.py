@@ -5,7 +5,7 @@ scale-causal encoder sees nothing else of a slice, so the residual depends neith
 the slice is then reconstructed, and costs a few evaluations of the cheapest layers. Strange images, in particular
 smooth ones, can fit well at fine scales, where little is expected; at coarse ones they do not.
 
-The texture (`kspace.texture`) is judged where the whole grid is measured: a phantom may have the outline and the coarse
+The texture (`log_texture`) is judged where the whole grid is measured: a phantom may have the outline and the coarse
 bands of a head, but it is flat between its edges, as no anatomy is.
 """
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from mri_iahvae.errors import CheckpointError, reason
 from mri_iahvae.kspace.bands import crop
 from mri_iahvae.kspace.canonical import canonical_factor
-from mri_iahvae.kspace.texture import log_texture
+from mri_iahvae.kspace.image_texture import log_texture
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.model.walk import Walk
 

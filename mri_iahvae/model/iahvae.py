@@ -26,6 +26,7 @@ from mri_iahvae.model.gains import gain_map
 from mri_iahvae.model.head import Head
 from mri_iahvae.model.protocols import Scale
 from mri_iahvae.model.scale import BandScale
+from mri_iahvae.model.super_resolution import SuperResolution
 
 
 class IAHVAE(nn.Module):
@@ -78,6 +79,15 @@ class IAHVAE(nn.Module):
     def sigma(self) -> float:
         """Standard deviation of the likelihood per real and imaginary part, canonical units."""
         return self.config.sigma
+
+    def scale_parameters(self, index: int) -> list[nn.Parameter]:
+        """Parameters of encoder and decoder at scale `index`; only a scale-causal encoder has such."""
+        return [*self.encoder[index].parameters(), *self.decoder[index].parameters()]
+
+    def super_resolution_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the super-resolution branches of all scales."""
+        branches = [m for m in self.decoder.modules() if isinstance(m, SuperResolution)]
+        return [parameter for branch in branches for parameter in branch.parameters()]
 
 
 Parts = tuple[CausalEncoder | BottomUpEncoder, list[BandScale], Decomposition, Sequence[Scale]]

@@ -8,28 +8,28 @@ from mri_iahvae.errors import IahvaeError
 
 
 class Batches:
-    """Runs work on ranges of rows, a batch at a time; halves the batch when memory runs out.
+    """Runs work on ranges of slices, a batch at a time; halves the batch when memory runs out.
 
     Args:
-        size: rows at a time to start with.
+        size: slices at a time to start with.
 
     Attributes:
-        size: rows at a time now.
-        first: rows at a time at the start.
+        size: slices at a time now.
+        first: slices at a time at the start.
     """
 
     def __init__(self, size: int) -> None:
         self.first = self.size = size
 
-    def run(self, work: Callable[[slice], None], rows: int) -> None:
-        """Call `work` with consecutive ranges that cover `rows` rows.
+    def run(self, work: Callable[[slice], None], slices: int) -> None:
+        """Call `work` with consecutive ranges that cover so many slices.
 
         Raises:
-            IahvaeError: the memory does not suffice for a single row.
+            IahvaeError: the memory does not suffice for a single slice.
         """
         start = 0
-        while start < rows:
-            rng = slice(start, min(start + self.size, rows))
+        while start < slices:
+            rng = slice(start, min(start + self.size, slices))
             if self._fits(work, rng):
                 start = rng.stop
             elif self.size == 1:

@@ -1,6 +1,7 @@
 """Where to compute, and how exactly."""
 
 import os
+from importlib.util import find_spec
 
 import torch
 
@@ -10,28 +11,48 @@ _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 _EXACT_WORKSPACES = (":4096:8", ":16:8")  # that cuBLAS documents
 
 
-def find_device(name: str = "auto") -> torch.device:
+def find_device(name: str = "auto", local: int | None = None) -> torch.device:
     """A device by name.
 
     Args:
         name: "auto" (CUDA when there is one, else CPU), "cpu", "cuda" or "cuda:N".
+        local: number of this process among those of its machine, from 0: "auto" and "cuda" then mean the CUDA device
+            of that number, counted round where there are fewer devices than processes.
 
     Raises:
         UsageError: an unknown name, or a CUDA device that is not there.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
         raise UsageError(f"--device {name}: expected auto, cpu, cuda or cuda:N") from None
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"--device {name}: expected auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and not torch.cuda.is_available():
+    if device.type == "cpu":
+        return device
+    if not torch.cuda.is_available():
         raise UsageError(f"--device {name}: no CUDA device here; use --device cpu or auto")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if device.index is None:
+        return device if local is None else torch.device("cuda", local % torch.cuda.device_count())
+    if device.index >= torch.cuda.device_count():
         raise UsageError(f"--device {name}: expected an index below {torch.cuda.device_count()}")
     return device
+
+
+def check_compile(device: torch.device) -> None:
+    """Whether `torch.compile` can serve on a device, in the mode "reduce-overhead", which records CUDA graphs.
+
+    Raises:
+        UsageError: another device than CUDA, or PyTorch came without Triton, which writes the kernels.
+    """
+    if device.type != "cuda":
+        raise UsageError(f"--compile: expected a CUDA device, found {device}; leave it out")
+    if find_spec("triton") is None:
+        raise UsageError(
+            "--compile: expected Triton beside PyTorch, found none; install triton or leave it out"
+        )
 
 
 def compute_deterministically(device: torch.device) -> None:

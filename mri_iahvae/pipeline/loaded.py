@@ -14,8 +14,14 @@ from mri_iahvae.model.iahvae import IAHVAE
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model, its name and the SHA-256 of its weights for the record, what it knows where it says so, and what speaks
-    against its use, one sentence each.
+    """A model ready to run.
+
+    Attributes:
+        model: on its device.
+        name: for the record: of a shipped model, or of the checkpoint's folder.
+        sha256: of its weights, for the record.
+        domain: what it was trained on; None where the checkpoint does not say.
+        warnings: one sentence each, such as that training had not ended.
     """
 
     model: IAHVAE

@@ -1,11 +1,8 @@
-"""What a volume leaves behind: the HDF5 file, the figure and more on request, and the report."""
+"""From the engine's slices to files: the HDF5 file, the figure, more on request, and the report."""
 
-import json
-import math
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +12,20 @@ from numpy.typing import NDArray
 
 from mri_iahvae.errors import UsageError
 from mri_iahvae.evaluation.metrics import RunningScores, Scores
-from mri_iahvae.files import name_as_text, write_json
 from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.kspace.centre_crop import crop_image
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.out_of_distribution import domain_warnings
 from mri_iahvae.pipeline.volume import Reconstruction, volume_warnings
-from mri_iahvae.results.figures import SliceView, kspace_figure, plain_text
+from mri_iahvae.results.figures import SliceView, Titles, kspace_figure, plain_text
 from mri_iahvae.results.gif import scale_gif
-from mri_iahvae.results.hdf5 import ReconstructionFile, reconstruction_file
+from mri_iahvae.results.hdf5 import ResultFile, result_file
 from mri_iahvae.results.nifti import place, write_nifti
-from mri_iahvae.results.optional_files import KINDS, optional_path, optional_paths, remove
+from mri_iahvae.results.paths import OPTIONAL, beside, optional_files, remove
 from mri_iahvae.results.provenance import provenance
-from mri_iahvae.results.wording import image_names, panel_titles
+from mri_iahvae.results.report import SCORED, Record, image_names
 from mri_iahvae.scans.geometry import MIN_SIDE, Geometry, reference_fits
 from mri_iahvae.scans.scan import Scan
 from mri_iahvae.scans.undersampling import SampledMask
@@ -72,7 +69,7 @@ class VolumeOutput:
 
     Args:
         file: that is written.
-        path: its final name; all other files stand beside it.
+        path: its final name; all other files go beside it.
         scan: the input.
         geometry: of its image.
         sampled: the bins of it that were used.
@@ -81,25 +78,24 @@ class VolumeOutput:
 
     def __init__(
         self,
-        file: ReconstructionFile,
+        file: ResultFile,
         path: Path,
         scan: Scan,
         geometry: Geometry,
         sampled: SampledMask,
         outputs: Outputs,
     ) -> None:
-        self._file, self._path, self._scan, self._geometry = file, path, scan, geometry
-        self._sampled, self._outputs = sampled, outputs
-        self._shown = outputs.shown(scan)
-        self._views: dict[int, SliceView] = {}
-        self._parts: list[tuple[Reconstruction, int]] = []
+        self._file, self._path, self._outputs = file, path, outputs
+        self._scan, self._geometry, self._sampled = scan, geometry, sampled
+        self._views: dict[int, SliceView | None] = dict.fromkeys(outputs.shown(scan))
+        self._done: list[tuple[Any, ...]] = []
         self._reference_doubt = _reference_doubt(scan, geometry)
         self._scores: dict[str, RunningScores] = {}
         # A sample of the prior, not of this scan, is compared with nothing.
         if scan.reference is not None and not self._reference_doubt and sampled.mask.any():
             peak = max(float(self._reference(slice(i, i + 1)).max()) for i in range(scan.slices))
             if peak > 0:
-                self._scores = {name: RunningScores(peak) for name in ("zero-filled", "reconstruction")}
+                self._scores = {name: RunningScores(peak) for name in SCORED}
 
     def add(self, result: Reconstruction, first: int) -> None:
         """Take the next slices.
@@ -111,36 +107,37 @@ class VolumeOutput:
         Raises:
             IahvaeError: values that are not finite, or that cannot be written.
         """
-        image = self._geometry.crop(result.image)
-        baseline = self._geometry.crop(ifft2c(torch.from_numpy(result.zero_filled)).abs().numpy())
-        std = None if result.std is None else self._geometry.crop(result.std)
-        chosen = slice(first, first + len(image))
-        arrays = {"reconstruction": np.abs(image), "image": image, "canonical_factor": result.factors}
-        if std is not None:
-            arrays["reconstruction_std"] = std
+        crop = self._geometry.crop
+        image = crop(result.image)
+        magnitude = np.abs(image)
+        baseline = crop(ifft2c(torch.from_numpy(result.zero_filled)).abs().numpy())
+        arrays = {"reconstruction": magnitude, "image": image, "canonical_factor": result.factors}
+        if result.std is not None:
+            arrays["reconstruction_std"] = crop(result.std)
         if result.samples is not None:
-            arrays["samples"] = self._geometry.crop(result.samples)
+            arrays["samples"] = crop(result.samples)
         self._file.append(**arrays)
+        chosen = slice(first, first + len(image))
         reference = self._reference(chosen) if self._scores else None
         if reference is not None:
-            for name, values in (("zero-filled", baseline), ("reconstruction", np.abs(image))):
-                self._scores[name].add(reference, values)
-        for number in self._shown:
-            if chosen.start <= number < chosen.stop:
-                i = number - first
-                self._views[number] = SliceView(
-                    number=number,
-                    zero_filled=baseline[i],
-                    reconstruction=np.abs(image[i]),
-                    measured=np.where(
-                        self._sampled.mask, result.zero_filled[i], 0
-                    ),  # coils combined fill holes
-                    completed=result.kspace[i],
-                    reference=None if reference is None else reference[i],
-                    reference_kspace=self._left_out(number) if reference is not None else None,
-                    deviation=None if std is None else std[i],
-                )
-        self._parts.append((_without_arrays(result), len(image)))
+            for scores, images in zip(self._scores.values(), (baseline, magnitude), strict=True):
+                scores.add(reference, images)
+        for number in self._views.keys() & range(chosen.start, chosen.stop):
+            i = number - first
+            self._views[number] = SliceView(
+                number=number,
+                zero_filled=baseline[i],
+                reconstruction=magnitude[i],
+                # Of several coils it is k-space of their combination, which fills missing bins.
+                measured=np.where(self._sampled.mask, result.zero_filled[i], 0),
+                completed=result.kspace[i],
+                reference=None if reference is None else reference[i],
+                reference_kspace=self._left_out(number) if reference is not None else None,
+                deviation=None if result.std is None else arrays["reconstruction_std"][i],
+            )
+        self._done.append(
+            (len(image), result.shares, result.steps, result.fit, result.silent, result.unknown)
+        )
 
     def finish(
         self,
@@ -160,123 +157,100 @@ class VolumeOutput:
             doubts: further warnings of the task.
 
         Returns:
-            The report, plain JSON values: everything that reproduces the run, shares, scores and warnings. It is
+            The report, plain JSON values: everything that reproduces the run, fractions, scores and warnings. It is
             written too, as `<stem>_report.json`.
 
         Raises:
             IahvaeError: an output cannot be written.
         """
-        scan, sampled = self._scan, self._sampled
-        results = [result for result, _ in self._parts]
-        weights = np.array([count for _, count in self._parts]) / scan.slices
-        shares = {
-            name: float(sum(w * r.shares[name] for w, r in zip(weights, results, strict=True)))
-            for name in results[0].shares
+        scan, sampled, grid = self._scan, self._sampled, loaded.model.size
+        counts, shares, steps, *flags = zip(*self._done, strict=True)
+        weights = np.array(counts) / scan.slices
+        fractions = {
+            name: float(sum(w * s[name] for w, s in zip(weights, shares, strict=True))) for name in shares[0]
         }
-        steps = np.sum([w * r.steps for w, r in zip(weights, results, strict=True)], axis=0)
-        fit = np.concatenate([r.fit for r in results])
-        silent, unknown = (
-            np.concatenate([getattr(r, name) for r in results]) for name in ("silent", "unknown")
+        fit, zero_signal, unmeasured = map(np.concatenate, flags)
+        record = Record(
+            source=scan.path,
+            slices=scan.slices,
+            settings={
+                **{key: value for key, value in details.items() if value is not None},
+                **sampled.to_json(),
+                **settings.in_effect(),
+                "model": loaded.name,
+                "model_sha256": loaded.sha256,
+                "grid": grid,
+                "field": list(self._geometry.field),
+                **provenance(loaded.model.gains.device),
+                **{f"share_{name}": fraction for name, fraction in fractions.items()},
+            },
+            steps=np.tensordot(weights, np.stack(steps), 1),
+            fit=fit,
+            scores={name: running.scores() for name, running in self._scores.items()},
         )
-        scores = {name: running.scores() for name, running in self._scores.items()}
-        record: dict[str, Any] = {
-            **{key: value for key, value in details.items() if value is not None},
-            **sampled.to_json(),
-            **settings.in_effect(),
-            "model": loaded.name,
-            "model_sha256": loaded.sha256,
-            "grid": loaded.model.size,
-            "field": list(self._geometry.field),
-            **provenance(loaded.model.gains.device),
-            **{f"share_{name}": share for name, share in shares.items()},
-        }
-        flat = {f"{name} {key}": value for name, s in scores.items() for key, value in s.to_dict().items()}
-        attributes = {key: value for key, value in {**record, **flat}.items() if value is not None}
-        attributes["input"] = name_as_text(scan.path)  # without its folder: a result may be given away
-        if "options" in record:
-            attributes["options"] = json.dumps(record["options"])
-        attributes["steps_used"], attributes["fit"] = steps, fit
-        attributes["created"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        beside, notes = self._write_beside(details["task"], scores, loaded.model.size)
-        self._file.finish(attributes, mask=_shortest(sampled.mask))
-        report_path = self._path.with_name(self._path.stem + "_report.json")
-        report = {
-            "input": str(scan.path),
-            "output": str(self._path),
-            **beside,
-            "report": str(report_path),
-            "slices": scan.slices,
-            **record,
-            "steps_used": steps.tolist(),
-            "fit": [None if math.isnan(value) else value for value in fit.tolist()],  # JSON knows no NaN
-            "scores": {name: s.to_dict() for name, s in scores.items()},
-            "warnings": [
-                *scan.warnings,
-                *self._geometry.warnings,
-                *sampled.warnings,
-                *volume_warnings(loaded.model.size, silent, unknown, batches, settings),
-                *loaded.warnings,
-                *domain_warnings(fit, loaded.domain),
-                *doubts,
-                *notes,
-                *self._doubts(details, settings, shares, silent, loaded.model.size),
-            ],
-        }
-        write_json(report_path, report)
-        return report
+        files, notes = self._write_beside(details["task"], record.scores, grid)
+        self._file.finish(record.attributes(), mask=_shortest(sampled.mask))
+        warnings = [
+            *scan.warnings,
+            *self._geometry.warnings,
+            *sampled.warnings,
+            *volume_warnings(grid, zero_signal, unmeasured, batches, settings),
+            *loaded.warnings,
+            *domain_warnings(fit, loaded.domain),
+            *doubts,
+            *notes,
+            *self._doubts(details, settings, fractions, grid, nothing=bool(zero_signal.all())),
+        ]
+        return record.write_report(self._path, files, warnings)
 
     def _write_beside(
-        self, task: str, scores: dict[str, Scores], grid: int
-    ) -> tuple[dict[str, str], tuple[str, ...]]:
+        self, task: str, scores: Mapping[str, Scores], grid: int
+    ) -> tuple[dict[str, Path], tuple[str, ...]]:
         """All files but the HDF5 file, which comes last: where it is, everything is. Their paths by kind, notes."""
-        picture = self._path.with_name(self._path.stem + "_kspace.png")
-        views = [self._views[number] for number in self._shown]
+        scan, geometry = self._scan, self._geometry
+        files = {"picture": beside(self._path, "picture")}
+        views = [view for view in self._views.values() if view is not None]
         kspace_figure(
-            picture,
+            files["picture"],
             views,
-            titles=panel_titles(task, self._scan.coils),
+            titles=Titles.of(task, scan.coils),
             scores={image_names(task)[name]: values for name, values in scores.items()},
-            title=plain_text(self._scan.path.name),
+            title=plain_text(scan.path.name),
         )
-        paths = {"picture": picture}
-        notes: tuple[str, ...] = ()
         if self._outputs.gif:
-            paths["gif"] = optional_path(self._path, "gif")
-            scale_gif(
-                paths["gif"], np.stack([view.completed for view in views]), grid, crop=self._geometry.crop
-            )
-        if self._outputs.nifti:
-            paths["nifti"] = optional_path(self._path, "nifti")
-            images, scan = self._file.dataset("reconstruction"), self._scan
-            affine = None if scan.affine is None else self._geometry.affine(scan.affine)
-            placement = place(images.shape, scan.header, affine)
-            write_nifti(paths["nifti"], images, placement)
-            notes = (f"{paths['nifti'].name}: {placement.note}",) if placement.note else ()
-        return {name: str(path) for name, path in paths.items()}, notes
+            files["gif"] = beside(self._path, "gif")
+            scale_gif(files["gif"], np.stack([view.completed for view in views]), grid, crop=geometry.crop)
+        if not self._outputs.nifti:
+            return files, ()
+        files["nifti"] = beside(self._path, "nifti")
+        images = self._file.dataset("reconstruction")
+        affine = None if scan.affine is None else geometry.affine(scan.affine)
+        placement = place(images.shape, scan.header, affine)
+        write_nifti(files["nifti"], images, placement)
+        return files, (f"{files['nifti'].name}: {placement.note}",) if placement.note else ()
 
     def _doubts(
         self,
         details: dict[str, Any],
         settings: InferenceSettings,
-        shares: dict[str, float],
-        silent: NDArray[np.bool_],
+        fractions: dict[str, float],
         grid: int,
+        *,
+        nothing: bool,
     ) -> Iterator[str]:
+        """Warnings; `nothing`: no slice has any signal."""
         if self._reference_doubt:
             yield self._reference_doubt
         if details.get("noise_source") == "estimate" and details["noise_sigma"] == 0:
             yield "too little is measured to estimate the noise: taken as none"
-        idle = shares["completed"] == 0 and shares["measured"] > 0 and not silent.all()
+        idle = fractions["completed"] == 0 and fractions["measured"] > 0 and not nothing
         if idle and settings.data_consistency == "hard":
             yield "every bin that the model could add is measured, so the result is the data: see --up-to, denoise"
         if details["task"] == "denoise" and max(self._geometry.field) > grid:
             yield f"bins beyond the central {grid}x{grid} keep their noise"
 
     def _reference(self, chosen: slice) -> NDArray[np.float32]:
-        images = self._scan.read_reference(chosen)
-        height, width = self._geometry.image
-        top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
-        return images[:, top : top + height, left : left + width]
+        return crop_image(self._scan.read_reference(chosen), *self._geometry.image)
 
     def _left_out(self, number: int) -> NDArray[np.complex64] | None:
         """k-space that the scan holds and this run left out, shown beside the reference."""
@@ -304,16 +278,10 @@ def volume_output(
         ScanError: the reference cannot be read.
         IahvaeError: an output cannot be written.
     """
-    earlier = optional_paths(path)
-    with reconstruction_file(path, scan.slices) as file:
+    earlier = optional_files(path)
+    with result_file(path, scan.slices) as file:
         yield VolumeOutput(file, path, scan, geometry, sampled, outputs)
-    remove(earlier - {optional_path(path, kind) for kind in KINDS if getattr(outputs, kind)})
-
-
-def _without_arrays(result: Reconstruction) -> Reconstruction:
-    """What is kept of slices that are written: nothing of their size."""
-    nothing = np.empty(0, np.complex64)
-    return replace(result, image=nothing, kspace=nothing, zero_filled=nothing, std=None, samples=None)
+    remove(earlier - {beside(path, kind) for kind in OPTIONAL if getattr(outputs, kind)})
 
 
 def _reference_doubt(scan: Scan, geometry: Geometry) -> str:

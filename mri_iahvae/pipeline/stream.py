@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,12 @@ from mri_iahvae.scans.scan import Scan
 from mri_iahvae.scans.undersampling import OWN_SAMPLING, Sampling
 
 Start = Callable[[str, int], Progress]
-"""Told a file's name and number of slices, gives the progress to report to."""
+"""Takes the name of a file and its number of slices; gives the function that is called with finished slices."""
+
+
+def no_progress(name: str, slices: int) -> Progress:  # noqa: ARG001 - a `Start`
+    """Report to nobody."""
+    return lambda _: None
 
 
 @dataclass(frozen=True)
@@ -31,48 +36,56 @@ class Request:
     """What is asked of a scan, beside the settings of the inference.
 
     Attributes:
-        task: "reconstruct" or "denoise", for the record.
+        task: "reconstruct" or "denoise". `denoise` takes the noise level into account; `reconstruct` does so with
+            "soft" data consistency only.
         sampling: which of the file's bins count as measured.
         up_to: use the measured bins of block B_s only.
-        noisy: take the noise level into account.
-        sigma: noise level per real and imaginary part, in the units of the file; None takes the next one that is
-            there:
-        relative: noise level as a multiple of the slice's RMS; the file's `noise_sigma`; an estimate.
+        sigma: noise level per real and imaginary part, in the units of the file. None takes `relative_sigma`.
+        relative_sigma: noise level as a multiple of the slice's RMS. None takes the file's `noise_sigma`, or else
+            an estimate.
         keep_samples: write every posterior sample too.
         batch: slices at a time; None is what suits the device.
         outputs: what is written beside the HDF5 file.
         coil_combine: of several coils, see `reconstruct_coils`; None is "rss".
     """
 
-    task: str
+    task: Literal["reconstruct", "denoise"] = "reconstruct"
     sampling: Sampling = OWN_SAMPLING
     up_to: int | None = None
-    noisy: bool = False
     sigma: float | None = None
-    relative: float | None = None
+    relative_sigma: float | None = None
     keep_samples: bool = False
     batch: int | None = None
     outputs: Outputs = PLAIN
     coil_combine: CoilCombine | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse two noise levels.
+
+        Raises:
+            UsageError: there are two.
+        """
+        if self.sigma is not None and self.relative_sigma is not None:
+            raise UsageError("give --sigma or --relative-sigma, not both")
 
 
 def run_file(
     loaded: LoadedModel,
     path: Path,
     output: Path,
-    settings: InferenceSettings,
     request: Request,
-    start: Start,
+    settings: InferenceSettings,
+    start: Start = no_progress,
 ) -> dict[str, Any]:
     """Reconstruct or denoise one file.
 
     Args:
         loaded: the model and where it came from.
         path: the input.
-        output: where the result goes (`results.hdf5.output_path`).
-        settings: how.
-        request: what.
-        start: told the file's name and number of slices, gives the progress to report to.
+        output: where the result goes (`results.paths.output_path`).
+        request: what is asked of the scan.
+        settings: how it is computed.
+        start: called once the file is open, gives the progress to report to.
 
     Returns:
         The report, plain JSON values.
@@ -89,8 +102,8 @@ def run_file(
     geometry = scan_geometry(scan, own.mask, request.outputs.image_size)
     sampled = own.within(geometry, request.up_to)
     level = None
-    if request.noisy:
-        level = scan_noise(used, geometry, sampled.mask, sigma=request.sigma, relative=request.relative)
+    if request.task == "denoise" or settings.data_consistency == "soft":
+        level = scan_noise(used, geometry, sampled.mask, sigma=request.sigma, relative=request.relative_sigma)
     batches = make_batches(request.batch, loaded.model.gains.device)
     progress, size = start(path.name, scan.slices), batches.size
     levels = np.zeros(scan.slices)
@@ -98,8 +111,7 @@ def run_file(
     with volume_output(output, scan, geometry, sampled, request.outputs) as out:
         for first in range(0, scan.slices, size):
             chosen = slice(first, min(first + size, scan.slices))
-            # Only the bins of the block that is used.
-            kspace = np.where(sampled.mask, geometry.reduce(used.read_coils(chosen)), 0)
+            kspace = geometry.reduce(used.read_coils(chosen))  # bins beyond `up_to` go with the mask
             if level is not None:
                 levels[chosen] = level.of(chosen, kspace)
             given = {"acquired": scan.acquired, "batch": batches, "first": first, "progress": progress}
@@ -158,7 +170,7 @@ def _options(
     request: Request,
     batches: Batches,
 ) -> dict[str, Any]:
-    """Every option that decides the result, as the command line calls it, defaults filled in; plain JSON values."""
+    """Everything that decides the result, defaults filled in, under the names of options and settings; plain JSON."""
     height, width = geometry.image
     options = {
         "checkpoint": loaded.name,
@@ -176,14 +188,14 @@ def _options(
         "deterministic": torch.are_deterministic_algorithms_enabled(),
     }
     if request.task == "denoise":
-        options |= {"sigma": request.sigma, "relative_sigma": request.relative}
-        del options["up_to"]  # which it has not
+        options |= {"sigma": request.sigma, "relative_sigma": request.relative_sigma}
+        del options["up_to"]  # not an option of `denoise`
     return options
 
 
 def _details(scan: Scan, request: Request) -> dict[str, Any]:
     """Of the task, for the record."""
-    details: dict[str, Any] = {"task": request.task, "relative_sigma": request.relative}
+    details: dict[str, Any] = {"task": request.task, "relative_sigma": request.relative_sigma}
     if scan.coils > 1:
         details |= {"coils": scan.coils, "coil_combine": request.coil_combine or "rss"}
     if request.up_to:

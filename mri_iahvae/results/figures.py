@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mri_iahvae.evaluation.metrics import Scores, score
 from mri_iahvae.files import atomic_path
+from mri_iahvae.results.report import image_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +34,22 @@ class Titles:
     reconstruction: str = "reconstruction"
     measured: str = "measured k-space"
     completed: str = "completed k-space"
+
+    @classmethod
+    def of(cls, task: str, coils: int) -> "Titles":
+        """The titles of a task.
+
+        Args:
+            task: "reconstruct" or "denoise".
+            coils: of the scan. Several are shown combined: a root sum of squares has a k-space that nobody measured.
+        """
+        before, after = image_names(task).values()
+        if coils > 1:
+            measured = f"k-space of the combined {before} image,\nmeasured bins only"
+            return cls(before, after, measured, "k-space of the combined result,\nall bins")
+        if task == "denoise":
+            return cls(before, after, "noisy k-space", "denoised k-space")
+        return cls()
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +111,8 @@ def kspace_figure(
 ) -> None:
     """Two rows per slice: images in the upper one, log-magnitude k-space in the lower one.
 
-    All images of a slice share one grey window, in which errors are brightened by the factor that their titles state,
-    and so do all its k-spaces (five decades below the largest bin). Scores above the panels are the slice's.
+    All images of a slice have the same grey window, in which errors are brightened by the factor that their titles
+    state, and so have its k-spaces (five decades below the largest bin). Scores above the panels are the slice's.
 
     Args:
         path: PNG file to write.

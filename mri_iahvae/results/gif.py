@@ -28,7 +28,7 @@ def scale_gif(
 ) -> None:
     """Write the image of k-space up to block B_1, B_2 ... B_N, then that of all bins, each with a label.
 
-    All frames share one grey window, from 0 to the maximum of the last one; slices stand side by side, each in its
+    All frames have the same grey window, from 0 to the maximum of the last one; slices stand side by side, each in its
     own window.
 
     Args:

@@ -1,7 +1,6 @@
 """Scans and results as HDF5 files; each takes its name once it is whole."""
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import IahvaeError, UsageError
-from mri_iahvae.files import atomic_path, make_folder
-
-_OTHER_FORMATS = re.compile(r"\.(mrd|cfl|hdr|npy|nii|nii\.gz)$", re.IGNORECASE)
+from mri_iahvae.errors import IahvaeError
+from mri_iahvae.files import atomic_path
 
 _HEADER = """<?xml version="1.0" encoding="utf-8"?>
 <ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
@@ -28,27 +25,6 @@ _HEADER = """<?xml version="1.0" encoding="utf-8"?>
   </encoding>
 </ismrmrdHeader>
 """
-
-
-def result_name(source: Path) -> str:
-    """Name of the result of an input file: the same for HDF5, as fastMRI wants it, and `<stem>.h5` for others."""
-    return _OTHER_FORMATS.sub(".h5", source.name)
-
-
-def output_path(source: Path, folder: Path) -> Path:
-    """Where the result of an input file goes: under `result_name` in the output folder, which is made.
-
-    Raises:
-        UsageError: that, or a file beside it, could be the input or another one.
-        IahvaeError: the folder cannot be made.
-    """
-    make_folder(folder)
-    target = folder / result_name(source)
-    if folder.resolve() == source.parent.resolve() or (
-        target.exists() and source.exists() and target.samefile(source)
-    ):
-        raise UsageError(f"{source}: the output could overwrite an input; choose another folder")
-    return target
 
 
 def write_scan(
@@ -101,21 +77,21 @@ def write_scan(
         file.attrs.update({"acquisition": acquisition, "patient_id": patient_id, **(attributes or {})})
 
 
-class ReconstructionFile:
-    """A result in fastMRI's submission format that is written group by group of slices; see `reconstruction_file`.
+class ResultFile:
+    """A file whose datasets are written part by part; see `result_file`.
 
     Args:
         file: open for writing.
         path: its final name, for messages.
-        slices: of the whole volume.
+        count: length of the first axis of every dataset.
     """
 
-    def __init__(self, file: h5py.File, path: Path, slices: int) -> None:
-        self._file, self._path, self._slices = file, path, slices
+    def __init__(self, file: h5py.File, path: Path, count: int) -> None:
+        self._file, self._path, self._count = file, path, count
         self._done = 0
 
     def append(self, **arrays: NDArray) -> None:
-        """Write the next slices.
+        """Write the next slices, or the next samples.
 
         Args:
             arrays: by dataset, each (n, ...); the first call decides on names, shapes and types.
@@ -124,19 +100,19 @@ class ReconstructionFile:
             IahvaeError: values that are not finite.
         """
         _require_finite(self._path, **arrays)
-        count = len(next(iter(arrays.values())))
+        added = len(next(iter(arrays.values())))
         for name, values in arrays.items():
             if name not in self._file:
-                self._file.create_dataset(name, (self._slices, *values.shape[1:]), values.dtype)
-            self._file[name][self._done : self._done + count] = values
-        self._done += count
+                self._file.create_dataset(name, (self._count, *values.shape[1:]), values.dtype)
+            self._file[name][self._done : self._done + added] = values
+        self._done += added
 
     def dataset(self, name: str) -> h5py.Dataset:
-        """What has been written under a name, (slices, ...), read on demand."""
+        """What has been written under a name, (count, ...), read on demand."""
         return self._file[name]
 
     def finish(self, attributes: Mapping[str, Any], **arrays: NDArray) -> None:
-        """Write what belongs to the volume as a whole.
+        """Write what belongs to the file as a whole.
 
         Args:
             attributes: numbers, arrays of numbers and text needed to reproduce the result.
@@ -148,49 +124,18 @@ class ReconstructionFile:
 
 
 @contextmanager
-def reconstruction_file(path: Path, slices: int) -> Iterator[ReconstructionFile]:
-    """A result that takes its name once it is whole.
-
-    Datasets: `reconstruction` (slices, H, W) float32, magnitude; `image` complex64; others by name.
+def result_file(path: Path, count: int) -> Iterator[ResultFile]:
+    """A result that takes its name once it is whole: slices in fastMRI's submission format, or samples.
 
     Args:
         path: the file.
-        slices: of the whole volume.
+        count: slices of the whole volume, or samples.
 
     Raises:
         IahvaeError: the file cannot be written.
     """
     with _new_file(path) as file:
-        yield ReconstructionFile(file, path, slices)
-
-
-def write_samples(
-    path: Path,
-    samples: NDArray[np.complex64],
-    *,
-    attributes: Mapping[str, Any],
-    progression: Iterable[NDArray[np.complex64]] = (),
-) -> None:
-    """Write samples of the prior.
-
-    Args:
-        path: the file.
-        samples: complex64 (K, N, N), dataset `samples`.
-        attributes: numbers, arrays of numbers and text needed to reproduce them.
-        progression: per sample, complex64 (scales, N, N), written one by one as the dataset `progression`
-            (K, scales, N, N); nothing leaves it out.
-
-    Raises:
-        IahvaeError: samples that are not finite, or the file cannot be written.
-    """
-    _require_finite(path, samples=samples)
-    with _new_file(path) as file:
-        file["samples"] = np.asarray(samples, np.complex64)
-        for number, images in enumerate(progression):
-            if number == 0:
-                file.create_dataset("progression", (len(samples), *images.shape), np.complex64)
-            file["progression"][number] = images
-        file.attrs.update(attributes)
+        yield ResultFile(file, path, count)
 
 
 @contextmanager

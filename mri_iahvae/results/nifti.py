@@ -1,11 +1,10 @@
 """Volumes as NIfTI files, with the voxel size and position that are known of them."""
 
 import gzip
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,21 +14,6 @@ from mri_iahvae.scans.header import Header
 
 _SCANNER, _ALIGNED, _UNKNOWN = 1, 2, 0  # NIfTI's codes for what an affine leads to
 _MAX_AXIS = 2**15 - 1  # NIfTI-1 counts voxels in 16 bits
-
-
-class Images(Protocol):
-    """Images (slices, H, W), real or complex: an array, or an HDF5 dataset that is read slice by slice."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(slices, H, W)."""
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Real or complex."""
-
-    def __iter__(self) -> Iterator[NDArray]:
-        """Slices (H, W)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,16 +52,16 @@ def place(
     return Placement(placed, f"orientation and {unknown} unknown")
 
 
-def write_nifti(path: Path, images: Images, placement: Placement) -> None:
+def write_nifti(path: Path, images: NDArray | h5py.Dataset, placement: Placement) -> None:
     """Write a volume, slice by slice.
 
     Voxel (i, j, k) of the file is column i and row j of slice k. A placement without a note is stored as scanner
     coordinates (code 1). Otherwise the affine is stored as nibabel stores any, with the code 2 and no quaternion,
-    and the note stands in the header's `descrip`.
+    and the note goes to the header's `descrip`.
 
     Args:
         path: `.nii.gz` file to write.
-        images: (slices, H, W), written as float32, or complex64 where complex.
+        images: (slices, H, W), written as float32, or complex64 where complex; a dataset is read slice by slice.
         placement: of the voxels, as `place` finds it.
 
     Raises:

@@ -10,10 +10,10 @@ import mri_iahvae
 
 
 def provenance(device: torch.device | None = None) -> dict[str, Any]:
-    """Versions of what decides the numbers; with a device also that, and whether its algorithms are held to be exact.
+    """Versions of the libraries that decide the numbers.
 
     Args:
-        device: that computed; None where it is the CPU and no matter.
+        device: that computed: it is recorded too, and whether its algorithms are deterministic; None leaves both out.
 
     Returns:
         Plain JSON values.

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import ScanError, UsageError
+from mri_iahvae.errors import UsageError, unusable
 from mri_iahvae.evaluation.metrics import MIN_SIDE
+from mri_iahvae.kspace.centre_crop import crop_image, recentre
 from mri_iahvae.scans.scan import Scan
 
-_READOUT = -2
+_COLUMNS, _READOUT = -1, -2
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,10 @@ class Geometry:
 
     def reduce(self, kspace: NDArray) -> NDArray:
         """Remove readout oversampling: (..., height, width) complex to (..., rows, width); the FFT is unitary."""
-        rows = self.field[0]
-        if rows == self.native[0]:
+        if self.field == self.native:
             return kspace
-        start = (self.native[0] - rows) // 2
-        image = _along_readout(np.fft.ifft, kspace)[..., start : start + rows, :]
-        return _along_readout(np.fft.fft, image).astype(kspace.dtype)
+        image = _centred(np.fft.ifft, kspace, _READOUT)
+        return _centred(np.fft.fft, crop_image(image, *self.field), _READOUT).astype(kspace.dtype)
 
     def reduce_mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The measured bins of reduced k-space: (height, width) to (rows, width)."""
@@ -51,21 +50,27 @@ class Geometry:
 
     def crop(self, image: NDArray) -> NDArray:
         """Centre crop of an image (..., rows, width), on the pixels that fastMRI takes from the native image."""
-        (top, left), (height, width) = self._origin(), self.image
-        return image[..., top : top + height, left : left + width]
+        # fastMRI crops from (n - m) // 2 of the native image; of that, `reduce` has taken its part.
+        taken = (self.native[0] - self.field[0]) // 2
+        top, left = (self.native[0] - self.image[0]) // 2 - taken, (self.native[1] - self.image[1]) // 2
+        return image[..., top : top + self.image[0], left : left + self.image[1]]
+
+    def image_of(self, kspace: NDArray) -> NDArray:
+        """The image of fully sampled k-space, float (height, width): the root of the coils' sum of squares.
+
+        Args:
+            kspace: complex (coils, height, width), as `Scan.read_coils` gives a slice.
+        """
+        images = self.reduce(kspace)
+        for axis in (_READOUT, _COLUMNS):
+            images = _centred(np.fft.ifft, images, axis)
+        return np.asarray(np.linalg.norm(self.crop(images), axis=0).astype(np.float32))
 
     def affine(self, native: NDArray[np.float64]) -> NDArray[np.float64]:
         """The affine of the cropped image, (4, 4) from (column, row, slice) to mm, from that of the native one."""
         moved = np.eye(4)
-        moved[0, 3], moved[1, 3] = (
-            (n - m) // 2 for n, m in zip(self.native[::-1], self.image[::-1], strict=True)
-        )
+        moved[:2, 3] = [(n - m) // 2 for n, m in zip(self.native[::-1], self.image[::-1], strict=True)]
         return native @ moved
-
-    def _origin(self) -> tuple[int, int]:
-        # fastMRI crops from (n - m) // 2 of the native image; of that, the first crop has taken its part.
-        taken = (self.native[0] - self.field[0]) // 2
-        return (self.native[0] - self.image[0]) // 2 - taken, (self.native[1] - self.image[1]) // 2
 
 
 def scan_geometry(
@@ -111,7 +116,7 @@ def scan_geometry(
 
 
 def reference_fits(scan: Scan) -> bool:
-    """Whether there are reference images that this scan's image can be cropped to, or that be cropped to its width."""
+    """Whether a crop of this scan's image has the size of its reference images, or of their square within k-space."""
     if scan.reference is None or min(scan.reference) < MIN_SIDE:
         return False
     rows, columns = scan.reference
@@ -130,32 +135,17 @@ def require_measured_grid(scan: Scan, size: int) -> None:
             oversampling is removed.
     """
     if scan.coils > 1:
-        raise ScanError(
-            f"{scan.path}: expected single-coil k-space to train on, found {scan.coils} coils; leave the file out"
-        )
+        wanted = "single-coil k-space to train on"
+        raise unusable(scan.path, wanted, f"{scan.coils} coils", "leave the file out")
     measured = scan_geometry(scan).reduce_mask(scan.mask)
-    if not to_grid(measured, size).all():
-        rows, columns = measured.shape
-        raise ScanError(
-            f"{scan.path}: expected the central {size}x{size} bins measured as a whole to train on, found "
-            f"{to_grid(measured, size).mean():.1%} of them in {rows}x{columns} bins; leave the file out"
-        )
+    central = recentre(measured, size, size)
+    if not central.all():
+        wanted = f"the central {size}x{size} bins measured as a whole to train on"
+        found = f"{central.mean():.1%} of them in {measured.shape[0]}x{measured.shape[1]} bins"
+        raise unusable(scan.path, wanted, found, "leave the file out")
 
 
-def to_grid(kspace: NDArray, size: int) -> NDArray:
-    """The centred size x size bins of (..., H, W), zero beyond the array; DC comes to size // 2 on both axes."""
-    for axis in (-2, -1):
-        before = size // 2 - kspace.shape[axis] // 2
-        after = size - kspace.shape[axis] - before
-        kept = slice(max(0, -before), kspace.shape[axis] - max(0, -after))
-        kspace = kspace[..., kept, :] if axis == _READOUT else kspace[..., kept]
-        widths = [(0, 0)] * kspace.ndim
-        widths[axis] = max(0, before), max(0, after)
-        kspace = np.pad(kspace, widths)
-    return kspace
-
-
-def _along_readout(transform: Callable[..., NDArray], values: NDArray) -> NDArray:
-    """Centred, unitary FFT along the rows."""
-    turned = transform(np.fft.ifftshift(values, axes=_READOUT), axis=_READOUT, norm="ortho")
-    return np.fft.fftshift(turned, axes=_READOUT)
+def _centred(transform: Callable[..., NDArray], values: NDArray, axis: int) -> NDArray:
+    """A centred, unitary FFT along one axis."""
+    turned = transform(np.fft.ifftshift(values, axes=axis), axis=axis, norm="ortho")
+    return np.fft.fftshift(turned, axes=axis)

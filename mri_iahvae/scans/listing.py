@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from mri_iahvae.errors import UsageError
+from mri_iahvae.errors import UsageError, reason
 from mri_iahvae.scans.reader import HDF5_SUFFIXES, SCAN_SUFFIXES
 
 
@@ -28,13 +28,18 @@ def scan_files(inputs: Iterable[Path]) -> list[Path]:
     return list(found.values())
 
 
+def hdf5_files(folder: Path) -> list[Path]:
+    """HDF5 files (*.h5, *.hdf5) of a folder, by name; hidden files are left out, broken links are not."""
+    found = (path for path in folder.glob("*") if path.suffix.lower() in HDF5_SUFFIXES)
+    return sorted(path for path in found if not (path.is_dir() or path.name.startswith(".")))
+
+
 def _within(folder: Path) -> list[Path]:
     try:
         inside = sorted(folder.iterdir())
     except OSError as error:
-        raise UsageError(
-            f"{folder}: expected a folder of scans, found: {error.strerror}; check the path"
-        ) from None
+        found = reason(error)
+        raise UsageError(f"{folder}: expected a folder of scans, found: {found}; check the path") from None
     files = [path for path in inside if _is_scan(path.name) and path.is_file()]
     if not files:
         wanted = ", ".join(f"*{suffix}" for suffix in SCAN_SUFFIXES)
@@ -54,12 +59,6 @@ def _has_scans(folder: Path) -> bool:
         return any(_is_scan(path.name) for path in folder.iterdir())
     except OSError:
         return False
-
-
-def hdf5_files(folder: Path) -> list[Path]:
-    """HDF5 files (*.h5, *.hdf5) of a folder, by name, hidden ones left out, links that lead nowhere not."""
-    found = (path for path in folder.glob("*") if path.suffix.lower() in HDF5_SUFFIXES)
-    return sorted(path for path in found if not (path.is_dir() or path.name.startswith(".")))
 
 
 def _is_scan(name: str) -> bool:

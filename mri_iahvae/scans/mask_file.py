@@ -1,4 +1,4 @@
-"""Sampling masks in files of their own: npy, npz and HDF5, from hands that are not trusted.
+"""Sampling masks as files hold them: npy, npz and HDF5, from hands that are not trusted.
 
 Nothing is unpickled, and no more is read, or decompressed, than a mask of the right size can hold.
 """
@@ -15,11 +15,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import ScanError, reason
-from mri_iahvae.scans.formats.npy import npy_header
+from mri_iahvae.errors import ScanError, reason, unusable
+from mri_iahvae.scans.formats.npy import npy_header, short
 from mri_iahvae.scans.formats.npz import npz_member
-from mri_iahvae.scans.mask_array import require_mask, to_mask
-from mri_iahvae.scans.safety.guard import dataset, guarded_file
+from mri_iahvae.scans.safety.hdf5 import dataset, guarded_file
 
 MASK = "mask"
 """Name of the array in an npz archive and of the dataset in an HDF5 file."""
@@ -28,13 +27,52 @@ _MAX_HEADER_BYTES = 2**16
 _MAX_ITEM_BYTES = 16
 
 
+def require_mask(path: str | Path, shape: tuple[int, ...], dtype: np.dtype, size: tuple[int, int]) -> None:
+    """Check what a file declares, before its data are read.
+
+    Args:
+        path: the file, for the message.
+        shape: (width,) for columns or (height, width), behind any number of axes of length 1; also fastMRI's
+            (1, ..., width, 1) and (height, width, 1).
+        dtype: boolean, integer or floating point.
+        size: (height, width) of k-space.
+
+    Raises:
+        ScanError: another shape or type.
+    """
+    if not _fits(shape, size) or dtype.kind not in "biuf":
+        raise _not_a_mask(path, size, f"shape {short(shape)}, type {short(dtype)}")
+
+
+def to_mask(path: str | Path, values: NDArray, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Measured bins.
+
+    Args:
+        path: the file, for the message.
+        values: 0 and 1 of any number type, of a shape that `require_mask` accepts.
+        size: (height, width) of k-space.
+
+    Returns:
+        bool (height, width), a copy, true where measured.
+
+    Raises:
+        ScanError: another value, NaN among them.
+    """
+    with np.errstate(invalid="ignore"):  # a signalling NaN
+        others = values[(values != 0) & (values != 1)]
+    if others.size:
+        raise _not_a_mask(path, size, f"the value {others.flat[0]:g}")
+    height, width = size
+    rows = values.size // width  # 1 where the mask is one of columns
+    return np.broadcast_to(values.reshape(rows, width).astype(bool), (height, width)).copy()
+
+
 def read_mask_file(path: str | Path, height: int, width: int) -> NDArray[np.bool_]:
     """Read a sampling mask.
 
     Args:
         path: `.npy`; `.npz` with one array, or one called `mask`; `.h5` or `.hdf5` with the dataset `mask`.
-            0 and 1 of any number type, (width,) for columns or (height, width); axes of length 1 as
-            `require_mask` takes them.
+            0 and 1 of any number type, of a shape that `require_mask` takes.
         height: rows of k-space.
         width: columns of k-space.
 
@@ -51,8 +89,7 @@ def read_mask_file(path: str | Path, height: int, width: int) -> NDArray[np.bool
     elif suffix not in {".npy", ".npz"}:
         raise _refused(path, f"the suffix '{suffix}'")
     elif not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise _refused(path, found, "check the path")
+        raise _refused(path, "a folder" if path.is_dir() else "no such file", "check the path")
     elif suffix == ".npy":
         with _foreign_bytes(path), path.open("rb") as file:
             values = _read_npy(path, file, size)
@@ -66,7 +103,7 @@ def _read_hdf5(path: Path, size: tuple[int, int]) -> NDArray:
     with guarded_file(path) as file:
         stored = dataset(file, MASK)
         if stored is None:
-            raise ScanError(f"{path}: expected a dataset '{MASK}', found none; name the mask so")
+            raise unusable(path, f"a dataset '{MASK}'", "none", "name the mask so")
         require_mask(path, stored.shape, stored.dtype, size)
         values: NDArray = stored[()]
         return values
@@ -104,8 +141,24 @@ def _foreign_bytes(path: Path) -> Iterator[None]:
         raise _refused(path, reason(error)) from error
 
 
-def _refused(path: Path, found: str, cure: str = "save it again") -> ScanError:
-    return ScanError(
-        f"{path}: expected a mask as npy, npz (one array, or one called '{MASK}') or HDF5 (dataset '{MASK}'), "
-        f"found {found}; {cure}"
-    )
+def _fits(shape: tuple[int, ...], size: tuple[int, int]) -> bool:
+    if shape in {size, size[1:]}:
+        return True
+    bare = list(shape)
+    while bare and bare[0] == 1:
+        del bare[0]
+    # fastMRI's masks end in an axis for the real and imaginary parts. (n, 1) alone may mean rows: refused.
+    if bare and bare[-1] == 1 and len(shape) > 2:
+        del bare[-1]
+    return tuple(bare) in {size, size[1:]}
+
+
+def _not_a_mask(path: str | Path, size: tuple[int, int], found: str) -> ScanError:
+    height, width = size
+    wanted = f"a mask of 0 and 1, shape ({width},) or ({height}, {width})"
+    return unusable(path, wanted, found, "correct the mask")
+
+
+def _refused(path: Path, found: str, advice: str = "save it again") -> ScanError:
+    wanted = f"a mask as npy, npz (one array, or one called '{MASK}') or HDF5 (dataset '{MASK}')"
+    return unusable(path, wanted, found, advice)

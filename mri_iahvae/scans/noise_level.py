@@ -21,13 +21,13 @@ class NoiseLevel:
 
     Attributes:
         source: "option", "relative", "file" or "estimate".
-        share: of all bins, those that are measured.
+        mask: bool (H, W), the bins that are used.
         relative: multiple of the noise-free slice's RMS, where that is how the level was stated.
         known: float (slices,), otherwise.
     """
 
     source: str
-    share: float
+    mask: NDArray[np.bool_] = field(repr=False)
     relative: float | None = None
     known: NDArray[np.floating] | None = field(default=None, repr=False)
 
@@ -36,23 +36,20 @@ class NoiseLevel:
 
         Args:
             chosen: consecutive slices.
-            kspace: their measured k-space, complex64 (n, ..., H, W).
+            kspace: theirs, complex64 (n, ..., H, W), readout oversampling removed; values beyond the mask do not
+                count.
 
         Returns:
             float (n,).
         """
         if self.known is not None:
             return self.known[chosen]
-        # Imported here: `inspect`, which estimates levels too, must not wait for torch.
-        import torch  # noqa: PLC0415
-
-        from mri_iahvae.kspace.noise import rms  # noqa: PLC0415
-
-        # Power adds: RMS_noisy^2 = RMS^2 (1 + 2 share R^2). Noise lies in every measured bin alike; the signal in
-        # those around the centre, which every useful mask measures.
+        # Power adds: RMS_noisy^2 = RMS^2 (1 + 2 m R^2), m the measured fraction. Noise lies in every measured bin
+        # alike; the signal in those around the centre, which every useful mask measures.
         relative = self.relative or 0.0
-        flat = torch.from_numpy(kspace).flatten(1, -2)  # all coils together
-        return rms(flat).numpy() * relative / np.sqrt(1 + 2 * self.share * relative**2)
+        power = np.square(np.abs(kspace), dtype=np.float64, where=self.mask, out=np.zeros(kspace.shape))
+        rms = np.sqrt(power.mean(axis=tuple(range(1, kspace.ndim))))
+        return np.asarray(rms * relative / np.sqrt(1 + 2 * self.mask.mean() * relative**2))
 
 
 def scan_noise(
@@ -76,19 +73,18 @@ def scan_noise(
         The level; its source is the first of these that there is: `sigma`, `relative`, the file, an estimate. An
         estimate is one level for all slices, zero where too little is measured for one.
     """
-    share = float(mask.mean())
     if sigma is not None:
-        return NoiseLevel("option", share, known=np.full(scan.slices, sigma))
+        return NoiseLevel("option", mask, known=np.full(scan.slices, sigma))
     if relative is not None:
-        return NoiseLevel("relative", share, relative)
+        return NoiseLevel("relative", mask, relative)
     if scan.noise_sigma is not None:
-        return NoiseLevel("file", share, known=scan.noise_sigma)
-    return NoiseLevel("estimate", share, known=np.full(scan.slices, estimated_noise(scan, geometry, mask)))
+        return NoiseLevel("file", mask, known=scan.noise_sigma)
+    return NoiseLevel("estimate", mask, known=np.full(scan.slices, estimated_noise(scan, geometry, mask)))
 
 
 def estimated_noise(scan: Scan, geometry: Geometry, mask: NDArray[np.bool_]) -> float:
     """One level for all slices, from the data; arguments as above, and see `kspace.noise_estimate.estimate_sigma`."""
-    # Thermal noise is that of the scanner, one level for all slices: those with least anatomy tell most, and they
+    # Thermal noise is that of the scanner, one level for all slices: those with least anatomy show it best, and they
     # lie at the ends.
     most = max(1, _SLICES // scan.coils)
     numbers = np.unique(np.linspace(0, scan.slices - 1, min(scan.slices, most)).round().astype(int))
@@ -99,10 +95,9 @@ def estimated_noise(scan: Scan, geometry: Geometry, mask: NDArray[np.bool_]) -> 
 def level_doubts(
     scan: Scan, geometry: Geometry, mask: NDArray[np.bool_], stated: float, source: str
 ) -> tuple[str, ...]:
-    """A stated level far above what the data show would smooth away anatomy; arguments as above."""
-    seen = 0.0 if source == "estimate" else estimated_noise(scan, geometry, mask)
-    if seen == 0 or stated <= _FAR_ABOVE * seen:
+    """A warning where the stated level is far above the estimate from the data: it would smooth away anatomy."""
+    estimate = 0.0 if source == "estimate" else estimated_noise(scan, geometry, mask)
+    if estimate == 0 or stated <= _FAR_ABOVE * estimate:
         return ()
-    return (
-        f"the noise level taken is {stated / seen:.3g} times the estimate from the data, {seen:.3g}: is it right?",
-    )
+    times = f"{stated / estimate:.3g} times the estimate from the data, {estimate:.3g}"
+    return (f"the noise level taken is {times}: is it right?",)

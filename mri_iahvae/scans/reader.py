@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mri_iahvae.errors import ScanError
+from mri_iahvae.errors import unusable
 from mri_iahvae.scans.formats.bart import open_bart
 from mri_iahvae.scans.formats.fastmri import open_fastmri
 from mri_iahvae.scans.formats.mrd import is_mrd, open_mrd
@@ -15,6 +15,12 @@ SCAN_SUFFIXES = (*HDF5_SUFFIXES, ".mrd", *NIFTI_SUFFIXES)
 """Of the files in a folder, those that are taken for scans. Bare arrays (.npy, .cfl) may be masks or coil maps, so
 they are named one by one."""
 
+_OPENERS = {
+    ".cfl": open_bart,
+    ".hdr": open_bart,
+    ".npy": open_npy,
+    **dict.fromkeys(NIFTI_SUFFIXES, open_nifti),
+}
 _DICOM = (
     "DICOM, which holds images, not k-space",
     "convert it to NIfTI with dcm2niix for `denoise` and `simulate`",
@@ -50,18 +56,12 @@ def open_scan(path: str | Path) -> Scan:
     """
     path = Path(path)
     if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise ScanError(f"{path}: expected a scan, found {found}; check the path")
-    suffix = path.suffix.lower()
-    if suffix in {".cfl", ".hdr"}:
-        return open_bart(path)
-    if suffix == ".npy":
-        return open_npy(path)
-    if path.name.lower().endswith(NIFTI_SUFFIXES):
-        return open_nifti(path)
-    if found_and_advice := _ELSEWHERE.get(suffix) or (_DICOM if _is_dicom(path) else None):
-        found, advice = found_and_advice
-        raise ScanError(f"{path}: expected k-space as HDF5, BART or npy, found {found}; {advice}")
+        raise unusable(path, "a scan", "a folder" if path.is_dir() else "no such file", "check the path")
+    for suffix, opener in _OPENERS.items():
+        if path.name.lower().endswith(suffix):
+            return opener(path)
+    if known := _ELSEWHERE.get(path.suffix.lower()) or (_DICOM if _is_dicom(path) else None):
+        raise unusable(path, "k-space as HDF5, BART or npy", *known)
     return open_mrd(path) if is_mrd(path) else open_fastmri(path)
 
 
@@ -71,4 +71,4 @@ def _is_dicom(path: Path) -> bool:
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
     except OSError:
-        return False  # what is wrong with it is told where it is opened
+        return False  # the opener says what is wrong with it

@@ -1,6 +1,19 @@
-"""A scan: what is known of a volume of k-space on disk, and how it is read slice by slice."""
+"""A scan: a volume of k-space on disk, described when it is opened and read slice by slice.
 
-from collections.abc import Iterator, Mapping, Sequence
+From file to inference:
+
+1. `reader.open_scan` recognises the format; one file of `formats` checks the file and describes it as a `Scan`.
+2. `undersampling.Sampling.apply` decides which bins count as measured: the file's own, or fewer of them.
+3. `Scan.read_coils` reads some slices, zeroes what is not measured, and refuses values that are not finite. This is
+   the only place where data from a file are masked and checked.
+4. `geometry.Geometry.reduce` removes readout oversampling; `SampledMask.within` does so with the mask, and leaves out
+   what lies beyond `--up-to`.
+5. `noise_level` finds sigma where the task wants it.
+6. `pipeline.volume` (one coil) or `pipeline.multicoil` takes k-space, mask and sigma as the Python API does: central
+   N x N bins, canonical form, inference, and back. `Geometry.crop` gives the image its size.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -8,7 +21,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import ScanError
+from mri_iahvae.errors import ScanError, unusable
 from mri_iahvae.scans.header import Header
 
 MaskSource = Literal["file", "zeros", "full"]
@@ -19,7 +32,7 @@ RECONSTRUCTION = "reconstruction"
 
 
 class Source(Protocol):
-    """Where the arrays of a scan come from: one per file format. Nothing is kept open between calls."""
+    """Where the arrays of a scan come from: one class per file format. Nothing is kept open between calls."""
 
     def kspace(self, numbers: Sequence[int]) -> Iterator[NDArray]:
         """Slices of k-space one by one, as stored: complex (coils, height, width).
@@ -28,19 +41,12 @@ class Source(Protocol):
             ScanError: the file changed or cannot be read.
         """
 
-    def reference(self, numbers: Sequence[int]) -> Iterator[NDArray]:
-        """Reference images one by one, real (rows, columns).
+    def reference(self, numbers: Sequence[int]) -> Iterator[NDArray]:  # noqa: ARG002 - most formats have none
+        """Reference images one by one, real (rows, columns); none where the format has none.
 
         Raises:
             ScanError: as `kspace`.
         """
-
-
-class WithoutReference:
-    """The part of a `Source` whose format holds no reference images."""
-
-    def reference(self, numbers: Sequence[int]) -> Iterator[NDArray]:  # noqa: ARG002 - as `Source.reference`
-        """None."""
         return iter(())
 
 
@@ -59,7 +65,7 @@ class Scan:
     mask: NDArray[np.bool_] = field(repr=False)
     """(height, width), true where measured; the same for all slices and coils."""
     mask_source: MaskSource
-    """From the file's `mask`, inferred from columns or bins that are exactly zero, or all measured."""
+    """The file's `mask`, columns or bins that are exactly zero, or everything measured."""
     source: Source = field(repr=False)
     acquired: tuple[int, int] = (0, 0)
     """First acquired column, and the first one after the last acquired; zero padding lies outside."""
@@ -95,30 +101,20 @@ class Scan:
             ScanError: several coils, values that are not finite, or a file that changed or cannot be read.
         """
         if self.coils != 1:
-            raise ScanError(
-                f"{self.path}: expected single-coil k-space, found {self.coils} coils; combine them into one first"
-            )
+            found = f"{self.coils} coils"
+            raise unusable(self.path, "single-coil k-space", found, "combine them into one first")
         return self.read_coils(index)[:, 0]
 
     def read_coils(self, index: int | slice) -> NDArray[np.complex64]:
-        """k-space of some slices, with an axis for the coils.
-
-        Args:
-            index: as in `read`.
-
-        Returns:
-            complex64 (n, coils, height, width), else as `read`.
-
-        Raises:
-            IndexError: as `read`.
-            ScanError: values that are not finite, or a file that changed or cannot be read.
-        """
+        """k-space of some slices with all coils: complex64 (n, coils, height, width), else as `read`."""
         numbers = self._numbers(index)
         out = np.empty((len(numbers), self.coils, self.height, self.width), np.complex64)
-        for target, number, values in zip(out, numbers, self.source.kspace(numbers), strict=True):
+
+        def masked(values: NDArray) -> NDArray:
             # np.where, not a product: a product leaves the sign of the discarded value in the zero.
-            target[:] = np.where(self.mask, to_complex64(values), 0)
-            self._check_finite(target, KSPACE, number)
+            return np.where(self.mask, to_complex64(values), 0)
+
+        self._read(out, KSPACE, numbers, self.source.kspace(numbers), masked)
         return out
 
     def read_reference(self, index: int | slice) -> NDArray[np.float32]:
@@ -135,25 +131,39 @@ class Scan:
             ScanError: the file has no reference, or as in `read`.
         """
         if self.reference is None:
-            raise ScanError(f"{self.path}: expected a reference '{REFERENCE}', found none; use another file")
+            raise unusable(self.path, f"a reference '{REFERENCE}'", "none", "use another file")
         numbers = self._numbers(index)
         out = np.empty((len(numbers), *self.reference), np.float32)
-        for target, number, values in zip(out, numbers, self.source.reference(numbers), strict=True):
-            with np.errstate(over="ignore"):  # infinity is refused in the next line
-                target[:] = values
-            self._check_finite(target, REFERENCE, number)
+        self._read(out, REFERENCE, numbers, self.source.reference(numbers), np.asarray)
         return out
 
     def _numbers(self, index: int | slice) -> list[int]:
         chosen = range(self.slices)[index]
         return [chosen] if isinstance(chosen, int) else list(chosen)
 
-    def _check_finite(self, values: NDArray[np.generic], name: str, number: int) -> None:
-        if not np.isfinite(values).all():
-            raise ScanError(
-                f"{self.path}: expected finite values, found NaN or infinity in '{name}', slice {number}; "
-                "repair the slice or leave it out"
-            )
+    def _read(
+        self,
+        out: NDArray,
+        name: str,
+        numbers: Sequence[int],
+        stored: Iterable[NDArray],
+        convert: Callable[[NDArray], NDArray],
+    ) -> None:
+        for target, number, values in zip(out, numbers, stored, strict=True):
+            if values.shape != target.shape:
+                raise file_changed(self.path)
+            with np.errstate(over="ignore"):  # infinity is refused in the next lines
+                target[:] = convert(values)
+            if not np.isfinite(target).all():
+                raise ScanError(
+                    f"{self.path}: expected finite values, found NaN or infinity in '{name}', slice {number}; "
+                    "repair the slice or leave it out"
+                )
+
+
+def file_changed(path: Path) -> ScanError:
+    """The error for a file that is no longer what it was when it was opened."""
+    return unusable(path, "the file as it was opened", "it changed", "run again")
 
 
 def to_complex64(values: NDArray) -> NDArray[np.complex64]:
@@ -167,7 +177,7 @@ def to_complex64(values: NDArray) -> NDArray[np.complex64]:
         return values.astype(np.complex64)
 
 
-def filled_bins(values: NDArray) -> NDArray[np.bool_]:
+def nonzero_bins(values: NDArray) -> NDArray[np.bool_]:
     """True where complex numbers, as `to_complex64` takes them, are not exactly zero; NaN is not."""
     with np.errstate(invalid="ignore"):  # a signalling NaN
         return np.asarray(to_complex64(values) != 0)

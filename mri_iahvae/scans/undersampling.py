@@ -5,25 +5,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import UsageError
 from mri_iahvae.files import name_as_text
-from mri_iahvae.kspace.bands import block
+from mri_iahvae.kspace.centre_crop import centre_block
 from mri_iahvae.kspace.masks import ColumnSampling, MaskType, column_sampling, true_acceleration
 from mri_iahvae.scans.geometry import Geometry
 from mri_iahvae.scans.mask_file import read_mask_file
 from mri_iahvae.scans.scan import MaskSource, Scan
-
-Source = MaskSource | Literal["mask file", "acceleration"]
-"""Where a mask comes from: the scan (`Scan.mask_source`), a mask file, or drawn columns."""
 
 _OWN: dict[MaskSource, str] = {
     "full": "full sampling",
     "file": "the file's own",
     "zeros": "inferred from exact zeros",
 }
+_EMPTY = "no measured k-space bin is left"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,14 +29,14 @@ class SampledMask:
 
     Attributes:
         mask: bool (height, width), the same for all slices.
-        source: where it comes from.
+        source: where it comes from: the scan (`Scan.mask_source`), a mask file, or drawn columns.
         description: in words.
         acquired: first column that the scanner acquired, and the first one after the last.
         warnings: one sentence each.
     """
 
     mask: NDArray[np.bool_] = field(repr=False)
-    source: Source
+    source: MaskSource | Literal["mask file", "acceleration"]
     description: str
     acquired: tuple[int, int]
     warnings: tuple[str, ...] = ()
@@ -47,8 +44,7 @@ class SampledMask:
     @property
     def true_acceleration(self) -> float | None:
         """All bins of the acquired columns over measured bins; None where nothing is measured."""
-        mask = self.mask[:, slice(*self.acquired)]
-        return true_acceleration(torch.from_numpy(mask)) if mask.any() else None
+        return true_acceleration(self.mask[:, slice(*self.acquired)])
 
     def within(self, geometry: Geometry, up_to: int | None = None) -> "SampledMask":
         """The same on k-space without readout oversampling, and within block B_s.
@@ -60,10 +56,10 @@ class SampledMask:
         mask, description, warnings = geometry.reduce_mask(self.mask), self.description, self.warnings
         if up_to is not None:
             central = np.zeros_like(mask)
-            rows, columns = (block(n, min(up_to, n)) for n in mask.shape)
+            rows, columns = (centre_block(n, up_to) for n in mask.shape)
             central[rows, columns] = True
             if mask.any() and not (mask & central).any():
-                warnings = (*warnings, "no measured k-space bin is left")
+                warnings = (*warnings, _EMPTY)
             mask, description = mask & central, f"{description}, up to {up_to}x{up_to}"
         return replace(self, mask=mask, description=description, warnings=warnings)
 
@@ -84,7 +80,7 @@ class Sampling:
         mask_path: a mask file, see `read_mask_file`.
         acceleration: column masks drawn from the scan's file name, as the fastMRI challenge does; see
             `column_sampling` for this and the next two.
-        center_fraction: share of columns around the centre.
+        center_fraction: fraction of columns around the centre.
         mask_type: "random", "equispaced" or "magic".
 
     Raises:
@@ -114,29 +110,28 @@ class Sampling:
             ScanError: the mask file cannot be used.
             UsageError: the centre leaves no columns to draw.
         """
-        asked, source, description = self._asked(scan)
+        source: MaskSource | Literal["mask file", "acceleration"]
+        if self.mask_path is not None:
+            asked = read_mask_file(self.mask_path, scan.height, scan.width)
+            source, description = "mask file", name_as_text(self.mask_path)
+        elif self._columns is not None:
+            asked = self._columns.mask(scan.width, scan.path.name)
+            source, description = "acceleration", str(self._columns)
+        else:
+            asked, source, description = scan.mask, scan.mask_source, _OWN[scan.mask_source]
         mask, warnings = asked & scan.mask, []
         if self != OWN_SAMPLING and not scan.fully_sampled:
             inferred = scan.mask_source == "zeros"
             description += f", within that {_OWN['zeros']}" if inferred else ", within the file's own"
         # Drawn columns often meet padding, as in the fastMRI challenge; a mask file should know better.
         if self.mask_path is not None and (lacking := np.count_nonzero(asked & ~scan.mask)):
-            share = lacking / np.count_nonzero(asked)
+            fraction = lacking / np.count_nonzero(asked)
             warnings.append(
-                f"{lacking} bins of the mask ({share:.1%}) are not in the file: taken as unmeasured"
+                f"{lacking} bins of the mask ({fraction:.1%}) are not in the file: taken as unmeasured"
             )
         if scan.mask.any() and not mask.any():
-            warnings.append("no measured k-space bin is left")
+            warnings.append(_EMPTY)
         return SampledMask(mask, source, description, scan.acquired, tuple(warnings))
-
-    def _asked(self, scan: Scan) -> tuple[NDArray[np.bool_], Source, str]:
-        """The bins asked for, whatever the file holds; where they come from; and that in words."""
-        if self.mask_path is not None:
-            mask = read_mask_file(self.mask_path, scan.height, scan.width)
-            return mask, "mask file", name_as_text(self.mask_path)
-        if self._columns is not None:
-            return self._columns.mask(scan.width, scan.path.name).numpy(), "acceleration", str(self._columns)
-        return scan.mask, scan.mask_source, _OWN[scan.mask_source]
 
     def to_json(self) -> dict[str, Any]:
         """For the record: the options by name, with their defaults; plain values."""

@@ -8,10 +8,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 import mri_iahvae
-from mri_iahvae.errors import IahvaeError, ScanError, UsageError
+from mri_iahvae.errors import IahvaeError, ScanError, UsageError, unusable
 from mri_iahvae.evaluation.metrics import MIN_SIDE, Scores, crop_pair, score
 from mri_iahvae.evaluation.summary import Summary, summarise
-from mri_iahvae.scans.formats.images import read_reconstruction, read_target
+from mri_iahvae.scans.formats.fastmri_images import read_reconstruction, read_target
 from mri_iahvae.scans.listing import hdf5_files
 from mri_iahvae.scans.scan import RECONSTRUCTION
 
@@ -40,6 +40,12 @@ class VolumeScores:
     acquisition: str
     slices: int
     scores: Scores
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        paths = {"prediction": str(self.prediction), "target": str(self.target)}
+        facts = {"dataset": self.dataset, "acquisition": self.acquisition, "slices": self.slices}
+        return {**paths, **facts, **self.scores.to_dict()}
 
 
 @dataclass(frozen=True)
@@ -81,17 +87,7 @@ class Evaluation:
         """Plain JSON values."""
         return {
             "version": mri_iahvae.__version__,
-            "volumes": [
-                {
-                    "prediction": str(volume.prediction),
-                    "target": str(volume.target),
-                    "dataset": volume.dataset,
-                    "acquisition": volume.acquisition,
-                    "slices": volume.slices,
-                    **volume.scores.to_dict(),
-                }
-                for volume in self.volumes
-            ],
+            "volumes": [volume.to_json() for volume in self.volumes],
             "by_acquisition": {name: summary.to_dict() for name, summary in self.by_acquisition.items()},
             "overall": self.overall and self.overall.to_dict(),
             "failed": [
@@ -114,7 +110,7 @@ def evaluate(
     Args:
         predictions: HDF5 file with `reconstruction` (slices, H, W), magnitude, or a folder of them (`*.h5`).
         targets: HDF5 file, or a folder of files of the same names; for what counts as the target see
-            `scans.formats.images.read_target`.
+            `scans.formats.fastmri_images.read_target`.
         target: dataset of the target.
         acquisition: score only volumes whose target file states this acquisition.
         partial: leave out targets without a prediction; else they are an error.
@@ -151,9 +147,7 @@ def file_pairs(
     """
     for path in (predictions, targets):
         if not path.exists():
-            raise ScanError(
-                f"{path}: expected an HDF5 file or a folder of them, found neither; check the path"
-            )
+            raise unusable(path, "an HDF5 file or a folder of them", "neither", "check the path")
     if predictions.is_file() and targets.is_file():
         return [(predictions, targets)], 0
     left, right = _by_name(predictions), _by_name(targets)
@@ -223,10 +217,8 @@ def score_pairs(
 def _score(prediction: Path, path: Path, target: NDArray) -> Scores:
     images = read_reconstruction(prediction)
     if len(images) != len(target):
-        raise ScanError(
-            f"{prediction}: expected {len(target)} slices, as in the target, found {len(images)}; "
-            "compare whole volumes"
-        )
+        wanted = f"{len(target)} slices, as in the target"
+        raise unusable(prediction, wanted, len(images), "compare whole volumes")
     try:
         target, images = crop_pair(target, images)
     except ValueError as error:
@@ -234,9 +226,10 @@ def _score(prediction: Path, path: Path, target: NDArray) -> Scores:
             f"{prediction}: {error} pixels of '{RECONSTRUCTION}'; reconstruct the whole field"
         ) from None
     if min(target.shape[1:]) < MIN_SIDE:
-        raise ScanError(f"{path}: expected a target of at least {MIN_SIDE}x{MIN_SIDE}, found {target.shape}")
+        wanted = f"a target of at least {MIN_SIDE}x{MIN_SIDE}"
+        raise unusable(path, wanted, target.shape, "leave the file out")
     if not target.any():
-        raise ScanError(f"{path}: expected a target with signal, found zeros only; leave the file out")
+        raise unusable(path, "a target with signal", "zeros only", "leave the file out")
     return score(target, images)
 
 

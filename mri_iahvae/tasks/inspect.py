@@ -8,18 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError
-from mri_iahvae.kspace.pattern import Pattern, sampling_pattern
+from mri_iahvae.kspace.centre_crop import centre_block
+from mri_iahvae.kspace.sampling_pattern import Pattern, sampling_pattern
 from mri_iahvae.model.checkpoint_config import find_checkpoint, model_config
+from mri_iahvae.scans.findings import (
+    LEVELS,
+    Finding,
+    data_findings,
+    error_finding,
+    opening_findings,
+    sampling_findings,
+)
 from mri_iahvae.scans.geometry import Geometry, scan_geometry
 from mri_iahvae.scans.noise_level import estimated_noise, level_doubts
-from mri_iahvae.scans.problems import (
-    LEVELS,
-    Problem,
-    data_problems,
-    error_problem,
-    sampling_problems,
-    told_problems,
-)
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.scan import Scan
 
@@ -69,19 +70,19 @@ class Inspection:
         pattern: how k-space is sampled.
         noise: None where the data cannot be read.
         plan: what `reconstruct` does.
-        problems: errors first.
+        findings: errors first.
     """
 
     scan: Scan = field(repr=False)
     pattern: Pattern
     noise: Noise | None
     plan: Plan
-    problems: tuple[Problem, ...]
+    findings: tuple[Finding, ...]
 
     @property
-    def errors(self) -> tuple[Problem, ...]:
+    def errors(self) -> tuple[Finding, ...]:
         """Why the file cannot be used; nothing where it can."""
-        return tuple(problem for problem in self.problems if problem.level == "error")
+        return tuple(finding for finding in self.findings if finding.level == "error")
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -101,7 +102,7 @@ class Inspection:
             "reference": None if scan.reference is None else list(scan.reference),
             "attributes": {name: scan.attributes[name] for name in _ATTRIBUTES if name in scan.attributes},
             "reconstruct": asdict(self.plan),
-            "problems": [asdict(problem) for problem in self.problems],
+            "findings": [asdict(finding) for finding in self.findings],
         }
 
 
@@ -113,7 +114,7 @@ def inspect(path: str | Path, checkpoint: str | Path = "small") -> Inspection:
         checkpoint: the model that `reconstruct` would use, by name or folder; only its grid matters.
 
     Returns:
-        What was found. Values that cannot be used are a problem of level "error".
+        What was found. Values that cannot be used are a finding of level "error".
 
     Raises:
         ScanError: the file is no scan, and why.
@@ -124,39 +125,35 @@ def inspect(path: str | Path, checkpoint: str | Path = "small") -> Inspection:
     scan = open_scan(path)
     geometry = scan_geometry(scan)
     pattern = sampling_pattern(scan.mask, scan.acquired)
-    problems = [*told_problems(scan, geometry), *sampling_problems(scan, pattern)]
-    noise = None
+    findings = [*opening_findings(scan, geometry), *sampling_findings(scan, pattern)]
+    mask, noise = geometry.reduce_mask(scan.mask), None
     try:
-        power, silent = _survey(scan)
+        power, empty = _survey(scan)
     except ScanError as error:
-        problems.append(error_problem(scan, error))
+        findings.append(error_finding(scan, error))
     else:
-        noise = _noise(scan, geometry, power)
-        problems += data_problems(scan, power, silent)
-        if scan.coils == 1:
-            mask = geometry.reduce_mask(scan.mask)
-            doubts = level_doubts(scan, geometry, mask, noise.sigma, noise.source)
-            problems += [Problem("warning", doubt, "state another with --sigma") for doubt in doubts]
-    problems.sort(key=lambda problem: LEVELS.index(problem.level))
-    return Inspection(scan, pattern, noise, _plan(scan, geometry, grid), tuple(problems))
+        noise = _noise(scan, geometry, mask, power)
+        findings += data_findings(scan, power, empty)
+        doubts = level_doubts(scan, geometry, mask, noise.sigma, noise.source) if scan.coils == 1 else ()
+        findings += [Finding("warning", doubt, "state another with --sigma") for doubt in doubts]
+    findings.sort(key=lambda finding: LEVELS.index(finding.level))
+    return Inspection(scan, pattern, noise, _plan(scan, geometry, mask, grid), tuple(findings))
 
 
 def _survey(scan: Scan) -> tuple[NDArray[np.float64], list[int]]:
     """Power of each measured bin, (height, width), summed over slices and coils; and the slices without signal."""
-    power = np.zeros((scan.height, scan.width))
-    silent = []
+    power, empty = np.zeros((scan.height, scan.width)), []
     for number in range(scan.slices):
         kspace = scan.read_coils(number)[0]
         parts = np.square(kspace.real, dtype=np.float64) + np.square(kspace.imag, dtype=np.float64)
         found = parts.sum(axis=0)
         power += found
         if not found.any():
-            silent.append(number)
-    return power, silent
+            empty.append(number)
+    return power, empty
 
 
-def _noise(scan: Scan, geometry: Geometry, power: NDArray[np.float64]) -> Noise:
-    mask = geometry.reduce_mask(scan.mask)
+def _noise(scan: Scan, geometry: Geometry, mask: NDArray[np.bool_], power: NDArray[np.float64]) -> Noise:
     if scan.noise_sigma is not None:
         sigma, source = float(np.median(scan.noise_sigma)), "file"
     else:
@@ -164,21 +161,17 @@ def _noise(scan: Scan, geometry: Geometry, power: NDArray[np.float64]) -> Noise:
     # Power adds, and noise lies in the measured bins alone; `scans.noise_level` has the same sum.
     # The RMS is that of the field of view that is reconstructed: removing readout oversampling takes noise along, and
     # leaves the signal on fewer bins.
-    oversampling = scan.height / geometry.field[0]
-    share = scan.mask.mean()
     with np.errstate(over="ignore"):  # an absurd sigma leaves nothing
-        total = power.mean() / (scan.slices * scan.coils) - 2 * share * np.square(sigma)
-    clean = total * oversampling
+        total = power.mean() / (scan.slices * scan.coils) - 2 * scan.mask.mean() * np.square(sigma)
+    clean = total * scan.height / geometry.field[0]
     return Noise(sigma, float(sigma / np.sqrt(clean)) if clean > 0 else None, source)
 
 
-def _plan(scan: Scan, geometry: Geometry, grid: int) -> Plan:
-    mask = geometry.reduce_mask(scan.mask)
+def _plan(scan: Scan, geometry: Geometry, mask: NDArray[np.bool_], grid: int) -> Plan:
     filled = np.full_like(mask, scan.coils > 1)  # by the sensitivities, beyond the grid
-    rows, columns = (slice(max(0, n // 2 - grid // 2), n // 2 - grid // 2 + grid) for n in mask.shape)
+    rows, columns = (centre_block(n, grid) for n in mask.shape)
     filled[rows, columns] = True
     filled[:, : scan.acquired[0]] = filled[:, scan.acquired[1] :] = False
-    shares = {"measured": mask, "completed": ~mask & filled, "zero": ~mask & ~filled}
-    return Plan(
-        grid, geometry.field, geometry.image, {name: float(bins.mean()) for name, bins in shares.items()}
-    )
+    bins = {"measured": mask, "completed": ~mask & filled, "zero": ~mask & ~filled}
+    shares = {name: float(which.mean()) for name, which in bins.items()}
+    return Plan(grid, geometry.field, geometry.image, shares)

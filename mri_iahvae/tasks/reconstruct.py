@@ -1,4 +1,4 @@
-"""Reconstruct undersampled k-space: arrays in and out, or files."""
+"""Reconstruct undersampled k-space, arrays in and out; for files see `pipeline.stream.run_file`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,22 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.inference.settings import InferenceSettings, inference_settings
+from mri_iahvae.inference.settings import inference_settings
 from mri_iahvae.kspace.bands import parse_scale
-from mri_iahvae.pipeline.devices import find_device
+from mri_iahvae.pipeline.devices import check_compile, find_device
 from mri_iahvae.pipeline.loaded import LoadedModel
-from mri_iahvae.pipeline.multicoil import CoilCombine
-from mri_iahvae.pipeline.output import PLAIN, Outputs
-from mri_iahvae.pipeline.stream import Request, Start, run_file
 from mri_iahvae.pipeline.volume import Reconstruction, reconstruct_volume
-from mri_iahvae.scans.undersampling import OWN_SAMPLING, Sampling
 
 
 def reconstruct(
     kspace: NDArray[np.complexfloating],
     mask: NDArray[np.bool_] | None = None,
     *,
-    up_to: str | None = None,
+    up_to: str | int | None = None,
     noise_sigma: NDArray[np.floating] | float = 0.0,
     checkpoint: str | Path = "small",
     device: str = "auto",
@@ -37,15 +33,16 @@ def reconstruct(
             oversampling; values at unmeasured bins are ignored. The model completes the central bins of its grid
             (128 x 128 for the shipped one), bins beyond stay as they are.
         mask: bool (W,) for columns, (H, W) or (slices, H, W), true where measured; None when everything is.
-        up_to: "8x8" fixes the measured bins of the central 8 x 8 block as refinement targets; all others count
-            as unmeasured and come from the prior. None uses every measured bin.
+        up_to: "8x8", or 8: only the measured bins of the central 8 x 8 block are used; all others count as
+            unmeasured and come from the prior. None uses every measured bin.
         noise_sigma: standard deviation of the noise per real and imaginary part, in the units of `kspace`; one
             number or (slices,).
         checkpoint: name of a shipped model, or folder of a checkpoint.
         device: "auto", "cpu", "cuda" or "cuda:N".
         batch: slices at a time, halved when memory runs out; None: what suits the device.
         keep_samples: return every posterior sample, not only their mean and standard deviation.
-        **settings: how, `InferenceSettings` by name: `method="hybrid", steps=10, samples=8` ...
+        **settings: `quality="fast"`, "default" or "best", and fields of `InferenceSettings` by name:
+            `method="hybrid", steps=10, samples=8` ...
 
     Returns:
         The complex image in the units of the input, its k-space, and what was measured and completed.
@@ -55,7 +52,10 @@ def reconstruct(
         CheckpointError: the checkpoint cannot be read.
     """
     chosen = inference_settings(**settings)
-    loaded = LoadedModel.load(checkpoint, find_device(device))
+    where = find_device(device)
+    if chosen.compile:
+        check_compile(where)
+    loaded = LoadedModel.load(checkpoint, where)
     limit = None if up_to is None else parse_scale(up_to, loaded.model.size)
     result = reconstruct_volume(
         loaded.model,
@@ -69,28 +69,3 @@ def reconstruct(
         batch=batch,
     )
     return replace(result, warnings=(*loaded.warnings, *result.warnings))
-
-
-def reconstruct_file(
-    loaded: LoadedModel,
-    path: Path,
-    output: Path,
-    settings: InferenceSettings,
-    *,
-    up_to: int | None,
-    start: Start,
-    sampling: Sampling = OWN_SAMPLING,
-    keep_samples: bool = False,
-    batch: int | None = None,
-    outputs: Outputs = PLAIN,
-    coil_combine: CoilCombine | None = None,
-) -> dict[str, Any]:
-    """Reconstruct one scan; see `pipeline.stream.run_file` and `pipeline.stream.Request` for the arguments.
-
-    With "soft" data consistency the file's noise level is used, or an estimate.
-    """
-    noisy = settings.data_consistency == "soft"
-    request = Request(
-        "reconstruct", sampling, up_to, noisy, None, None, keep_samples, batch, outputs, coil_combine
-    )
-    return run_file(loaded, path, output, settings, request, start)

@@ -21,10 +21,10 @@ from mri_iahvae.pipeline.devices import find_device
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.volume import Progress, default_batch
 from mri_iahvae.results.figures import grid_figure, plain_text, sheet_figure
-from mri_iahvae.results.hdf5 import write_samples
-from mri_iahvae.results.optional_files import remove
+from mri_iahvae.results.hdf5 import result_file
+from mri_iahvae.results.paths import remove
 from mri_iahvae.results.provenance import provenance
-from mri_iahvae.scans.safety.guard import guarded_file
+from mri_iahvae.scans.safety.hdf5 import guarded_file
 
 ON_SHEET = 64
 """Most samples on the sheet."""
@@ -74,7 +74,7 @@ def draw(
     batch: int | None = None,
     progress: Progress = lambda _: None,
 ) -> NDArray[np.complex64]:
-    """`sample` with a model that is loaded already; `progress` is told of finished samples."""
+    """`sample` with a model that is loaded already; `progress` is called with the number of samples just finished."""
     if count < 1 or (batch is not None and batch < 1):
         raise UsageError(f"{count} samples, {batch} at a time: expected at least one")
     InferenceSettings(temperature=temperature, seed=seed)  # refuses what cannot be
@@ -82,7 +82,7 @@ def draw(
     images = np.empty((count, model.size, model.size), np.complex64)
 
     def work(rng: slice) -> None:
-        # Slices of their own, all first samples: the second of a slice would be the first one's antithesis.
+        # Each is the first sample of a slice of its own: the second one of a slice is the mirror image of the first.
         elements = tuple(Element(number, 0) for number in range(count)[rng])
         images[rng] = ifft2c(sample_prior(model, Draws(seed, temperature, elements, device))).cpu().numpy()
         progress(len(elements))
@@ -130,7 +130,7 @@ def sample_to_folder(
         seed: see there.
         with_progression: store and draw the image summed up to each scale too.
         batch: see there.
-        progress: told of finished samples.
+        progress: called with the number of samples just finished.
 
     Returns:
         The files: `samples.png`, magnitudes of the first `ON_SHEET`; where asked for `progression.png`, of the
@@ -164,8 +164,11 @@ def sample_to_folder(
         **provenance(model.gains.device),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    stored = map(progression, images) if with_progression else ()
-    write_samples(data, images, attributes=attributes, progression=stored)
+    with result_file(data, count) as file:
+        for image in images:
+            arrays = {"progression": progression(image)[None]} if with_progression else {}
+            file.append(samples=image[None], **arrays)
+        file.finish(attributes)
     remove(earlier)
     return [*written, data]
 

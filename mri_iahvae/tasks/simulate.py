@@ -18,7 +18,7 @@ from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.kspace.phase import smooth_phase
 from mri_iahvae.results.hdf5 import write_scan
 from mri_iahvae.results.provenance import provenance
-from mri_iahvae.scans.formats.magnitude import Volume, read_magnitudes
+from mri_iahvae.scans.formats.magnitude_images import Volume, read_magnitudes
 
 Reference = Literal["clean", "noisy"]
 
@@ -59,14 +59,14 @@ def simulate(
     per slice. Its k-space gets white noise of one sigma per volume, stored as the attribute `noise_sigma`.
 
     Args:
-        sources: NIfTI files, npz archives or folders of pictures, see `mri_iahvae.scans.formats.magnitude`.
+        sources: NIfTI files, npz archives or folders of pictures, see `mri_iahvae.scans.formats.magnitude_images`.
         output_dir: folder of the results, `<stem>.h5` per NIfTI file or folder, `<subject>.h5` per subject of an npz.
         noise: sigma per real and imaginary part, in units of the noise-free volume's RMS.
         reference: `reconstruction_esc` is the noise-free magnitude ("clean") or that of the noisy, fully
             sampled image ("noisy"), as in fastMRI.
         phase: standard deviation of the smooth phase within a slice, in radians.
         acceleration: nominal acceleration of a column mask; everything is measured without.
-        center_fraction: share of columns around DC that are always measured; 0.32 / acceleration by default.
+        center_fraction: fraction of the columns, around DC, that is always measured; 0.32 / acceleration by default.
         mask_type: "random" (default), "equispaced" or "magic".
         seed: of phase and noise, together with the file name. The mask depends on the file name only.
         overwrite: replace files that exist.
@@ -150,7 +150,7 @@ def _write(path: Path, volume: Volume, settings: _Settings, name: str) -> str:
     write_scan(
         path,
         kspace.numpy(),
-        mask=None if mask is None else mask.numpy(),
+        mask=mask,
         reference=(magnitude if settings.reference == "clean" else ifft2c(kspace).abs()).numpy(),
         noise_sigma=sigma,
         voxel=volume.voxel,

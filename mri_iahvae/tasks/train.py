@@ -1,144 +1,215 @@
 """Train a model on a folder of fully sampled fastMRI-schema files."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 import lightning
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mri_iahvae.errors import UsageError
 from mri_iahvae.files import folder_of_one_run, make_folder
 from mri_iahvae.kspace.fft import ifft2c
+from mri_iahvae.model.checkpoint import load_domain, load_model
+from mri_iahvae.model.checkpoint_config import find_checkpoint, read_config
 from mri_iahvae.model.config import ModelConfig
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.processes import ALONE, Processes, joined, rank
+from mri_iahvae.pipeline.training_data import TrainingData
+from mri_iahvae.processes import ALONE, Processes, joined, of_the_first, rank
 from mri_iahvae.results.figures import grid_figure
 from mri_iahvae.results.provenance import provenance
-from mri_iahvae.scans.geometry import require_measured_grid, scan_geometry, to_grid
-from mri_iahvae.scans.listing import hdf5_files
-from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.scans.scan import Scan
+from mri_iahvae.training.calibration import calibrate_and_save
 from mri_iahvae.training.objective import complete, posterior_pass
 from mri_iahvae.training.recorder import Display
 from mri_iahvae.training.run import run_training
-from mri_iahvae.training.run_record import start_or_resume
+from mri_iahvae.training.run_record import RunRecord, untrained
 from mri_iahvae.training.settings import TrainSettings
 from mri_iahvae.training.states import states
-
-_HELD_OUT_EVERY = 10  # one file in ten validates where the folder has no singlecoil_val
-
-
-class FolderSlices:
-    """The slices of some scans, one after the other, on the model's grid.
-
-    Args:
-        scans: opened files.
-        size: side of the grid.
-    """
-
-    def __init__(self, scans: list[Scan], size: int) -> None:
-        self.size = size
-        self._where = [
-            (scan, geometry, number)
-            for scan, geometry in ((scan, scan_geometry(scan)) for scan in scans)
-            for number in range(scan.slices)
-        ]
-
-    def __len__(self) -> int:
-        """Number of slices."""
-        return len(self._where)
-
-    def read(self, index: int) -> NDArray[np.complex64]:
-        """k-space of one slice: complex64 (size, size), in the file's units."""
-        scan, geometry, number = self._where[index]
-        return np.ascontiguousarray(to_grid(geometry.reduce(scan.read(number)[0]), self.size))
 
 
 def train(
     data: str | Path,
-    run: str | Path,
+    run: str | Path | None,
     preset: ModelConfig,
     settings: TrainSettings,
     *,
     display: Display,
     device: torch.device,
-    resume: bool = False,
     domain: str | None = None,
+    start: str | Path | None = None,
     processes: Processes = ALONE,
 ) -> Path:
-    """Train a model, or go on training it.
+    """Train a model.
 
     Args:
         data: folder of fully sampled single-coil fastMRI-schema files; readout oversampling is removed, and the
             central bins, as many as the model's grid has, are trained on. Or a folder with `singlecoil_train/`
             and `singlecoil_val/`. Without the latter every tenth file validates.
-        run: folder for everything that the run writes; the finished model is `run/model`.
+        run: folder for everything that the run writes; the finished model is `run/model`. None: a new folder
+            `runs/<name of the data>-<date>`.
         preset: the model.
         settings: of the training.
         display: shows progress.
         device: to train on.
-        resume: go on from the newest state in `run`; the other arguments must be those of the start.
         domain: anatomy and contrasts, in words, stored with the weights; None: the acquisitions that the files
             state.
+        start: checkpoint whose weights the training starts from, a folder or a shipped name; where the first stage's
+            grid is larger, the model grows.
         processes: that share the run; the program that calls is started again for each. Settings do not depend on
-            them, and neither do results beyond rounding: a run may go on with another number.
+            them, and neither do results beyond rounding.
 
     Returns:
         Folder of the checkpoint.
 
     Raises:
-        UsageError: `run` holds another run, or one that is going on; no such folder of data, or several stages for
-            a model that cannot grow.
+        UsageError: `run` holds another run, or one that is going on; no such folder of data; stages that the model
+            cannot be trained in; or a start that is not the coarse part of the model.
         ScanError: a file cannot be used for training.
+        CheckpointError: `start` cannot be read.
         IahvaeError: too many steps in a row were not finite, or `run` cannot be written to; the last state stays.
         KeyboardInterrupt: stopped by SIGINT or SIGTERM, the state is saved; its text tells of which step.
     """
+    opened = TrainingData.open(Path(data), preset.size)
+    _require_trainable(preset, settings, processes.count)
+    model, source = None, {}
+    if start is not None:
+        model, digest = load_model(start)
+        _require_start(model, preset, settings, str(start))
+        source = {"start_sha256": digest}
+    record = RunRecord(
+        untrained(preset),
+        settings,
+        str(opened.folder.resolve()),
+        opened.counts,
+        domain,
+        None if start is None else str(start),
+        {**provenance(device), "lightning": lightning.__version__, "processes": processes.count, **source},
+    )
+
+    return _run(record, opened, None if run is None else Path(run), display, device, processes, start=model)
+
+
+def resume(
+    run: str | Path,
+    data: str | Path | None = None,
+    *,
+    display: Display,
+    device: torch.device,
+    processes: Processes = ALONE,
+) -> Path:
+    """Go on training, from the newest state of a run.
+
+    Args:
+        run: folder of the run.
+        data: folder of its slices, where they have moved.
+        display: shows progress.
+        device: to train on, like the number of processes not necessarily that of the start.
+        processes: that share the run.
+
+    Returns:
+        Folder of the checkpoint.
+
+    Raises:
+        UsageError: no run with a saved state in `run`, or one that is going on; or other data.
+        ScanError, IahvaeError, KeyboardInterrupt: as `train`.
+    """
     run = Path(run)
-    if len(settings.stages) > 1 and not preset.grows:
-        raise UsageError(
-            "--stages: a model with a bottom-up encoder cannot grow, because its finest scale feeds all others; "
-            f"expected one stage, such as {preset.size}:2000"
+    record = RunRecord.read(run)
+    opened = TrainingData.open(Path(record.data if data is None else data), record.model.size)
+    if opened.counts != record.slices:
+        expected, found = (
+            f"{training} slices and {held} held out" for training, held in (record.slices, opened.counts)
         )
-    record = {
-        "data": Path(data).name,
-        **provenance(device),
-        "lightning": lightning.__version__,
-        "processes": processes.count,
-    }
-    resolved = {"model": preset.to_json(), "settings": settings.to_json(), **record}
-    training, held_out = _split(Path(data), preset.size)
-    if resume and not (run / "run.json").is_file():
-        raise UsageError(f"{run}: --resume found no run there; start without it")
-    _require_shares(settings, processes.count)
-    with joined(processes, device) as own_device, ExitStack() as folder:
+        raise UsageError(
+            f"{opened.folder}: expected the data that the run started with, {expected}; found {found}"
+        )
+    _require_trainable(record.model, record.settings, processes.count)
+    return _run(record, opened, run, display, device, processes, resume=True)
+
+
+def calibrate(
+    checkpoint: str | Path, data: str | Path, target: Path, *, domain: str | None = None, half: bool = False
+) -> None:
+    """Measure again what the end of a training measures of a model, on the held-out slices of a folder.
+
+    Args:
+        checkpoint: folder or shipped name; its weights stay what they are.
+        data: as for `train`.
+        target: folder of the checkpoint that is written; `checkpoint` itself may be replaced.
+        domain: anatomy and contrasts, in words; None: as the checkpoint has it, or the files state.
+        half: store the weights in half precision, to ship them.
+
+    Raises:
+        UsageError, ScanError: no such checkpoint or data, or files that cannot be used.
+        CheckpointError: the checkpoint cannot be read.
+        IahvaeError: `target` cannot be written to.
+    """
+    model, _ = load_model(checkpoint)
+    known = load_domain(checkpoint)
+    training = read_config(find_checkpoint(checkpoint))["training"]
+    opened = TrainingData.open(Path(data), model.size)
+    stated = opened.description if known is None else known.description
+    description = stated if domain is None else domain
+    calibrate_and_save(model, target, training, opened.held_out, description, torch.device("cpu"), half=half)
+
+
+def _run(
+    record: RunRecord,
+    opened: TrainingData,
+    folder: Path | None,
+    display: Display,
+    device: torch.device,
+    processes: Processes,
+    *,
+    start: IAHVAE | None = None,
+    resume: bool = False,
+) -> Path:
+    """Run in all processes; the first one makes the folder and keeps other runs out."""
+    with joined(processes, device) as own_device, ExitStack() as lock:
+        run = of_the_first(lambda: folder or _new_folder(Path(record.data).name))
         if rank() == 0:
             make_folder(run)
-            folder.enter_context(folder_of_one_run(run))
-            start_or_resume(run, resolved, resume=resume)
+            lock.enter_context(folder_of_one_run(run))
+            if not resume:
+                record.write(run)
         try:
             return run_training(
-                preset,
-                settings,
-                FolderSlices(training, preset.size),
-                FolderSlices(held_out, preset.size),
+                record.model,
+                record.settings,
+                opened.training,
+                opened.held_out,
                 run,
                 device=own_device,
                 resume=resume,
                 display=display,
                 draw=_draw,
+                # A checkpoint does not tell where its data were.
                 record={
-                    **record,
-                    "training_files": len(training),
-                    "training_slices": sum(s.slices for s in training),
+                    **record.provenance,
+                    "data": Path(record.data).name,
+                    "training_files": len(opened.training.scans),
+                    "training_slices": record.slices[0],
                 },
-                description=_acquisitions(training) if domain is None else domain,
+                description=opened.description if record.domain is None else record.domain,
+                start=start,
                 processes=processes,
             )
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(_interrupted(run, settings)) from None
+            raise KeyboardInterrupt(_interrupted(run, record.settings)) from None
+
+
+def _new_folder(name: str) -> Path:
+    """Make a new folder `runs/<name>-<date>`, with a number where there is one of that minute."""
+    stem = f"{name or 'data'}-{datetime.now():%Y-%m-%d-%H%M}"
+    make_folder(Path("runs"))
+    for number in count(1):
+        folder = Path("runs", stem if number == 1 else f"{stem}-{number}")
+        with suppress(FileExistsError):
+            folder.mkdir()
+            break
+    return folder
 
 
 def _interrupted(run: Path, settings: TrainSettings) -> str:
@@ -147,12 +218,19 @@ def _interrupted(run: Path, settings: TrainSettings) -> str:
         return ""
     stage, step, _ = saved[-1]
     place = f"step {settings.done(stage, step)} of {settings.planned}"
-    return f"Interrupted at {place} in {run}; `--resume` goes on"
+    return f"Interrupted at {place} in {run}; `mri-iahvae train -o {run} --resume` goes on"
 
 
-def _require_shares(settings: TrainSettings, count: int) -> None:
-    """Each process needs as many slices of each batch, and of the half that the second term is computed on."""
-    for stage in settings.stages:
+def _require_trainable(preset: ModelConfig, settings: TrainSettings, count: int) -> None:
+    """Refuse stages that the model or so many processes cannot train."""
+    stages = settings.stages
+    if not preset.grows and (len(stages) > 1 or stages[0].scales is not None):
+        raise UsageError(
+            "--stages: a model with a bottom-up encoder cannot grow or hold scales, because its finest scale feeds all "
+            f"others; expected one stage, such as {preset.size}:2000"
+        )
+    for stage in stages:
+        # Each process needs as many slices of each batch, and of the half that the second term is computed on.
         if count > 1 and stage.batch % (2 * count):
             raise UsageError(
                 f"--batch {stage.batch}: expected a multiple of {2 * count}, two slices for each of the {count} "
@@ -160,38 +238,18 @@ def _require_shares(settings: TrainSettings, count: int) -> None:
             )
 
 
-def _acquisitions(scans: list[Scan]) -> str:
-    """What the files say of themselves, such as "CORPDFS_FBK, CORPD_FBK"."""
-    stated = {str(scan.attributes.get("acquisition", "")) for scan in scans}
-    return ", ".join(sorted(stated - {""})) or "not stated"
-
-
-def _split(data: Path, size: int) -> tuple[list[Scan], list[Scan]]:
-    """Training and held-out scans."""
-    if not data.is_dir():
+def _require_start(model: IAHVAE, preset: ModelConfig, settings: TrainSettings, start: str) -> None:
+    """Refuse a model that is not the coarse part of the one that is to be trained."""
+    first = settings.stages[0].size
+    if model.size > first:
         raise UsageError(
-            f"{data}: expected a folder of fastMRI-schema HDF5 files, found no such folder; check the path"
+            f"--from {start}: its grid is {model.size}, larger than that of the first stage, {first}"
         )
-    folders = data / "singlecoil_train", data / "singlecoil_val"
-    if folders[0].is_dir() and folders[1].is_dir():
-        training, held_out = (_open_all(folder, size) for folder in folders)
-    else:
-        scans = _open_all(folders[0] if folders[0].is_dir() else data, size)
-        if len(scans) < 2:
-            raise UsageError(f"{data}: expected at least two files, one to train on and one to validate on")
-        held_out = scans[_HELD_OUT_EVERY - 1 :: _HELD_OUT_EVERY] or scans[-1:]
-        training = [scan for scan in scans if scan not in held_out]
-    return training, held_out
-
-
-def _open_all(folder: Path, size: int) -> list[Scan]:
-    paths = hdf5_files(folder)
-    if not paths:
-        raise UsageError(f"{folder}: expected fastMRI-schema files (*.h5, *.hdf5), found none")
-    scans = [open_scan(path) for path in paths]
-    for scan in scans:
-        require_measured_grid(scan, size)
-    return scans
+    if untrained(model.config) != untrained(preset.coarse(model.size)):
+        raise UsageError(
+            f"--from {start}: its scales are not those of the model to be trained; expected a checkpoint of the same "
+            "--preset"
+        )
 
 
 @torch.no_grad()

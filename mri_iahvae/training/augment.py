@@ -18,7 +18,7 @@ _NOISE = 0.007  # per part, of the slice's RMS
 
 
 def augment(
-    kspace: Tensor, generator: torch.Generator, share: Share | None = None, spared: float = 0.0
+    kspace: Tensor, generator: torch.Generator, share: Share | None = None, resampled: float = 1.0
 ) -> Tensor:
     """Flips, rotation by 90 degrees, zoom, aspect, shift, contrast curves, smooth phase and noise.
 
@@ -26,8 +26,8 @@ def augment(
         kspace: complex64 (B, n, n), n even.
         generator: on the same device.
         share: of the batch that `kspace` is, by default all of it.
-        spared: share of slices that keep size, place and contrast, which resampled ones do not have as a scanner makes
-            them.
+        resampled: fraction of the slices that are zoomed, shifted and given another contrast. The others keep the fine
+            structure that a scanner gives them.
 
     Returns:
         complex64 (B, n, n).
@@ -41,8 +41,8 @@ def augment(
         return share.of(drawn) * (high - low) + low
 
     changed = torch.ones(len(kspace), device=kspace.device)
-    if spared:
-        changed = (uniform(0, 1) >= spared).float()
+    if resampled < 1:
+        changed = (uniform(0, 1) < resampled).float()
     image = _flip_and_turn(
         _resample(
             kspace,

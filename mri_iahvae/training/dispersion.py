@@ -4,8 +4,8 @@ import torch
 
 from mri_iahvae.kspace.bands import crop
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.training.batches import CachedSlices, SliceSource, step_seed
 from mri_iahvae.training.objective import beyond_block, squared_error
+from mri_iahvae.training.slices import CachedSlices, SliceSource, step_seed
 from mri_iahvae.training.statistics import canonical_batch
 
 _SLICES = 24

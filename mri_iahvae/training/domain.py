@@ -6,7 +6,7 @@ from mri_iahvae.kspace.bands import crop
 from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.training.augment import augment
-from mri_iahvae.training.batches import CachedSlices, SliceSource, step_seed
+from mri_iahvae.training.slices import CachedSlices, SliceSource, step_seed
 
 _DRAWN = 512  # slices: limits are their outermost hundredth and two-hundredth
 _DRAWS = 8  # at most of each slice: more would be the same few slices over and over

@@ -1,4 +1,4 @@
-"""The Lightning module of one growth stage."""
+"""The Lightning module of one stage."""
 
 import copy
 import math
@@ -12,6 +12,7 @@ from mri_iahvae.kspace.bands import crop, embed, split
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.processes import process_count
 from mri_iahvae.training.augment import augment
+from mri_iahvae.training.masks import random_masks
 from mri_iahvae.training.objective import (
     complete,
     completion_ratio,
@@ -19,21 +20,23 @@ from mri_iahvae.training.objective import (
     posterior_pass,
     squared_error,
 )
-from mri_iahvae.training.sampling import random_masks
 from mri_iahvae.training.settings import TrainSettings
-from mri_iahvae.training.share import Share, mean_over_processes
+from mri_iahvae.training.share import Share
 from mri_iahvae.training.statistics import canonical_batch
 
 _WARM_UP = 100  # steps
 _LAST_RATE = 0.05  # of the peak learning rate
-_DETAIL_RATE = (
-    0.3  # of the others' rate; at the full one details of predicted bins amplify each other and diverge
-)
+# Of the other parameters' rate: at the full one the super-resolution branches, which see each other's predictions,
+# amplify each other and diverge.
+_SUPER_RESOLUTION_RATE = 0.3
 _FIRST_CUT = 4  # coarsest scale that the completion-aware term starts from
 
 
 class StageModule(L.LightningModule):
-    """Trains one stage; validation and everything that ships use the averaged (EMA) weights.
+    """Trains one stage; validation and the stored model use the averaged (EMA) weights.
+
+    Scales that the stage holds get no gradient, no weight decay and no averaging; scales coarser than the trained ones
+    are not differentiated at all.
 
     Args:
         model: with measured gains, on the stage's grid.
@@ -52,6 +55,11 @@ class StageModule(L.LightningModule):
         self.stage_index = stage
         self.stage = settings.stages[stage]
         self.sigma_start = sigma_start
+        if self.stage.scales is not None:
+            self.model.requires_grad_(requires_grad=False)
+            for index in self.stage.trained:
+                for parameter in self.model.scale_parameters(index):
+                    parameter.requires_grad_()
         self.statistics: dict[str, Any] = {}  # of the latest step, for the log
         self.validation: dict[str, Any] = {}  # of the latest validation
         self.validated = -1  # the step of that
@@ -70,12 +78,14 @@ class StageModule(L.LightningModule):
         return min(1.0, (step + 1) / _WARM_UP) * (_LAST_RATE + (1 - _LAST_RATE) * cosine)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own type is a union of many
-        """AdamW; biases and other vectors are not decayed, details learn more slowly."""
+        """AdamW; biases and other vectors are not decayed, super-resolution branches learn more slowly."""
+        slow = set(self.model.super_resolution_parameters())
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-        for name, parameter in self.model.named_parameters():
-            decay = self.settings.weight_decay if parameter.ndim > 1 else 0.0
-            rate = self.stage.rate * (_DETAIL_RATE if ".super_resolution." in name else 1.0)
-            groups.setdefault((rate, decay), []).append(parameter)
+        for parameter in self.model.parameters():
+            if parameter.requires_grad:
+                decay = self.settings.weight_decay if parameter.ndim > 1 else 0.0
+                rate = self.stage.rate * (_SUPER_RESOLUTION_RATE if parameter in slow else 1.0)
+                groups.setdefault((rate, decay), []).append(parameter)
         optimizer = torch.optim.AdamW(
             [
                 {"params": parameters, "lr": rate, "weight_decay": decay}
@@ -89,15 +99,17 @@ class StageModule(L.LightningModule):
     def training_step(self, batch: tuple[Tensor, int], batch_idx: int) -> Tensor:  # noqa: ARG002
         """Negative ELBO; plus, on half of the batch, the completion-aware or the masked term in turn at random."""
         kspace, seed = batch
-        noise = torch.Generator(self.device).manual_seed(seed)
+        settings, noise = self.settings, torch.Generator(self.device).manual_seed(seed)
         share = Share.of_this_process(len(kspace) * process_count())
+
+        def chosen(fraction: float) -> Tensor:
+            return share.of(torch.rand(share.total, generator=noise, device=self.device) < fraction)
+
         with torch.autocast(self.device.type, enabled=False):  # a phase map in bfloat16 would be noise
-            kspace = canonical_batch(augment(kspace, noise, share), self.model.size)
-        teacher = share.of(torch.rand(share.total, generator=noise, device=self.device) < 0.5)
+            augmented = augment(kspace, noise, share, settings.resampled)
+            kspace = canonical_batch(augmented, self.model.size)
+        teacher, means = chosen(0.5), chosen(settings.mean_fraction)
         sigma = self.sigma(self.global_step)
-        means = share.of(
-            torch.rand(share.total, generator=noise, device=self.device) < self.settings.mean_share
-        )
         passed = posterior_pass(self.model, kspace, noise, teacher, means=means, share=share)
         elbo_loss = passed.negative_elbo(sigma)
         halves = Share.of_this_process((share.total + 1) // 2)
@@ -105,18 +117,15 @@ class StageModule(L.LightningModule):
         if seed // 2 % 2:
             masks = halves.of(random_masks(halves.total, self.model.size, noise))
             term = masked_ratio(self.model, kspace[:half], masks).mean()
-            name, weight = "masked", self.settings.masked_weight
+            name, weight = "masked", settings.masked_weight
         else:
-            cut = completion_cut(seed // 4, len(self.model.gains))
+            cut = completion_cut(seed // 4, self.stage.trained.stop)
             term = completion_ratio(self.model, kspace[:half], 2**cut).mean()
-            name, weight = "completion", self.settings.completion_weight
+            name, weight = "completion", settings.completion_weight
         loss = elbo_loss + weight * term
-        # Of all processes: what one skips or stops at, all do.
-        means_of_all = mean_over_processes(torch.stack([loss, elbo_loss, term]).detach())
-        self.statistics = {
-            **dict(zip(("loss", "elbo_loss", name), means_of_all, strict=True)),
-            "sigma": sigma,
-        }
+        # Over all processes: a step that one skips, all skip.
+        values = self.trainer.strategy.reduce(torch.stack([loss, elbo_loss, term]).detach(), reduce_op="mean")
+        self.statistics = {**dict(zip(("loss", "elbo_loss", name), values, strict=True)), "sigma": sigma}
         return loss
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:  # noqa: ANN401
@@ -135,7 +144,8 @@ class StageModule(L.LightningModule):
         super().optimizer_step(*args, **kwargs)
         decay = min(self.settings.ema, (1 + self.global_step) / (10 + self.global_step))
         for average, weight in zip(self.average.parameters(), self.model.parameters(), strict=True):
-            average.data.lerp_(weight.data, 1 - decay)
+            if weight.requires_grad:
+                average.data.lerp_(weight.data, 1 - decay)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A state describes its own model, so that a run resumes from it alone."""
@@ -145,7 +155,7 @@ class StageModule(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """What is neither a weight nor Lightning's own."""
-        self.skipped_in_a_row = checkpoint.get("skipped_in_a_row", 0)  # earlier versions did not count
+        self.skipped_in_a_row = checkpoint["skipped_in_a_row"]
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Scores of one batch of held-out slices, with the averaged weights, at the stage's final sigma."""
@@ -166,14 +176,16 @@ class StageModule(L.LightningModule):
 
 
 def completion_cut(draw: int, count: int) -> int:
-    """Last known scale of the completion-aware term: half of the draws take the finest that leaves one to complete,
-    each coarser one comes half as often, down to 4x4. The finest scale is the newest and has the most to learn.
+    """Index of the last known scale of the completion-aware term.
+
+    Half of the draws take the finest scale but one, each coarser one comes half as often, down to 4x4: the finest scale
+    is the newest and has the most to learn.
 
     Args:
         draw: a random whole number.
-        count: number of scales.
+        count: number of scales up to the finest that is trained.
     """
-    last, first = count - 2, min(_FIRST_CUT.bit_length() - 1, count - 2)
+    last, first = max(0, count - 2), min(_FIRST_CUT.bit_length() - 1, max(0, count - 2))
     coarser = (draw & -draw).bit_length() - 1 if draw else 0  # trailing zero bits: geometric
     return max(first, last - coarser)
 

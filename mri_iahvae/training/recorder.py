@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +17,6 @@ from mri_iahvae.model.checkpoint import save_model
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.processes import rank
 from mri_iahvae.training.module import StageModule
-from mri_iahvae.training.share import anywhere
 from mri_iahvae.training.states import prune, state_path
 
 _LOG_STEPS = 10
@@ -30,7 +30,7 @@ class Display(Protocol):
         """A run starts or goes on, and where."""
 
     def step(self, entry: dict[str, Any], total: int) -> None:
-        """One logged step of `total`."""
+        """One logged step of `total`, with what `log.jsonl` has of it."""
 
     def validation(self, entry: dict[str, Any]) -> None:
         """One validation."""
@@ -69,18 +69,15 @@ class Recorder(L.Callback):
         done = trainer.global_step >= pl_module.stage.steps
         if trainer.global_step % _LOG_STEPS == 0 or done:
             self._log_step(trainer.global_step, pl_module)
-        # A state is saved by all together, at the same step. A signal that comes meanwhile counts at the next one.
-        late, stop = anywhere(
-            time.monotonic() - self._saved > pl_module.settings.save_seconds,
-            self.stop,
-            device=pl_module.device,
-        )
+        # All processes save a state together, at the same step. A signal that comes meanwhile counts at the next one.
+        anywhere = partial(trainer.strategy.reduce_boolean_decision, all=False)
+        late = anywhere(time.monotonic() - self._saved > pl_module.settings.save_seconds)
+        stop = anywhere(self.stop)
         hopeless = pl_module.skipped_in_a_row >= _TOO_MANY
         if late or done or stop or hopeless:
             self._save(trainer, pl_module)
-        if (
-            hopeless and rank() == 0
-        ):  # the weights are those of the last good step: skipped ones leave them alone
+        # The weights are those of the last good step: skipped ones leave them alone.
+        if hopeless and rank() == 0:
             raise IahvaeError(
                 f"{self.run}: loss or gradient was not finite, or far too large, in {_TOO_MANY} steps in a row up to "
                 f"step {trainer.global_step} of grid {pl_module.model.size}; the model of the last good step is in "
@@ -103,19 +100,22 @@ class Recorder(L.Callback):
         }
         self._write(entry)
         self.display.validation(entry)
-        name = f"grid{pl_module.model.size:03d}-step{trainer.global_step:06d}.png"
+        place = f"stage{pl_module.stage_index}-grid{pl_module.model.size:03d}"
+        name = f"{place}-step{trainer.global_step:06d}.png"
         self.draw(pl_module.average, self.run / "pictures" / name)
 
     def _log_step(self, step: int, module: StageModule) -> None:
         if rank():
             return
         now = time.monotonic()
+        speed = self._slices / max(1e-9, now - self._logged)
         entry: dict[str, Any] = {
             "kind": "step",
             "stage": module.stage_index,
             "grid": module.model.size,
             "step": step,
-            "slices_per_second": self._slices / max(1e-9, now - self._logged),
+            "slices_per_second": speed,
+            "seconds_left": (module.stage.steps - step) * module.stage.batch / speed,  # of the stage
             "skipped": int(module.skipped),
         }
         for key, value in module.statistics.items():

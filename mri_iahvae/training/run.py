@@ -1,12 +1,9 @@
-"""A training run: growth stages one after the other, each a Lightning fit, resumable at any step."""
+"""A training run: stages one after the other, each a Lightning fit, resumable at any step."""
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal, cast
 
 import lightning as L
@@ -15,19 +12,18 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader, Dataset
 
 from mri_iahvae.errors import CheckpointError, IahvaeError
-from mri_iahvae.model.checkpoint import save_model
 from mri_iahvae.model.checkpoint_config import read_config
 from mri_iahvae.model.config import ModelConfig
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.processes import ALONE, TIMEOUT, Processes, cluster_plugins, quiet_lightning, rank
 from mri_iahvae.training.augment import augment
-from mri_iahvae.training.batches import CachedSlices, SliceSource, StepBatches, step_seed
-from mri_iahvae.training.dispersion import measure_dispersion
-from mri_iahvae.training.domain import measure_domain
+from mri_iahvae.training.calibration import calibrate_and_save
+from mri_iahvae.training.interruption import Interruption
 from mri_iahvae.training.module import StageModule
 from mri_iahvae.training.recorder import Display, Recorder, cut_log
-from mri_iahvae.training.settings import Precision, TrainSettings
-from mri_iahvae.training.share import Share, anywhere
+from mri_iahvae.training.settings import TrainSettings
+from mri_iahvae.training.share import Share
+from mri_iahvae.training.slices import CachedSlices, SliceSource, StepBatches, step_seed
 from mri_iahvae.training.states import SafeStates, states
 from mri_iahvae.training.statistics import canonical_batch, grow, measure
 
@@ -35,7 +31,7 @@ _MEASURED = 512  # slices that gains and core power are measured on
 _VALIDATED = 64  # slices, spread over the held-out ones
 _VALIDATION_BATCH = 16
 
-_LIGHTNING: dict[Precision, Literal["32-true", "bf16-mixed"]] = {
+_LIGHTNING: dict[str, Literal["32-true", "bf16-mixed"]] = {
     "float32": "32-true",
     "bfloat16": "bf16-mixed",  # autocast: weights, optimizer and average stay float32
 }
@@ -56,9 +52,10 @@ def run_training(
     draw: Draw,
     record: dict[str, Any],
     description: str = "",
+    start: IAHVAE | None = None,
     processes: Processes = ALONE,
 ) -> Path:
-    """Train a model through all growth stages.
+    """Train a model through all stages.
 
     Several processes, joined by `processes.joined`, call it alike and share each batch; the first one writes.
 
@@ -74,6 +71,7 @@ def run_training(
         draw: draws pictures of (model, canonical held-out k-space) to a path.
         record: what the checkpoint says of its training, beside the settings.
         description: anatomy and contrasts of the slices, in words.
+        start: model whose weights the first stage starts from; its scales are the coarsest of `preset`.
         processes: that share the run.
 
     Returns:
@@ -83,12 +81,11 @@ def run_training(
         KeyboardInterrupt: stopped by SIGINT or SIGTERM, after the state was saved.
         IahvaeError: too many steps in a row were not finite, or a file cannot be written.
     """
-    module, (start, step), state = _resume(run, settings) if resume else (None, (0, 0), None)
-    done = settings.done(start, step) if resume else 0
+    module, (first, step), state = _resume(run, settings) if resume else (None, (0, 0), None)
+    done = settings.done(first, step) if resume else 0
     finished = done >= settings.planned
     if rank() == 0:
-        goes = f"goes on from step {done}" if resume else "starts"
-        goes = "is finished already" if finished else goes
+        goes = "is finished already" if finished else f"goes on from step {done}" if resume else "starts"
         display.begin(
             f"{run}: {goes}, {settings.planned} steps in all; {len(training)} slices to train on, "
             f"{len(held_out)} held out"
@@ -97,22 +94,21 @@ def run_training(
         return run / "model"
     slices = CachedSlices(training)
     validation = _validation_batches(held_out)
-    for index in range(start, len(settings.stages)):
+    for index in range(first, len(settings.stages)):
         if module is None or module.stage_index != index:
-            module, state = _next_module(preset, settings, index, slices, module), None
+            before = start if module is None else module.average
+            module, state = _next_module(preset, settings, index, slices, before), None
         record_now = {**record, "settings": settings.to_json(), "stage": index}
         shown = canonical_batch(torch.cat(validation), module.model.size)
         recorder = Recorder(run, display, partial(draw, kspace=shown), record_now)
         _fit(module, slices, validation, recorder, device, state, processes)
-    if module is None:
-        raise IahvaeError(f"{run}: nothing to train")
-    if rank():
-        return run / "model"
-    told = {"settings": settings.to_json(), "finished": True, "validation": module.validation}
-    domain = measure_domain(module.average, held_out, description, device, settings.seed)
-    spread = measure_dispersion(module.average, held_out, device, settings.seed)
-    module.average.set_config(replace(module.average.config, dispersion=spread))
-    save_model(module.average, run / "model", {**record, **told}, domain=domain)
+    assert module is not None  # noqa: S101 - there is a stage
+    if rank() == 0:
+        made = {**record, "settings": settings.to_json(), "finished": True, "validation": module.validation}
+        measured = (held_out, description, device)
+        calibrate_and_save(
+            module.average, run / "model", made, *measured, seed=settings.seed, half=settings.half
+        )
     return run / "model"
 
 
@@ -135,15 +131,15 @@ def _fit(
 ) -> None:
     """Train one stage to its end, from `state` when given."""
     interval = min(module.settings.validate_every, module.stage.steps)
-    with quiet_lightning(), _interruptible(recorder) as handler:
+    with quiet_lightning(), Interruption(recorder) as interruption:
         trainer = L.Trainer(
             **_hardware(device, processes),
-            use_distributed_sampler=False,  # every process sees each batch, and takes its rows
+            use_distributed_sampler=False,  # every process sees each batch, and takes its share
             precision=_LIGHTNING[module.settings.precision],
             max_steps=module.stage.steps,
             val_check_interval=interval,
             check_val_every_n_epoch=None,
-            callbacks=[recorder, handler],
+            callbacks=[recorder, interruption],
             plugins=[SafeStates(), *cluster_plugins()],
             logger=False,
             enable_checkpointing=False,
@@ -151,16 +147,20 @@ def _fit(
             enable_model_summary=False,
             num_sanity_val_steps=0,
         )
-        # Built when the loop asks for it: by then Lightning has restored the step that the state was saved at.
-        loader = _Loader(module, slices)
+        batches = StepBatches(
+            slices,
+            Share.of_this_process(module.stage.batch),
+            step_seed(module.settings.seed, module.stage_index, 0),  # another one for each stage
+            lambda: module.global_step,  # which Lightning has restored by then
+        )
         held_out = DataLoader(cast("Dataset[torch.Tensor]", validation), batch_size=None)
         try:
-            trainer.fit(module, loader, held_out, ckpt_path=state)
+            trainer.fit(module, batches, held_out, ckpt_path=state)
             # The last interval was shorter, or the state of the stage's end was resumed.
             if module.validated != module.stage.steps:
                 trainer.validate(module, held_out, verbose=False)
-            (stop,) = anywhere(recorder.stop, device=module.device)
-            if stop:  # asked for in the last validation, after which no step ends
+            # Asked for in the last validation, after which no step ends.
+            if trainer.strategy.reduce_boolean_decision(recorder.stop, all=False):
                 raise KeyboardInterrupt
         except SystemExit:  # how Lightning leaves after KeyboardInterrupt
             raise KeyboardInterrupt from None
@@ -168,7 +168,7 @@ def _fit(
 
 def _hardware(device: torch.device, processes: Processes) -> dict[str, Any]:
     """What Lightning's Trainer computes on."""
-    if processes.joined:
+    if processes.count > 1:
         return {
             "accelerator": device.type,
             "devices": processes.devices,
@@ -181,35 +181,21 @@ def _hardware(device: torch.device, processes: Processes) -> dict[str, Any]:
     return {"accelerator": device.type, "devices": [device.index or 0]}
 
 
-class _Loader:
-    """Iterates the batches from the module's current step on."""
-
-    def __init__(self, module: StageModule, slices: CachedSlices) -> None:
-        self._module, self._slices = module, slices
-
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, int]]:
-        settings, stage = self._module.settings, self._module.stage
-        # Stages draw different batches: the stage is part of the seed.
-        seed = step_seed(settings.seed, self._module.stage_index, 0)
-        share = Share.of_this_process(stage.batch)
-        return iter(StepBatches(self._slices, share, seed, self._module.global_step))
-
-
 def _next_module(
     preset: ModelConfig,
     settings: TrainSettings,
     index: int,
     slices: CachedSlices,
-    previous: StageModule | None,
+    before: IAHVAE | None,
 ) -> StageModule:
-    """The module of a stage that starts afresh, or grows from the averaged weights of the stage before."""
+    """The module of a stage that starts afresh, or from the model `before` it, grown to the stage's grid."""
     stage = settings.stages[index]
-    if previous is None:
-        torch.manual_seed(settings.seed)
-        model, sigma_start = IAHVAE(preset.coarse(stage.size)), settings.sigma_start
+    target = preset.coarse(stage.size)
+    torch.manual_seed(settings.seed + index)
+    if before is None:
+        model, sigma_start = IAHVAE(target), settings.sigma_start
     else:
-        torch.manual_seed(settings.seed + index)
-        model = grow(previous.average, preset.coarse(stage.size), previous.stage.sigma)
+        model = grow(before, target, before.config.sigma)
         sigma_start = model.config.sigma
     generator = torch.Generator().manual_seed(step_seed(settings.seed, index, 1))
     chosen = torch.randint(len(slices), (min(_MEASURED, 4 * len(slices)),), generator=generator).tolist()
@@ -243,42 +229,3 @@ def _validation_batches(held_out: SliceSource) -> list[torch.Tensor]:
     chosen = [round(i * (len(held_out) - 1) / max(1, count - 1)) for i in range(count)]
     kspace = CachedSlices(held_out).stack(chosen)
     return list(kspace.split(_VALIDATION_BATCH))
-
-
-class _Handler(L.Callback):
-    """Takes SIGTERM back from Lightning, whose handler talks to the other processes in the middle of whatever it
-    interrupts.
-    """
-
-    def __init__(self, handler: Callable[[int, FrameType | None], None] | None) -> None:
-        self._handler = handler
-
-    def on_train_start(self, *_: Any) -> None:  # noqa: ANN401 - Lightning's trainer and module
-        """The first hook after Lightning has set its own."""
-        if self._handler is not None:
-            signal.signal(signal.SIGTERM, self._handler)
-
-    def on_validation_start(self, *_: Any) -> None:  # noqa: ANN401
-        """The first one where only validation runs."""
-        self.on_train_start()
-
-
-@contextmanager
-def _interruptible(recorder: Recorder) -> Iterator[_Handler]:
-    """The first SIGINT or SIGTERM ends the run after the step at hand, its state saved; a second one at once."""
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if recorder.stop:
-            signal.default_int_handler(number, frame)
-        recorder.stop = True
-
-    try:
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread, where no signal arrives either
-        yield _Handler(None)
-        return
-    try:
-        yield _Handler(ask)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,94 +1,118 @@
-"""The record of a training run, `run.json`: what it was started with, and must go on with."""
+"""The record of a training run, `run.json`: what it was started with, and goes on with."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mri_iahvae.errors import CheckpointError, IahvaeError, UsageError, reason
+from mri_iahvae.errors import IahvaeError, UsageError, reason
 from mri_iahvae.files import write_json
-from mri_iahvae.model.config import ModelConfig, ScaleConfig
+from mri_iahvae.model.config import ModelConfig
+from mri_iahvae.model.presets import preset as find_preset
+from mri_iahvae.training.settings import TrainSettings
 from mri_iahvae.training.states import states
 
-_OF_STAGES = ("batch", "rate", "sigma")  # one value for all of them
-_SETTINGS = {
-    "completion_weight": "--completion-weight",
-    "masked_weight": "--masked-weight",
-    "validate_every": "--validate-every",
-    "save_seconds": "--save-every",
-    "precision": "--precision",
-    "seed": "--seed",
-}
+_MALFORMED = OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, IahvaeError
 
 
-def start_or_resume(run: Path, resolved: dict[str, Any], *, resume: bool) -> None:
-    """Write the record of a new run, or check that the run in the folder is the one to resume.
+@dataclass(frozen=True)
+class RunRecord:
+    """What decides a run.
 
-    Args:
-        run: folder of the run.
-        resolved: plain JSON values, `model` and `settings` among them.
-        resume: whether the run goes on.
-
-    Raises:
-        UsageError: another run, or none to resume; one that was started with other options.
-        IahvaeError: the record cannot be read or written.
+    Attributes:
+        model: configuration of the finished model, untrained.
+        settings: of the training.
+        data: absolute path of the folder of slices.
+        slices: how many to train on, and how many held out.
+        domain: anatomy and contrasts, in words; None: the acquisitions that the files state.
+        start: the checkpoint that the weights started from; None: fresh ones.
+        provenance: versions, device and other facts, as plain values.
     """
-    config = run / "run.json"
-    if not resume:
+
+    model: ModelConfig
+    settings: TrainSettings
+    data: str
+    slices: tuple[int, int]
+    domain: str | None
+    start: str | None
+    provenance: dict[str, Any]
+
+    def write(self, run: Path) -> None:
+        """Write the record of a new run.
+
+        Raises:
+            UsageError: the folder holds another run.
+            IahvaeError: it cannot be written to.
+        """
         if states(run):
             raise UsageError(
                 f"{run}: holds a run already; add --resume to go on with it or choose another folder"
             )
-        write_json(config, resolved)
-        return
-    if not states(run):
-        raise UsageError(f"{run}: --resume found no run with a saved state there; start without it")
-    try:
-        before = json.loads(config.read_text())
-        plain = json.loads(json.dumps(resolved))
-        # Runs of earlier versions lack what configurations have learnt since.
-        models = [ModelConfig.from_json(record["model"]) for record in (before, plain)]
-        changed = _change(models, [before["settings"], plain["settings"]])
-    except (OSError, ValueError, LookupError, TypeError, RecursionError, CheckpointError) as error:
-        raise IahvaeError(f"{config}: cannot be read as the record of a run ({reason(error)})") from None
-    if changed:
-        raise UsageError(f"{run}: --resume needs the options that the run started with; {changed}")
+        values = {"model": self.model.to_json(), "settings": self.settings.to_json(), "data": self.data}
+        more = {"slices": self.slices, "domain": self.domain, "start": self.start, **self.provenance}
+        write_json(run / "run.json", {**values, **more})
+
+    @classmethod
+    def read(cls, run: Path) -> "RunRecord":
+        """Read the record of a run.
+
+        Raises:
+            UsageError: there is no run with a saved state.
+            IahvaeError: the record cannot be read.
+        """
+        path = run / "run.json"
+        if not path.is_file() or not states(run):
+            raise UsageError(f"{run}: --resume found no run with a saved state there; start without it")
+        try:
+            values = json.loads(path.read_text("utf-8"))
+            training, held_out = values.pop("slices")
+            return cls(
+                ModelConfig.from_json(values.pop("model")),
+                TrainSettings.from_json(values.pop("settings")),
+                str(values.pop("data")),
+                (int(training), int(held_out)),
+                values.pop("domain"),
+                values.pop("start"),
+                values,
+            )
+        except _MALFORMED as error:
+            raise IahvaeError(f"{path}: cannot be read as the record of a run ({reason(error)})") from None
+
+    def require(self, run: Path, given: dict[str, Any]) -> None:
+        """Refuse options of `mri-iahvae train` that are not those of the start.
+
+        Args:
+            run: folder of the run.
+            given: values by option, such as {"--batch": 8}.
+
+        Raises:
+            UsageError: naming each such option with both values.
+        """
+        stages = self.settings.stages
+        options = {
+            "--grid": self.model.size,
+            "--from": self.start,
+            "--domain": self.domain,
+            "--stages": ",".join(map(str, stages)),
+            **{f"--{name}": getattr(stages[0], name) for name in ("batch", "rate", "sigma")},
+            "--save-every": self.settings.save_seconds,
+        }
+        changed = []
+        for option, found in given.items():
+            if option == "--preset":
+                if find_preset(found).coarse(self.model.size) != self.model:
+                    changed.append(f"--preset {found} is another model")
+                continue
+            # The other options have the names of the settings.
+            was = (
+                options[option] if option in options else getattr(self.settings, option[2:].replace("-", "_"))
+            )
+            if was != (found.replace(" ", "") if option == "--stages" else found):
+                changed.append(f"{option} was {was}, found {found}")
+        if changed:
+            raise UsageError(f"{run}: --resume goes on with the options of the start; {', '.join(changed)}")
 
 
-def _change(models: list[ModelConfig], settings: list[dict[str, Any]]) -> str:
-    """The options that differ, with the values that they had and those that they have; nothing where all is alike."""
-    before, now = (_options(model, of_run) for model, of_run in zip(models, settings, strict=True))
-    common = min(len(model.scales) for model in models)
-    changed = [
-        f"{option} was {before[option]}, found {value}"
-        for option, value in now.items()
-        if before[option] != value
-    ]
-    other = _plain(models[0])[:common] != _plain(models[1])[:common]
-    without = [not any(scale.super_resolution for scale in model.scales[:common]) for model in models]
-    if without[0] != without[1] and not other:
-        changed.append(f"--no-details was {without[0]}, found {without[1]}")
-    if other or (models[0] != models[1] and not changed):
-        changed.insert(0, "--preset gave another model")
-    if changed:
-        return ", ".join(changed)
-    return "" if settings[0] == settings[1] else "settings that are no options differ"
-
-
-def _plain(model: ModelConfig) -> list[ScaleConfig]:
-    """The scales without details, of which an option of their own decides."""
-    return [replace(scale, super_resolution=0) for scale in model.scales]
-
-
-def _options(model: ModelConfig, settings: dict[str, Any]) -> dict[str, Any]:
-    """The options that decided model and settings."""
-    stages = settings["stages"]
-    return {
-        "--grid": model.size,
-        "--encoder": model.encoder,
-        "--heads": model.heads,
-        "--decoder": model.decoder,
-        "--stages": ",".join(f"{stage['size']}:{stage['steps']}" for stage in stages),
-        **{f"--{name}": stages[0][name] for name in _OF_STAGES},
-        **{option: settings.get(name) for name, option in _SETTINGS.items()},
-    }
+def untrained(config: ModelConfig) -> ModelConfig:
+    """The configuration of a model without what training measures: the architecture alone."""
+    return replace(config.coarse(config.size), gains=(), sigma=ModelConfig.sigma)

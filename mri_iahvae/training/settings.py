@@ -1,24 +1,34 @@
 """Everything that decides a training run, in one frozen dataclass that is stored with it."""
 
+import re
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Self, get_args
 
 from mri_iahvae.errors import UsageError
+from mri_iahvae.inference.settings import Precision
 
-Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+_STAGE = re.compile(r"(\d{1,9}):(\d{1,9})(?:@(\d{1,9})(?:-(\d{1,9}))?)?")
+SMALLEST = 16
+"""Side of the smallest grid that is trained."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of growth.
+    """One stage of a run: a grid, and the scales that are trained on it.
 
     Attributes:
-        size: side of the grid that this stage trains, a power of two.
+        size: side of the grid, a power of two.
         steps: optimizer steps.
         batch: slices per step, of all processes together.
         rate: peak learning rate.
         sigma: likelihood standard deviation at the end of the stage, canonical units.
+        scales: coarsest and finest scale that are trained, as sides of their blocks; the other scales are held.
+            None: all scales are trained.
+
+    Raises:
+        UsageError: a grid or scales that cannot be trained, or no steps.
     """
 
     size: int
@@ -26,6 +36,30 @@ class Stage:
     batch: int = 16
     rate: float = 2e-3
     sigma: float = 0.1
+    scales: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        coarsest, finest = self.scales or (1, self.size)
+        powers = all(side > 0 and side & (side - 1) == 0 for side in (self.size, coarsest, finest))
+        if not powers or self.size < SMALLEST or not coarsest <= finest <= self.size or self.steps < 1:
+            raise UsageError(
+                f"{self}: expected a grid that is a power of two from {SMALLEST} on, at least one step, and "
+                "scales that are powers of two up to the grid, the coarsest first"
+            )
+
+    @property
+    def trained(self) -> range:
+        """Indices k of the scales 2^k that are trained."""
+        coarsest, finest = self.scales or (1, self.size)
+        return range(coarsest.bit_length() - 1, finest.bit_length())
+
+    def __str__(self) -> str:
+        """As `parse_stages` reads it."""
+        if self.scales is None:
+            return f"{self.size}:{self.steps}"
+        coarsest, finest = self.scales
+        return f"{self.size}:{self.steps}@{coarsest}" + f"-{finest}" * (finest != coarsest)
 
 
 @dataclass(frozen=True)
@@ -33,12 +67,13 @@ class TrainSettings:
     """Settings of a run; schedules count steps, never seconds.
 
     Attributes:
-        stages: growth, coarse grid first.
-        sigma_start: sigma of the very first step; later stages start at twice the sigma that the stage before
-            ended with, because canonical bins double with the grid.
+        stages: one after the other; grids stay or grow.
+        sigma_start: sigma of the very first step; later stages start at the sigma that the stage before ended with,
+            doubled with each doubling of the grid, as canonical bins are.
         completion_weight: weight of the completion-aware term.
         masked_weight: weight of the masked term, which takes its place in half of the steps, at random.
-        mean_share: share of the slices that the likelihood term decodes from posterior means, not samples.
+        mean_fraction: fraction of the slices that the likelihood term decodes from posterior means, not samples.
+        resampled: fraction of the slices that augmentation resamples: zoom, shift, contrast (`augment`).
         weight_decay: of AdamW.
         clip: gradient norm that gradients are clipped to.
         skip: gradient norm above which a step is skipped.
@@ -48,13 +83,18 @@ class TrainSettings:
         save_seconds: seconds between saved states (the first is saved at once).
         precision: of the convolutions while training; weights, FFT, likelihood and KL are always float32, and so
             is validation, so that runs of either precision compare.
+        half: store the finished model in half precision.
+
+    Raises:
+        UsageError: an unknown precision.
     """
 
     stages: tuple[Stage, ...]
     sigma_start: float = 0.6
     completion_weight: float = 1.0
     masked_weight: float = 1.0
-    mean_share: float = 0.25
+    mean_fraction: float = 0.25
+    resampled: float = 1.0
     weight_decay: float = 0.01
     clip: float = 1.0
     skip: float = 1e4
@@ -63,13 +103,10 @@ class TrainSettings:
     validate_every: int = 100
     save_seconds: float = 60.0
     precision: Precision = "float32"
+    half: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be computed.
-
-        Raises:
-            UsageError: a precision that there is not.
-        """
+        """Refuse what cannot be computed."""
         if self.precision not in PRECISIONS:
             raise UsageError(f"precision {self.precision}: expected one of {', '.join(PRECISIONS)}")
 
@@ -86,33 +123,67 @@ class TrainSettings:
         """Plain numbers, lists and dicts."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `to_json`; what an earlier version did not know has its default.
 
-def parse_stages(text: str, size: int, batch: int, rate: float, sigma: float) -> tuple[Stage, ...]:
-    """Read a growth plan such as "32:2000,64:1500,128:1300" (grid:steps).
+        Raises:
+            KeyError, TypeError, ValueError: other values than `to_json` gives.
+            UsageError: values that cannot be trained with.
+        """
+        stages = []
+        for stage in values["stages"]:
+            scales = stage.get("scales")
+            stages.append(Stage(**{**stage, "scales": None if scales is None else (scales[0], scales[1])}))
+        if not stages:
+            raise ValueError("no stages")
+        return cls(**{**values, "stages": tuple(stages)})
+
+
+def parse_stages(
+    text: str, size: int, batch: int, rate: float, sigma: float, first: int = SMALLEST
+) -> tuple[Stage, ...]:
+    """Read a plan such as "32:2000,64:1500,128:1300" (GRID:STEPS) or "128:600@16-128" (only scales 16 to 128).
+
+    Args:
+        text: the plan.
+        size: side of the finished model's grid.
+        batch: slices per step, for all stages.
+        rate: peak learning rate, likewise.
+        sigma: final sigma, likewise.
+        first: smallest grid that a stage can have: that of the model to start from.
 
     Raises:
-        UsageError: not of that form, grids that do not grow to `size`, or no steps.
+        UsageError: not of that form, or grids that do not grow to `size`.
     """
-    try:
-        pairs = [tuple(int(v) for v in part.split(":")) for part in text.split(",")]
-        stages = tuple(Stage(grid, steps, batch, rate, sigma) for grid, steps in pairs)
-    except ValueError:
-        raise UsageError(
-            f"--stages {text}: expected GRID:STEPS,... such as 32:2000,64:1500,128:1300"
-        ) from None
+    stages = []
+    for part in text.split(","):
+        if not (match := _STAGE.fullmatch(part.strip())):
+            raise UsageError(
+                f"--stages {text}: expected GRID:STEPS,... such as 32:2000,64:1500,128:1300, where @16-128 after "
+                "the steps trains only the scales 16 to 128"
+            )
+        grid, steps, coarsest, finest = (None if number is None else int(number) for number in match.groups())
+        scales = None if coarsest is None else (coarsest, coarsest if finest is None else finest)
+        try:
+            stages.append(Stage(grid or 0, steps or 0, batch, rate, sigma, scales))
+        except UsageError as error:
+            raise UsageError(f"--stages {text}: {error}") from None
     grids = [stage.size for stage in stages]
-    powers = all(grid >= 16 and grid & (grid - 1) == 0 for grid in grids)
-    if not powers or grids != sorted(set(grids)) or grids[-1] != size or any(s.steps < 1 for s in stages):
-        smaller = f", or give --grid {grids[-1]}" if powers and grids[-1] < size else ""
-        raise UsageError(
-            f"--stages {text}: grids must be powers of two from 16 on that grow to the model's {size}, "
-            f"each with at least one step{smaller}"
-        )
-    return stages
+    if grids != sorted(grids) or grids[0] < first or grids[-1] != size:
+        smaller = f", or give --grid {grids[-1]}" if first <= grids[-1] < size else ""
+        raise UsageError(f"--stages {text}: expected grids that grow from {first} or more to {size}{smaller}")
+    return tuple(stages)
 
 
-def default_stages(size: int, *, grows: bool = True) -> str:
-    """The growth plan of a model on a `size` x `size` grid; one stage for a model that cannot grow."""
-    plan = ("32:2000", "64:1500", "128:1300")
-    chosen = [part for part in plan if int(part.split(":")[0]) <= size]
-    return ",".join(chosen) if grows and size in (32, 64, 128) else f"{size}:2000"
+def default_stages(size: int, *, grows: bool = True, first: int = SMALLEST) -> str:
+    """The plan of a model on a `size` x `size` grid; one stage for a model that cannot grow.
+
+    Args:
+        size: side of the grid.
+        grows: whether the model can.
+        first: smallest grid that a stage can have.
+    """
+    plan = {32: 2000, 64: 1500, 128: 1300}
+    chosen = [f"{grid}:{steps}" for grid, steps in plan.items() if first <= grid <= size]
+    return ",".join(chosen) if grows and size in plan else f"{size}:2000"

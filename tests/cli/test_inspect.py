@@ -52,22 +52,13 @@ def test_what_a_person_reads(inspect, scan):
 
 
 @pytest.mark.parametrize(
-    ("rows", "columns", "words"),
-    [
-        (slice(None), slice(None), "everything measured (from the file's mask)"),
-        (slice(0), slice(0), "nothing measured (from the file's mask)"),
-        (
-            slice(12, 20),
-            slice(12, 20),
-            "64 of 1024 bins, the central 8 x 8 whole: true acceleration 16.00x (from the file's mask)",
-        ),
-    ],
+    ("side", "words"),
+    [(32, "everything measured"), (0, "nothing measured"), (8, "64 of 1024 bins, the central 8 x 8 whole")],
 )
-def test_sampling_in_words(inspect, make_scan, rows, columns, words):
+def test_sampling_in_words(inspect, make_scan, side, words):
     mask = np.zeros((32, 32), bool)
-    mask[rows, columns] = True
-    lines = inspect(make_scan(mask=mask)).stdout.splitlines()
-    assert [line[14:] for line in lines if line.split()[0] == "sampling"] == [words]
+    mask[16 - side // 2 : 16 + side // 2, 16 - side // 2 : 16 + side // 2] = True
+    assert f"\n  sampling    {words}" in inspect(make_scan(mask=mask)).stdout
 
 
 def test_json_has_what_the_text_says(inspect, scan):
@@ -81,22 +72,6 @@ def test_json_has_what_the_text_says(inspect, scan):
     assert sum(found["reconstruct"]["shares"].values()) == pytest.approx(1)
     assert found["reference"] == [64, 64]
     assert "0123" not in result.stdout
-
-
-def test_what_reconstruct_reports_is_what_inspect_said(inspect, scan, checkpoint, tmp_path):
-    plan = json.loads(inspect(scan, "--json").stdout)["files"][0]
-    options = ["--checkpoint", checkpoint, "--device", "cpu", "--method", "amortized", "--json", "-q"]
-    result = CliRunner().invoke(
-        main, ["reconstruct", str(scan), "-o", str(tmp_path / "out"), *map(str, options)]
-    )
-    assert result.exit_code == 0, result.output
-    (report,) = json.loads(result.stdout)["files"]
-    assert report["true_acceleration"] == pytest.approx(plan["mask"]["true_acceleration"])
-    assert {name: report[f"share_{name}"] for name in ("measured", "completed", "zero")} == pytest.approx(
-        plan["reconstruct"]["shares"]
-    )
-    with h5py.File(report["output"]) as file:
-        assert list(file["reconstruction"].shape[1:]) == plan["reconstruct"]["image"]
 
 
 def spoil(path):

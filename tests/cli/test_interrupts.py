@@ -47,27 +47,37 @@ class Thing:
     pass
 
 
-def interrupted_within_a_callback(number=signal.SIGINT):
-    """Python has lost it where this returns."""
+def call_back(callback):
+    """Run a function where it cannot raise: Python loses an interrupt that comes within."""
     thing = Thing()
-    reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), number))
+    reference = weakref.ref(thing, lambda _: callback())
     del thing
-    return reference
+    assert reference() is None
 
 
-def test_termination_is_as_ctrl_c(monkeypatch):
+@pytest.fixture
+def example(monkeypatch):
+    """Runs a function as the work of a command."""
+
+    def run(work):
+        monkeypatch.setattr("mri_iahvae.tasks.simulate.write_example", lambda *_, **__: work())
+        return CliRunner().invoke(main, ["example"])
+
+    return run
+
+
+def test_termination_is_as_ctrl_c(example):
     """Files are closed and removed on the way out, and the signal means again what it meant before."""
     before, seen = signal.getsignal(signal.SIGTERM), []
 
-    def terminated(*_, **__):
+    def terminated():
         try:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(10)
         finally:
             seen.append("closed")
 
-    monkeypatch.setattr("mri_iahvae.tasks.simulate.write_example", terminated)
-    result = CliRunner().invoke(main, ["example"])
+    result = example(terminated)
     assert (result.exit_code, result.stderr, seen) == (130, "Interrupted\n", ["closed"])
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -80,51 +90,36 @@ def test_an_interrupt_that_python_loses_comes_again():
     assert (done.returncode, done.stdout, done.stderr) == (130, "went on\nclosed\n", "Interrupted\n")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_either_signal_comes_again(number):
+@pytest.mark.parametrize(("number", "then"), [(signal.SIGINT, 10), (signal.SIGTERM, 10), (signal.SIGINT, 0)])
+def test_either_signal_comes_again_and_nothing_after_the_command(number, then):
     hook = sys.unraisablehook
 
     @interruptible()
     def work():
-        interrupted_within_a_callback(number)
-        time.sleep(10)
+        call_back(lambda: os.kill(os.getpid(), number))
+        time.sleep(then)
 
     with pytest.raises(KeyboardInterrupt):
         work()
     assert sys.unraisablehook is hook
-
-
-def test_one_lost_at_the_end_ends_the_command_and_nothing_after_it():
-    @interruptible()
-    def work():
-        interrupted_within_a_callback()
-
-    with pytest.raises(KeyboardInterrupt):
-        work()
     time.sleep(0.2)
+    with pytest.raises(ValueError, match="own"), interruptible():
+        raise ValueError("own")  # of the next command
 
 
 @pytest.mark.parametrize("error", [ValueError, ScanError])
-def test_an_interrupt_is_told_where_a_library_made_another_error_of_it(monkeypatch, error):
+def test_an_interrupt_is_told_where_a_library_made_another_error_of_it(example, error):
     """As C code does that calls Python: drawing a figure, reading a file."""
 
-    def swallowed(*_, **__):
+    def swallowed():
         try:
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(10)
         except KeyboardInterrupt:
             raise error("Invalid affine transformation matrix") from None
 
-    monkeypatch.setattr("mri_iahvae.tasks.simulate.write_example", swallowed)
-    result = CliRunner().invoke(main, ["example"])
+    result = example(swallowed)
     assert (result.exit_code, result.stderr) == (130, "Interrupted\n")
-
-
-def test_an_error_after_the_next_command_began_is_its_own():
-    with pytest.raises(KeyboardInterrupt), interruptible():
-        signal.raise_signal(signal.SIGINT)
-    with pytest.raises(ValueError, match="own"), interruptible():
-        raise ValueError("own")
 
 
 def test_commands_in_the_background_ignore_ctrl_c():
@@ -141,9 +136,6 @@ def test_commands_in_the_background_ignore_ctrl_c():
 def test_other_errors_of_callbacks_are_told_as_before(monkeypatch):
     told = []
     monkeypatch.setattr(sys, "unraisablehook", lambda args: told.append(args.exc_type))
-    thing = Thing()
-    reference = weakref.ref(thing, lambda _: 1 / 0)
     with interruptible():
-        del thing
-    assert reference() is None
+        call_back(lambda: 1 / 0)
     assert told == [ZeroDivisionError]

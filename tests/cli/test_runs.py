@@ -2,12 +2,14 @@
 
 import json
 import signal
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from mri_iahvae.cli.group import Entry, LazyGroup
+from mri_iahvae.cli.report import report_text
 from mri_iahvae.cli.runs import run_files
 from mri_iahvae.errors import ScanError, UsageError
 
@@ -25,13 +27,12 @@ def scans(tmp_path):
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs inputs as a command does; `errors`, or what makes them, are raised for files by name, `found` changes what
-    is reported.
+    """Runs inputs as a command does; `errors`, or what makes them, are raised for files by name.
 
     Gives the result and what was run.
     """
 
-    def invoke(*inputs, errors=None, found=None, **options):
+    def invoke(*inputs, errors=None, **options):
         options = {"skip_existing": False, "as_json": False, "quiet": False, **options}
         ran = []
 
@@ -44,7 +45,7 @@ def run(tmp_path):
             advance(2)
             target.parent.mkdir(exist_ok=True)
             target.write_text("result")
-            return {**report(path, target), **(found or {})}
+            return report(path, target)
 
         @click.command()
         def command():
@@ -102,30 +103,19 @@ def test_a_folder(run, scans, tmp_path):
     [
         ({"coils": 8}, "k-space of the coils 25.0% measured, 75.0% completed, 0.0% zero"),
         ({"task": "denoise"}, "k-space 25.0% measured, 75.0% completed, 0.0% zero"),
-        (
-            {"task": "denoise", "share_measured": 0.9, "share_completed": 0.0, "share_zero": 0.1},
-            "k-space 90.0% measured, 10.0% zero",
-        ),
-        (
-            {"share_measured": 1.0, "share_completed": 0.0},
-            "k-space 100.0% measured, 0.0% completed, 0.0% zero",
-        ),
+        ({"task": "denoise", "share_completed": 0.0}, "k-space 25.0% measured, 0.0% zero"),
+        ({"share_completed": 0.0}, "k-space 25.0% measured, 0.0% completed, 0.0% zero"),
     ],
 )
-def test_what_the_shares_are_of(run, scans, found, words):
-    result, _ = run(scans / "a.h5", found=found)
-    assert result.stdout.splitlines()[0] == f"{scans / 'a.h5'}: 2 slices, {words}"
+def test_what_the_fractions_are_of(found, words):
+    text = report_text({**report(Path("a.h5"), Path("b.h5")), **found})
+    assert text.splitlines()[0] == f"a.h5: 2 slices, {words}"
 
 
 def test_a_file_beside_its_folder_counts_once(run, scans):
-    result, ran = run(scans / "b.h5", scans, scans / "b.h5")
-    assert result.exit_code == 0
-    assert ran == ["b.h5", "a.h5", "c.h5"]
-
-
-def test_one_file_needs_no_counts(run, scans):
+    assert run(scans / "b.h5", scans, scans / "b.h5")[1] == ["b.h5", "a.h5", "c.h5"]
     result, _ = run(scans / "a.h5")
-    assert result.stderr == "a.h5: 2 slices\n"
+    assert result.stderr == "a.h5: 2 slices\n"  # one file needs no counts
 
 
 def test_an_empty_folder_is_wrong_usage(run, scans, tmp_path):
@@ -152,12 +142,6 @@ def test_what_exists_is_skipped(run, scans, tmp_path):
     assert run(scans)[1] == list(NAMES)  # without the option all are done again
 
 
-def test_a_half_written_result_is_not_skipped(run, scans, tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "a.h5.node-12.part").touch()
-    assert run(scans / "a.h5", skip_existing=True)[1] == ["a.h5"]
-
-
 @pytest.mark.parametrize("quiet", [False, True])
 def test_a_failure_stops_no_other(run, scans, tmp_path, quiet):
     result, ran = run(scans, errors={"b.h5": ScanError("b.h5: bad")}, quiet=quiet)
@@ -172,19 +156,26 @@ def test_a_failure_stops_no_other(run, scans, tmp_path, quiet):
     assert result.stderr.splitlines()[-1] == "3 files: 2 skipped, 1 failed"
 
 
-def test_options_that_do_not_fit_the_only_file_are_wrong_usage(run, scans):
+def test_options_that_do_not_fit_a_file(run, scans):
+    """Wrong usage where it is the only one; of several, it fails alone, the first one too."""
     result, ran = run(scans / "a.h5", errors={"a.h5": UsageError("no columns are left")})
     assert (result.exit_code, result.stdout, ran) == (2, "", ["a.h5"])
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_options_that_do_not_fit_one_of_several_files_fail_it_alone(run, scans, name):
-    """The first one, too: with too narrow a measured centre, or fewer slices than are to be shown."""
-    result, ran = run(scans, errors={name: UsageError("no columns are left")}, as_json=True)
+    result, ran = run(scans, errors={"a.h5": UsageError("no columns are left")}, as_json=True)
     assert (result.exit_code, ran) == (3, list(NAMES))
-    assert json.loads(result.stdout)["failed"] == [
-        {"input": str(scans / name), "error": "no columns are left"}
-    ]
+    failed = {"input": str(scans / "a.h5"), "error": "no columns are left"}
+    assert json.loads(result.stdout)["failed"] == [failed]
+
+
+@pytest.mark.parametrize("names", [["a.h5"], list(NAMES)])
+def test_where_all_fail_the_exit_code_is_1(run, scans, tmp_path, names):
+    result, _ = run(
+        *(scans / name for name in names), errors={name: ScanError(f"{name}: bad") for name in names}
+    )
+    assert (result.exit_code, result.stdout, outputs(tmp_path)) == (1, "", [])
+    assert [f"Error: {name}: bad" in result.stderr.splitlines() for name in names] == [True] * len(names)
+    assert result.stderr.splitlines()[-1] == (
+        "Error: a.h5: bad" if len(names) == 1 else "Error: all 3 files failed"
+    )
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -43,17 +43,6 @@ def test_progression(sample, tmp_path):
     np.testing.assert_allclose(stages[0], stages[1], atol=1e-5)  # both the prior mean
 
 
-def test_the_progression_of_an_earlier_run_goes(sample, tmp_path):
-    figure = tmp_path / "out" / "progression.png"
-    assert sample("--count", 1, "--progression").exit_code == 0
-    assert figure.exists()
-    assert sample("--count", 1).exit_code == 0
-    assert not figure.exists()
-    figure.write_bytes(b"another program's")
-    assert sample("--count", 1).exit_code == 0
-    assert figure.read_bytes() == b"another program's"
-
-
 @pytest.mark.parametrize(
     "args",
     [

@@ -1,11 +1,13 @@
 """`mri-iahvae train`, as a user runs it: two stages of a few steps on simulated scans."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -49,124 +51,95 @@ def log(run):
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines() if line.endswith("}")]
 
 
+def refused(result, *words, code=2):
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    assert all(word in result.stderr for word in words), result.stderr
+
+
 def test_a_run_its_resumption_and_its_model(data, make_scan, tmp_path):
     run = tmp_path / "run"
-    result = train(data, "-o", run, *OPTIONS)
+    result = train(
+        data, "-o", run, *OPTIONS, "--precision", "bfloat16", "--domain", "ellipses; one contrast", "--half"
+    )
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{run / 'model'}\n"
     assert result.stderr.startswith(f"{run}: starts, 5 steps in all; 6 slices to train on, 2 held out\n")
-    assert "grid 16 step 2/2: loss" in result.stderr
-    assert "grid 32 step 3/3: loss" in result.stderr
-    assert "validation ELBO loss" in result.stderr
+    assert "grid 16 step 2/2, 0:00:00 left, no validation yet; " in result.stderr
+    assert "grid 32 step 3/3, 0:00:00 left, validation NMSE " in result.stderr
     assert "\x1b" not in result.stderr  # plain lines for a log
     assert "Warning" not in result.stderr
-    assert {path.name for path in run.iterdir()} == {
-        ".lock",
-        "run.json",
-        "log.jsonl",
-        "model",
-        "pictures",
-        "states",
-    }
+    names = {".lock", "run.json", "log.jsonl", "model", "pictures", "states"}
+    assert {path.name for path in run.iterdir()} == names
     assert {entry["grid"] for entry in log(run)} == {16, 32}
-    assert not list(run.rglob("*.part"))
 
     model, digest = load_model(run / "model")
     assert model.size == 32
-    config = json.loads((run / "model" / "config.json").read_text())
-    assert config["training"]["finished"]
-    assert config["training"]["training_files"] == 3
+    assert load_domain(run / "model").description == "ellipses; one contrast"
+    training = json.loads((run / "model" / "config.json").read_text())["training"]
+    assert (training["finished"], training["training_files"], training["data"]) == (True, 3, "data")
+    assert (training["settings"]["precision"], training["settings"]["half"]) == ("bfloat16", True)
 
-    again = train(data, "-o", run, *OPTIONS, "--resume")  # a finished run stays what it is
+    again = train("-o", run, "--resume")  # a finished run stays what it is
     assert again.stderr.startswith(f"{run}: is finished already, ")
     assert (again.exit_code, again.stdout) == (0, result.stdout), again.output
     assert load_model(run / "model")[1] == digest
+    refused(train(data, "-o", run, *OPTIONS), f"{run}: ", "--resume")
+    other = train("-o", run, *OPTIONS, "--resume", "--seed", 1, "--precision", "float32")
+    refused(other, "--precision was bfloat16, found float32, --seed was 0, found 1")
 
-    # The finished checkpoint reconstructs.
-    args = [
-        "reconstruct",
-        make_scan(),
+    # The finished checkpoint reconstructs, and trains on.
+    options = (
         "--checkpoint",
         run / "model",
         "-o",
         tmp_path / "out",
-        "--steps",
-        2,
+        "--method",
+        "amortized",
+        "--up-to",
+        "8x8",
         "--json",
-    ]
-    used = CliRunner().invoke(main, [*map(str, args), "--up-to", "8x8"])
+    )
+    used = CliRunner().invoke(main, [*map(str, ("reconstruct", make_scan(), *options))])
     assert used.exit_code == 0, used.output
     assert json.loads(used.stdout)["files"][0]["model_sha256"] == digest
-
-    for options, word in (
-        (OPTIONS, "--resume"),
-        ((*OPTIONS, "--resume", "--seed", "1"), "--seed was 0, found 1"),
-    ):
-        refused = train(data, "-o", run, *options)
-        assert refused.exit_code == 2
-        assert refused.stderr.startswith(f"Error: {run}: ")
-        assert refused.stderr.count("\n") == 1
-        assert word in refused.stderr
+    more = ("--stages", "32:1@4-8", "--batch", 2, "--device", "cpu")
+    assert train(data, "-o", tmp_path / "more", "--from", run / "model", *more).exit_code == 0
+    weights = [load_model(folder / "model")[0].state_dict() for folder in (run, tmp_path / "more")]
+    moved = {name.split(".")[1] for name in weights[0] if not torch.equal(*(w[name] for w in weights))}
+    assert moved == {"2", "3"}
+    training = json.loads((tmp_path / "more" / "model" / "config.json").read_text())["training"]
+    assert training["start_sha256"] == digest
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ("--encoder", "bottom-up"),
-        ("--heads", "spectral"),
-        ("--encoder", "bottom-up", "--decoder", "ordinary"),
-    ],
-    ids=lambda options: options[-1],
-)
-def test_a_comparator_is_trained_and_reconstructs(data, make_scan, tmp_path, options):
-    run, scan = tmp_path / "run", make_scan()
-    grid = ("--preset", "tiny", "--grid", 16, "--stages", "16:2", "--batch", 2, "--device", "cpu")
-    result = train(data, "-o", run, *grid, *options)
-    assert result.exit_code == 0, result.output
-    model, _ = load_model(run / "model")
-    assert model.size == 16
-    chosen = {
-        "--encoder": model.config.encoder,
-        "--heads": model.config.heads,
-        "--decoder": model.config.decoder,
-    }
-    assert all(chosen[name] == value for name, value in zip(options[::2], options[1::2], strict=True))
-
-    def reconstruct(*more):
-        args = [
-            "reconstruct",
-            scan,
-            "--checkpoint",
-            run / "model",
-            "--up-to",
-            "8x8",
-            "-o",
-            tmp_path / "out",
-            *more,
-        ]
-        return CliRunner().invoke(main, [*map(str, args), "--steps", "2"])
-
-    used = reconstruct("--samples", 2)
-    assert used.exit_code == 0, used.output
-    if "ordinary" in options:
-        refused = (
-            reconstruct("--method", "paper", "--overwrite") if False else reconstruct("--method", "paper")
-        )
-        assert refused.exit_code != 0
-        assert "not separable" in refused.stderr
+def test_without_a_folder_every_run_makes_its_own(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ("--preset", "tiny", "--stages", "32:1", "--batch", 2, "--device", "cpu")
+    folders = []
+    for _ in range(2):
+        result = train(Path("data"), *options)
+        assert result.exit_code == 0, result.output
+        folders.append(Path(result.stdout.strip()).parent)
+        assert result.stderr.startswith(f"{folders[-1]}: starts, ")
+    assert len(set(folders)) == 2
+    assert all(re.fullmatch(r"runs/data-\d{4}-\d\d-\d\d-\d{4}(-2)?", str(folder)) for folder in folders)
+    monkeypatch.chdir(tmp_path.parent)  # the record knows where the data are, wherever it is read
+    assert train("-o", tmp_path / folders[0], "--resume").exit_code == 0
 
 
-def test_precision_and_domain_are_stored(data, tmp_path):
-    run = tmp_path / "run"
-    result = train(data, "-o", run, *OPTIONS, "--precision", "bfloat16", "--domain", "ellipses; one contrast")
-    assert result.exit_code == 0, result.output
-    assert load_domain(run / "model").description == "ellipses; one contrast"
-    config = json.loads((run / "model" / "config.json").read_text())
-    assert config["training"]["settings"]["precision"] == "bfloat16"
-    refused = train(data, "-o", run, *OPTIONS, "--resume")
-    assert refused.exit_code == 2
-    assert "--precision was bfloat16, found float32" in refused.stderr
-    assert train(data, "-o", run, *OPTIONS, "--precision", "bfloat16", "--resume").exit_code == 0
+def test_data_that_have_moved(data, make_scan, tmp_path):
+    run, moved = tmp_path / "run", tmp_path / "moved"
+    assert train(data, "-o", run, "--preset", "tiny", "--stages", "32:1", "--device", "cpu").exit_code == 0
+    data.rename(moved)
+    refused(train("-o", run, "--resume"), f"{data}: expected a folder")
+    assert train(moved, "-o", run, "--resume").exit_code == 0
+    make_scan("moved/5.h5", slices=3)
+    expected = (
+        "expected the data that the run started with, 6 slices and 2 held out; found 8 slices and 3 held out"
+    )
+    refused(train(moved, "-o", run, "--resume"), f"{moved}: {expected}")
 
 
 def test_interrupted_and_resumed_is_as_never_interrupted(data, tmp_path):
@@ -183,13 +156,13 @@ def test_interrupted_and_resumed_is_as_never_interrupted(data, tmp_path):
     assert stdout == ""
     stage, step, _ = states(run)[-1]
     assert stage == 1
-    goes_on = f"Interrupted at step {2 + step} of 42 in {run}; `--resume` goes on"
+    goes_on = f"Interrupted at step {2 + step} of 42 in {run}; `mri-iahvae train -o {run} --resume` goes on"
     assert stderr.splitlines()[-1] == goes_on
     assert "Traceback" not in stderr
     assert 10 <= step < 40
     assert not list(run.rglob("*.part"))
 
-    resumed = train(data, "-o", run, *options, "--resume")
+    resumed = train("-o", run, "--resume")
     assert resumed.exit_code == 0, resumed.output
     assert resumed.stderr.startswith(f"{run}: goes on from step {2 + step}, 42 steps in all; ")
     assert "grid 32 step 40/40" in resumed.stderr
@@ -210,8 +183,9 @@ def test_interrupted_and_resumed_is_as_never_interrupted(data, tmp_path):
         (["--stages", "32:0"], ["--stages 32:0"]),
         (["--preset", "huge"], ["preset huge", "tiny"]),
         (["--grid", "64"], ["--grid 64", "16, 32"]),
-        (["--decoder", "ordinary"], ["--decoder ordinary", "--encoder bottom-up"]),
-        (["--encoder", "bottom-up", "--stages", "16:1,32:1"], ["--stages", "cannot grow", "32:2000"]),
+        (["--stages", "32:10@64"], ["--stages 32:10@64", "scales"]),
+        (["--from", "small"], ["--from small", "128", "32"]),
+        (["--from", "nowhere"], ["--from nowhere"]),
         (["--device", "abacus"], ["--device abacus"]),
         (["--rate", 0], ["--rate"]),
         (["--rate", "nan"], ["--rate"]),
@@ -224,12 +198,26 @@ def test_interrupted_and_resumed_is_as_never_interrupted(data, tmp_path):
 def test_impossible_options(data, tmp_path, options, words):
     run = tmp_path / "run"
     result = train(data, "-o", run, "--preset", "tiny", *options)
-    assert result.exit_code == 2
+    assert result.exit_code == 2, result.output
     assert result.stdout == ""
     line = result.stderr.splitlines()[-1]
     assert line.startswith("Error: ")
     assert all(word in line for word in words)
     assert not run.exists()
+
+
+def test_what_is_missing_is_named():
+    refused(train(), "DATA: expected a folder")
+    refused(train("--resume"), "--resume: expected the folder of the run", "-o RUN")
+
+
+def test_help_has_groups():
+    text = train("--help").stdout
+    headings = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert headings[0] == "Run:"
+    assert headings[-2:] == ["Expert:", "Other options:"]
+    assert text.index("Expert:") < text.index("--completion-weight")
+    assert text.count("--resume  ") == 1
 
 
 def spoil(data, case):
@@ -264,19 +252,12 @@ def spoil(data, case):
 def test_data_that_cannot_be_used(data, tmp_path, case, code, words):
     spoil(data, case)
     run = tmp_path / "run"
-    result = train(data, "-o", run, *OPTIONS)
-    assert result.exit_code == code
-    assert result.stderr.startswith(f"Error: {data}")
-    assert result.stderr.count("\n") == 1
-    assert words in result.stderr
+    refused(train(data, "-o", run, *OPTIONS), f"Error: {data}", words, code=code)
     assert not run.exists()
 
 
 def test_a_run_folder_that_cannot_be_made(data, tmp_path):
-    result = train(data, "-o", data / "0.h5" / "run", *OPTIONS)
-    assert result.exit_code == 1
-    assert result.stderr.startswith("Error: ")
-    assert result.stderr.count("\n") == 1
+    refused(train(data, "-o", data / "0.h5" / "run", *OPTIONS), "cannot be made", code=1)
 
 
 def test_the_record_and_deterministic_algorithms(data, tmp_path):

@@ -4,8 +4,6 @@ import fcntl
 import gc
 import json
 import signal
-import subprocess
-import sys
 import tracemalloc
 
 import h5py
@@ -20,21 +18,8 @@ from mri_iahvae.pipeline import output
 
 
 @pytest.fixture
-def run(checkpoint, tmp_path):
-    def invoke(*args, command="reconstruct"):
-        common = [
-            "--checkpoint",
-            checkpoint,
-            "--device",
-            "cpu",
-            "-o",
-            tmp_path / "out",
-            "--method",
-            "amortized",
-        ]
-        return CliRunner().invoke(main, [command, *map(str, common), *map(str, args)])
-
-    return invoke
+def run(cli):
+    return lambda *args, command="reconstruct": cli(command, "--method", "amortized", *args)
 
 
 @pytest.fixture
@@ -74,33 +59,21 @@ def test_many_files_load_the_model_once_and_are_done_once(run, folder, tmp_path,
     assert again.stderr.splitlines()[-1] == "3 files: 3 skipped"
 
 
-def test_an_interrupted_night_keeps_what_is_done(checkpoint, folder, make_scan, tmp_path):
+def test_an_interrupted_night_keeps_what_is_done(arguments, start, folder, make_scan, outputs):
     scans = folder("scans", 1, mask=np.zeros(32, bool))  # of which nothing is measured: a draw from the prior
     make_scan("scans/1.h5", slices=8)
-    command = [
-        sys.executable,
-        "-m",
-        "mri_iahvae",
-        "reconstruct",
-        scans,
-        "-o",
-        tmp_path / "out",
-        "--device",
-        "cpu",
-    ]
-    command += ["--checkpoint", checkpoint, "--steps", "10000", "--batch", "1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        reported = [process.stdout.readline()]
-        while "_kspace.png" not in reported[-1]:
-            reported.append(process.stdout.readline())
-        process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=120)
-    assert process.returncode == 130
+    command = arguments("reconstruct", scans, "--steps", "10000", "--batch", "1")
+    process = start(command)
+    reported = [process.stdout.readline()]
+    while "_kspace.png" not in reported[-1]:
+        reported.append(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=120)
+    assert (process.returncode, stdout) == (130, "")
     assert reported[0].startswith(f"{scans / '0.h5'}: 2 slices")
-    assert stdout == ""
     lines = ["2 files: 1 done, 1 left; --skip-existing goes on from here", "Interrupted"]
     assert stderr.splitlines()[-2:] == lines
-    assert sorted(path.name for path in tmp_path.glob("out/*")) == ["0.h5", "0_kspace.png", "0_report.json"]
+    assert outputs() == ["0.h5", "0_kspace.png", "0_report.json"]
 
 
 def test_a_locked_file_is_read(run, make_scan):

@@ -71,6 +71,7 @@ def test_defaults():
         temperature=1.0,
         seed=0,
         precision="float32",
+        compile=False,
     )
     assert InferenceSettings() == expected
 
@@ -104,6 +105,27 @@ def test_settings_by_name():
     assert inference_settings(method="iterative", samples=3) == InferenceSettings("iterative", samples=3)
     with pytest.raises(UsageError, match="rate: no such setting; expected one of "):
         inference_settings(rate=0.1)
+
+
+def test_a_quality_is_a_name_for_settings():
+    assert inference_settings("default") == inference_settings() == InferenceSettings()
+    assert inference_settings("fast", seed=3) == InferenceSettings("amortized", seed=3)
+    assert inference_settings("fast", samples=2) == InferenceSettings("amortized", samples=2)
+    assert inference_settings("best", steps=5) == InferenceSettings(shifts=4, steps=5)
+
+
+@pytest.mark.parametrize(
+    ("quality", "values", "words"),
+    [
+        ("good", {}, "quality good: expected one of fast, default, best"),
+        ("fast", {"method": "amortized"}, "quality fast chooses method itself: leave one of the two out"),
+        ("best", {"shifts": 2}, "quality best chooses shifts itself"),
+        ("best", {"samples": 2}, "quality best averages shifted estimates, samples are single draws"),
+    ],
+)
+def test_what_a_quality_excludes(quality, values, words):
+    with pytest.raises(UsageError, match=words):
+        inference_settings(quality, **values)
 
 
 def test_what_a_method_ignores_is_not_in_effect():

@@ -144,13 +144,13 @@ def test_masks_are_boolean_and_made_where_they_are_needed(mask):
         assert mask(s, torch.device("meta")).device.type == "meta"
 
 
-@pytest.mark.parametrize(("text", "scale"), [("1x1", 1), ("8x8", 8), (" 128X128 ", 128)])
+@pytest.mark.parametrize(("text", "scale"), [("1x1", 1), ("8x8", 8), ("8", 8), (" 128X128 ", 128)])
 def test_parse_scale(text, scale):
     assert parse_scale(text, 128) == scale
 
 
 @pytest.mark.parametrize(
-    "text", ["7x9", "8x16", "12x12", "0x0", "256x256", "8", "8x", "8x8x8", "-8x-8", "8.0x8.0", "", "all"]
+    "text", ["7x9", "8x16", "12x12", "0x0", "256x256", "12", "8x", "8x8x8", "-8x-8", "8.0x8.0", "", "all"]
 )
 def test_parse_scale_says_what_is_possible(text):
     with pytest.raises(UsageError, match=r"1x1, 2x2, .*, 128x128 on this model's 128x128 grid"):

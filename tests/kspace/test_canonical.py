@@ -51,7 +51,7 @@ def test_the_factor_brings_the_data_back(slices, power):
 @pytest.mark.parametrize("angle", [0.0, 1.0, -2.5])
 @pytest.mark.parametrize("acceleration", [1, 4])
 def test_scanner_units_and_global_phase_do_not_matter(slices, power, scale, angle, acceleration):
-    mask = column_mask(64, acceleration, 0.08, "random", "scan")
+    mask = torch.from_numpy(column_mask(64, acceleration, 0.08, "random", "scan"))
     expected = canonical(slices, mask, power)
     scaled = (slices.to(torch.complex128) * cmath.rect(scale, angle)).to(torch.complex64)
     torch.testing.assert_close(canonical(scaled, mask, power), expected, rtol=1e-4, atol=1e-4)
@@ -63,7 +63,10 @@ def test_an_undersampled_slice_gets_nearly_the_form_of_the_full_one(
 ):
     full = canonical_factor(slices, ALL, power).abs()
     masks = torch.stack(
-        [column_mask(64, acceleration, center_fraction, "random", f"scan {i}") for i in range(len(slices))]
+        [
+            torch.from_numpy(column_mask(64, acceleration, center_fraction, "random", f"scan {i}"))
+            for i in range(len(slices))
+        ]
     )
     assert not masks[:, 28:36].all()  # some columns of B_8 are missing
     partial = canonical_factor(slices, masks[:, None], power).abs()
@@ -71,7 +74,7 @@ def test_an_undersampled_slice_gets_nearly_the_form_of_the_full_one(
 
 
 def test_values_at_unmeasured_bins_are_ignored(slices, power):
-    mask = column_mask(64, 4, 0.08, "random", "scan")
+    mask = torch.from_numpy(column_mask(64, 4, 0.08, "random", "scan"))
     spoiled = torch.where(mask, slices, torch.nan)
     assert torch.equal(canonical_factor(spoiled, mask, power), canonical_factor(slices, mask, power))
 

@@ -1,6 +1,5 @@
 """Coils: the SENSE operator, its data step, and combinations of coil images."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -78,17 +77,6 @@ def test_data_step_against_a_dense_solve(sense, size, single):
         torch.testing.assert_close(found[row].flatten(), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_rows_of_a_batch_are_independent(sense):
-    operator, kspace, prior = sense(8, 8), normal(2, 3, 8, 8), normal(2, 8, 8)
-    kspace[1] *= 1e-6
-    both = operator.data_step(kspace, prior, torch.tensor(0.1), 4)
-    for row in (slice(0, 1), slice(1, 2)):
-        alone = Sense(operator.sensitivities[row], operator.mask)
-        torch.testing.assert_close(
-            alone.data_step(kspace[row], prior[row], torch.tensor(0.1), 4), both[row], rtol=1e-4, atol=1e-5
-        )
-
-
 @pytest.mark.parametrize("scale", [1e-15, 1.0, 1e15])
 def test_the_data_step_knows_no_units(sense, scale):
     operator, kspace, prior = sense(7, 10), normal(2, 3, 7, 10), normal(2, 7, 10)
@@ -120,20 +108,6 @@ def test_a_row_that_is_solved_stays_as_it_is():
     assert torch.equal(one[0], many[0])
     assert torch.equal(few, many)
     torch.testing.assert_close(many, target / EIGENVALUES, rtol=1e-4, atol=1e-4)
-
-
-def test_rows_have_units_of_their_own():
-    """Powers of ten that float32 holds, but not their squares."""
-    target = normal(2, 4, 6)
-    target[:, 0, 0] = 0
-    units = torch.tensor([1e-28, 1e28])[:, None, None]
-    found = conjugate_gradients(lambda image: EIGENVALUES * image, target * units, 5)
-    torch.testing.assert_close(found / units, target / EIGENVALUES, rtol=1e-3, atol=1e-3)
-
-
-def test_silent_coils_cover_nothing():
-    silent = Sense(torch.zeros(1, 2, 6, 5, dtype=torch.complex64), columns(5))
-    assert torch.equal(silent.coverage(), torch.zeros(1, 6, 5))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -181,9 +155,3 @@ def test_combinations_of_one_image_give_it_back(coil_maps):
     images = maps * image[:, None]
     torch.testing.assert_close(combine(images, maps), image)
     torch.testing.assert_close(rss(images), image.abs())
-
-
-def test_rss_is_fastmris(coil_maps):
-    images = normal(2, 4, 9, 12)
-    expected = np.sqrt((np.abs(images.numpy()) ** 2).sum(axis=1))
-    np.testing.assert_allclose(rss(images).numpy(), expected, rtol=1e-5)

@@ -25,25 +25,10 @@ def test_is_the_centred_unitary_dft(size):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_agrees_with_numpy(size):
-    image = random_image(*size).numpy()
-    expected = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(image), norm="ortho"))
-    np.testing.assert_allclose(fft2c(torch.from_numpy(image)).numpy(), expected, atol=1e-12)
-
-
-@pytest.mark.parametrize("size", SIZES)
 def test_inverse_undoes_forward_and_forward_undoes_inverse(size):
     image = random_image(*size)
     torch.testing.assert_close(ifft2c(fft2c(image)), image)
     torch.testing.assert_close(fft2c(ifft2c(image)), image)
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_is_unitary(size):
-    image = random_image(2, *size)
-    torch.testing.assert_close(
-        fft2c(image).abs().square().sum(dim=(1, 2)), image.abs().square().sum(dim=(1, 2))
-    )
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -52,16 +37,6 @@ def test_inverse_is_the_adjoint(size):
     forward = torch.vdot(kspace.flatten(), fft2c(image).flatten())
     backward = torch.vdot(ifft2c(kspace).flatten(), image.flatten())
     torch.testing.assert_close(forward, backward)
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_a_delta_at_the_centre_is_flat_in_the_other_domain(size):
-    height, width = size
-    delta = torch.zeros(size, dtype=torch.complex64)
-    delta[height // 2, width // 2] = 1
-    flat = torch.full(size, (height * width) ** -0.5, dtype=torch.complex64)
-    torch.testing.assert_close(fft2c(delta), flat)
-    torch.testing.assert_close(ifft2c(delta), flat)
 
 
 def test_leading_axes_are_a_batch_and_the_dtype_stays():

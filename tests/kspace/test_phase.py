@@ -16,13 +16,6 @@ def unit_images(phase):
     return torch.polar(torch.ones_like(phase), phase)
 
 
-@pytest.mark.parametrize("size", [(64, 64), (48, 37)])
-def test_shape_and_dtype(size):
-    phase = smooth_phase(3, size, generator())
-    assert phase.shape == (3, *size)
-    assert phase.dtype == torch.float32
-
-
 def test_the_generator_decides():
     first = smooth_phase(2, (32, 32), generator(1))
     assert torch.equal(first, smooth_phase(2, (32, 32), generator(1)))
@@ -47,11 +40,6 @@ def test_amplitudes_of_the_waves_fall_with_their_frequency():
     found = waves.std(dim=0).flatten()[1:]  # without the offset
     expected = (1 / (1 + order[:, None].square() + order.square())).double().flatten()[1:]
     torch.testing.assert_close(found / found[0], expected / expected[0], rtol=0.12, atol=0)
-
-
-def test_defaults():
-    expected = smooth_phase(2, (8, 8), generator(), strength=1.0, shift=1.5)
-    assert torch.equal(smooth_phase(2, (8, 8), generator()), expected)
 
 
 def test_the_offset_covers_the_circle():

@@ -11,7 +11,7 @@ from mri_iahvae.errors import CheckpointError
 from mri_iahvae.kspace.bands import band_mask, block_mask, crop
 from mri_iahvae.kspace.canonical import canonical_factor
 from mri_iahvae.kspace.fft import fft2c
-from mri_iahvae.kspace.texture import log_texture
+from mri_iahvae.kspace.image_texture import log_texture
 from mri_iahvae.model.domain import JUDGED, Domain, log_residuals
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.training.objective import posterior_pass

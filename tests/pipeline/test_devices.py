@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from mri_iahvae.errors import UsageError
-from mri_iahvae.pipeline.devices import compute_deterministically, find_device
+from mri_iahvae.pipeline import devices
+from mri_iahvae.pipeline.devices import check_compile, compute_deterministically, find_device
 from mri_iahvae.results.provenance import provenance
 
 
@@ -64,3 +65,14 @@ def test_deterministic_algorithms_on_cuda_need_workspaces(as_before, monkeypatch
     compute_deterministically(torch.device("cuda", 0))
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
     assert torch.are_deterministic_algorithms_enabled()
+
+
+def test_compilation_needs_cuda_and_triton(monkeypatch):
+    with pytest.raises(UsageError, match="--compile: expected a CUDA device, found cpu; leave it out"):
+        check_compile(torch.device("cpu"))
+    found = {"triton": object()}
+    monkeypatch.setattr(devices, "find_spec", found.get)
+    check_compile(torch.device("cuda", 0))
+    found.clear()
+    with pytest.raises(UsageError, match="--compile: expected Triton"):
+        check_compile(torch.device("cuda", 0))

@@ -16,9 +16,10 @@ from mri_iahvae.model.domain import Domain
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.out_of_distribution import domain_warnings, volume_fit
+from mri_iahvae.pipeline.stream import Request, run_file
 from mri_iahvae.pipeline.volume import reconstruct_volume
 from mri_iahvae.tasks.denoise import denoise
-from mri_iahvae.tasks.reconstruct import reconstruct, reconstruct_file
+from mri_iahvae.tasks.reconstruct import reconstruct
 
 SETTINGS = InferenceSettings("amortized")
 WARNING = "are unlike what the weights know (ellipses)"
@@ -118,9 +119,7 @@ def test_what_a_checkpoint_knows_reaches_files_and_the_python_api(
         file["kspace"][...] = noise_kspace
         file["kspace"][2] = 0
     loaded = LoadedModel.load(folder, torch.device("cpu"))
-    report = reconstruct_file(
-        loaded, path, tmp_path / "out.h5", SETTINGS, up_to=8, start=lambda *_: lambda _: None
-    )
+    report = run_file(loaded, path, tmp_path / "out.h5", Request(up_to=8), SETTINGS)
     assert sum(WARNING in warning for warning in report["warnings"]) == 1
     assert [value is None for value in report["fit"]] == [number == 2 for number in range(6)]
     with h5py.File(tmp_path / "out.h5") as file:

@@ -14,10 +14,11 @@ from mri_iahvae.pipeline import output
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.output import Outputs
 from mri_iahvae.pipeline.stream import Request, run_file
+from mri_iahvae.results.figures import Titles
 from mri_iahvae.results.hdf5 import write_scan
-from mri_iahvae.results.wording import panel_titles
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.undersampling import Sampling
+from mri_iahvae.tasks.reconstruct import reconstruct
 
 SETTINGS = InferenceSettings("amortized")
 
@@ -31,9 +32,7 @@ def run(checkpoint, tmp_path):
     def make(path, request=None, settings=SETTINGS, name="out"):
         done.clear()
         target = tmp_path / name / path.name
-        report = run_file(
-            loaded, path, target, settings, request or Request("reconstruct"), lambda *_: done.append
-        )
+        report = run_file(loaded, path, target, request or Request(), settings, lambda *_: done.append)
         assert sum(done) == report["slices"]
         with h5py.File(target) as file:
             return report, {key: values[()] for key, values in file.items()}
@@ -63,8 +62,8 @@ def test_groups_make_no_difference(run, make_scan, settings):
 def test_the_noise_level_does_not_depend_on_groups(run, make_scan, source):
     levels = {} if source != "file" else {"noise_sigma": np.linspace(1e-7, 5e-7, 5)}
     path = make_scan(slices=5, size=64, noise=0.05, **levels)
-    given = {"relative": {"relative": 0.2}, "option": {"sigma": 3e-7}}.get(source, {})
-    request = Request("denoise", noisy=True, **given)
+    given = {"relative": {"relative_sigma": 0.2}, "option": {"sigma": 3e-7}}.get(source, {})
+    request = Request("denoise", **given)
     whole, expected = run(path, request, name="whole")
     single, found = run(path, replace(request, batch=1), name="single")
     assert whole["noise_source"] == single["noise_source"] == source
@@ -74,7 +73,12 @@ def test_the_noise_level_does_not_depend_on_groups(run, make_scan, source):
     )
 
 
-def test_silent_slices_are_named_by_their_number_in_the_volume(run, make_scan):
+def test_two_noise_levels_are_refused():
+    with pytest.raises(UsageError, match="--sigma or --relative-sigma"):
+        Request("denoise", sigma=1.0, relative_sigma=0.1)
+
+
+def test_zero_signal_slices_are_named_by_their_number_in_the_volume(run, make_scan):
     path = make_scan(slices=5)
     with h5py.File(path, "r+") as file:
         file["kspace"][3] = 0
@@ -134,7 +138,7 @@ def test_the_figure_of_coils_says_what_was_combined(run, coil_scan, monkeypatch)
     drawn = {}
     monkeypatch.setattr(output, "kspace_figure", lambda _path, _views, **given: drawn.update(given))
     run(coil_scan)
-    assert drawn["titles"] == panel_titles("reconstruct", 4)
+    assert drawn["titles"] == Titles.of("reconstruct", 4)
     assert "combined" in drawn["titles"].completed
 
 
@@ -145,3 +149,22 @@ def test_what_coils_do_not_allow_is_refused(run, coil_scan, make_scan):
         run(coil_scan, settings=InferenceSettings(data_consistency="none"))
     with pytest.raises(UsageError, match=r"--coil-combine rss: .*scan\.h5 holds a single coil"):
         run(make_scan(), Request("reconstruct", coil_combine="rss"))
+
+
+@pytest.mark.parametrize(("stored", "source"), [({"noise_sigma": 3e-6}, "file"), ({}, "estimate")])
+def test_soft_consistency_takes_the_noise_level_from_the_scan(run, make_scan, stored, source):
+    path = make_scan(slices=3, noise=0.3, **stored)
+    report, _ = run(path, settings=replace(SETTINGS, data_consistency="soft"))
+    assert report["noise_source"] == source
+    assert report["noise_sigma"] == pytest.approx(3e-6, rel=1e-6 if stored else 0.2)
+    assert "noise_sigma" not in run(path)[0]  # hard consistency needs none
+
+
+def test_file_and_array_agree(run, make_scan, checkpoint):
+    path = make_scan(slices=3, mask=np.arange(32) % 3 > 0)
+    report, found = run(path, Request(batch=2, up_to=16), InferenceSettings(steps=2))
+    scan = open_scan(path)
+    options = {"steps": 2, "batch": 2, "up_to": "16", "checkpoint": checkpoint, "device": "cpu"}
+    result = reconstruct(scan.read(slice(None)), scan.mask, **options)
+    assert report["share_measured"] == result.shares["measured"]
+    np.testing.assert_array_equal(found["image"], result.image)

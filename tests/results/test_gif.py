@@ -5,7 +5,6 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from mri_iahvae.errors import IahvaeError
 from mri_iahvae.kspace.bands import crop as crop_kspace
 from mri_iahvae.kspace.bands import embed
 from mri_iahvae.kspace.fft import ifft2c
@@ -77,21 +76,3 @@ def test_the_image_is_cropped_before_the_window_is_chosen(tmp_path, rng):
     shown, _, _ = frames(tmp_path / "a.gif")
     assert shown.shape[1:] == (280, 10)  # large enough as it is
     assert (shown[-1] >= 254).all()
-
-
-def test_silence(tmp_path):
-    scale_gif(tmp_path / "a.gif", np.zeros((32, 32), np.complex64), 32)
-    shown, _, durations = frames(tmp_path / "a.gif")
-    assert not shown.any()
-    assert len(durations) == 6
-
-
-def test_folder_that_cannot_be_written(tmp_path, head):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(IahvaeError, match="cannot be made"):
-        scale_gif(tmp_path / "file" / "a.gif", head[0], 32)
-
-
-def test_nothing_stands_beside_it(tmp_path, head):
-    scale_gif(tmp_path / "a.gif", head[0], 32)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.gif"]

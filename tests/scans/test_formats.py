@@ -1,14 +1,12 @@
-"""Which reader a file goes to, what other files are told, and the names of results."""
+"""Which reader a file goes to, and what to do with other files."""
 
 import re
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from mri_iahvae.errors import ScanError, UsageError
-from mri_iahvae.results.hdf5 import output_path, result_name
+from mri_iahvae.errors import ScanError
 from mri_iahvae.scans.reader import SCAN_SUFFIXES, open_scan
 
 
@@ -57,33 +55,6 @@ def test_kspace_at_the_root_decides_for_fastmri(tmp_path, kspace):
         file["kspace"] = kspace
         file.create_group("dataset")
     np.testing.assert_array_equal(open_scan(tmp_path / "a.h5").read(slice(None)), kspace)
-
-
-@pytest.mark.parametrize(
-    ("source", "result"),
-    [
-        ("a.h5", "a.h5"),
-        ("a.HDF5", "a.HDF5"),
-        ("a", "a"),
-        ("a.2024", "a.2024"),
-        ("a.mrd", "a.h5"),
-        ("a.cfl", "a.h5"),
-        ("a.hdr", "a.h5"),
-        ("a.npy", "a.h5"),
-        ("a.nii", "a.h5"),
-        ("a.nii.gz", "a.h5"),
-        ("a.b.NII.GZ", "a.b.h5"),
-    ],
-)
-def test_results_are_hdf5(tmp_path, source, result):
-    assert result_name(Path(source)) == result
-    assert output_path(tmp_path / "in" / source, tmp_path / "out") == tmp_path / "out" / result
-
-
-def test_results_never_go_into_the_folder_of_an_input(tmp_path):
-    """`a.h5` may be another scan, and the NIfTI of the result would be the input itself."""
-    with pytest.raises(UsageError, match="overwrite an input"):
-        output_path(tmp_path / "a.nii.gz", tmp_path)
 
 
 def test_folders_stand_for_formats_that_say_what_they_hold():

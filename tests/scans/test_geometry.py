@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from mri_iahvae.errors import ScanError, UsageError
-from mri_iahvae.kspace.bands import recentre
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.results.hdf5 import write_scan
-from mri_iahvae.scans.geometry import Geometry, require_measured_grid, scan_geometry, to_grid
+from mri_iahvae.scans.geometry import Geometry, require_measured_grid, scan_geometry
 from mri_iahvae.scans.header import Header
 from mri_iahvae.scans.reader import open_scan
 
@@ -101,18 +100,6 @@ def test_the_affine_follows_the_crop():
         np.testing.assert_allclose(
             moved @ [column, row, number, 1], native @ [column + 2, row + 10, number, 1]
         )
-
-
-@pytest.mark.parametrize("size", [(16, 16), (17, 21), (20, 11), (9, 32), (3, 3)])
-def test_the_grid_has_dc_at_its_centre_and_agrees_with_the_bands(size, rng):
-    values = rng.normal(size=(2, *size)).astype(np.complex64)
-    grid = to_grid(values, 16)
-    assert grid[0, 8, 8] == values[0, size[0] // 2, size[1] // 2]
-    np.testing.assert_array_equal(grid, recentre(torch.from_numpy(values), 16).numpy())
-    back = recentre(torch.from_numpy(grid), *size).numpy()
-    inside = back != 0
-    np.testing.assert_array_equal(back[inside], values[inside])
-    assert inside.sum() == 2 * min(16, size[0]) * min(16, size[1])
 
 
 def test_training_wants_the_grid_measured_as_a_whole(scan):

@@ -1,7 +1,6 @@
 """Mask files: what they say, and that hostile or useless ones end in one line, cheaply."""
 
 import io
-import re
 import tracemalloc
 import zipfile
 
@@ -64,22 +63,18 @@ def test_columns_and_bins_of_any_number_type(save, columns, bins, suffix, dtype)
     np.testing.assert_array_equal(read_mask_file(save(bins.astype(dtype), suffix), HEIGHT, WIDTH), bins)
 
 
-def test_orders_of_storage_do_not_matter(save, bins):
-    np.testing.assert_array_equal(read_mask_file(save(np.asfortranarray(bins)), HEIGHT, WIDTH), bins)
-    swapped = bins.astype(">f4")
-    np.testing.assert_array_equal(read_mask_file(save(swapped), HEIGHT, WIDTH), bins)
+@pytest.mark.parametrize("axes", [(1, WIDTH), (1, 1, WIDTH, 1), (1, HEIGHT, WIDTH), (HEIGHT, WIDTH, 1)])
+def test_axes_of_length_one(save, bins, axes):
+    mask = bins if HEIGHT in axes else bins[:1]
+    found = read_mask_file(save(mask.reshape(axes)), HEIGHT, WIDTH)
+    np.testing.assert_array_equal(found, np.broadcast_to(mask, (HEIGHT, WIDTH)))
 
 
-@pytest.mark.parametrize("axes", [(1, WIDTH), (1, WIDTH, 1), (1, 1, WIDTH, 1), (1, 1, 1, WIDTH)])
-@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (WIDTH, WIDTH)])
-def test_columns_as_fastmri_stores_them(save, columns, axes, size):
-    found = read_mask_file(save(columns.reshape(axes)), *size)
-    np.testing.assert_array_equal(found, np.tile(columns, (size[0], 1)))
-
-
-@pytest.mark.parametrize("axes", [(1, HEIGHT, WIDTH), (1, 1, HEIGHT, WIDTH, 1), (HEIGHT, WIDTH, 1)])
-def test_bins_behind_axes_of_length_one(save, bins, axes):
-    np.testing.assert_array_equal(read_mask_file(save(bins.reshape(axes)), HEIGHT, WIDTH), bins)
+def test_axes_of_length_one_on_a_square(save, columns):
+    found = read_mask_file(save(columns.reshape(1, WIDTH, 1)), WIDTH, WIDTH)
+    np.testing.assert_array_equal(found, np.tile(columns, (WIDTH, 1)))
+    with pytest.raises(ScanError, match=r"found shape \(17, 1\)"):  # which may mean rows
+        read_mask_file(save(np.ones((WIDTH, 1))), WIDTH, WIDTH)
 
 
 def test_the_array_called_mask_or_the_only_one(tmp_path, columns):
@@ -100,16 +95,13 @@ def test_the_array_called_mask_or_the_only_one(tmp_path, columns):
         (np.ones(HEIGHT), "shape (20,)"),
         (np.ones((WIDTH, HEIGHT)), "shape (17, 20)"),
         (np.ones((HEIGHT, 1)), "shape (20, 1)"),
-        (np.ones((WIDTH, 1)), "shape (17, 1)"),
         (np.ones((3, HEIGHT, WIDTH)), "shape (3, 20, 17)"),
         (np.ones(()), "shape ()"),
         (np.ones(0), "shape (0,)"),
         (np.ones(WIDTH, complex), "complex128"),
         (np.full(WIDTH, np.nan), "the value nan"),
         (np.linspace(0, 1, WIDTH), "the value 0.0625"),
-        (np.full((HEIGHT, WIDTH), 2), "the value 2"),
-        (np.full(WIDTH, -1), "the value -1"),
-        (np.full(WIDTH, np.inf, np.float32), "the value inf"),
+        (np.full((HEIGHT, WIDTH), -1), "the value -1"),
         (np.full(WIDTH, b"1"), "shape (17,), type"),
     ],
 )
@@ -117,20 +109,9 @@ def test_what_is_no_mask_is_refused(save, suffix, values, word):
     refused(save(values, suffix), word, f"shape ({WIDTH},) or ({HEIGHT}, {WIDTH})")
 
 
-def test_rows_are_not_taken_for_columns_on_a_square(save):
-    path = save(np.ones((WIDTH, 1)))
-    with pytest.raises(ScanError, match=r"found shape \(17, 1\)"):
-        read_mask_file(path, WIDTH, WIDTH)
-
-
 def test_other_files_are_refused(save, tmp_path, columns):
-    for name, word in [
-        ("none.npy", "no such file"),
-        ("none.npz", "no such file"),
-        ("none.h5", "no such file"),
-    ]:
-        refused(tmp_path / name, word)
     for suffix in SUFFIXES:
+        refused(tmp_path / f"none{suffix}", "no such file")
         (tmp_path / f"folder{suffix}").mkdir()
         refused(tmp_path / f"folder{suffix}", "a folder")
         (tmp_path / f"text{suffix}").write_text("1 0 1\n1")
@@ -140,23 +121,6 @@ def test_other_files_are_refused(save, tmp_path, columns):
     refused(tmp_path / "mask.mat", "'.mat'")
     refused(tmp_path / "mask", "suffix ''")
     refused(save(columns, ".h5", "lines"), "dataset 'mask'", "found none")
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_damaged_files_give_one_line_or_a_mask(save, bins, rng, suffix):
-    path = save(bins, suffix)
-    good = path.read_bytes()
-    path.write_bytes(good[: len(good) // 2])
-    refused(path)
-    for _ in range(200):
-        bad = bytearray(good)
-        for position in rng.integers(0, min(len(good), 600), size=3):
-            bad[position] = rng.integers(0, 256)
-        path.write_bytes(bad)
-        try:
-            assert read_mask_file(path, HEIGHT, WIDTH).shape == (HEIGHT, WIDTH)
-        except ScanError as error:
-            assert re.fullmatch(r".*: expected .*found.*", str(error))  # noqa: PT017 - some are read
 
 
 class Explosive:
@@ -188,20 +152,6 @@ def test_absurd_sizes_are_refused_by_the_header_alone(tmp_path, shape):
     (tmp_path / "a.npy").write_bytes(content)
     refused(tmp_path / "a.npy", "shape (")
     refused(archived(tmp_path / "a.npz", [content]), "shape (")
-
-
-def test_absurd_hdf5_sizes_are_refused_unread(tmp_path):
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("mask", (10**6, 10**6), np.uint8, chunks=(64, 64))
-    refused(tmp_path / "a.h5", "shape (1000000, 1000000)")
-
-
-@pytest.mark.parametrize("link", [h5py.SoftLink("/other"), h5py.ExternalLink("other.h5", "/mask")])
-def test_links_are_refused(tmp_path, link):
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["other"] = np.ones(WIDTH)
-        file["mask"] = link
-    refused(tmp_path / "a.h5", "plain dataset")
 
 
 @pytest.mark.parametrize("part", ["data", "header"])

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.scans.geometry import scan_geometry
@@ -49,14 +48,9 @@ def test_estimate_is_one_level_in_the_units_of_the_file(make_scan, scale):
 @pytest.mark.parametrize("noise", [0.005, 0.02])
 def test_estimate_of_weak_noise(make_scan, noise):
     """Of undersampled data too; 0.005 of the maximum is about 0.02 of the RMS."""
-    for columns in (None, column_mask(128, 4, 0.08, "random", "scan.h5").numpy()):
+    for columns in (None, column_mask(128, 4, 0.08, "random", "scan.h5")):
         sigma, _ = levels(make_scan(slices=4, size=128, scale=1.0, noise=noise, mask=columns))
         assert sigma == pytest.approx([noise] * 4, rel=0.1)
-
-
-def test_estimate_of_silence_is_zero(make_scan):
-    sigma, source = levels(make_scan(scale=0.0, mask=np.ones(32, bool)))
-    assert (sigma.tolist(), source) == ([0, 0], "estimate")
 
 
 @pytest.mark.parametrize("relative", [0.2, 1.0])
@@ -65,18 +59,11 @@ def test_relative_is_of_the_noise_free_slice(make_scan, head_kspace, relative, a
     clean = torch.from_numpy(head_kspace(3, 128))
     true = relative * rms(clean)
     noisy = clean + complex_noise(tuple(clean.shape), true[:, None, None], torch.Generator().manual_seed(0))
-    mask = torch.ones(128, dtype=torch.bool)
+    mask = np.ones(128, bool)
     if acceleration > 1:
         mask = column_mask(128, acceleration, 0.32 / acceleration, "random", "scan.h5")
-    path = make_scan(slices=3, size=128, mask=mask.numpy())
-    scan = open_scan(path)
+    scan = open_scan(make_scan(slices=3, size=128, mask=mask))
     level = scan_noise(scan, scan_geometry(scan), scan.mask, relative=relative)
-    sigma = level.of(slice(None), torch.where(mask, noisy, 0).numpy())
+    sigma = level.of(slice(None), noisy.numpy()[:, None])  # bins that the mask leaves out do not count
     # What signal the mask leaves out makes it a little too low.
     assert sigma == pytest.approx(true.numpy(), rel=0.02 if acceleration == 1 else 0.2)
-
-
-def test_one_transform_one_sigma(head_kspace):
-    """Noise of one sigma in k-space has that sigma in the image: the level serves both."""
-    noise = complex_noise((4, 64, 64), 0.3, torch.Generator().manual_seed(0))
-    assert fft2c(noise).real.std() == pytest.approx(0.3, rel=0.03)

@@ -1,11 +1,9 @@
-import re
-
 import h5py
 import numpy as np
 import pytest
 
 from mri_iahvae.errors import ScanError
-from mri_iahvae.scans.fields import _is_pair
+from mri_iahvae.scans.formats.fastmri_fields import _is_pair
 from mri_iahvae.scans.reader import open_scan
 
 
@@ -22,16 +20,6 @@ def write(tmp_path):
         return path
 
     return write_file
-
-
-def refused(path, *patterns):
-    """The file is refused in one line that names it, what was expected and what was found."""
-    with pytest.raises(ScanError) as caught:
-        open_scan(path)
-    message = str(caught.value)
-    assert "\n" not in message
-    for pattern in (re.escape(str(path)), "expected", "found", *patterns):
-        assert re.search(pattern, message), message
 
 
 def test_reads_what_h5py_wrote(write, kspace):
@@ -86,26 +74,23 @@ def test_column_mask_from_file(write, kspace, dtype):
     assert not values[..., ~columns].any()
 
 
-@pytest.mark.parametrize("axes", [(1, 17), (1, 17, 1), (1, 1, 17, 1), (1, 20, 17), (20, 17, 1)])
-def test_axes_of_length_one(write, kspace, rng, axes):
-    mask = rng.random(axes) < 0.5
-    scan = open_scan(write(kspace=kspace, mask=mask))
-    np.testing.assert_array_equal(scan.mask, np.broadcast_to(mask.reshape(-1, 17), (20, 17)))
-
-
-def test_two_dimensional_mask(write, kspace, rng):
-    mask = rng.random((20, 17)) < 0.3
-    scan = open_scan(write(kspace=kspace, mask=mask))
-    np.testing.assert_array_equal(scan.mask, mask)
-    np.testing.assert_array_equal(scan.read(1), np.where(mask, kspace[1:2], 0))
-
-
-def test_mask_inferred_from_zero_columns(write, kspace):
-    kspace[:, :, [0, 5]] = 0
-    kspace[1, :, 9] = 0  # zero in one slice only: measured
-    scan = open_scan(write(kspace=kspace))
-    assert scan.mask_source == "zeros"
-    assert np.flatnonzero(~scan.mask[0]).tolist() == [0, 5]
+@pytest.mark.parametrize("case", ["columns", "bins", "bins and columns", "rows"])
+@pytest.mark.parametrize("stored", [False, True])
+def test_the_mask_is_stored_or_inferred_from_exact_zeros(write, kspace, rng, case, stored):
+    bins = rng.random((20, 17)) < 0.4
+    bins[0] = True  # no column is empty
+    measured = {
+        "columns": np.tile(~np.isin(np.arange(17), [0, 5]), (20, 1)),
+        "bins": bins,
+        "bins and columns": bins & ~np.isin(np.arange(17), [0, 16]),
+        "rows": np.tile(np.arange(20)[:, None] > 3, (1, 17)),
+    }[case]
+    kspace[:, ~measured] = 0
+    kspace[1, 4, 9] = 0  # zero in one slice only: as in the others
+    scan = open_scan(write(kspace=kspace, mask=measured) if stored else write(kspace=kspace))
+    assert scan.mask_source == ("file" if stored else "zeros")
+    np.testing.assert_array_equal(scan.mask, measured)
+    np.testing.assert_array_equal(scan.read(slice(None)), kspace)
 
 
 def test_a_few_stray_zeros_are_measured(write, kspace):
@@ -116,57 +101,21 @@ def test_a_few_stray_zeros_are_measured(write, kspace):
     scan = open_scan(write(kspace=large))
     assert scan.mask_source == "full"
     assert scan.mask.all()
-    large[:, :, 10:13] = 0
-    scan = open_scan(write(kspace=large))
-    assert np.flatnonzero(~scan.mask.all(axis=0)).tolist() == [10, 11, 12]
-    assert scan.mask[:, 4].all()
 
 
-def test_mask_inferred_from_zero_bins(write, kspace, rng):
-    mask = rng.random((20, 17)) < 0.4
-    mask[0] = True  # no column is empty
-    kspace[:, ~mask] = 0
-    kspace[1, 0, 0] = 0  # zero in one slice only: measured
-    scan = open_scan(write(kspace=kspace))
-    assert scan.mask_source == "zeros"
-    np.testing.assert_array_equal(scan.mask, mask)
-    np.testing.assert_array_equal(scan.read(slice(None)), kspace)
-
-
-def test_empty_columns_of_a_two_dimensional_mask_do_not_hide_its_holes(write, kspace, rng):
-    mask = rng.random((20, 17)) < 0.4
-    mask[:, [0, 16]] = False
-    scan = open_scan(write(kspace=np.where(mask, kspace, 0)))
-    np.testing.assert_array_equal(scan.mask, mask)
-
-
-def test_rows_padded_with_zeros_are_not_measured(write, kspace):
-    kspace[:, :4] = 0
-    scan = open_scan(write(kspace=kspace))
-    assert np.flatnonzero(~scan.mask.any(axis=1)).tolist() == [0, 1, 2, 3]
-    assert scan.mask[4:].all()
-
-
-def test_nothing_measured_is_said(write, kspace):
-    scan = open_scan(write(kspace=kspace, mask=np.zeros(17)))
-    assert scan.warnings == ("no k-space bin is measured",)
-    assert not scan.mask.any()
-
-
-def test_a_silent_file_was_measured(write, kspace):
-    scan = open_scan(write(kspace=0 * kspace))
-    assert scan.mask.all()
-    assert scan.mask_source == "full"
+def test_nothing_measured_and_nothing_but_zeros(write, kspace):
+    nothing = open_scan(write(kspace=kspace, mask=np.zeros(17)))
+    assert nothing.warnings == ("no k-space bin is measured",)
+    assert not nothing.mask.any()
+    zeros = open_scan(write(kspace=0 * kspace))
+    assert (zeros.mask_source, zeros.mask.all()) == ("full", True)
 
 
 @pytest.mark.parametrize("place", ["dataset", "attribute"])
 @pytest.mark.parametrize("sigma", [0.5, [0.5, 1.0, 0.0]])
 def test_noise_sigma(write, kspace, place, sigma):
-    path = (
-        write(kspace=kspace, noise_sigma=sigma)
-        if place == "dataset"
-        else write(kspace=kspace, attrs={"noise_sigma": sigma})
-    )
+    given = {"noise_sigma": sigma}
+    path = write(kspace=kspace, **given) if place == "dataset" else write(given, kspace=kspace)
     np.testing.assert_array_equal(open_scan(path).noise_sigma, np.broadcast_to(sigma, 3))
 
 
@@ -217,7 +166,7 @@ def test_padding_that_holds_data_is_none(write, kspace):
     assert "columns 2 to 13 of 17 were acquired, 5 others hold data: the array is used" in scan.warnings[0]
 
 
-def test_other_trajectories_are_refused_with_a_tool(write, kspace):
+def test_other_trajectories_are_refused_with_a_tool(refused, write, kspace):
     text = HEADER.format(x=20, y=17, maximum=16, center=8)
     text = text.replace("</encoding>", "<trajectory>radial</trajectory></encoding>")
     refused(write(kspace=kspace, ismrmrd_header=text), "Cartesian", "'radial'", "BART")
@@ -240,20 +189,10 @@ def test_header_that_disagrees_or_is_broken_is_left_out(write, kspace, text):
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>',
-        pytest.param("<a>" + " " * 2**20 + "</a>", id="a mebibyte"),
-    ],
-)
-def test_hostile_header_is_refused(write, kspace, text):
-    refused(write(kspace=kspace, ismrmrd_header=text), "ismrmrd_header")
-
-
-@pytest.mark.parametrize(
     ("datasets", "patterns"),
     [
         ({}, ["kspace"]),
+        ({"reconstruction": np.ones((1, 8, 8), np.float32)}, ["a result", "give the scan .* evaluate"]),
         ({"kspace": np.zeros((2, 3, 2, 8, 8), np.complex64)}, [r"\(2, 3, 2, 8, 8\)"]),
         ({"kspace": np.zeros((2, 300, 8, 8), np.complex64)}, [r"\(2, 300, 8, 8\)"]),
         ({"kspace": np.zeros((8, 8), np.complex64)}, [r"\(8, 8\)"]),
@@ -262,41 +201,23 @@ def test_hostile_header_is_refused(write, kspace, text):
         ({"kspace": np.ones((2, 8, 8), [("r", "f4"), ("i", "f8")])}, ["complex64"]),
         ({"kspace": np.ones((2, 8, 8), [("r", "i4"), ("i", "i4")])}, ["complex64"]),
         ({"kspace": np.ones((2, 8, 9), np.complex64), "mask": np.ones(8)}, [r"\(9,\)", r"\(8,\)"]),
-        ({"kspace": np.ones((2, 8, 9), np.complex64), "mask": np.full(9, np.nan)}, ["mask", "value nan"]),
         ({"kspace": np.ones((2, 8, 9), np.complex64), "mask": np.full(9, 0.5)}, ["mask", "value 0.5"]),
-        ({"kspace": np.ones((2, 9, 9), np.complex64), "mask": np.ones((9, 1))}, ["mask", r"\(9, 1\)"]),
-        ({"kspace": np.ones((2, 8, 9), np.complex64), "mask": np.ones((2, 8, 9))}, [r"\(2, 8, 9\)"]),
+        ({"kspace": np.ones((2, 8, 9), np.complex64), "ismrmrd_header": "<!DOCTYPE a>"}, ["ismrmrd_header"]),
         ({"kspace": np.ones((2, 8, 9), np.complex64), "noise_sigma": np.ones(5)}, ["noise_sigma"]),
         ({"kspace": np.ones((2, 8, 9), np.complex64), "noise_sigma": -1.0}, ["noise_sigma"]),
         ({"kspace": np.ones((2, 8, 9), np.complex64), "noise_sigma": "loud"}, ["noise_sigma"]),
     ],
 )
-def test_unusable_files_are_refused(write, datasets, patterns):
+def test_unusable_files_are_refused(refused, write, datasets, patterns):
     refused(write(**datasets), *patterns)
 
 
-def test_missing_truncated_and_foreign_files_are_refused(write, kspace, tmp_path):
-    refused(tmp_path / "none.h5", "no such file")
-    refused(tmp_path, "a folder")
+def test_truncated_and_foreign_files_are_refused(refused, write, kspace, tmp_path):
     (tmp_path / "text.h5").write_text("not HDF5")
     refused(tmp_path / "text.h5")
     path = write(kspace=kspace)
     path.write_bytes(path.read_bytes()[:-200])
     refused(path)
-
-
-def test_damaged_bytes_give_our_error_or_none(write, kspace, rng):
-    path = write(kspace=kspace, mask=np.ones(17), ismrmrd_header="<a/>")
-    good = path.read_bytes()
-    for _ in range(100):
-        bad = bytearray(good)
-        for position in rng.integers(0, min(len(good), 4096), size=8):
-            bad[position] = rng.integers(0, 256)
-        path.write_bytes(bad)
-        try:
-            open_scan(path).read(0)
-        except ScanError as error:
-            assert "\n" not in str(error)  # noqa: PT017 - most of the files raise, some are read
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])

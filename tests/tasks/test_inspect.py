@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from mri_iahvae.errors import CheckpointError, ScanError, UsageError
+from mri_iahvae.errors import CheckpointError, UsageError
 from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.pipeline.multicoil import reconstruct_coils
@@ -60,7 +60,7 @@ def native(write):
 
     def save(slices=3, padding=6, coils=None, **options):
         shape = (slices, 128, 80) if coils is None else (slices, coils, 128, 80)
-        mask = column_mask(80, 4, 0.08, "random", "scan.h5").numpy()
+        mask = column_mask(80, 4, 0.08, "random", "scan.h5")
         kspace = bins(shape, 0.01)
         kspace[..., : padding - 2] = kspace[..., 80 - padding :] = 0
         header = {
@@ -75,7 +75,7 @@ def native(write):
 
 
 def levels(inspection):
-    return [problem.level for problem in inspection.problems]
+    return [finding.level for finding in inspection.findings]
 
 
 def test_a_scan_as_it_comes(native, checkpoint):
@@ -90,23 +90,23 @@ def test_a_scan_as_it_comes(native, checkpoint):
     assert found.pattern.centre >= 6
     assert (found.plan.grid, found.plan.field, found.plan.image) == (32, (64, 80), (64, 64))
     assert levels(found) == ["note"]
-    assert found.problems[0].text == "no reference images: no scores"
-    told = json.loads(json.dumps(found.to_json(), allow_nan=False))
-    assert told["usable"] is True
-    assert told["mask"]["source"] == "file"
-    assert told["readout_oversampling"] == 2
-    assert told["header"]["encoded"] == [128, 80]
-    assert told["header"]["recon_fov"] == [140, 140, 4.5]
-    assert told["attributes"] == {"acquisition": "CORPD_FBK"}  # never the patient's identifier
-    assert "0123" not in json.dumps(told)
-    assert told["reconstruct"] == json.loads(json.dumps(asdict(found.plan)))
+    assert found.findings[0].text == "no reference images: no scores"
+    found_json = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert found_json["usable"] is True
+    assert found_json["mask"]["source"] == "file"
+    assert found_json["readout_oversampling"] == 2
+    assert found_json["header"]["encoded"] == [128, 80]
+    assert found_json["header"]["recon_fov"] == [140, 140, 4.5]
+    assert found_json["attributes"] == {"acquisition": "CORPD_FBK"}  # never the patient's identifier
+    assert "0123" not in json.dumps(found_json)
+    assert found_json["reconstruct"] == json.loads(json.dumps(asdict(found.plan)))
 
 
 @pytest.mark.parametrize("padding", [2, 6])
 @pytest.mark.parametrize("shape", [(128, 80), (41, 28), (20, 90)])
 def test_the_plan_is_what_the_engine_does(write, checkpoint, shape, padding):
     """Shares of measured, completed and zero bins, on grids larger and smaller than k-space."""
-    mask = column_mask(shape[1], 4, 0.2, "random", "scan.h5").numpy()
+    mask = column_mask(shape[1], 4, 0.2, "random", "scan.h5")
     kspace = bins((1, *shape))
     kspace[..., :padding] = kspace[..., -padding:] = 0
     path = write(np.where(mask, kspace, 0), mask=mask)
@@ -154,19 +154,14 @@ def test_a_stated_noise_level_is_taken(write, checkpoint):
     path = write(bins((3, 40, 40), 0.1), noise_sigma=np.array([0.1, 0.2, 0.3]))
     noise = inspect(path, checkpoint).noise
     assert (noise.sigma, noise.source) == (0.2, "file")
-
-
-def test_an_absurd_noise_level_is_told_in_one_line(write, checkpoint):
-    found = inspect(write(bins((3, 40, 40), 0.1), noise_sigma=1e300), checkpoint)
-    assert (found.noise.sigma, found.noise.relative) == (1e300, None)
-    (warning,) = (problem.text for problem in found.problems if "noise level taken" in problem.text)
-    assert len(warning) < 120
+    absurd = inspect(write(bins((3, 40, 40), 0.1), noise_sigma=1e300), checkpoint)
+    assert (absurd.noise.sigma, absurd.noise.relative) == (1e300, None)
 
 
 def damaged(case, mask):
     kspace = bins((3, 40, 40), 0.001)
     files = {
-        "silent": {"kspace": np.where(np.arange(3)[:, None, None] == 1, 0, kspace)},
+        "a slice of zeros": {"kspace": np.where(np.arange(3)[:, None, None] == 1, 0, kspace)},
         "shifted": {"kspace": np.fft.ifftshift(kspace, axes=(-2, -1))},
         "no centre": {"kspace": np.where(np.abs(np.arange(40) - 20) < 2, 0, kspace)},
         "rows": {"kspace": np.where(mask[:, None], kspace, 0)},
@@ -180,6 +175,7 @@ def damaged(case, mask):
             "kspace": np.where(mask & (np.arange(40) != 20), kspace[:, None], 0)[:, [0, 0]]
         },
         "wrong level": {"kspace": kspace, "noise_sigma": 1.0},
+        "full": {"kspace": kspace},
         "NaN": {"kspace": np.where(np.arange(40) == 3, np.nan, kspace)},
     }
     return files[case]
@@ -188,7 +184,7 @@ def damaged(case, mask):
 @pytest.mark.parametrize(
     ("case", "level", "text", "fix"),
     [
-        ("silent", "warning", "1 of 3 slices hold no signal: 1", "expect zeros"),
+        ("a slice of zeros", "warning", "1 of 3 slices hold no signal: 1", "expect zeros"),
         ("shifted", "warning", "k-space is strongest at row ", "fftshift"),
         ("no centre", "warning", "row 20 and column 20, is not measured", "check that mask"),
         ("rows", "note", "whole rows are missing", "swap the last two axes"),
@@ -202,17 +198,18 @@ def damaged(case, mask):
         ("header of another", "warning", "'ismrmrd_header' says 64x40, the array is 40x40", ""),
         ("coils without centre", "error", "2 coils, and 0 lines around the centre", "at least 4 are needed"),
         ("wrong level", "warning", "times the estimate from the data", "--sigma"),
+        ("full", "note", "`reconstruct` would return the data", "--up-to or --acceleration"),
         ("NaN", "error", "slice 0", "repair the slice"),
     ],
 )
-def test_problems(write, checkpoint, case, level, text, fix):
+def test_findings(write, checkpoint, case, level, text, fix):
     mask = np.zeros(40, bool)
     mask[[0, 5, 10, 15, 18, 19, 20, 21, 22, 25, 30, 39]] = True
     found = inspect(write(**damaged(case, mask)), checkpoint)
-    (problem,) = [problem for problem in found.problems if text in problem.text]
-    assert problem.level == level
-    assert fix in problem.fix
-    assert "\n" not in problem.text + problem.fix
+    (finding,) = [finding for finding in found.findings if text in finding.text]
+    assert finding.level == level
+    assert fix in finding.fix
+    assert "\n" not in finding.text + finding.fix
     assert bool(found.errors) == (level == "error")
     assert found.to_json()["usable"] == (level != "error")
 
@@ -223,13 +220,7 @@ def test_a_good_scan_has_no_problem(write, checkpoint):
     header = {"encoded": (40, 40), "recon": (40, 40), "center": 20, "maximum": 39}
     reference = np.ones((3, 40, 40), np.float32)
     path = write(np.where(mask, kspace, 0), mask=mask, header=header, reconstruction_esc=reference)
-    assert inspect(path, checkpoint).problems == ()
-
-
-def test_full_sampling_is_noted(write, checkpoint):
-    found = inspect(write(bins((1, 40, 40))), checkpoint)
-    assert [problem for problem in found.problems if "would return the data" in problem.text]
-    assert found.plan.shares == {"measured": 1, "completed": 0, "zero": 0}
+    assert inspect(path, checkpoint).findings == ()
 
 
 @pytest.mark.parametrize("affine", [None, np.diag([1.0, 1, 4, 1])])
@@ -243,23 +234,10 @@ def test_other_formats(tmp_path, checkpoint, affine):
         nibabel.save(nibabel.Nifti1Image(np.abs(bins((36, 40, 3))), affine), path)
     found = inspect(path, checkpoint)
     assert (found.scan.slices, found.scan.height, found.scan.width) == (3, 40, 36)
-    unknown = [problem for problem in found.problems if "unknown" in problem.text]
-    size = [problem for problem in found.problems if "--image-size" in problem.fix]
+    unknown = [finding for finding in found.findings if "unknown" in finding.text]
+    size = [finding for finding in found.findings if "--image-size" in finding.fix]
     assert len(unknown) == len(size) == (affine is None)
-    assert all("voxel sizes" in problem.text and "--image-size" not in problem.fix for problem in unknown)
-
-
-def test_what_is_no_scan(tmp_path, checkpoint):
-    (tmp_path / "a.h5").write_text("no scan")
-    with pytest.raises(ScanError, match="expected a readable HDF5 file"):
-        inspect(tmp_path / "a.h5", checkpoint)
-
-
-def test_a_result_is_no_scan(tmp_path, checkpoint):
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["reconstruction"] = np.ones((1, 8, 8), np.float32)
-    with pytest.raises(ScanError, match=r"found a result, 'reconstruction'; give the scan .* evaluate"):
-        inspect(tmp_path / "a.h5", checkpoint)
+    assert all("voxel sizes" in finding.text and "--image-size" not in finding.fix for finding in unknown)
 
 
 def test_checkpoints(write, tmp_path):

@@ -12,9 +12,7 @@ from mri_iahvae.errors import CheckpointError, UsageError
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.model.checkpoint import find_checkpoint
-from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.tasks.reconstruct import reconstruct_file
 from mri_iahvae.tasks.simulate import write_example
 
 
@@ -49,7 +47,7 @@ def test_settings_are_taken_by_name(checkpoint, head_kspace):
     options = {"method": "iterative", "steps": "auto", "samples": 2, "seed": 3, "data_consistency": "none"}
     result = mri_iahvae.reconstruct(kspace, checkpoint=checkpoint, device="cpu", **options)
     assert result.settings == InferenceSettings(**options)
-    with pytest.raises(UsageError, match="rate: no such setting; expected one of method"):
+    with pytest.raises(UsageError, match="rate: no such setting; expected one of quality, method"):
         reconstruct(kspace, checkpoint=checkpoint, rate=0.1)
     with pytest.raises(UsageError, match="steps auto"):
         reconstruct(kspace, checkpoint=checkpoint, steps="auto", optimizer="adam")
@@ -92,7 +90,7 @@ def test_options_reach_the_engine(checkpoint, head_kspace):
     assert kept.std.shape == (1, 32, 32)
 
 
-@pytest.mark.parametrize("up_to", ["8", "7x9", "3x3", "64x64", "0x0", "", 8, 7.5])
+@pytest.mark.parametrize("up_to", ["7x9", "3x3", "64x64", "0x0", "0", "64", "8x", "", 7.5])
 def test_up_to_must_be_a_scale_of_the_model(checkpoint, head_kspace, up_to):
     with pytest.raises(UsageError, match="--up-to"):
         reconstruct(head_kspace(), up_to=up_to, checkpoint=checkpoint)
@@ -113,45 +111,18 @@ def test_checkpoints_that_cannot_be_are_refused(tmp_path, head_kspace):
         reconstruct(head_kspace(), checkpoint=tmp_path)
 
 
-@pytest.fixture
-def loaded(checkpoint):
-    return LoadedModel.load(str(checkpoint), torch.device("cpu"))
-
-
-def run(loaded, path, tmp_path, **options):
-    settings = InferenceSettings(steps=2, **options)
-    started = []
-
-    def start(name, total):
-        started.append((name, total))
-        return started.append
-
-    report = reconstruct_file(
-        loaded, path, tmp_path / "out" / path.name, settings, up_to=None, batch=2, start=start
-    )
-    assert started == [("scan.h5", 3), 2, 1]
-    return report
-
-
-@pytest.mark.parametrize(("stored", "source"), [({"noise_sigma": 3e-6}, "file"), ({}, "estimate")])
-def test_soft_consistency_takes_the_noise_level_from_the_scan(loaded, make_scan, tmp_path, stored, source):
-    report = run(loaded, make_scan(slices=3, noise=0.3, **stored), tmp_path, data_consistency="soft")
-    assert report["noise_source"] == source
-    assert report["noise_sigma"] == pytest.approx(3e-6, rel=1e-6 if stored else 0.2)
-
-
-def test_hard_consistency_needs_no_noise_level(loaded, make_scan, tmp_path):
-    report = run(loaded, make_scan(slices=3, noise_sigma=3e-6), tmp_path)
-    assert "noise_sigma" not in report
-
-
-def test_file_and_array_agree(loaded, make_scan, tmp_path, checkpoint):
-    path = make_scan(slices=3, mask=np.arange(32) % 3 > 0)
-    report = run(loaded, path, tmp_path)
-    scan = open_scan(path)
-    result = reconstruct(scan.read(slice(None)), scan.mask, checkpoint=checkpoint, batch=2)
-    assert report["share_measured"] == result.shares["measured"]
-    assert report["model_sha256"] == loaded.sha256
+def test_qualities_are_names_for_settings(checkpoint, head_kspace):
+    options = {"checkpoint": checkpoint, "device": "cpu", "up_to": 8}
+    for quality, settings in (
+        ("fast", InferenceSettings("amortized")),
+        ("default", InferenceSettings()),
+        ("best", InferenceSettings(shifts=4)),
+    ):
+        assert mri_iahvae.reconstruct(head_kspace(1), quality=quality, **options).settings == settings
+    noisy = mri_iahvae.denoise(head_kspace(1), 0.1, quality="fast", checkpoint=checkpoint, device="cpu")
+    assert noisy.settings == InferenceSettings("amortized", data_consistency="soft")
+    with pytest.raises(UsageError, match="compile: expected a CUDA device, found cpu"):
+        mri_iahvae.reconstruct(head_kspace(1), compile=True, **options)
 
 
 def test_in_bfloat16_the_shipped_model_gives_the_same_image(tmp_path):

@@ -58,7 +58,7 @@ def test_temperature_zero_is_the_prior_mean(sample, checkpoint):
     assert relative(sample(1, temperature=0.5)[0], mean) > 0.01
 
 
-def test_samples_spread_as_the_model_says(sample, checkpoint):
+def test_samples_vary_as_the_model_says(sample, checkpoint):
     """Per block, against `complete`, which draws by another generator."""
     model, _ = load_model(checkpoint)
     generator = torch.Generator().manual_seed(0)
@@ -68,8 +68,10 @@ def test_samples_spread_as_the_model_says(sample, checkpoint):
     mean = fft2c(torch.from_numpy(sample(1, temperature=0)))
     for s in (2, 8, 32):
         inside = slice(16 - s // 2, 16 + s // 2)
-        spread = [float((bins - mean)[:, inside, inside].abs().square().mean()) for bins in (found, expected)]
-        assert spread[0] == pytest.approx(spread[1], rel=0.15)
+        variances = [
+            float((bins - mean)[:, inside, inside].abs().square().mean()) for bins in (found, expected)
+        ]
+        assert variances[0] == pytest.approx(variances[1], rel=0.15)
 
 
 def test_progression_sums_the_bands(sample):
@@ -91,7 +93,7 @@ def test_progression_sums_the_bands(sample):
 
 def test_files_reproduce_themselves(sample, checkpoint, tmp_path):
     loaded = LoadedModel.load(str(checkpoint), CPU)
-    told = []
+    counts = []
     files = sample_to_folder(
         loaded,
         tmp_path / "new" / "folder",
@@ -100,9 +102,9 @@ def test_files_reproduce_themselves(sample, checkpoint, tmp_path):
         seed=5,
         with_progression=True,
         batch=2,
-        progress=told.append,
+        progress=counts.append,
     )
-    assert told == [2, 1]
+    assert counts == [2, 1]
     assert [path.name for path in files] == ["samples.png", "progression.png", "samples.h5"]
     assert sorted(files) == sorted((tmp_path / "new" / "folder").iterdir())
     with h5py.File(files[-1]) as file:

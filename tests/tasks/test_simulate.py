@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from mri_iahvae.errors import IahvaeError, ScanError, UsageError
+from mri_iahvae.errors import IahvaeError, UsageError
 from mri_iahvae.kspace.bands import band_mask, crop
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.kspace.masks import column_mask
@@ -54,13 +54,6 @@ def test_the_voxel_size_of_a_nifti_comes_back_in_the_header(head, tmp_path):
     assert header.thickness == pytest.approx(3)
 
 
-def test_phase_strength_zero_leaves_a_ramp_only(head, tmp_path):
-    (path,) = simulate([head], tmp_path / "out", noise=0, phase=0)
-    inside = image_of(open_scan(path))[0, 40:88, 56:72]
-    steps = np.angle(inside[1:] * inside[:-1].conj())
-    assert np.ptp(steps) < 1e-3
-
-
 @pytest.mark.parametrize("noise", [0.05, 1.0])
 def test_measured_noise_is_the_stored_one(head, tmp_path, noise):
     (clean_path,) = simulate([head], tmp_path / "clean", noise=0)
@@ -95,7 +88,7 @@ def test_undersampling(head, tmp_path):
     (path,) = simulate([head], tmp_path / "few", acceleration=4, report=lines.append)
     scan = open_scan(path)
     assert scan.mask_source == "file"
-    wanted = column_mask(128, 4, 0.08, "random", "head.h5").numpy()
+    wanted = column_mask(128, 4, 0.08, "random", "head.h5")
     np.testing.assert_array_equal(scan.mask, np.tile(wanted, (128, 1)))
     np.testing.assert_array_equal(
         scan.read(slice(None)), np.where(wanted, open_scan(full).read(slice(None)), 0)
@@ -146,25 +139,12 @@ def test_existing_files_and_equal_names_are_refused(head, tmp_path):
 
 @pytest.mark.parametrize(
     "settings",
-    [
-        {"noise": -1},
-        {"phase": -1},
-        {"center_fraction": 0.1},
-        {"mask_type": "random"},
-        {"acceleration": 1},
-        {"acceleration": 4, "center_fraction": 0.0},
-        {"acceleration": 4, "center_fraction": 0.5},
-    ],
+    [{"noise": -1}, {"phase": -1}, {"mask_type": "random"}, {"acceleration": 4, "center_fraction": 0.5}],
 )
 def test_impossible_settings_are_refused(head, tmp_path, settings):
     with pytest.raises(UsageError):
         simulate([head], tmp_path / "out", **settings)
     assert not list(tmp_path.glob("out/*"))
-
-
-def test_source_that_cannot_be_read(tmp_path):
-    with pytest.raises(ScanError, match="none"):
-        simulate([tmp_path / "none.nii"], tmp_path / "out")
 
 
 def test_example(tmp_path):

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from mri_iahvae.errors import IahvaeError, ScanError, UsageError
+import mri_iahvae
+from mri_iahvae.errors import ScanError, UsageError
 from mri_iahvae.model.checkpoint import load_domain, load_model
 from mri_iahvae.model.presets import preset
+from mri_iahvae.pipeline.training_data import FolderSlices, TrainingData
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.tasks.train import FolderSlices, _split, train
+from mri_iahvae.tasks.train import calibrate, resume, train
 from mri_iahvae.training.settings import Stage, TrainSettings
 from mri_iahvae.training.states import states
 
+CPU = torch.device("cpu")
 PRESET = preset("tiny").coarse(16)
 SETTINGS = TrainSettings((Stage(16, 20, batch=2),), validate_every=10)
 
@@ -50,13 +53,9 @@ def files(make_scan, tmp_path):
     return make
 
 
-def names(scans):
-    return [scan.path.name for scan in scans]
-
-
-def refused(error, data, run, *patterns, settings=SETTINGS, **options):
+def refused(error, data, run, *patterns, config=PRESET, settings=SETTINGS, **options):
     with pytest.raises(error) as caught:
-        train(data, run, PRESET, settings, display=Quiet(), device=torch.device("cpu"), **options)
+        start(data, run, config=config, settings=settings, **options)
     message = str(caught.value)
     assert "\n" not in message
     for pattern in patterns:
@@ -64,36 +63,32 @@ def refused(error, data, run, *patterns, settings=SETTINGS, **options):
 
 
 def start(data, run, *, stop_at=None, config=PRESET, settings=SETTINGS, **options):
-    return train(data, run, config, settings, display=Quiet(stop_at), device=torch.device("cpu"), **options)
+    return train(data, run, config, settings, display=Quiet(stop_at), device=CPU, **options)
+
+
+def split(folder):
+    """Names of the files to train on, and of those held out."""
+    data = TrainingData.open(folder, 16)
+    return tuple([scan.path.name for scan in slices.scans] for slices in (data.training, data.held_out))
 
 
 @pytest.mark.parametrize(
     ("count", "held_out"), [(2, [1]), (9, [8]), (10, [9]), (19, [9]), (20, [9, 19]), (31, [9, 19, 29])]
 )
 def test_every_tenth_file_is_held_out(files, count, held_out):
-    training, validation = _split(files("data", count), 16)
-    assert names(validation) == [f"{k:02d}.h5" for k in held_out]
-    assert names(training) == [f"{k:02d}.h5" for k in range(count) if k not in held_out]
+    expected = [[f"{k:02d}.h5" for k in range(count) if (k in held_out) == held] for held in (False, True)]
+    assert list(split(files("data", count))) == expected
 
 
 def test_fastmri_folders_are_the_split(files):
     files("data", 4)  # beside the two folders: ignored
-    files("data/singlecoil_train", 2)
-    files("data/singlecoil_val", 12)
-    training, validation = _split(files("data", 0), 16)
-    assert {scan.path.parent.name for scan in training} == {"singlecoil_train"}
-    assert {scan.path.parent.name for scan in validation} == {"singlecoil_val"}
-    assert (len(training), len(validation)) == (2, 12)
-
-
-def test_a_lone_training_folder_is_split(files):
     files("data/singlecoil_train", 11)
     folder = files("data", 0)
-    training, validation = _split(folder, 16)
-    assert names(validation) == ["09.h5"]
-    assert len(training) == 10
+    training, held_out = split(folder)
+    assert (len(training), held_out) == (10, ["09.h5"])
     (folder / "singlecoil_train" / "00.h5").rename(folder / "singlecoil_train" / "00.hdf5")
-    assert len(_split(folder, 16)[0]) == 10
+    files("data/singlecoil_val", 12)
+    assert [len(names) for names in split(folder)] == [11, 12]
 
 
 def test_slices_are_the_centres_of_all_scans(files):
@@ -139,7 +134,7 @@ def test_a_run(files, tmp_path):
         "pictures",
     }
     pictures = sorted((run / "pictures").iterdir())
-    assert [path.name for path in pictures] == ["grid016-step000010.png", "grid016-step000020.png"]
+    assert [path.name for path in pictures] == [f"stage0-grid016-step0000{step}.png" for step in (10, 20)]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
     record = json.loads((checkpoint / "config.json").read_text())["training"]
     assert (record["training_files"], record["training_slices"], record["data"]) == (2, 4, "data")
@@ -163,28 +158,22 @@ def test_the_domain_is_named_by_the_user_or_by_the_files(files, tmp_path):
 
 def test_resuming(files, tmp_path):
     data, run = files("data", 2), tmp_path / "run"
-    refused(UsageError, data, run, "--resume found no run", resume=True)
+    with pytest.raises(UsageError, match="--resume found no run"):
+        resume(run, display=Quiet(), device=CPU)
     assert not run.exists()
     with pytest.raises(KeyboardInterrupt) as interrupted:
-        start(data, run, stop_at=10)
-    assert str(interrupted.value) == f"Interrupted at step 10 of 20 in {run}; `--resume` goes on"
+        start(data, run, stop_at=10, domain="ellipses")
+    goes_on = f"`mri-iahvae train -o {run} --resume` goes on"
+    assert str(interrupted.value) == f"Interrupted at step 10 of 20 in {run}; {goes_on}"
     assert [step for _, step, _ in states(run)] == [0, 10]
     training = json.loads((run / "model" / "config.json").read_text())["training"]
     assert (training["steps_done"], training["steps_planned"]) == (10, 20)
     refused(UsageError, data, run, "holds a run already")
-    other = TrainSettings((Stage(16, 30, batch=2),), validate_every=10)
-    refused(UsageError, data, run, "--stages was 16:20, found 16:30$", settings=other, resume=True)
-    with pytest.raises(UsageError, match="--preset gave another model"):
-        start(data, run, config=replace(PRESET, latent=2), resume=True)
-    record = json.loads((run / "run.json").read_text())
-    for name in ("encoder", "heads", "decoder"):
-        del record["model"][name]  # as a run that started before there was a choice
-    (run / "run.json").write_text(json.dumps(record))
-    start(data, run, resume=True)
+    model = resume(run, display=Quiet(), device=CPU)
     assert [step for _, step, _ in states(run)] == [10, 20]
+    assert load_domain(model).description == "ellipses"
     whole = start(data, tmp_path / "whole")
-    weights = [(folder / "model.safetensors").read_bytes() for folder in (run / "model", whole)]
-    assert weights[0] == weights[1]
+    assert load_model(model)[1] == load_model(whole)[1]
 
 
 def test_a_run_that_died_before_its_first_state_can_start_again(files, tmp_path, monkeypatch):
@@ -199,15 +188,66 @@ def test_a_run_that_died_before_its_first_state_can_start_again(files, tmp_path,
             start(data, run)
     assert str(interrupted.value) == ""  # nothing to go on from
     assert (run / "run.json").exists()
-    refused(UsageError, data, run, "start without it", resume=True)
     start(data, run)
     assert states(run)
 
 
-def test_a_damaged_record_is_refused(files, tmp_path):
-    data, run = files("data", 2), tmp_path / "run"
-    with pytest.raises(KeyboardInterrupt):
-        start(data, run, stop_at=10)
-    for text in ("", "[]", "{}", '{"model": 1}'):
-        (run / "run.json").write_text(text)
-        refused(IahvaeError, data, run, "run", resume=True)
+ONE_STEP = TrainSettings((Stage(32, 1, batch=2),), validate_every=1)
+
+
+def test_a_start_has_the_scales_of_the_model(files, checkpoint, tmp_path):
+    """`checkpoint` is on the 32 x 32 grid."""
+    data, run = files("data", 2, size=32), tmp_path / "run"
+    tiny = preset("tiny")
+    refused(
+        UsageError, data, run, "its grid is 32, larger than that of the first stage, 16", start=checkpoint
+    )
+    other = replace(tiny, latent=2)
+    refused(UsageError, data, run, "not those", config=other, settings=ONE_STEP, start=checkpoint)
+    held = TrainSettings((replace(ONE_STEP.stages[0], scales=(16, 32)),))
+    bottom_up = replace(tiny, encoder="bottom-up")
+    refused(UsageError, data, run, "cannot grow or hold scales", config=bottom_up, settings=held)
+    model, digest = load_model(start(data, run, config=tiny, settings=held, start=checkpoint))
+    before, _ = load_model(checkpoint)
+    for name, weight in before.state_dict().items():
+        assert torch.equal(weight, model.state_dict()[name]) == (name.split(".")[1] in "0123"), name
+    record = json.loads((run / "run.json").read_text())
+    assert (record["start"], record["start_sha256"]) == (str(checkpoint), load_model(checkpoint)[1])
+    assert digest != record["start_sha256"]
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [{"encoder": "bottom-up"}, {"heads": "spectral"}, {"encoder": "bottom-up", "decoder": "ordinary"}],
+    ids=lambda choice: "-".join(choice.values()),
+)
+def test_a_comparator_is_trained_and_reconstructs(files, head_kspace, tmp_path, choice):
+    settings = TrainSettings((Stage(16, 2, batch=2),), validate_every=2)
+    checkpoint = start(
+        files("data", 2), tmp_path / "run", config=preset("tiny", grid=16, **choice), settings=settings
+    )
+    config = load_model(checkpoint)[0].config
+    assert {name: getattr(config, name) for name in choice} == choice
+    options = {"up_to": "8x8", "checkpoint": checkpoint, "steps": 2}
+    assert np.isfinite(mri_iahvae.reconstruct(head_kspace(), samples=2, **options).magnitude).all()
+    if "decoder" in choice:
+        with pytest.raises(UsageError, match="not separable"):
+            mri_iahvae.reconstruct(head_kspace(), method="paper", **options)
+
+
+def test_a_checkpoint_is_calibrated_again(files, checkpoint, tmp_path):
+    data, target = files("data", 3, slices=3, size=32, acquisition="CORPD_FBK"), tmp_path / "model"
+    calibrate(checkpoint, data, target)
+    (before, digest), (after, same) = load_model(checkpoint), load_model(target)
+    assert same == digest
+    domain = load_domain(target)
+    assert (domain.description, domain.slices) == ("CORPD_FBK", 24)  # eight draws of each held-out slice
+    assert replace(after.config, spread=()) == before.config
+    assert len(after.config.dispersion) == len(after.config.scales)
+    calibrate(target, data, target, domain="ellipses", half=True)
+    assert load_domain(target).description == "ellipses"
+    halved, _ = load_model(target)
+    assert all(
+        torch.equal(a, b.half().float())
+        for a, b in zip(halved.parameters(), before.parameters(), strict=True)
+    )

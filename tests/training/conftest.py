@@ -9,7 +9,7 @@ import torch
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.model.config import ModelConfig, ScaleConfig
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.training.batches import CachedSlices
+from mri_iahvae.training.slices import CachedSlices
 from mri_iahvae.training.statistics import canonical_batch, measure
 
 CONFIG = ModelConfig(

@@ -6,7 +6,7 @@ import torch
 from mri_iahvae.kspace.bands import block_mask
 from mri_iahvae.training.module import validation_scores
 from mri_iahvae.training.objective import complete, completion_ratio, masked_ratio, posterior_pass, squared_error
-from mri_iahvae.training.sampling import random_masks
+from mri_iahvae.training.masks import random_masks
 from mri_iahvae.training.statistics import canonical_batch
 
 KINDS = {

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mri_iahvae.kspace.bands import crop
-from mri_iahvae.training.batches import CachedSlices
 from mri_iahvae.training.dispersion import measure_dispersion
+from mri_iahvae.training.slices import CachedSlices
 from mri_iahvae.training.statistics import canonical_batch
 
 CPU = torch.device("cpu")

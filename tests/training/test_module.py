@@ -1,4 +1,4 @@
-"""One stage: schedules, averaged weights, steps that are dropped."""
+"""One stage: schedules, averaged weights, steps that are dropped, scales that are held."""
 
 import math
 from dataclasses import replace
@@ -10,10 +10,10 @@ import torch
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.training import module as module_under_test
 from mri_iahvae.training import run as training
-from mri_iahvae.training.batches import CachedSlices
 from mri_iahvae.training.module import StageModule, completion_cut, validation_scores
 from mri_iahvae.training.objective import posterior_pass
 from mri_iahvae.training.settings import Stage, TrainSettings
+from mri_iahvae.training.slices import CachedSlices
 from mri_iahvae.training.statistics import canonical_batch
 
 
@@ -52,8 +52,9 @@ def same(a, b):
 def fit(config, make_blobs):
     """Trains a stage on the 16 x 16 grid and returns what was watched, and the module."""
 
-    def run(spoil=(), steps=6, **settings):
-        settings = TrainSettings((Stage(16, steps, batch=4),), validate_every=1000, **settings)
+    def run(spoil=(), steps=6, scales=None, **settings):
+        plan = (Stage(16, steps, batch=4, scales=scales),)
+        settings = TrainSettings(plan, validate_every=1000, **settings)
         slices = CachedSlices(make_blobs(8))
         stage = training._next_module(config, settings, 0, slices, None)
         watch = Watch(spoil)
@@ -102,16 +103,16 @@ def test_the_schedule_is_the_optimizers(fit):
 
 
 @pytest.mark.parametrize(
-    ("count", "cuts"), [(5, (3, 2)), (6, (4, 3, 2)), (8, (6, 5, 4, 3, 2)), (3, (1,)), (4, (2,))]
+    ("count", "cuts"), [(5, (3, 2)), (6, (4, 3, 2)), (8, (6, 5, 4, 3, 2)), (3, (1,)), (4, (2,)), (1, (0,))]
 )
 def test_completion_starts_halve_from_fine_to_coarse(count, cuts):
     """Each coarser start comes half as often, down to 4x4; the finest scale is never among the known ones."""
     drawn = [completion_cut(draw, count) for draw in range(1, 4097)]
     assert set(drawn) == set(cuts)
-    shares = [drawn.count(cut) / 4096 for cut in cuts]
+    fractions = [drawn.count(cut) / 4096 for cut in cuts]
     expected = [0.5 ** (k + 1) for k in range(len(cuts))]
     expected[-1] *= 2
-    assert shares == pytest.approx(expected, abs=1e-3)
+    assert fractions == pytest.approx(expected, abs=1e-3)
 
 
 def test_vectors_are_not_decayed(stage):
@@ -121,21 +122,52 @@ def test_vectors_are_not_decayed(stage):
     assert min(p.ndim for p in decayed["params"]) > 1
 
 
-def test_details_learn_more_slowly(config):
-    """At the full rate details of predicted bins amplify each other: `small` at 64 x 64 diverged after 110 steps."""
-    model = IAHVAE(replace(config, scales=(*config.scales[:-1], replace(config.scales[-1], detail=3))))
+def test_super_resolution_branches_learn_more_slowly(config):
+    """At the full rate they amplify each other: `small` at 64 x 64 diverged after 110 steps."""
+    finest = replace(config.scales[-1], detail=3)
+    model = IAHVAE(replace(config, scales=(*config.scales[:-1], finest)))
     stage = StageModule(model, TrainSettings((Stage(32, 10),)), 0, 0.6)
-    groups = stage.configure_optimizers()["optimizer"].param_groups
-    factors = {
+    branch = model.super_resolution_parameters()
+    assert [id(parameter) for parameter in branch] == [id(p) for p in model.stage(5).detail.parameters()]
+    rates = {
         parameter: group["lr"] / (stage.stage.rate * stage.rate_factor(0))
-        for group in groups
+        for group in stage.configure_optimizers()["optimizer"].param_groups
         for parameter in group["params"]
     }
-    of_details = {parameter for name, parameter in model.named_parameters() if ".detail." in name}
-    assert of_details
-    assert [factors[parameter] for parameter in of_details] == pytest.approx([0.3] * len(of_details))
-    others = set(model.parameters()) - of_details
-    assert [factors[parameter] for parameter in others] == pytest.approx([1.0] * len(others))
+    assert set(rates) == set(model.parameters())
+    for parameter, rate in rates.items():
+        assert rate == pytest.approx(0.3 if any(parameter is p for p in branch) else 1.0)
+
+
+def test_held_scales_stay_to_the_bit_and_the_others_move(fit):
+    """Weights and averages; weight decay would move weights without a gradient as well."""
+    watch, stage = fit(scales=(4, 8), weight_decay=0.5)
+    names = [name for name, _ in stage.model.named_parameters()]
+    trained = [name.split(".")[1] in ("2", "3") for name in names]  # of encoder and decoder
+    for kept in (watch.weights, watch.averages):
+        moved = [not torch.equal(before, after) for before, after in zip(kept[0], kept[-1], strict=True)]
+        assert moved == trained
+
+
+def with_trainer(module):
+    module.trainer = L.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    return module
+
+
+def test_held_scales_change_no_gradient_and_coarse_ones_compute_none(stage, blobs, noise):
+    whole, part = with_trainer(stage(10)), with_trainer(stage(10, scales=(4, 16)))
+    for seed in (1, 2):  # the masked and the completion-aware term
+        losses = [module.training_step((blobs[:4], seed), 0) for module in (whole, part)]
+        assert torch.equal(*losses)
+        for loss in losses:
+            loss.backward()
+    for expected, found in zip(whole.model.parameters(), part.model.parameters(), strict=True):
+        if found.requires_grad:
+            torch.testing.assert_close(found.grad, expected.grad)
+        else:
+            assert found.grad is None
+    passed = posterior_pass(part.model, canonical_batch(blobs, 16), noise)
+    assert [context.requires_grad for context in passed.contexts] == [False, False, True, True, True]
 
 
 def test_average_follows_the_weights_with_a_warmed_up_decay(fit):
@@ -207,7 +239,7 @@ def test_growth_starts_from_the_averaged_weights(config, make_blobs):
     first = training._next_module(config, settings, 0, slices, None)
     for weight in first.average.parameters():
         weight.data.add_(0.1)
-    second = training._next_module(config, settings, 1, slices, first)
+    second = training._next_module(config, settings, 1, slices, first.average)
     weights, averages = second.model.state_dict(), second.average.state_dict()
     for key, value in first.average.state_dict().items():
         assert torch.equal(weights[key], value)
@@ -216,10 +248,7 @@ def test_growth_starts_from_the_averaged_weights(config, make_blobs):
 
 
 def test_a_step_is_a_function_of_weights_and_batch(stage, blobs):
-    module = stage(10)
-    trainer = L.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
-    module.trainer = trainer
-    seen = set()
+    module, seen = with_trainer(stage(10)), set()
     for seed in range(8):
         first = module.training_step((blobs[:4], seed), 0)
         torch.manual_seed(seed + 50)
@@ -242,8 +271,7 @@ def test_bfloat16_is_of_the_convolutions_only(stage, blobs, monkeypatch):
     monkeypatch.setattr(module_under_test, "posterior_pass", spy)
     gradients = []
     for lower in (False, True):
-        module = stage(10)
-        module.trainer = L.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+        module = with_trainer(stage(10))
         with torch.autocast("cpu", torch.bfloat16, enabled=lower):
             loss = module.training_step((blobs[:4], 1), 0)
         loss.backward()
@@ -268,9 +296,3 @@ def test_validation_is_float32_whatever_the_training(stage, blobs):
         module.on_validation_epoch_end()
         losses.append(module.validation["elbo_loss"])
     assert losses[0] == losses[1]
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_the_optimizer_is_fused_on_cuda(stage):
-    assert stage(10).cuda().configure_optimizers()["optimizer"].defaults["fused"]

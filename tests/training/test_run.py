@@ -14,13 +14,12 @@ from mri_iahvae.errors import CheckpointError, IahvaeError
 from mri_iahvae.model.checkpoint import load_domain, load_model
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.model.presets import preset
-from mri_iahvae.training import recorder
-from mri_iahvae.training.batches import CachedSlices
 from mri_iahvae.training.dispersion import measure_dispersion
 from mri_iahvae.training.domain import measure_domain
 from mri_iahvae.training.module import StageModule, validation_scores
 from mri_iahvae.training.run import run_training
 from mri_iahvae.training.settings import Stage, TrainSettings
+from mri_iahvae.training.slices import CachedSlices
 from mri_iahvae.training.states import SafeStates, states
 from mri_iahvae.training.statistics import canonical_batch
 
@@ -33,11 +32,10 @@ class Screen:
 
     def __init__(self, stop_at, signals):
         self.stop_at, self.signals = stop_at, signals
-        self.steps, self.validations, self.pictures, self.models = [], [], [], {}
-        self.began = []
+        self.steps, self.validations, self.pictures, self.models, self.weights = [], [], [], {}, []
 
     def begin(self, text):
-        self.began.append(text)
+        pass
 
     def step(self, entry, total):
         self.steps.append((entry["stage"], entry["step"], total))
@@ -56,13 +54,14 @@ class Screen:
         assert kspace.shape[1:] == (model.size, model.size)
         self.pictures.append(path.name)
         self.models[model.size] = model.config
+        self.weights.append({name: weight.clone() for name, weight in model.state_dict().items()})
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory, make_blobs):
     """Starts a run, or goes on with one: its folder and what the screen showed."""
 
-    def run(folder=None, *, resume=False, stop_at=(), signals=(signal.SIGINT,), **settings):
+    def run(folder=None, *, resume=False, stop_at=(), signals=(signal.SIGINT,), begin=None, **settings):
         folder = folder or tmp_path_factory.mktemp("run")
         screen = Screen(stop_at, signals)
         finished = run_training(
@@ -77,6 +76,7 @@ def start(tmp_path_factory, make_blobs):
             draw=screen.draw,
             record={"data": "blobs"},
             description="blobs of all kinds",
+            start=begin,
         )
         assert finished == folder / "model"
         return folder, screen
@@ -133,7 +133,9 @@ def test_files_of_a_run(finished):
     assert {path.name for path in folder.iterdir()} == {"states", "model", "log.jsonl"}
     assert [(stage, step) for stage, step, _ in states(folder)] == [(1, 0), (1, 20)]
     assert screen.pictures == [
-        f"grid{grid:03d}-step{step:06d}.png" for grid in (16, 32) for step in (7, 14, 20)
+        f"stage{stage}-grid{grid:03d}-step{step:06d}.png"
+        for stage, grid in ((0, 16), (1, 32))
+        for step in (7, 14, 20)
     ]
     assert screen.steps == [(0, 10, 20), (0, 20, 20), (1, 10, 20), (1, 20, 20)]
 
@@ -147,11 +149,12 @@ def test_log(finished):
     for entry in steps:
         assert len({"completion", "masked"} & set(entry)) == 1
         assert set(entry) - {"completion", "masked"} == {
-            "time", "kind", "stage", "grid", "step", "slices_per_second", "skipped", "loss", "elbo_loss",
-            "sigma", "gradient_norm",
+            "time", "kind", "stage", "grid", "step", "slices_per_second", "seconds_left", "skipped", "loss",
+            "elbo_loss", "sigma", "gradient_norm",
         }  # fmt: skip
         assert entry["skipped"] == 0
-        assert entry["slices_per_second"] > 0
+        left = (20 - entry["step"]) * 4 / entry["slices_per_second"]
+        assert entry["seconds_left"] == pytest.approx(left, rel=1e-3)
     # Sigma: 0.6 to 0.1 over 10 steps, the statistics being those of the step before the count; then doubled.
     expected = [0.6 * (1 / 6) ** 0.9, 0.1, 0.2 * 0.5**0.9, 0.1]
     assert [e["sigma"] for e in steps] == pytest.approx(expected, rel=1e-4)
@@ -185,7 +188,7 @@ def test_the_finished_model_is_the_average(finished, make_blobs):
     assert model.config.sigma == 0.1
     assert replace(model.config, gains=(), core_power=(), spread=()) == preset("tiny")
     assert len(model.config.gains) == 6
-    assert model.config.spread == measure_dispersion(model, make_blobs(4, first=100), CPU, seed=3)
+    assert model.config.dispersion == measure_dispersion(model, make_blobs(4, first=100), CPU, seed=3)
 
 
 def test_growing_doubles_gains_and_sigma(finished):
@@ -197,9 +200,38 @@ def test_growing_doubles_gains_and_sigma(finished):
     assert newest_state(folder)["sigma_start"] == pytest.approx(0.2)
 
 
-def test_another_seed_measures_other_gains(finished, start):
-    _, screen = start(seed=4, stages=(Stage(16, 1), Stage(32, 1)), validate_every=1)
-    assert set(screen.models[16].gains).isdisjoint(finished[1].models[16].gains)
+def same_scales(before, after, moved):
+    """Whether the weights of all scales are those of before to the bit, but for those that moved."""
+    return all(
+        torch.equal(weight, after[name]) == (int(name.split(".")[1]) not in moved)
+        for name, weight in before.items()
+    )
+
+
+def test_stages_hold_scales_and_start_from_other_weights(finished, start):
+    """Growth with the new scale alone, then others on the same grid; validation shows the averaged weights."""
+    begin, _ = load_model(finished[0] / "model")
+    begin = begin.requires_grad_()
+    plan = {"batch": 4, "rate": 1e-2}
+    stages = (Stage(32, 2, **plan, scales=(32, 32)), Stage(32, 3, **plan, scales=(4, 8)))
+    folder, screen = start(begin=begin, stages=stages, validate_every=3)
+    weights = [begin.state_dict(), *screen.weights]
+    assert same_scales(*weights[:2], moved=[5])
+    assert same_scales(*weights[1:], moved=[2, 3])
+    assert newest_state(folder)["sigma_start"] == begin.config.sigma  # no growth, no doubling
+    assert screen.models[32].gains == begin.config.gains
+    _, screen = start(stages=(Stage(16, 2, **plan), stages[0]), validate_every=3)
+    assert same_scales(*screen.weights, moved=[])
+
+
+def test_a_model_in_half_precision_is_measured_as_it_is_stored(start, make_blobs):
+    folder, _ = start(stages=(Stage(16, 2, batch=4),), half=True)
+    model, _ = load_model(folder / "model")
+    assert all(torch.equal(weight, weight.half().float()) for weight in model.parameters())
+    held_out = make_blobs(4, first=100)
+    domain = load_domain(folder / "model")
+    assert domain == measure_domain(model, held_out, domain.description, CPU, seed=3)
+    assert model.config.dispersion == measure_dispersion(model, held_out, CPU, seed=3)
 
 
 @pytest.mark.parametrize("validate_every", [7, 10])
@@ -246,22 +278,6 @@ def test_a_second_interrupt_ends_at_once(start, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         start(tmp_path, stop_at={("step", 0, 10)}, signals=[signal.SIGINT] * 2)
     assert [(stage, step) for stage, step, _ in states(tmp_path)] == [(0, 0)]
-
-
-def test_a_signal_while_processes_agree_is_not_lost(start, tmp_path, monkeypatch):
-    """It comes after the flags are read, in the third step, and counts at the fourth."""
-    calls = []
-
-    def anywhere(*flags, device):
-        calls.append(flags)
-        if len(calls) == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-        return list(flags)
-
-    monkeypatch.setattr(recorder, "anywhere", anywhere)
-    with pytest.raises(KeyboardInterrupt):
-        start(tmp_path)
-    assert [(stage, step) for stage, step, _ in states(tmp_path)] == [(0, 0), (0, 4)]
 
 
 def test_a_termination_is_as_an_interruption(start, finished, tmp_path):

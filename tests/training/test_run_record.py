@@ -1,4 +1,4 @@
-"""The record of a run: which option is not that of the start."""
+"""The record of a run: what it goes on with, and which option is not that of the start."""
 
 import json
 from dataclasses import replace
@@ -7,83 +7,83 @@ import pytest
 
 from mri_iahvae.errors import IahvaeError, UsageError
 from mri_iahvae.model.presets import preset
-from mri_iahvae.training.run_record import start_or_resume
+from mri_iahvae.training.run_record import RunRecord, untrained
 from mri_iahvae.training.settings import Stage, TrainSettings
 from mri_iahvae.training.states import state_path
 
-MODEL = preset("tiny")
-DETAILED = replace(MODEL, scales=(*MODEL.scales[:-1], replace(MODEL.scales[-1], detail=8)))
-SETTINGS = TrainSettings((Stage(16, 20), Stage(32, 30)))
-
-
-def record(model=MODEL, settings=SETTINGS):
-    return {"model": model.to_json(), "settings": settings.to_json()}
+SETTINGS = TrainSettings((Stage(16, 20), Stage(32, 30, scales=(32, 32))), seed=4)
+RECORD = RunRecord(
+    preset("tiny"), SETTINGS, "/data/knee", (40, 4), None, "small", {"device": "cpu", "deterministic": False}
+)
 
 
 @pytest.fixture
 def run(tmp_path):
     """Folder of a run with a state."""
-    start_or_resume(tmp_path, record(), resume=False)
+    RECORD.write(tmp_path)
     path = state_path(tmp_path, 0, 10)
     path.parent.mkdir()
-    path.write_bytes(b"")
+    path.touch()
     return tmp_path
 
 
-def of_stages(**changes):
-    return replace(SETTINGS, stages=tuple(replace(stage, **changes) for stage in SETTINGS.stages))
+def test_a_run_goes_on_with_what_it_was_started_with(run):
+    assert RunRecord.read(run) == RECORD
+
+
+def test_a_folder_holds_one_run(run, tmp_path):
+    with pytest.raises(UsageError, match="holds a run already"):
+        RECORD.write(run)
+    state_path(run, 0, 10).unlink()
+    with pytest.raises(UsageError, match="found no run with a saved state"):
+        RunRecord.read(run)
+    RECORD.write(run)  # a run that died before its first state can start again
+
+
+GIVEN = {
+    "--preset": ("tiny", "small", "--preset small is another model"),
+    "--grid": (32, 16, "--grid was 32, found 16"),
+    "--from": ("small", "other", "--from was small, found other"),
+    "--stages": ("16:20, 32:30@32", "32:30", "--stages was 16:20,32:30@32, found 32:30"),
+    "--batch": (16, 8, "--batch was 16, found 8"),
+    "--rate": (2e-3, 1e-3, "--rate was 0.002, found 0.001"),
+    "--save-every": (60, 1.0, "--save-every was 60.0, found 1.0"),
+    "--precision": ("float32", "bfloat16", "--precision was float32, found bfloat16"),
+    "--half": (False, True, "--half was False, found True"),
+    "--domain": (None, "knee", "--domain was None, found knee"),
+}
+
+
+def test_options_that_differ_are_named_with_both_values(run):
+    RECORD.require(run, {option: same for option, (same, _, _) in GIVEN.items()})
+    with pytest.raises(UsageError) as refused:
+        RECORD.require(run, {option: other for option, (_, other, _) in GIVEN.items()})
+    words = ", ".join(words for _, _, words in GIVEN.values())
+    assert str(refused.value) == f"{run}: --resume goes on with the options of the start; {words}"
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    "changes",
     [
-        (record(settings=of_stages(batch=8)), "--batch was 16, found 8"),
-        (record(settings=of_stages(rate=1e-3)), "--rate was 0.002, found 0.001"),
-        (record(settings=of_stages(sigma=0.2)), "--sigma was 0.1, found 0.2"),
-        (
-            record(settings=replace(SETTINGS, stages=SETTINGS.stages[1:])),
-            "--stages was 16:20,32:30, found 32:30",
-        ),
-        (record(settings=replace(SETTINGS, seed=1)), "--seed was 0, found 1"),
-        (record(settings=replace(SETTINGS, save_seconds=1.0)), "--save-every was 60.0, found 1.0"),
-        (record(settings=replace(SETTINGS, validate_every=7)), "--validate-every was 100, found 7"),
-        (record(settings=replace(SETTINGS, masked_weight=0.0)), "--masked-weight was 1.0, found 0.0"),
-        (record(settings=replace(SETTINGS, precision="bfloat16")), "--precision was float32, found bfloat16"),
-        (record(settings=replace(SETTINGS, clip=2.0)), "settings that are no options differ"),
-        (record(MODEL.coarse(16)), "--grid was 32, found 16"),
-        (record(replace(MODEL, encoder="bottom-up")), "--encoder was causal, found bottom-up"),
-        (record(replace(MODEL, heads="spectral")), "--heads was image, found spectral"),
-        (record(replace(MODEL, head_blocks=2)), "--preset gave another model"),
-        (record(DETAILED), "--no-details was True, found False"),
-        (
-            record(preset("small"), settings=of_stages(batch=8)),
-            "--preset gave another model, --grid was 32, found 128, --batch was 16, found 8",
-        ),
+        {"model": 1},
+        {"slices": [1]},
+        *({"settings": bad} for bad in (None, [], {}, {"stages": []}, {"stages": [1]}, {"stages": [{}]})),
+        {"settings": {"stages": [{"size": 16, "steps": 0}]}},
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    ids=str,
 )
-def test_what_differs_is_named_with_both_values(run, changed, words):
-    with pytest.raises(UsageError) as refused:
-        start_or_resume(run, changed, resume=True)
-    assert str(refused.value) == f"{run}: --resume needs the options that the run started with; {words}"
-
-
-def test_the_same_options_and_another_machine_go_on(run):
-    start_or_resume(run, {**record(), "device": "cuda", "version": "9"}, resume=True)
-
-
-@pytest.mark.parametrize("missing", ["precision", "masked_weight"])
-def test_a_setting_that_an_earlier_version_did_not_have_differs(run, missing):
-    before = record()
-    del before["settings"][missing]
-    (run / "run.json").write_text(json.dumps(before))
-    with pytest.raises(UsageError, match=f"--{missing.replace('_', '-')} was None"):
-        start_or_resume(run, record(), resume=True)
-
-
-@pytest.mark.parametrize("settings", [None, [], {}, {"stages": []}, {"stages": [1]}, {"stages": [{}]}])
-def test_settings_that_are_none_are_refused_in_one_line(run, settings):
-    (run / "run.json").write_text(json.dumps({**record(), "settings": settings}))
+def test_damaged_records_are_refused_in_one_line(run, changes):
+    path = run / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
     with pytest.raises(IahvaeError, match=r"run\.json: cannot be read as the record of a run") as refused:
-        start_or_resume(run, record(), resume=True)
+        RunRecord.read(run)
     assert "\n" not in str(refused.value)
+    path.write_text("{")
+    with pytest.raises(IahvaeError, match=r"run\.json: cannot be read"):
+        RunRecord.read(run)
+
+
+def test_what_training_measures_is_no_part_of_the_architecture():
+    config = preset("tiny")
+    measured = replace(config, gains=(1.0,) * 6, core_power=((1.0,),), spread=(2.0,) * 6, sigma=0.3)
+    assert untrained(measured) == config

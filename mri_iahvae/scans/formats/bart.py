@@ -6,16 +6,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import ScanError
+from mri_iahvae.errors import unusable
+from mri_iahvae.scans.formats.memory_map import mapped_scan, readable
 from mri_iahvae.scans.safety.limits import require_size
-from mri_iahvae.scans.safety.mapped import MappedSource, readable
-from mri_iahvae.scans.safety.zeros import bare_scan
 from mri_iahvae.scans.scan import Scan
 
-_ROWS, _COLUMNS, _PARTITIONS, _COILS, _SLICES = 0, 1, 2, 3, 13  # BART: READ, PHS1, PHS2, COIL, SLICE
-_TAKEN = {_ROWS, _COLUMNS, _PARTITIONS, _COILS, _SLICES}
+_ROWS, _COLUMNS, _PARTITIONS, _COILS, _SLICES = _TAKEN = (0, 1, 2, 3, 13)  # READ, PHS1, PHS2, COIL, SLICE
 _MAX_HEADER_BYTES = 2**16
 _DIMENSIONS = 16
+_THREE_D = (
+    "dimension 2 is taken for slices: if it is a phase encoding (3-D k-space), transform it first with "
+    "`bart fft -i 4`"
+)
 
 
 def open_bart(path: Path) -> Scan:
@@ -33,36 +35,27 @@ def open_bart(path: Path) -> Scan:
         ScanError: one line with the file, what was expected, what was found, and what to do.
     """
     path = path.with_suffix(".cfl")
-    view = _view(path)
-    warnings: tuple[str, ...] = ()
-    if _dimensions(path)[_PARTITIONS] > 1:
-        warnings = (
-            "dimension 2 is taken for slices: if it is a phase encoding (3-D k-space), transform it first with "
-            "`bart fft -i 4`",
-        )
-    return bare_scan(path, MappedSource(path, _view, view.shape), view.shape, warnings)
+    return mapped_scan(path, _view, (_THREE_D,) if _dimensions(path)[_PARTITIONS] > 1 else ())
 
 
 def _view(path: Path) -> NDArray:
     """(slices, coils, height, width), mapped; the files are checked."""
     dims = _dimensions(path)
-    height, width, partitions, coils, slices = (
-        dims[i] for i in (_ROWS, _COLUMNS, _PARTITIONS, _COILS, _SLICES)
-    )
+    found = "dimensions " + " ".join(map(str, dims))
+    height, width, partitions, coils, slices = (dims[i] for i in _TAKEN)
     others = [i for i, n in enumerate(dims) if n != 1 and i not in _TAKEN]
     if others or (partitions > 1 and slices > 1):
         wanted = "dimensions 0 (readout), 1 (phase), 3 (coils) and 13 or 2 (slices) alone above 1"
-        raise _refused(path, wanted, _text(dims), "take one of the others with `bart slice`")
+        raise unusable(path, wanted, found, "take one of the others with `bart slice`")
     if min(height, width) < 2:
         wanted = "rows in dimension 0 and columns in dimension 1"
-        raise _refused(path, wanted, _text(dims), "rearrange with `bart transpose`")
-    require_size(path, (slices * partitions, coils, height, width), _text(dims))
-    wanted_bytes = prod(dims) * np.dtype("<c8").itemsize
+        raise unusable(path, wanted, found, "rearrange with `bart transpose`")
+    require_size(path, (slices * partitions, coils, height, width), found)
+    bytes_wanted = prod(dims) * np.dtype("<c8").itemsize
     with readable(path):
         size = path.stat().st_size
-        if size != wanted_bytes:
-            wanted = f"{wanted_bytes} bytes for {_text(dims)}"
-            raise _refused(path, wanted, f"{size}", "copy or write both files again")
+        if size != bytes_wanted:
+            raise unusable(path, f"{bytes_wanted} bytes for {found}", size, "copy or write both files again")
         values = np.memmap(path, "<c8", "r", shape=(height, width, partitions, coils, slices), order="F")
     values = values.transpose(4, 2, 3, 0, 1)
     return values[0] if slices == 1 else values[:, 0]
@@ -73,25 +66,17 @@ def _dimensions(path: Path) -> list[int]:
     header = path.with_suffix(".hdr")
     for part in (path, header):
         if not part.is_file():
-            raise _refused(part, "both files of a BART pair", "no such file", "keep .cfl and .hdr together")
+            raise unusable(part, "both files of a BART pair", "no such file", "keep .cfl and .hdr together")
     with readable(header), header.open("rb") as file:
         lines = [line.split() for line in file.read(_MAX_HEADER_BYTES).splitlines()]
     title = [b"#", b"Dimensions"]
     numbers = lines[lines.index(title) + 1 :][:1] if title in lines else []
     if not numbers or not 1 < len(numbers[0]) <= _DIMENSIONS or not all(map(_is_number, numbers[0])):
         wanted = f"'# Dimensions' and up to {_DIMENSIONS} numbers, as BART writes them"
-        raise _refused(header, wanted, "none", "write the pair again with BART")
+        raise unusable(header, wanted, "none", "write the pair again with BART")
     dims = [int(number) for number in numbers[0]]
     return dims + [1] * (_DIMENSIONS - len(dims))
 
 
 def _is_number(text: bytes) -> bool:
     return text.isdigit() and len(text) < 10
-
-
-def _text(dims: list[int]) -> str:
-    return "dimensions " + " ".join(map(str, dims))
-
-
-def _refused(path: Path, expected: str, found: str, advice: str) -> ScanError:
-    return ScanError(f"{path}: expected {expected}, found {found}; {advice}")

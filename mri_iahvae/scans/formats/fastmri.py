@@ -6,43 +6,41 @@ from pathlib import Path
 
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import ScanError
-from mri_iahvae.scans.fields import (
+from mri_iahvae.scans.formats.fastmri_fields import (
     header_padding,
     kspace_dataset,
     kspace_shape,
     kspace_slice,
-    read_acquired,
     read_attributes,
     read_header,
     read_mask,
     read_noise_sigma,
-    reference_of,
+    reference_dataset,
 )
-from mri_iahvae.scans.safety.guard import dataset, guarded_file
-from mri_iahvae.scans.scan import Scan
+from mri_iahvae.scans.safety.hdf5 import dataset, guarded_file
+from mri_iahvae.scans.scan import Scan, Source, file_changed
 
 
 @dataclass(frozen=True)
-class FastMRISource:
+class FastMRISource(Source):
     """Arrays of a fastMRI file, which is opened for each call: it may lie on a network disk.
 
     Attributes:
         path: the file.
-        shape: (slices, coils, height, width) when it was opened first.
-        reference_name: dataset of the reference images.
+        slices: how many there were when it was opened first.
+        reference_name: dataset of the reference images; None where there are none.
     """
 
     path: Path
-    shape: tuple[int, int, int, int]
+    slices: int
     reference_name: str | None
 
     def kspace(self, numbers: Sequence[int]) -> Iterator[NDArray]:
         """As `Source.kspace`."""
         with guarded_file(self.path) as file:
             stored = kspace_dataset(file)
-            if kspace_shape(stored) != self.shape:
-                raise self._changed()
+            if kspace_shape(stored)[0] != self.slices:
+                raise file_changed(self.path)
             for number in numbers:
                 yield kspace_slice(stored, number)
 
@@ -50,13 +48,10 @@ class FastMRISource:
         """As `Source.reference`."""
         with guarded_file(self.path) as file:
             stored = dataset(file, self.reference_name or "")
-            if stored is None or len(stored) != self.shape[0]:
-                raise self._changed()
+            if stored is None or len(stored) != self.slices:
+                raise file_changed(self.path)
             for number in numbers:
                 yield stored[number]
-
-    def _changed(self) -> ScanError:
-        return ScanError(f"{self.path}: expected the file as it was opened, found it changed; run again")
 
 
 def open_fastmri(path: Path) -> Scan:
@@ -80,16 +75,10 @@ def open_fastmri(path: Path) -> Scan:
         slices, coils, height, width = kspace_shape(kspace)
         warnings: list[str] = []
         header = read_header(file, (height, width), warnings)
-        padding = header_padding(kspace, header, warnings)
-        mask, source = read_mask(file, kspace, padding)
-        acquired = padding or read_acquired(kspace, mask, source)
-        mask[:, : acquired[0]] = False
-        mask[:, acquired[1] :] = False
-        if source == "zeros" and mask[:, acquired[0] : acquired[1]].all():
-            source = "full"  # what is zero is padding
+        mask, source, acquired = read_mask(file, kspace, header_padding(kspace, header, warnings))
         if not mask.any():
             warnings.append("no k-space bin is measured")
-        reference = reference_of(file, slices, coils, warnings)
+        reference = reference_dataset(file, slices, coils, warnings)
         return Scan(
             path=path,
             slices=slices,
@@ -98,9 +87,7 @@ def open_fastmri(path: Path) -> Scan:
             width=width,
             mask=mask,
             mask_source=source,
-            source=FastMRISource(
-                path, (slices, coils, height, width), reference and Path(reference.name).name
-            ),
+            source=FastMRISource(path, slices, reference and Path(reference.name).name),
             acquired=acquired,
             noise_sigma=read_noise_sigma(file, slices),
             reference=None if reference is None else reference.shape[1:],

@@ -14,21 +14,20 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import ScanError
+from mri_iahvae.errors import unusable
+from mri_iahvae.scans.formats.mrd_acquisitions import Line, Slice, imaging_slices
 from mri_iahvae.scans.formats.mrd_affine import in_order, native_affine
-from mri_iahvae.scans.formats.mrd_lines import Line, Slice, imaging_slices
 from mri_iahvae.scans.header import Header, parse_header
-from mri_iahvae.scans.safety.guard import dataset, group, guarded_file
+from mri_iahvae.scans.inferred_mask import acquired_columns
+from mri_iahvae.scans.safety.hdf5 import dataset, dataset_text, group, guarded_file
 from mri_iahvae.scans.safety.limits import require_size
-from mri_iahvae.scans.safety.zeros import padding_around
-from mri_iahvae.scans.scan import KSPACE, Scan, WithoutReference
+from mri_iahvae.scans.scan import KSPACE, Scan, Source, file_changed
 
 _GROUP = "dataset"
-_MAX_TEXT_BYTES = 2**24
 
 
 @dataclass(frozen=True, eq=False)
-class MRDSource(WithoutReference):
+class MRDSource(Source):
     """Arrays of an ISMRMRD file, which is opened for each call.
 
     Attributes:
@@ -48,7 +47,7 @@ class MRDSource(WithoutReference):
         with guarded_file(self.path) as file:
             _, data = _datasets(self.path, file)
             if data.shape != (self.records,):
-                raise _refused(self.path, "the file as it was opened", "it changed", "run again")
+                raise file_changed(self.path)
             for number in numbers:
                 bins = np.zeros(self.shape, np.complex64)
                 times = np.zeros(self.shape[1:], np.float32)
@@ -68,7 +67,7 @@ class MRDSource(WithoutReference):
         if values.dtype != np.float32 or values.shape != (2 * coils * count,):
             wanted = f"{coils} coils of {count} samples in acquisition {line.record}"
             found = f"{values.size} numbers of {values.dtype}"
-            raise _refused(self.path, wanted, found, "compressed data must be expanded first")
+            raise unusable(self.path, wanted, found, "compressed data must be expanded first")
         return values.view(np.complex64).reshape(coils, count)
 
 
@@ -97,32 +96,35 @@ def open_mrd(path: Path) -> Scan:
         ScanError: one line with the file, what was expected, what was found, and what to do.
     """
     if find_spec("ismrmrd") is None:
-        raise _refused(path, "the ismrmrd package, to read raw data", "none", "pip install ismrmrd")
+        raise unusable(path, "the ismrmrd package, to read raw data", "none", "pip install ismrmrd")
     with guarded_file(path) as file:
         xml, data = _datasets(path, file)
         header = _header(path, xml)
         slices, coils, warnings = imaging_slices(path, data, header)
         records = len(data)
     slices, order_warnings = in_order(slices)
-    affine = native_affine(slices, header)
-    size = header.encoded
+    height, width = size = header.encoded
     require_size(
-        path, (len(slices), coils, *size), f"{len(slices)} slices of {coils} coils, {size[0]}x{size[1]}"
+        path, (len(slices), coils, *size), f"{len(slices)} slices of {coils} coils, {height}x{width}"
     )
     mask, mask_warnings = _mask(slices, size)
-    acquired = _acquired(header, mask)
+    # Encoding limits tell gaps of undersampling from padding.
+    filled: NDArray[np.bool_] = np.asarray(mask.any(axis=0))
+    if header.padding:
+        filled[slice(*header.padding)] = True
+    acquired = acquired_columns(filled)
     return Scan(
         path=path,
         slices=len(slices),
         coils=coils,
-        height=size[0],
-        width=size[1],
+        height=height,
+        width=width,
         mask=mask,
         mask_source="full" if mask[:, slice(*acquired)].all() else "file",
         source=MRDSource(path, slices, (coils, *size), records),
         acquired=acquired,
         header=header,
-        affine=affine,
+        affine=native_affine(slices, header),
         warnings=(*warnings, *order_warnings, *mask_warnings),
     )
 
@@ -133,28 +135,21 @@ def _datasets(path: Path, file: h5py.File) -> tuple[h5py.Dataset, h5py.Dataset]:
     xml, data = (None, None) if inside is None else (dataset(inside, "xml"), dataset(inside, "data"))
     if xml is None or data is None:
         wanted = f"ISMRMRD raw data, '{_GROUP}/xml' and '{_GROUP}/data'"
-        raise _refused(path, wanted, "one of them missing", "does the file hold images alone? convert again")
+        raise unusable(path, wanted, "one of them missing", "does the file hold images alone? convert again")
     return xml, data
 
 
 def _header(path: Path, stored: h5py.Dataset) -> Header:
     """The header of a Cartesian scan."""
-    if (
-        stored.shape not in {(), (1,)}
-        or stored.dtype.kind not in "OS"
-        or stored.dtype.itemsize > _MAX_TEXT_BYTES
-    ):
-        raise _refused(path, "text in 'xml'", f"shape {stored.shape}, type {stored.dtype}", "convert again")
-    text = np.asarray(stored[()]).item()
     try:
-        header = parse_header(text.decode("utf-8") if isinstance(text, bytes) else str(text))
+        header = parse_header(dataset_text(stored))
     except ValueError as error:
-        raise _refused(path, "an ISMRMRD header", str(error), "convert the file again") from error
+        raise unusable(path, "an ISMRMRD header in 'xml'", str(error), "convert the file again") from error
     if header.trajectory == "epi":
         advice = (
             "correct ghosts and grid it first, for example with Gadgetron, and denoise the image as NIfTI"
         )
-        raise _refused(path, "one line per echo", "an echo-planar trajectory", advice)
+        raise unusable(path, "one line per echo", "an echo-planar trajectory", advice)
     header.require_cartesian(path)
     return header
 
@@ -167,18 +162,6 @@ def _mask(slices: Sequence[Slice], size: tuple[int, int]) -> tuple[NDArray[np.bo
         every &= measured
         some |= measured
     if differ := np.count_nonzero(some & ~every):
-        share = differ / np.count_nonzero(some)
-        return every, (f"{share:.1%} of the bins are measured in some slices only: left out of all",)
+        fraction = differ / np.count_nonzero(some)
+        return every, (f"{fraction:.1%} of the bins are measured in some slices only: left out of all",)
     return every, ()
-
-
-def _acquired(header: Header, mask: NDArray[np.bool_]) -> tuple[int, int]:
-    """First acquired column, and the first one after the last: encoding limits tell gaps from padding."""
-    filled: NDArray[np.bool_] = np.asarray(mask.any(axis=0))
-    if header.padding:
-        filled[slice(*header.padding)] = True
-    return padding_around(filled)
-
-
-def _refused(path: Path, expected: str, found: str, advice: str) -> ScanError:
-    return ScanError(f"{path}: expected {expected}, found {found}; {advice}")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.scans.formats.mrd_lines import Slice
+from mri_iahvae.scans.formats.mrd_acquisitions import Slice
 from mri_iahvae.scans.header import Header
 
 _TOLERANCE = 0.01  # of a unit vector, and of the distance between slices
@@ -20,7 +20,7 @@ def in_order(slices: Sequence[Slice]) -> tuple[list[Slice], tuple[str, ...]]:
 
     Returns:
         The slices, and a warning where they cannot make a volume: not parallel, or not evenly spaced. They then
-        stand as they were, or along their normal. Silent where the file states no position.
+        stay as they were, or along their normal. No warning where the file states no position.
     """
     slices = list(slices)
     if len(slices) == 1 or not all(_stated(one) for one in slices):

@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import ScanError, reason
+from mri_iahvae.errors import reason, unusable
 from mri_iahvae.scans.safety.limits import MAX_SIDE, MAX_SLICES
-from mri_iahvae.scans.scan import Scan, WithoutReference
+from mri_iahvae.scans.scan import Scan, Source, file_changed
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 _HEADER_BYTES = {348: "Nifti1Header", 540: "Nifti2Header"}
 _SINGLE_FILE = (b"n+1", b"n+2")
-_MAX_OFFSET = 2**24  # extensions stand before the voxels; they are not read
+_MAX_OFFSET = 2**24  # extensions lie before the voxels; they are not read
 
 
 @dataclass(frozen=True)
-class NiftiSource(WithoutReference):
+class NiftiSource(Source):
     """k-space of the slices of a NIfTI volume, which is opened for each call.
 
     Attributes:
@@ -39,7 +39,7 @@ class NiftiSource(WithoutReference):
         """As `Source.kspace`."""
         image = nifti_image(self.path)
         if _volume_shape(image.shape) != self.shape:
-            raise ScanError(f"{self.path}: expected the file as it was opened, found it changed; run again")
+            raise file_changed(self.path)
         with foreign_file(self.path):
             for number in numbers:
                 where = (slice(None), slice(None), number, *(0,) * (len(image.shape) - 3))
@@ -64,8 +64,8 @@ def open_nifti(path: Path) -> Scan:
     """
     image = nifti_image(path)
     if prod(image.shape[3:]) > 1:
-        found, advice = f"shape {image.shape}", "take one of them, for example with `fslroi` or nibabel"
-        raise ScanError(f"{path}: expected one volume, found {found}; {advice}")
+        advice = "take one of them, for example with `fslroi` or nibabel"
+        raise unusable(path, "one volume", f"shape {image.shape}", advice)
     width, height, slices = _volume_shape(image.shape)
     warnings = []
     if image.get_data_dtype().kind != "c":
@@ -143,13 +143,12 @@ def foreign_file(path: Path) -> Iterator[None]:
     )
     logger = nibabel.imageglobals.logger
     level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)  # it tells what it repairs in a header
+    logger.setLevel(logging.CRITICAL + 1)  # nibabel logs what it repairs in a header
     try:
         yield
     except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error, *errors) as error:
-        raise ScanError(
-            f"{path}: expected a NIfTI volume of numbers, found {reason(error)}; copy or convert the file again"
-        ) from error
+        advice = "copy or convert the file again"
+        raise unusable(path, "a NIfTI volume of numbers", reason(error), advice) from error
     finally:
         logger.setLevel(level)
 

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import ScanError, reason
+from mri_iahvae.errors import ScanError, reason, unusable
+from mri_iahvae.scans.formats.memory_map import mapped_scan, readable
 from mri_iahvae.scans.safety.limits import require_size
-from mri_iahvae.scans.safety.mapped import MappedSource, readable
-from mri_iahvae.scans.safety.zeros import bare_scan
 from mri_iahvae.scans.scan import Scan
 
 _MAX_HEADER_BYTES = 2**16
@@ -33,8 +32,7 @@ def open_npy(path: Path) -> Scan:
     Raises:
         ScanError: one line with the file, what was expected, what was found, and what to do.
     """
-    view = _view(path)
-    return bare_scan(path, MappedSource(path, _view, view.shape), view.shape)
+    return mapped_scan(path, _view)
 
 
 def _view(path: Path) -> NDArray:
@@ -47,16 +45,14 @@ def _view(path: Path) -> NDArray:
     except ValueError as error:
         raise _refused(path, str(error)) from error
     if len(shape) not in {2, 3, 4} or dtype.kind != "c":
-        raise _refused(path, f"shape {str(shape)[:80]}, type {str(dtype)[:80]}")
+        raise _refused(path, f"shape {short(shape)}, type {short(dtype)}")
     slices, coils = {2: (1, 1), 3: (shape[0], 1)}.get(len(shape), shape[:2])
     full = slices, coils, shape[-2], shape[-1]
-    require_size(path, full, f"shape {str(shape)[:80]}")
+    require_size(path, full, f"shape {short(shape)}")
     wanted = content.tell() + prod(shape) * dtype.itemsize
     if size != wanted:
-        raise ScanError(
-            f"{path}: expected {wanted} bytes for shape {shape} of {dtype}, found {size}; "
-            "copy or save the file again"
-        )
+        expected = f"{wanted} bytes for shape {shape} of {dtype}"
+        raise unusable(path, expected, size, "copy or save the file again")
     with readable(path):
         values = np.memmap(path, dtype, "r", content.tell(), shape, "F" if fortran_order else "C")
     return values.reshape(full)
@@ -82,8 +78,13 @@ def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
         raise ValueError(reason(error)) from error
 
 
+def short(value: object) -> str:
+    """For a message: a type may list a thousand fields, a shape as many axes."""
+    text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
 def _refused(path: Path, found: str) -> ScanError:
-    return ScanError(
-        f"{path}: expected an npy file of complex numbers, (slices, height, width), (slices, coils, height, width) "
-        f"or (height, width), found {found}; save it again with numpy.save"
-    )
+    shapes = "(slices, height, width), (slices, coils, height, width) or (height, width)"
+    wanted = f"an npy file of complex numbers, {shapes}"
+    return unusable(path, wanted, found, "save it again with numpy.save")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from mri_iahvae.scans.formats.npy import npy_header
+from mri_iahvae.scans.formats.npy import npy_header, short
 
 
 def npz_member(archive: ZipFile, name: str) -> IO[bytes]:
@@ -43,7 +43,7 @@ def npz_array(archive: ZipFile, name: str, kinds: str, most: int) -> NDArray:
     with npz_member(archive, f"{name}.npy") as file:
         shape, _, dtype = npy_header(file)
     if dtype.kind not in kinds or prod(shape) * dtype.itemsize > most:
-        raise ValueError(f"'{name}' of shape {str(shape)[:80]}, type {str(dtype)[:80]}")
+        raise ValueError(f"'{name}' of shape {short(shape)}, type {short(dtype)}")
     with npz_member(archive, f"{name}.npy") as file, warnings.catch_warnings(action="ignore"):
         values: NDArray = np.asarray(npy_format.read_array(file, allow_pickle=False))
         return values

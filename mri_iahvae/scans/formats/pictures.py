@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import ScanError, reason
+from mri_iahvae.errors import ScanError, reason, unusable
 
 MAX_SIDE = 2048
 MAX_PIXELS = 2**28
@@ -33,24 +33,18 @@ def read_pictures(folder: Path) -> NDArray[np.float32]:
     """
     paths = sorted((path for path in folder.iterdir() if _is_picture(path)), key=_by_number)
     if not paths:
-        raise ScanError(
-            f"{folder}: expected a folder of PNG or JPEG slices, found none in it; check the path"
-        )
+        raise unusable(folder, "a folder of PNG or JPEG slices", "none in it", "check the path")
     first = _read(paths[0])
     if len(paths) * first.size > MAX_PIXELS:
-        raise ScanError(
-            f"{folder}: expected at most {MAX_PIXELS} pixels in all, found {len(paths)} pictures of "
-            f"{first.shape[0]}x{first.shape[1]}; split the folder"
-        )
+        found = f"{len(paths)} pictures of {first.shape[0]}x{first.shape[1]}"
+        raise unusable(folder, f"at most {MAX_PIXELS} pixels in all", found, "split the folder")
     images = np.empty((len(paths), *first.shape), np.float32)
     for image, path in zip(images, paths, strict=True):
         values = _read(path)
         if values.shape != first.shape:
             (rows, columns), (height, width) = values.shape, first.shape
-            raise ScanError(
-                f"{path}: expected {height}x{width} pixels as in {paths[0].name}, found {rows}x{columns}; "
-                "keep slices of one size in a folder"
-            )
+            wanted = f"{height}x{width} pixels as in {paths[0].name}"
+            raise unusable(path, wanted, f"{rows}x{columns}", "keep slices of one size in a folder")
         image[:] = values
     return images
 
@@ -85,7 +79,5 @@ def _by_number(path: Path) -> list[tuple[int, str]]:
 
 
 def _refused(path: Path, found: str) -> ScanError:
-    return ScanError(
-        f"{path}: expected a PNG or JPEG picture of at most {MAX_SIDE}x{MAX_SIDE} pixels, found {found}; "
-        "save it again or leave it out"
-    )
+    wanted = f"a PNG or JPEG picture of at most {MAX_SIDE}x{MAX_SIDE} pixels"
+    return unusable(path, wanted, found, "save it again or leave it out")

@@ -3,7 +3,7 @@
 from math import prod
 from pathlib import Path
 
-from mri_iahvae.errors import ScanError
+from mri_iahvae.errors import unusable
 
 MAX_SIDE = 4096
 MAX_SLICES = 10_000
@@ -27,11 +27,8 @@ def require_size(path: str | Path, shape: tuple[int, int, int, int], found: str)
     """
     slices, coils, *sides = shape
     if not (0 < slices <= MAX_SLICES and 0 < coils <= MAX_COILS and all(0 < n <= MAX_SIDE for n in sides)):
-        raise ScanError(
-            f"{path}: expected 1 to {MAX_SLICES} slices of at most {MAX_COILS} coils and {MAX_SIDE}x{MAX_SIDE} bins, "
-            f"found {found}; check how the file was made"
-        )
+        wanted = f"1 to {MAX_SLICES} slices of at most {MAX_COILS} coils and {MAX_SIDE}x{MAX_SIDE} bins"
+        raise unusable(path, wanted, found, "check how the file was made")
     if coils * prod(sides) > MAX_BINS:
-        raise ScanError(
-            f"{path}: expected at most {MAX_BINS} bins in the coils of a slice, found {found}; compress the coils first"
-        )
+        wanted = f"at most {MAX_BINS} bins in the coils of a slice"
+        raise unusable(path, wanted, found, "compress the coils first")

@@ -1,13 +1,10 @@
 """ISMRMRD raw data, written with the `ismrmrd` package, independently of the project."""
 
-import re
-
 import h5py
 import ismrmrd
 import numpy as np
 import pytest
 
-from mri_iahvae.errors import ScanError
 from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.reader import open_scan
 
@@ -60,15 +57,6 @@ def write(tmp_path):
         return path
 
     return write_file
-
-
-def refused(path, *patterns):
-    with pytest.raises(ScanError) as caught:
-        open_scan(path).read_coils(0)
-    message = str(caught.value)
-    assert "\n" not in message
-    for pattern in (re.escape(str(path)), "expected", "found", *patterns):
-        assert re.search(pattern, message), message
 
 
 @pytest.mark.parametrize("name", ["raw.h5", "raw.mrd"])
@@ -140,7 +128,7 @@ def test_averages_are_averaged(write, kspace, rng):
     np.testing.assert_allclose(found, kspace, atol=1e-6)
 
 
-def test_what_is_not_for_the_image_is_left_out(write, kspace):
+def test_what_is_not_for_the_image_is_left_out(refused, write, kspace):
     other = [
         acquisition(100 * kspace[0, :, :, 0], flags=[flag], kspace_encode_step_1=3, repetition=5)
         for flag in (
@@ -171,19 +159,13 @@ READ, PHASE, NORMAL = np.array([0, 0, -1.0]), np.array([0.6, 0.8, 0]), np.array(
 def placed(kspace, positions, normal=NORMAL):
     """Acquisitions with the position of each slice."""
     head = {"read_dir": tuple(READ), "phase_dir": tuple(PHASE), "slice_dir": tuple(normal)}
-    return [
-        one
-        for s, position in enumerate(positions)
-        for one in [
-            acquisition(
-                kspace[s, :, :, c],
-                slice=s,
-                kspace_encode_step_1=c,
-                head={**head, "position": tuple(position)},
-            )
-            for c in range(18)
+    made = []
+    for s, position in enumerate(positions):
+        here = {**head, "position": tuple(position)}
+        made += [
+            acquisition(kspace[s, :, :, c], slice=s, kspace_encode_step_1=c, head=here) for c in range(18)
         ]
-    ]
+    return made
 
 
 def test_affine_leads_to_the_patient(write, kspace):
@@ -231,13 +213,10 @@ def test_slices_that_make_no_volume_have_no_affine(write, kspace, positions, nor
     ("trajectory", "patterns"),
     [
         ("radial", ["radial", "BART", "SigPy", "MRpro"]),
-        ("spiral", ["spiral", "BART"]),
-        ("goldenangle", ["goldenangle"]),
-        ("other", ["other"]),
         ("epi", ["echo-planar", "Gadgetron"]),
     ],
 )
-def test_other_trajectories_are_refused(write, kspace, trajectory, patterns):
+def test_other_trajectories_are_refused(refused, write, kspace, trajectory, patterns):
     header = HEADER.format(maximum=17, center=9, trajectory=trajectory)
     refused(write(lines(kspace), header), *patterns)
 
@@ -252,11 +231,11 @@ def test_other_trajectories_are_refused(write, kspace, trajectory, patterns):
         ("set", "2 of `set`"),
     ],
 )
-def test_more_than_one_image_per_slice_is_refused(write, kspace, idx, pattern):
+def test_more_than_one_image_per_slice_is_refused(refused, write, kspace, idx, pattern):
     refused(write(lines(kspace) + lines(kspace, **{idx: 1})), "one 2-D image per slice", pattern)
 
 
-def test_acquisitions_that_do_not_fit_are_refused(write, kspace):
+def test_acquisitions_that_do_not_fit_are_refused(refused, write, kspace):
     fine = lines(kspace)
     for odd, pattern in [
         (acquisition(kspace[0, :, :, 0], kspace_encode_step_1=18), "one at 18"),
@@ -273,18 +252,12 @@ def test_acquisitions_that_do_not_fit_are_refused(write, kspace):
         refused(write([*fine, odd]), pattern)
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        *["", "nonsense", "<a/>", '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'],
-        pytest.param(" " * 2**20 + "<a/>", id="a mebibyte"),
-    ],
-)
-def test_hostile_headers_are_refused(write, kspace, header):
+@pytest.mark.parametrize("header", ["", "<a/>", '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'])
+def test_hostile_headers_are_refused(refused, write, kspace, header):
     refused(write(lines(kspace), header), "ISMRMRD header")
 
 
-def test_hostile_records_are_refused(write, kspace, tmp_path):
+def test_hostile_records_are_refused(refused, write, kspace, tmp_path):
     """A record that is shorter or longer than its header says, and layouts that are not the standard's."""
     path = write(lines(kspace))
     with h5py.File(path, "a") as file:
@@ -303,43 +276,7 @@ def test_hostile_records_are_refused(write, kspace, tmp_path):
     refused(path, str(2**40))
 
 
-def test_links_are_refused(write, kspace, tmp_path):
-    path = write(lines(kspace))
-    outside = tmp_path / "outside.h5"
-    path.rename(outside)
-    for target in ("dataset", "dataset/data"):
-        with h5py.File(path, "w") as file:
-            if target != "dataset":
-                file["dataset/xml"] = FULL
-            file[target] = h5py.ExternalLink(str(outside), target)
-        refused(path, "ExternalLink")
-    with h5py.File(path, "w") as file:
-        file["dataset/xml"] = FULL
-    refused(path, "dataset/data")
-
-
-def test_file_changed_after_opening_is_noticed(write, kspace):
-    scan = open_scan(write(lines(kspace)))
-    write(lines(kspace[:2]))
-    with pytest.raises(ScanError, match="changed"):
-        scan.read_coils(0)
-
-
-def test_the_package_that_is_missing_is_named(write, kspace, monkeypatch):
+def test_the_package_that_is_missing_is_named(refused, write, kspace, monkeypatch):
     path = write(lines(kspace))
     monkeypatch.setattr("mri_iahvae.scans.formats.mrd.find_spec", lambda _: None)
     refused(path, "pip install ismrmrd")
-
-
-def test_damaged_bytes_give_our_error_or_none(write, kspace, rng):
-    path = write(lines(kspace[:1, :1]))
-    good = path.read_bytes()
-    for _ in range(60):
-        bad = bytearray(good)
-        for position in rng.integers(0, len(good), size=30):
-            bad[position] = rng.integers(0, 256)
-        path.write_bytes(bad)
-        try:
-            open_scan(path).read_coils(0)
-        except ScanError as error:
-            assert "\n" not in str(error)  # noqa: PT017 - most of the files raise, some are read

@@ -1,12 +1,10 @@
 import gzip
-import re
 
 import nibabel
 import numpy as np
 import pytest
 import torch
 
-from mri_iahvae.errors import ScanError
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.results.nifti import place, write_nifti
 from mri_iahvae.scans.reader import open_scan
@@ -26,15 +24,6 @@ def save(tmp_path):
 
 def image_of(scan, index):
     return ifft2c(torch.from_numpy(scan.read(index))).numpy()
-
-
-def refused(path, *patterns):
-    with pytest.raises(ScanError) as caught:
-        open_scan(path).read(slice(None))
-    message = str(caught.value)
-    assert "\n" not in message
-    for pattern in (re.escape(str(path)), "expected", "found", *patterns):
-        assert re.search(pattern, message), message
 
 
 @pytest.mark.parametrize("name", ["image.nii", "image.nii.gz", "image.NII.GZ"])
@@ -93,15 +82,8 @@ def test_a_volume_without_orientation_says_so(save):
     assert "no orientation is stated: voxel sizes alone are known" in scan.warnings
 
 
-def test_several_volumes_are_refused(save):
+def test_several_volumes_are_refused(refused, save):
     refused(save(np.ones((17, 20, 3, 2), np.float32)), "one volume", r"\(17, 20, 3, 2\)", "fslroi")
-
-
-def test_values_that_are_not_finite_name_the_slice(save):
-    voxels = np.ones(SHAPE, np.float32)
-    voxels[3, 4, 1] = np.nan
-    with pytest.raises(ScanError, match=r"NaN or infinity in .*slice 1"):
-        open_scan(save(voxels)).read(slice(None))
 
 
 def edited(path, **fields):
@@ -118,7 +100,6 @@ def edited(path, **fields):
     "fields",
     [
         {"dim": [3, 32767, 32767, 32767, 1, 1, 1, 1]},
-        {"dim": [3, -17, 20, 3, 1, 1, 1, 1]},
         {"dim": [3, 0, 20, 3, 1, 1, 1, 1]},
         {"dim": [1, 17, 1, 1, 1, 1, 1, 1]},
         {"dim": [9, 17, 20, 3, 1, 1, 1, 1]},
@@ -134,7 +115,7 @@ def edited(path, **fields):
         {"sizeof_hdr": 1},
     ],
 )
-def test_hostile_headers_are_refused(save, fields):
+def test_hostile_headers_are_refused(refused, save, fields):
     voxels = np.ones(SHAPE, np.float32)
     path = edited(save(voxels, name="image.nii"), **fields)
     refused(path)
@@ -153,7 +134,7 @@ def test_extensions_are_not_read(save):
     open_scan(path).read(0)
 
 
-def test_truncated_and_foreign_files_are_refused(save, tmp_path):
+def test_truncated_and_foreign_files_are_refused(refused, save, tmp_path):
     path = save(np.ones(SHAPE, np.float32), name="image.nii")
     whole = path.read_bytes()
     for content in (whole[:-1], whole[:400], whole[:100], b"", b"nonsense"):
@@ -167,10 +148,3 @@ def test_truncated_and_foreign_files_are_refused(save, tmp_path):
     packed.write_bytes(whole)
     refused(packed)
     refused(tmp_path / "missing.nii", "no such file")
-
-
-def test_file_changed_after_opening_is_noticed(save):
-    scan = open_scan(save(np.ones(SHAPE, np.float32)))
-    save(np.ones((17, 20, 2), np.float32))
-    with pytest.raises(ScanError, match="changed"):
-        scan.read(0)

@@ -1,5 +1,3 @@
-import re
-
 import numpy as np
 import pytest
 
@@ -14,16 +12,6 @@ def save(tmp_path):
         return tmp_path / "scan.npy"
 
     return write
-
-
-def refused(path, *patterns):
-    with pytest.raises(ScanError) as caught:
-        open_scan(path)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert len(message) < 600
-    for pattern in (re.escape(str(path)), "expected", "found", *patterns):
-        assert re.search(pattern, message), message
 
 
 def header(shape, descr="<c8", version=b"\x01\x00", length=None):
@@ -54,13 +42,6 @@ def test_coils(save, rng, order):
         scan.read(0)
 
 
-def test_mask_from_zeros(save, kspace):
-    kspace[..., [0, 4, 5]] = 0
-    scan = open_scan(save(kspace))
-    assert scan.mask_source == "zeros"
-    assert np.flatnonzero(~scan.mask[0]).tolist() == [0, 4, 5]
-
-
 @pytest.mark.parametrize(
     ("values", "found"),
     [
@@ -72,7 +53,7 @@ def test_mask_from_zeros(save, kspace):
         (np.ones((2, 8, 8), [("r", "f4"), ("i", "f4")]), "type"),
     ],
 )
-def test_other_arrays_are_refused(save, values, found):
+def test_other_arrays_are_refused(refused, save, values, found):
     refused(save(values), found)
 
 
@@ -83,7 +64,7 @@ class Trap:
         return pytest.fail, ("unpickled",)
 
 
-def test_nothing_is_unpickled(tmp_path):
+def test_nothing_is_unpickled(refused, tmp_path):
     values = np.array([Trap()], object)
     np.save(tmp_path / "scan.npy", values, allow_pickle=True)
     refused(tmp_path / "scan.npy", "object")
@@ -93,29 +74,19 @@ def test_nothing_is_unpickled(tmp_path):
     "content",
     [
         b"",
-        b"\x93NUMPY",
         b"nonsense",
         header((10_000, 256, 4096, 4096)),
         header((2**60, 2**60)),
-        header((-8, 8)),
         header("(8, 8"),
         header("(" * 5000 + ")" * 5000),
         header((8, 8), length=40_000),
         header((8, 8), version=b"\x02\x00", length=2**32 - 1),
         header((8, 8), version=b"\x03\x00"),
-        header((8, 8), version=b"\x09\x00"),
         header((8, 8)) + bytes(8 * 64 - 1),
         header((8, 8)) + bytes(8 * 64 + 1),
         header((1, 8, 8), descr=[("x" * 9000, "<c8")]),
     ],
 )
-def test_hostile_files_are_refused(tmp_path, content):
+def test_hostile_files_are_refused(refused, tmp_path, content):
     (tmp_path / "scan.npy").write_bytes(content)
     refused(tmp_path / "scan.npy")
-
-
-def test_file_changed_after_opening_is_noticed(save, kspace):
-    scan = open_scan(save(kspace))
-    save(kspace[:2])
-    with pytest.raises(ScanError, match="changed"):
-        scan.read(0)

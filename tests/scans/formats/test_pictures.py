@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mri_iahvae.errors import ScanError
-from mri_iahvae.scans.formats.magnitude import read_magnitudes
+from mri_iahvae.scans.formats.magnitude_images import read_magnitudes
 from mri_iahvae.scans.formats.pictures import read_pictures
 
 
@@ -52,17 +52,6 @@ def test_jpeg(tmp_path):
     for suffix in ("jpg", "jpeg"):
         Image.fromarray(smooth).save(tmp_path / f"a.{suffix}", quality=95)
     np.testing.assert_allclose(read_pictures(tmp_path), [smooth, smooth], atol=4)
-
-
-def test_a_folder_is_a_volume_for_simulate(tmp_path, grey):
-    folder = tmp_path / "head"
-    folder.mkdir()
-    for number, values in enumerate(grey):
-        Image.fromarray(values).save(folder / f"{number}.png")
-    ((name, images, *_),) = read_magnitudes(folder)
-    assert name == "head"
-    assert images.shape == (4, 128, 128)
-    np.testing.assert_allclose(images[1, 54:74, 56:73], grey[1] / grey.max(), rtol=1e-6)
 
 
 def test_sizes_that_differ_are_refused(tmp_path, grey):

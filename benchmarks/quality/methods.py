@@ -1,0 +1,151 @@
+"""The methods that quality compares: each turns a measurement into complex images, whatever it is made of."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.quality.classical import CLASSICAL
+from benchmarks.shared.tasks import Measurement, Task
+from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.kspace.fft import ifft2c
+from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.pipeline.volume import reconstruct_volume
+
+Images = NDArray[np.complex64]
+"""(slices, N, N)."""
+
+OURS = {
+    "amortized": InferenceSettings("amortized"),
+    **{
+        f"{method} N={n}": InferenceSettings(method, n)
+        for method in ("hybrid", "iterative", "paper")
+        for n in (5, 10, 25, 50)
+    },
+    "hybrid N=10, 4 shifts": InferenceSettings("hybrid", 10, shifts=4),
+    "hybrid N=auto": InferenceSettings("hybrid", "auto"),
+    "hybrid N=10 bfloat16": InferenceSettings("hybrid", 10, precision="bfloat16"),
+    **{f"adam N={n}": InferenceSettings("hybrid", n, optimizer="adam") for n in (10, 50)},
+}
+DEFAULT = ("amortized", "hybrid N=10", "hybrid N=10, 4 shifts")
+"""Of ours, what the table shows."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method, ready to run on one task.
+
+    Attributes:
+        name: of its row.
+        identity: all that decides its result beside the measurement: settings, weights.
+        run: a measurement to complex images.
+    """
+
+    name: str
+    identity: Mapping[str, Any]
+    run: Callable[[Measurement], Images]
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the methods work with; what is None is left out.
+
+    Attributes:
+        model: our model.
+        digest: SHA-256 of its weights.
+        weights: regularisation weights of the classical methods by task and method, `classical.json`.
+        unet: `unet.UnetBaseline`.
+        unet_digest: SHA-256 of its weights.
+    """
+
+    model: IAHVAE
+    digest: str
+    weights: Mapping[str, Mapping[str, float]]
+    unet: Any = None
+    unet_digest: str = ""
+
+    @classmethod
+    def load(cls, checkpoint: str, weights: Path, unet: Path | None) -> "Tools":
+        """Load our model, the weights that `classical.py --tune` found, and the U-Net."""
+        model, digest = load_model(checkpoint)
+        tuned = json.loads(weights.read_text())["weights"] if weights.exists() else {}
+        if unet is None or not unet.exists():
+            return cls(model, digest, tuned)
+        from benchmarks.quality.unet import UnetBaseline  # noqa: PLC0415 - fastmri takes seconds to import
+
+        network = UnetBaseline.load(unet)
+        if network.power.shape[-1] != model.size:
+            return cls(model, digest, tuned)
+        return cls(model, digest, tuned, network, hashlib.sha256(unet.read_bytes()).hexdigest())
+
+
+def methods(task: Task, tools: Tools, names: Sequence[str] = ()) -> list[Method]:
+    """The methods of a task, in the order of the table.
+
+    Args:
+        task: the task.
+        tools: what the methods work with.
+        names: these of ours, and no others.
+    """
+    if names:
+        return [_ours(tools, name) for name in names]
+    spoilt = task.undersampled or task.noise > 0
+    found = [Method("noisy" if task.noise else "zero-filled", {}, _untreated)] if spoilt else []
+    for name, method in CLASSICAL.items():
+        weight = tools.weights.get(task.name, {}).get(name)
+        if method.treats(task) and method.available and not (method.tuned and weight is None):
+            run = partial(method.reconstruct, weight=weight)
+            found.append(Method(name, {"weight": weight, "version": method.version}, run))
+    if tools.unet is not None and spoilt:
+        found.append(Method("U-Net", {"weights": tools.unet_digest}, partial(_unet, tools.unet)))
+    return found + [_ours(tools, name) for name in DEFAULT]
+
+
+def left_out(tools: Tools) -> list[str]:
+    """What the table will lack, and what to do about it."""
+    lines = [
+        f"{name}: {method.package} is not installed (pip install -e '.[bench]')"
+        for name, method in CLASSICAL.items()
+        if not method.available
+    ]
+    if not tools.weights:
+        lines.append("compressed sensing: no weights, classical.py finds them")
+    if tools.unet is None:
+        lines.append("U-Net: no weights for this grid, unet.py trains them (--unet)")
+    return lines
+
+
+def _untreated(measurement: Measurement) -> Images:
+    """The inverse FFT of what was measured."""
+    return ifft2c(torch.from_numpy(measurement.kspace)).numpy()
+
+
+def _unet(network: Any, measurement: Measurement) -> Images:  # noqa: ANN401 - see Tools
+    kspace, mask = torch.from_numpy(measurement.kspace), torch.from_numpy(measurement.mask)
+    return measurement.consistent(network.reconstruct(kspace, mask[None]).numpy())
+
+
+def identity(settings: InferenceSettings) -> dict[str, Any]:
+    """What is not as usual: a setting that is new since leaves earlier rows as they are."""
+    usual = asdict(InferenceSettings())
+    return {key: value for key, value in asdict(settings).items() if value != usual[key]}
+
+
+def _ours(tools: Tools, name: str) -> Method:
+    settings = OURS[name]
+
+    def run(measurement: Measurement) -> Images:
+        chosen = replace(settings, data_consistency=measurement.task.consistency)
+        return reconstruct_volume(
+            tools.model, measurement.kspace, measurement.mask, chosen, noise_sigma=measurement.sigma
+        ).image
+
+    return Method(name, {"model": tools.digest, **identity(settings)}, run)

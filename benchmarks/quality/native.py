@@ -1,0 +1,130 @@
+"""Quality at native sizes: zero-filled and ours on files of fastMRI's schema, as `reconstruct` reports it.
+
+    python -m benchmarks.quality.native mr_slices_256_val.npz --json benchmarks/quality/native.json
+
+DATA is an npz of magnitude slices (`images` (n, h, w), `subject` (n,)), put into files of five sizes by
+`shared/native_files.py`, or a folder of fully sampled files with references, such as fastMRI's own `singlecoil_val`.
+A score is that of a volume as fastMRI defines it, at the size of the reference; a row is the mean over the volumes of
+a size.
+"""
+
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+
+from benchmarks.shared.native_files import LAYOUTS, write_native
+from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.pipeline.devices import find_device
+from mri_iahvae.pipeline.loaded import LoadedModel
+from mri_iahvae.pipeline.stream import Request, run_file
+from mri_iahvae.scans.listing import scan_files
+from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.scans.undersampling import OWN_SAMPLING, Sampling
+
+TASKS: dict[str, tuple[Sampling, int | None]] = {
+    "random columns 4x": (Sampling(acceleration=4), None),
+    "random columns 8x": (Sampling(acceleration=8), None),
+    "up to 32x32": (OWN_SAMPLING, 32),
+}
+
+Row = dict[str, float]
+
+
+def generate(archive: Path, folder: Path, count: int, noise: float) -> None:
+    """A file per size and subject, of slices spread over those that the archive has."""
+    with np.load(archive) as stored:
+        images, subjects = stored["images"], stored["subject"]
+    for subject in dict.fromkeys(subjects.tolist()):
+        own = np.flatnonzero(subjects == subject)
+        inner = np.linspace(0, len(own) - 1, count + 2).round().astype(int)[1:-1]  # the ends show little
+        chosen = own[np.unique(inner)]
+        for name, layout in LAYOUTS.items():
+            write_native(folder / f"{subject}_{name}.h5", layout, images[chosen], noise=noise)
+
+
+def measure(loaded: LoadedModel, files: list[Path], settings: InferenceSettings) -> dict[str, dict[str, Row]]:
+    """Mean scores by size and task."""
+    found: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    with tempfile.TemporaryDirectory() as folder:
+        for path in files:
+            for task, (sampling, up_to) in TASKS.items():
+                report = run_file(
+                    loaded,
+                    path,
+                    Path(folder) / path.name,
+                    Request(sampling=sampling, up_to=up_to),
+                    settings,
+                )
+                if not report["scores"]:
+                    raise click.ClickException(f"{path}: expected a reference; leave the file out")
+                for warning in report["warnings"]:
+                    click.echo(f"{path.name}, {task}: {warning}", err=True)
+                found[_size(path)][task].append(_row(report))
+    return {
+        size: {
+            task: {key: float(np.mean([r[key] for r in rows])) for key in rows[0]}
+            for task, rows in tasks.items()
+        }
+        for size, tasks in found.items()
+    }
+
+
+def table(results: Mapping[str, Mapping[str, Row]]) -> str:
+    """Markdown."""
+    lines = [
+        "| k-space | task | measured | completed | NMSE zero-filled | NMSE ours | SSIM zero-filled | SSIM ours |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for size, tasks in results.items():
+        for task, row in tasks.items():
+            shares = f"{row['measured']:.1%} | {row['completed']:.1%}"
+            nmse = f"{row['zero-filled nmse']:.4f} | {row['nmse']:.4f}"
+            ssim = f"{row['zero-filled ssim']:.4f} | {row['ssim']:.4f}"
+            lines.append(f"| {size} | {task} | {shares} | {nmse} | {ssim} |")
+    return "\n".join(lines)
+
+
+def _size(path: Path) -> str:
+    scan = open_scan(path)
+    return f"{scan.height}x{scan.width}"
+
+
+def _row(report: dict) -> Row:
+    zero_filled, ours = report["scores"]["zero-filled"], report["scores"]["reconstruction"]
+    return {
+        **ours,
+        **{f"zero-filled {key}": value for key, value in zero_filled.items()},
+        "measured": report["share_measured"],
+        "completed": report["share_completed"],
+    }
+
+
+@click.command()
+@click.argument("data", type=click.Path(exists=True, path_type=Path))
+@click.option("--checkpoint", default="small", show_default=True)
+@click.option("--json", "output", type=click.Path(path_type=Path), help="Rows go here.")
+@click.option("--slices", default=3, show_default=True, help="Per subject of an npz.")
+@click.option("--noise", default=0.01, show_default=True, help="Of generated files, over their RMS.")
+def main(data: Path, checkpoint: str, output: Path | None, slices: int, noise: float) -> None:
+    """Score files at their native size and print the table."""
+    loaded = LoadedModel.load(checkpoint, find_device("auto"))
+    with tempfile.TemporaryDirectory() as name:
+        folder = data
+        if data.is_file():
+            folder = Path(name)
+            generate(data, folder, slices, noise)
+        results = measure(loaded, scan_files([folder]), InferenceSettings())
+    facts = {"model_sha256": loaded.sha256, "torch": str(torch.__version__), "results": results}
+    if output is not None:
+        output.write_text(json.dumps(facts, indent=1) + "\n")
+    click.echo(table(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Tasks, files and stored rows that several benchmarks use."""

@@ -1,0 +1,1 @@
+"""How long reconstructions take, and how much memory."""

@@ -1,0 +1,60 @@
+"""Peak memory of `reconstruct` on volumes of native size, beyond what Python with PyTorch loaded takes.
+
+    python -m benchmarks.speed.memory --json memory.json
+
+Each run has a process of its own, and random columns 4x. Memory does not depend on what the image shows, so the file
+shows a square. Volumes of different lengths, side by side, show whether memory grows with the number of slices.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+
+from benchmarks.shared.native_files import LAYOUTS, write_native
+from benchmarks.speed.clock import peak_memory
+from mri_iahvae.inference.settings import InferenceSettings
+
+_MIB = 2**20
+
+
+def reconstruct(path: Path, checkpoint: str) -> None:
+    """The whole task by default, from the checkpoint to the written result."""
+    from mri_iahvae.pipeline.loaded import LoadedModel  # noqa: PLC0415 - what it imports counts, too
+    from mri_iahvae.pipeline.stream import Request, run_file  # noqa: PLC0415
+    from mri_iahvae.scans.undersampling import Sampling  # noqa: PLC0415
+
+    loaded = LoadedModel.load(checkpoint, torch.device("cpu"))
+    request = Request(sampling=Sampling(acceleration=4))
+    run_file(loaded, path, path.with_name("result.h5"), request, InferenceSettings())
+
+
+@click.command()
+@click.option("--checkpoint", default="small", show_default=True)
+@click.option("--layout", type=click.Choice(list(LAYOUTS)), default="640x368", show_default=True)
+@click.option("--slices", "counts", type=int, multiple=True, default=(10, 40, 80), show_default=True)
+@click.option("--coils", type=int, help="Several coils; single-coil without.")
+@click.option("--json", "output", type=click.Path(path_type=Path), help="MiB go here, by number of slices.")
+def main(
+    checkpoint: str, layout: str, counts: tuple[int, ...], coils: int | None, output: Path | None
+) -> None:
+    """Print MiB for each number of slices."""
+    found = {}
+    of = "" if coils is None else f", {coils} coils"
+    for count in counts:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "scan.h5"
+            write_native(path, LAYOUTS[layout], np.ones((count, 200, 200), np.float32), coils=coils)
+            taken = peak_memory(reconstruct, path, checkpoint, device=torch.device("cpu")) / _MIB
+        found[count] = round(taken, 1)
+        click.echo(f"{count:4} slices of {layout}{of}: {taken:7.1f} MiB")
+    if output is not None:
+        facts = {"layout": layout, "coils": coils, "torch": str(torch.__version__), "mib": found}
+        output.write_text(json.dumps(facts, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

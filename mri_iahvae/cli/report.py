@@ -1,0 +1,56 @@
+"""The report on a scan, as text for a person."""
+
+from typing import Any
+
+_FORMS = {
+    "nmse": "#.3g",
+    "psnr": ".4f",
+    "ssim": ".4f",
+}  # of low noise the fourth decimal of NMSE is its first digit
+
+
+def report_text(report: dict[str, Any]) -> str:
+    """Several lines, without the warnings.
+
+    Args:
+        report: as `pipeline.stream.run_file` gives it.
+    """
+    # Imported here: with the titles of figures it loads NumPy, which --help does without.
+    from mri_iahvae.results.report import image_names  # noqa: PLC0415
+
+    fractions = {name: report[f"share_{name}"] for name in ("measured", "completed", "zero")}
+    if report["task"] == "denoise" and not fractions["completed"]:
+        del fractions["completed"]  # denoising completes nothing unless bins are missing
+    bins = "k-space of the coils" if "coils" in report else "k-space"
+    slices = f"{report['slices']} slice{'s' * (report['slices'] != 1)}"
+    numbers = ", ".join(f"{fraction:.1%} {name}" for name, fraction in fractions.items())
+    rate = report["true_acceleration"]
+    sampled = "nothing measured" if rate is None else f"true acceleration {rate:.2f}x"
+    lines = [
+        f"{report['input']}: {slices}, {bins} {numbers}",
+        f"  mask: {report['mask']}: {sampled}",
+        f"  {_method(report)}",
+    ]
+    if "noise_sigma" in report:
+        lines.append(f"  noise sigma {report['noise_sigma']:.4g} per part ({report['noise_source']})")
+    names = image_names(report["task"])
+    for name, scores in report["scores"].items():
+        nmse, psnr, ssim = (
+            "not defined" if scores[key] is None else f"{scores[key]:{form}}" for key, form in _FORMS.items()
+        )
+        psnr += " dB" * (scores["psnr"] is not None)
+        lines.append(f"  {names[name]:15} NMSE {nmse}  PSNR {psnr}  SSIM {ssim}")
+    written = ("output", "report", "picture", "gif", "nifti")
+    return "\n".join([*lines, *(f"  {report[name]}" for name in written if name in report)])
+
+
+def _method(report: dict[str, Any]) -> str:
+    """How it was computed."""
+    words = [f"method {report['method']}"]
+    if any(report["steps_used"]):
+        numbers = " ".join(f"{steps:.3g}" for steps in report["steps_used"])
+        words.append(f"mean steps at scales 1, 2, 4 ...: {numbers}")
+    if report["samples"]:
+        samples = f"{report['samples']} posterior sample{'s' * (report['samples'] > 1)}"
+        words.append(f"{samples} at temperature {report['temperature']:g}")
+    return "; ".join(words)

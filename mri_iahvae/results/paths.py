@@ -1,0 +1,70 @@
+"""Where the result of an input file goes, and the files that are written beside it."""
+
+import json
+import re
+from pathlib import Path
+
+from mri_iahvae.errors import IahvaeError, ScanError, UsageError, reason
+from mri_iahvae.files import make_folder
+from mri_iahvae.scans.safety.hdf5 import guarded_file, scalar_attribute
+
+_OTHER_FORMATS = re.compile(r"\.(mrd|cfl|hdr|npy|nii|nii\.gz)$", re.IGNORECASE)
+_ENDS = {"picture": "_kspace.png", "gif": "_scales.gif", "nifti": ".nii.gz", "report": "_report.json"}
+
+OPTIONAL = ("gif", "nifti")
+"""Kinds of files that are written on request, by the option that asks for them."""
+
+
+def result_name(source: Path) -> str:
+    """Name of the result of an input file: the same for HDF5, as fastMRI wants it, and `<stem>.h5` for others."""
+    return _OTHER_FORMATS.sub(".h5", source.name)
+
+
+def output_path(source: Path, folder: Path) -> Path:
+    """Where the result of an input file goes: under `result_name` in the output folder, which is made.
+
+    Raises:
+        UsageError: that, or a file beside it, could be the input or another one.
+        IahvaeError: the folder cannot be made.
+    """
+    make_folder(folder)
+    target = folder / result_name(source)
+    if folder.resolve() == source.parent.resolve() or (
+        target.exists() and source.exists() and target.samefile(source)
+    ):
+        raise UsageError(f"{source}: the output could overwrite an input; choose another folder")
+    return target
+
+
+def beside(result: Path, kind: str) -> Path:
+    """Where the "picture", "gif", "nifti" or "report" of a result goes."""
+    return result.with_name(result.stem + _ENDS[kind])
+
+
+def optional_files(result: Path) -> set[Path]:
+    """The files that an earlier run wrote on request beside a result.
+
+    Args:
+        result: HDF5 file of that run, whose record names the options; nothing is found where there is no such file.
+    """
+    try:
+        with guarded_file(result) as file:
+            options = json.loads(str(scalar_attribute(file, "options") or "{}"))
+            return {beside(result, kind) for kind in OPTIONAL if options.get(kind)}
+    except (ScanError, AttributeError, RecursionError):
+        return set()
+
+
+def remove(paths: set[Path]) -> None:
+    """Remove files of an earlier run, some of which may be gone already.
+
+    Raises:
+        IahvaeError: one that cannot be removed.
+    """
+    for path in sorted(paths):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise IahvaeError(
+                f"{path}: of an earlier run, cannot be removed: {reason(error)}; remove it"
+            ) from error

@@ -1,0 +1,96 @@
+"""The record of a result: what reproduces it, its scores and warnings, as HDF5 attributes and as a JSON report."""
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mri_iahvae.evaluation.metrics import Scores
+from mri_iahvae.files import name_as_text, write_json
+from mri_iahvae.results.paths import beside
+
+_NAMES = {"reconstruct": ("zero-filled", "reconstruction"), "denoise": ("noisy", "denoised")}
+SCORED = _NAMES["reconstruct"]
+"""Names, in records, of the images that are scored."""
+
+
+def image_names(task: str) -> dict[str, str]:
+    """Names for people of the images that are scored, by their names in records.
+
+    Args:
+        task: "reconstruct" or "denoise".
+    """
+    return dict(zip(SCORED, _NAMES[task], strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What a result says of itself.
+
+    Attributes:
+        source: the input file.
+        slices: of the volume.
+        settings: everything that reproduces the result, plain JSON values; None where something does not apply.
+        steps: float (scales,), mean number of refinement steps.
+        fit: float (slices,), the out-of-distribution score; NaN where there is none.
+        scores: of the images by name.
+    """
+
+    source: Path
+    slices: int
+    settings: Mapping[str, Any]
+    steps: NDArray[np.floating]
+    fit: NDArray[np.floating]
+    scores: Mapping[str, Scores]
+
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of the HDF5 file, which cannot be None: what does not apply is left out."""
+        scores = {f"{name} {key}": v for name, s in self.scores.items() for key, v in s.to_dict().items()}
+        stored = {key: value for key, value in {**self.settings, **scores}.items() if value is not None}
+        if "options" in stored:
+            stored["options"] = json.dumps(stored["options"])
+        return {
+            **stored,
+            "input": name_as_text(self.source),  # without its folder: a result may be given away
+            "steps_used": self.steps,
+            "fit": self.fit,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+
+    def write_report(
+        self, output: Path, files: Mapping[str, Path], warnings: Sequence[str]
+    ) -> dict[str, Any]:
+        """Write `<stem>_report.json`.
+
+        Args:
+            output: the HDF5 file.
+            files: others that were written, by kind.
+            warnings: one sentence each.
+
+        Returns:
+            The report, plain JSON values.
+
+        Raises:
+            IahvaeError: it cannot be written.
+        """
+        path = beside(output, "report")
+        report = {
+            "input": str(self.source),
+            "output": str(output),
+            **{kind: str(file) for kind, file in files.items()},
+            "report": str(path),
+            "slices": self.slices,
+            **self.settings,
+            "steps_used": self.steps.tolist(),
+            "fit": [None if math.isnan(value) else value for value in self.fit.tolist()],  # JSON knows no NaN
+            "scores": {name: scores.to_dict() for name, scores in self.scores.items()},
+            "warnings": list(warnings),
+        }
+        write_json(path, report)
+        return report

@@ -1,0 +1,191 @@
+"""The fields of a fastMRI file, each checked as it is read."""
+
+from dataclasses import replace
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from mri_iahvae.errors import ScanError, unusable
+from mri_iahvae.scans.header import Header, HostileHeaderError, parse_header
+from mri_iahvae.scans.inferred_mask import acquired_columns, mask_from_zeros
+from mri_iahvae.scans.mask_file import require_mask, to_mask
+from mri_iahvae.scans.safety.hdf5 import dataset, dataset_text, scalar_attribute
+from mri_iahvae.scans.safety.limits import MAX_SIDE, require_size
+from mri_iahvae.scans.scan import KSPACE, RECONSTRUCTION, REFERENCE, MaskSource, nonzero_bins
+
+RSS = "reconstruction_rss"
+_ATTRIBUTES = ("acquisition", "patient_id", "max", "norm", "acceleration", "num_low_frequency")
+
+
+def kspace_dataset(file: h5py.File) -> h5py.Dataset:
+    """The k-space dataset, its rank, type and size checked.
+
+    Raises:
+        ScanError: there is none that can be used.
+    """
+    kspace = dataset(file, KSPACE)
+    wanted = f"'{KSPACE}' (slices, height, width) or (slices, coils, height, width)"
+    if kspace is None:
+        if dataset(file, RECONSTRUCTION) is not None:
+            advice = "give the scan that it was made of; `mri-iahvae evaluate` scores results"
+            raise _unusable(file, wanted, f"a result, '{RECONSTRUCTION}'", advice)
+        raise _unusable(file, wanted, "no such dataset", "is it a fastMRI file?")
+    if kspace.ndim < 3 or (kspace.ndim > 4 and max(kspace.shape[:-4]) > 1):
+        raise _unusable(file, wanted, f"shape {kspace.shape}", "rearrange the array")
+    if kspace.dtype.kind != "c" and not _is_pair(kspace.dtype):
+        wanted = f"complex numbers in '{KSPACE}'"
+        raise _unusable(file, wanted, f"type {kspace.dtype}", "store it as complex64")
+    require_size(file.filename, kspace_shape(kspace), f"shape {kspace.shape} of '{KSPACE}'")
+    return kspace
+
+
+def _is_pair(dtype: np.dtype) -> bool:
+    """Whether it is two equal floating-point fields that do not overlap: HDF5 writes past its memory where they do."""
+    if dtype.names not in {("r", "i"), ("real", "imag")}:
+        return False
+    (first, at), (second, then) = (dtype.fields[name][:2] for name in dtype.names)  # type: ignore[index]
+    return bool(first.kind == "f" and first == second and abs(then - at) >= first.itemsize)
+
+
+def kspace_shape(kspace: h5py.Dataset) -> tuple[int, int, int, int]:
+    """(slices, coils, height, width), less the axes of length 1 before them."""
+    if kspace.ndim == 3:
+        return kspace.shape[0], 1, *kspace.shape[1:]
+    return kspace.shape[-4:]
+
+
+def kspace_slice(kspace: h5py.Dataset, number: int, columns: slice = slice(None)) -> NDArray:
+    """One slice as stored, (coils, height, columns)."""
+    _, coils, height, _ = kspace_shape(kspace)
+    before = (0,) * (kspace.ndim - 4)  # empty for three axes as well
+    values: NDArray = kspace[(*before, number, ..., columns)]
+    return values.reshape(coils, height, -1)
+
+
+def read_mask(
+    file: h5py.File, kspace: h5py.Dataset, padding: tuple[int, int] | None
+) -> tuple[NDArray[np.bool_], MaskSource, tuple[int, int]]:
+    """Measured bins, where the mask comes from, and the acquired columns, as `mask_from_zeros` returns them.
+
+    The dataset `mask` decides; without one, exact zeros in every slice and coil do.
+    """
+    stored = dataset(file, "mask")
+    slices, _, *size = kspace_shape(kspace)
+    if stored is None:
+        return mask_from_zeros((kspace_slice(kspace, number) for number in range(slices)), padding)
+    height, width = size
+    require_mask(file.filename, stored.shape, stored.dtype, (height, width))
+    mask = to_mask(file.filename, stored[()], (height, width))
+    acquired = padding or _acquired(kspace, np.asarray(mask.any(axis=0)))
+    mask[:, : acquired[0]] = mask[:, acquired[1] :] = False
+    return mask, "file", acquired
+
+
+def _acquired(kspace: h5py.Dataset, measured: NDArray[np.bool_]) -> tuple[int, int]:
+    """First acquired column, and the first one after the last, where no header says so: from columns of zeros.
+
+    A mask from the file may call padding measured.
+    """
+    if not measured.any():
+        return acquired_columns(measured)
+    width, slices = measured.size, kspace_shape(kspace)[0]
+    columns = np.flatnonzero(_filled(kspace, slices // 2))
+    left, right = (columns[0], columns[-1] + 1) if columns.size else (0, width)
+    for number in range(slices):  # only the edges: most files have none to look at
+        if measured[:left].any() and (edge := _filled(kspace, number, slice(0, left))).any():
+            left = np.flatnonzero(edge)[0]
+        if measured[right:].any() and (edge := _filled(kspace, number, slice(right, width))).any():
+            right += np.flatnonzero(edge)[-1] + 1
+    # Padding: columns that the mask calls measured and that hold nothing. Others at the edge were left out.
+    first, end = _run(measured[:left]), width - _run(measured[right:][::-1])
+    return acquired_columns((np.arange(width) >= first) & (np.arange(width) < end))
+
+
+def header_padding(
+    kspace: h5py.Dataset, header: Header | None, warnings: list[str]
+) -> tuple[int, int] | None:
+    """Acquired columns as the header has them; None where it says nothing, or the array holds data beyond."""
+    if header is None or header.padding is None:
+        return None
+    left, right = header.padding
+    filled = _filled(kspace, kspace_shape(kspace)[0] // 2)
+    beyond = np.count_nonzero(filled[:left]) + np.count_nonzero(filled[right:])
+    if not beyond:
+        return header.padding
+    warnings.append(
+        f"'ismrmrd_header' says columns {left} to {right - 1} of {filled.size} were acquired, {beyond} others hold "
+        "data: the array is used"
+    )
+    return None
+
+
+def _filled(kspace: h5py.Dataset, number: int, columns: slice = slice(None)) -> NDArray[np.bool_]:
+    """Columns of a slice that hold anything."""
+    return np.asarray(nonzero_bins(kspace_slice(kspace, number, columns)).any(axis=(0, 1)))
+
+
+def _run(flags: NDArray[np.bool_]) -> int:
+    """How many are true before the first that is not."""
+    return flags.size if flags.all() else int(np.argmin(flags))
+
+
+def read_noise_sigma(file: h5py.File, slices: int) -> NDArray[np.float64] | None:
+    """(slices,), from the dataset or else the attribute `noise_sigma`; None where there is neither."""
+    name = "noise_sigma"
+    stored = dataset(file, name)
+    if stored is None and name not in file.attrs:
+        return None
+    described = file.attrs.get_id(name) if stored is None else stored
+    wanted = f"'{name}' as one finite number >= 0, or {slices} of them"
+    if described.shape not in {(), (1,), (slices,)} or described.dtype.kind not in "iuf":
+        raise _unusable(file, wanted, f"shape {described.shape}, type {described.dtype}", "correct it")
+    values = np.asarray(file.attrs[name] if stored is None else stored[()], np.float64)
+    if not (np.isfinite(values).all() and (values >= 0).all()):
+        raise _unusable(file, wanted, "other values", "correct it")
+    return np.broadcast_to(values, (slices,)).copy()
+
+
+def reference_dataset(file: h5py.File, slices: int, coils: int, warnings: list[str]) -> h5py.Dataset | None:
+    """The dataset of the reference image; None where there is none that fits."""
+    name = REFERENCE if coils == 1 else RSS
+    stored = dataset(file, name)
+    if stored is None:
+        return None
+    sized = stored.ndim == 3 and stored.shape[0] == slices and min(stored.shape) > 0
+    if not sized or max(stored.shape[1:]) > MAX_SIDE or stored.dtype.kind != "f":
+        warnings.append(f"'{name}' has shape {stored.shape} and type {stored.dtype}: not used")
+        return None
+    return stored
+
+
+def read_header(file: h5py.File, size: tuple[int, int], warnings: list[str]) -> Header | None:
+    """The header, less what disagrees with the array: there the array is trusted."""
+    name = "ismrmrd_header"
+    stored = dataset(file, name)
+    if stored is None:
+        return None
+    try:
+        header = parse_header(dataset_text(stored))
+    except HostileHeaderError as error:
+        raise _unusable(file, f"'{name}' with plain ISMRMRD XML", str(error), "remove it") from error
+    except ValueError as error:
+        warnings.append(f"'{name}' has {error}: not used")
+        return None
+    header.require_cartesian(file.filename)
+    if header.encoded == size:
+        return header
+    (y, x), (height, width) = header.encoded, size
+    warnings.append(f"'{name}' says {y}x{x}, the array is {height}x{width}: the array is used")
+    # Oversampling depends on the readout only; padding counts columns.
+    return replace(header, encoded=size, padding=None) if y == height else None
+
+
+def read_attributes(file: h5py.File) -> dict[str, str | float]:
+    """fastMRI's scalar attributes, those that are present and of a plain type."""
+    values = {name: scalar_attribute(file, name) for name in _ATTRIBUTES}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _unusable(file: h5py.File, expected: str, found: str, advice: str) -> ScanError:
+    return unusable(file.filename, expected, found, advice)

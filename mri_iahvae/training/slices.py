@@ -1,0 +1,73 @@
+"""Slices to train on; batches are a pure function of seed and step, so that exact resume needs no sampler state."""
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from mri_iahvae.training.share import Share
+
+
+class SliceSource(Protocol):
+    """Fully sampled slices, addressed by number."""
+
+    def __len__(self) -> int:
+        """Number of slices."""
+
+    def read(self, index: int) -> np.ndarray:
+        """k-space of one slice: complex64 (n, n), n a power of two, DC at (n // 2, n // 2)."""
+
+
+class CachedSlices:
+    """Keeps every slice that was read: a slice is read from its file once, whatever the number of epochs."""
+
+    def __init__(self, source: SliceSource) -> None:
+        self._source = source
+        self._slices: list[Tensor | None] = [None] * len(source)
+
+    def __len__(self) -> int:
+        """Number of slices."""
+        return len(self._slices)
+
+    def stack(self, indices: list[int]) -> Tensor:
+        """k-space of some slices: complex64 (len(indices), n, n)."""
+        slices = []
+        for index in indices:
+            kspace = self._slices[index]
+            if kspace is None:
+                kspace = self._slices[index] = torch.from_numpy(self._source.read(index))
+            slices.append(kspace)
+        return torch.stack(slices)
+
+
+def step_seed(seed: int, step: int, purpose: int) -> int:
+    """A seed for everything random in one step; other purposes than 0 are for what is drawn once."""
+    return int(np.random.SeedSequence((seed, step, purpose)).generate_state(1, np.uint64)[0]) >> 1
+
+
+class StepBatches(IterableDataset):
+    """Endless batches: (the process's own k-space complex64 (B, n, n), seed of the step, which all processes share).
+
+    Args:
+        slices: the slices to draw from, uniformly.
+        share: the process's own part of each batch.
+        seed: of the run.
+        start: tells the first step once the batches are asked for: a resumed run sees those that it would have seen.
+    """
+
+    def __init__(
+        self, slices: CachedSlices, share: Share, seed: int, start: Callable[[], int] = lambda: 0
+    ) -> None:
+        super().__init__()
+        self.slices, self.share, self.seed, self.start = slices, share, seed, start
+
+    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
+        """Yield the batches of steps start, start + 1, ..."""
+        for step in count(self.start()):
+            key = step_seed(self.seed, step, 0)
+            choice = np.random.default_rng(key).integers(len(self.slices), size=self.share.total)
+            yield self.slices.stack(self.share.of(torch.from_numpy(choice)).tolist()), key

@@ -1,0 +1,83 @@
+"""Where results go; and files beside a result: only those that its record names are an earlier run's own."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.results.paths import beside, optional_files, output_path, remove, result_name
+
+
+@pytest.mark.parametrize(
+    ("source", "result"),
+    [
+        ("a.h5", "a.h5"),
+        ("a.HDF5", "a.HDF5"),
+        ("a", "a"),
+        ("a.2024", "a.2024"),
+        ("a.mrd", "a.h5"),
+        ("a.cfl", "a.h5"),
+        ("a.hdr", "a.h5"),
+        ("a.npy", "a.h5"),
+        ("a.b.NII.GZ", "a.b.h5"),
+    ],
+)
+def test_results_are_hdf5(tmp_path, source, result):
+    assert result_name(Path(source)) == result
+    assert output_path(tmp_path / "in" / source, tmp_path / "out") == tmp_path / "out" / result
+
+
+def test_results_never_go_into_the_folder_of_an_input(tmp_path):
+    """`a.h5` may be another scan, and the NIfTI of the result would be the input itself."""
+    source = tmp_path / "in" / "scan.h5"
+    source.parent.mkdir()
+    source.write_text("data")
+    (tmp_path / "link").symlink_to(source.parent)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "scan.h5").hardlink_to(source)
+    for folder in (source.parent, tmp_path / "in" / ".." / "in", tmp_path / "link", tmp_path / "out"):
+        with pytest.raises(UsageError, match="overwrite an input"):
+            output_path(source, folder)
+    with pytest.raises(UsageError, match="overwrite an input"):
+        output_path(tmp_path / "in" / "a.nii.gz", source.parent)
+    with pytest.raises(IahvaeError, match="cannot be made"):
+        output_path(tmp_path / "scan.h5", source / "folder")
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (json.dumps({"nifti": True, "gif": True}), {"a b.nii.gz", "a b_scales.gif"}),
+        (json.dumps({"nifti": True, "gif": False}), {"a b.nii.gz"}),
+        (None, set()),
+        ("[]", set()),
+        ("{", set()),
+        ("[" * 100_000, set()),
+        (np.arange(3), set()),
+    ],
+)
+def test_the_record_names_what_an_earlier_run_wrote(tmp_path, options, names):
+    path = tmp_path / "a b.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        if options is not None:
+            file.attrs["options"] = options
+    assert optional_files(path) == {tmp_path / name for name in names}
+
+
+def test_without_a_result_there_are_none(tmp_path):
+    assert optional_files(tmp_path / "none.h5") == set()
+    (tmp_path / "text.h5").write_text("no HDF5")
+    assert optional_files(tmp_path / "text.h5") == set()
+
+
+def test_removal(tmp_path):
+    there, gone = beside(tmp_path / "a.h5", "gif"), beside(tmp_path / "a.h5", "nifti")
+    there.write_bytes(b"GIF")
+    remove({there, gone})
+    assert not there.exists()
+    there.mkdir()
+    with pytest.raises(IahvaeError, match=r"a_scales\.gif: of an earlier run, cannot be removed: .*; "):
+        remove({there})

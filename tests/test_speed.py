@@ -1,0 +1,165 @@
+"""`benchmarks/speed`: the ordinary gradient is one, the separable one is its own scale's part, counts are right."""
+
+import json
+
+import pytest
+import torch
+from click.testing import CliRunner
+from mri_iahvae.inference.engine import infer
+
+from benchmarks.speed import seconds
+from benchmarks.speed.clock import counted_evaluations, peak_memory, untrained
+from benchmarks.speed.gradient import Bench
+from benchmarks.speed.memory import main as memory
+from benchmarks.speed.ordinary import (
+    ORDINARY,
+    SEPARABLE,
+    descend,
+    evaluations,
+    objective,
+    observe,
+    origin,
+    paper,
+    refine,
+)
+from benchmarks.speed.refinement import main
+from mri_iahvae.inference.draws import Row
+from mri_iahvae.inference.refine import Problem
+from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.kspace.bands import join, split
+from mri_iahvae.model.config import ModelConfig, ScaleConfig
+
+CPU = torch.device("cpu")
+
+
+def make_model(scales, layers):
+    """A model of some scales with M layers each, no weight zero."""
+    return untrained(ModelConfig(tuple(ScaleConfig(layers, 8, 4) for _ in range(scales)), head_blocks=1), CPU)
+
+
+def everything(model):
+    """Data and mask of two slices, all measured."""
+    noise = torch.Generator().manual_seed(2)
+    kspace = torch.randn(2, model.size, model.size, dtype=torch.complex64, generator=noise)
+    return kspace, torch.ones(kspace.shape, dtype=torch.bool)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "count"),
+    [("joint", 40), ("sequential", 120), ("layerwise", 820), ("scalewise", 180), ("allatonce", 40)],
+)
+def test_counts_of_layer_evaluations(schedule, count):
+    assert evaluations([5] * 8, schedule) == count
+
+
+def test_every_schedule_evaluates_what_is_counted():
+    bench = Bench(make_model(3, 2))
+    runs = {name: bench.separable(name) for name in SEPARABLE} | {
+        name: bench.ordinary(name) for name in ORDINARY
+    }
+    for name, run in runs.items():
+        assert counted_evaluations(lambda run=run: run(3)) == 3 * evaluations([2] * 3, name)
+
+
+def gradients(model, bench, layer):
+    """Of one layer's latents, the later ones held: through all bands, and through its own scale's alone."""
+    place = bench.places[layer]
+    last = sum(bench.layers[: place.index + 1])
+    moving = bench.start[layer].clone().requires_grad_()
+    total = objective(model, bench.measurement, place, [moving], bench.start[layer + 1 :]).sum()
+    first = sum(bench.layers[: place.index])
+    centre = [torch.zeros_like(e) for e in bench.start[first:last]]
+    data, weight = bench.measurement.data[place.index], bench.measurement.weight[place.index]
+    problem = Problem(model, place.index, place.h, centre, data, weight)
+    own = problem.objective([moving, *bench.start[layer + 1 : last]], place.layer, place.h).sum()
+    return [torch.autograd.grad(value, moving)[0] for value in (total, own)]
+
+
+def test_gradients_agree_at_the_last_scale_only():
+    model = make_model(3, 2)
+    bench = Bench(model)
+    for layer in range(6):
+        total, own = gradients(model, bench, layer)
+        same = torch.allclose(total, own, rtol=1e-4, atol=1e-4 * float(own.abs().max()))
+        assert same == (layer >= 4)
+
+
+def test_the_objective_is_that_of_the_whole_image():
+    model = make_model(3, 2)
+    bench = Bench(model)
+    _, last = descend(model, origin(model, 1), bench.start)
+    error = last.seen - join(bench.measurement.data)
+    expected = error.abs().square().sum() / (2 * model.config.sigma**2)
+    expected += sum(e.square().sum() for e in bench.start) / 2
+    found = objective(model, bench.measurement, bench.places[0], bench.start, [])
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_one_scale_has_nothing_to_separate():
+    model = make_model(1, 3)
+    kspace, mask = everything(model)
+    measurement = observe(model, kspace, mask)
+
+    def engine(**changes):
+        settings = InferenceSettings(**{"steps": 6, "data_consistency": "none", **changes})
+        return infer(model, kspace, mask, torch.zeros(2), settings, [Row(0), Row(1)]).bins
+
+    pairs = [
+        (engine(method="amortized"), refine(model, measurement, "allatonce", 0)),
+        (engine(), refine(model, measurement, "allatonce", 6)),
+        (engine(), refine(model, measurement, "scalewise", 6)),
+        (engine(schedule="sequential"), refine(model, measurement, "layerwise", 6)),
+        (engine(method="paper"), paper(model, measurement, 6)),
+    ]
+    for expected, found in pairs:
+        torch.testing.assert_close(found, expected)
+
+
+def test_unmeasured_scales_are_completed():
+    model = make_model(4, 1)
+    kspace, mask = everything(model)
+    mask[:, :2] = mask[:, 6:] = mask[:, :, :2] = mask[:, :, 6:] = False
+    measurement = observe(model, kspace, mask)
+    assert len(measurement.data) == 3
+    for bins in (refine(model, measurement, "layerwise", 2), paper(model, measurement, 2)):
+        assert bins.shape == kspace.shape
+        assert split(bins)[3].abs().max() > 0
+
+
+@pytest.mark.parametrize("schedule", ORDINARY)
+def test_ordinary_schedules_fit_the_data_better_than_the_encoder(schedule):
+    model = make_model(3, 2)
+    kspace, mask = everything(model)
+    measurement = observe(model, kspace, mask)
+    start = (refine(model, measurement, "allatonce", 0) - kspace).abs().square().sum()
+    assert (refine(model, measurement, schedule, 8) - kspace).abs().square().sum() < 0.95 * start
+
+
+def test_peak_memory_is_that_of_the_run():
+    taken = peak_memory(torch.ones, 2**26, device=CPU)
+    assert not taken < 0.95 * 2**28  # NaN where the system does not count
+
+
+def test_the_memory_of_a_whole_reconstruction(checkpoint, no_figures, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.speed.memory.peak_memory", lambda run, *a, device: run(*a) or 2.0**20)  # noqa: ARG005
+    options = ["--checkpoint", str(checkpoint), "--slices", "1", "--json", str(tmp_path / "mib.json")]
+    done = CliRunner().invoke(memory, options, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "mib.json").read_text())["mib"] == {"1": 1.0}
+
+
+def test_a_dry_run_of_all_parts(make_scan, tmp_path, monkeypatch):
+    """On tiny models; a later part keeps what the earlier ones wrote."""
+    monkeypatch.setattr(seconds, "peak_memory", lambda *_, **__: 1.0)
+    make_scan("one.h5", slices=2, reference=True)
+    output, found = tmp_path / "speed.json", {}
+    for part in ("a", "b", "c"):
+        options = ["--quick", "--json", str(output), "--part", part]
+        result = CliRunner().invoke(main, [str(tmp_path), *options], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        before, found = found, json.loads(output.read_text())
+        assert before.items() <= found.items()
+    assert found["counted.joint_over_layerwise.M2"] == 8 * 9 / 2 / 8
+    assert found["schedules.tiny.layerwise.evaluations"] == 3 * 6 * 7 / 2
+    assert found["time_to_quality.everything.paper.N50.nmse"] > 0
+    assert found["slices.tiny.batch1.float32.hybrid.N5.seconds_per_slice"] > 0

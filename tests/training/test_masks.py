@@ -1,0 +1,30 @@
+import torch
+
+from mri_iahvae.training.masks import random_masks
+
+
+def test_masks(noise):
+    masks = random_masks(600, 32, noise)
+    assert masks.shape == (600, 32, 32)
+    assert masks.dtype == torch.bool
+    assert masks[:, 16, 16].all()
+    columns = (masks == masks[:, :1]).all(dim=(1, 2))
+    assert 0.65 < columns.float().mean() < 0.85
+    for kind in (columns, ~columns):
+        share = masks[kind].float().mean(dim=(1, 2))
+        assert 1 / 12 < share.mean() < 1 / 2.5
+        assert share.std() > 0.05
+        assert share.max() < 0.7
+        density = masks[kind].float().mean(0)
+        assert density[12:20, 12:20].mean() > 1.3 * density.mean()
+    assert masks[columns].any(0).all()
+    central = masks[columns][:, 0]
+    assert (central[:, 16] & ~central.all(1)).all()
+
+
+def test_masks_depend_on_the_generator_alone():
+    def draw(seed):
+        return random_masks(4, 16, torch.Generator().manual_seed(seed))
+
+    assert torch.equal(draw(1), draw(1))
+    assert not torch.equal(draw(1), draw(2))
