@@ -80,12 +80,16 @@ class LinearModel:
         noise = torch.Generator().manual_seed(1)
         self.decomposition = decomposition or FourierBands(4)
         self.encoder = RealPart()
-        self.scales = [LinearScale(k, self.decomposition, noise) for k in range(len(self.decomposition.sides))]
+        self.scales = [
+            LinearScale(k, self.decomposition, noise) for k in range(len(self.decomposition.sides))
+        ]
 
     def flat(self, coefficients):
         """All coefficients, complex (..., N, N), as real numbers (..., 2 N^2), scale by scale."""
         blocks = [self.decomposition.block(coefficients, scale.index) for scale in self.scales]
-        return torch.cat([scale.flat(block) for scale, block in zip(self.scales, blocks, strict=True)], dim=-1)
+        return torch.cat(
+            [scale.flat(block) for scale, block in zip(self.scales, blocks, strict=True)], dim=-1
+        )
 
     def posterior(self, coefficients, mask, sigma):
         """Mean and covariance of all coefficients given the measured ones, as `flat` orders them."""

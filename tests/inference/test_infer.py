@@ -50,7 +50,9 @@ def test_data_consistency(model, kspace, noise, mask, method):
     torch.testing.assert_close(soft, torch.where(unmeasured, own, own + weight * (kspace - own)))
     if mask.any():
         assert (own != kspace).all()
-        other = run(model, torch.where(mask, 1.1 * kspace, kspace), mask, method, THREE, data_consistency="none")
+        other = run(
+            model, torch.where(mask, 1.1 * kspace, kspace), mask, method, THREE, data_consistency="none"
+        )
         assert (other != own).any()
 
 
@@ -84,7 +86,9 @@ def test_the_encoder_runs_where_something_is_measured_only(model, kspace, method
     run(model, kspace, block(4), method)
     for hook in hooks:
         hook.remove()
-    assert calls == ([] if method == "iterative" else [0, 0, 1, 1, 2])  # of what is measured, of what is settled
+    assert calls == (
+        [] if method == "iterative" else [0, 0, 1, 1, 2]
+    )  # of what is measured, of what is settled
 
 
 @pytest.mark.parametrize("method", ["amortized", "iterative", "hybrid"])
@@ -113,7 +117,10 @@ def test_no_steps_leave_the_start(model, kspace, mask):
 def test_refinement_fits_the_measured_bins_better(model, kspace, method, kind):
     mask = MASKS[kind]
     none, few, many = (
-        ((run(model, kspace, mask, method, steps=n, data_consistency="none") - kspace) * mask).abs().square().sum((1, 2))
+        ((run(model, kspace, mask, method, steps=n, data_consistency="none") - kspace) * mask)
+        .abs()
+        .square()
+        .sum((1, 2))
         for n in (0, 2, 10)
     )
     assert (many < 0.7 * none).all()
@@ -146,7 +153,9 @@ def test_automatic_steps_stop_each_scale_when_it_has_converged(model, kspace):
     alone = inference(model, kspace[1:2], COLUMNS, steps="auto")
     assert alone.steps[0, :2].tolist() == auto.steps[1, :2].tolist()
     few, many = (run(model, kspace, COLUMNS, steps=n, data_consistency="none") for n in (3, 100))
-    away = [(other - many)[:, 8, 8].norm() for other in (auto.bins, few)]  # no coarser scale has gone another way
+    away = [
+        (other - many)[:, 8, 8].norm() for other in (auto.bins, few)
+    ]  # no coarser scale has gone another way
     assert away[0] < 0.1 * away[1]
 
 
@@ -181,7 +190,9 @@ def test_bfloat16_rounds_the_convolutions_only(model, kspace, kind, method):
 
 def test_a_batch_element_does_not_depend_on_the_others(model, kspace, method):
     """Whatever is measured of each, and with whatever noise: also nothing, and not a band in the middle."""
-    masks = torch.cat([MASKS[kind] for kind in ("a band in the middle missing", "columns", "block", "nothing")])
+    masks = torch.cat(
+        [MASKS[kind] for kind in ("a band in the middle missing", "columns", "block", "nothing")]
+    )
     data, noise = kspace[[0, 1, 2, 0]], torch.tensor([0.0, 0.3, 1.0, 0.0])
     before = {name: value.clone() for name, value in model.state_dict().items()}
     together = run(model, data, masks, method, noise, data_consistency="none")
@@ -196,7 +207,11 @@ def test_a_batch_element_does_not_depend_on_the_others(model, kspace, method):
 def test_samples_repeat_bit_for_bit_and_do_not_depend_on_their_batch(model, kspace, sampled):
     """On their own seed, slice and sample alone: to 0.2 % and 0.002, what the rounding of a batch may grow to."""
     elements = [Element(5, 0), Element(5, 1), Element(6, 2)]
-    masks, noise, data = torch.cat([COLUMNS, COLUMNS, block(4)]), torch.tensor([0.0, 0.0, 0.4]), kspace[[0, 0, 1]]
+    masks, noise, data = (
+        torch.cat([COLUMNS, COLUMNS, block(4)]),
+        torch.tensor([0.0, 0.0, 0.4]),
+        kspace[[0, 0, 1]],
+    )
 
     def sample(chosen, elements, seed=0):
         options = {"seed": seed, "data_consistency": "soft"}
@@ -277,7 +292,9 @@ def test_amortized_samples_have_the_encoders_mean_and_variance(linear, noise, me
     """Of the latents r^2, the encoder's variance for the measured fraction of the band, else the prior's."""
     mask = torch.arange(16).reshape(4, 4) < measured  # the last five bins belong to the finest band
     kspace = complex_noise((4, 4), 1.5, noise)
-    found = samples(linear, kspace, mask[None], 1200, "amortized", imputation_rounds=1, data_consistency="none")
+    found = samples(
+        linear, kspace, mask[None], 1200, "amortized", imputation_rounds=1, data_consistency="none"
+    )
     finest = linear.scales[2]
     prior_mean = finest.bins(finest.run(finest.context(None, kspace[None])))[0]
     imputed = torch.where(mask, kspace, prior_mean)
@@ -313,7 +330,9 @@ def test_every_mask_gives_finite_bins_and_keeps_the_data(model, kspace, method, 
     noise = torch.rand(14, generator=generator) * torch.randint(2, (14,), generator=generator)
     elements = [Element(k, k if k < 7 and method != "paper" else None) for k in range(14)]
     options = {"steps": 2, "seed": seed, "elements": elements, "joint_steps": 2}
-    hard, soft = (run(model, data, masks, method, noise, data_consistency=kind, **options) for kind in ("hard", "soft"))
+    hard, soft = (
+        run(model, data, masks, method, noise, data_consistency=kind, **options) for kind in ("hard", "soft")
+    )
     assert hard.isfinite().all()
     assert soft.isfinite().all()
     assert torch.equal(hard[masks], data[masks])

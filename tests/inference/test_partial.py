@@ -147,7 +147,11 @@ def jointly(model, measured, draws=None, **settings):
 
 def objective(model, kspace, mask, latents, precision, noise):
     """J of whitened latents, written out; and the bins, data put in as they come."""
-    walk, total, variance = Walk(model, len(kspace), torch.device("cpu")), 0.0, model.sigma**2 + noise.square()
+    walk, total, variance = (
+        Walk(model, len(kspace), torch.device("cpu")),
+        0.0,
+        model.sigma**2 + noise.square(),
+    )
     for (scale, h), e, c in zip(walk, latents, precision, strict=True):
         last = scale.run(h, e)
         own, data = scale.bins(last), crop(kspace, scale.side)

@@ -75,8 +75,12 @@ def test_the_objective_is_the_negative_log_posterior(problem, start, noise):
 
     other = [e + 0.3 * torch.randn(e.shape, generator=noise) for e in start]
     (here, slope), (there, _) = (gradients(problem.objective, e) for e in (start, other))
-    (expected_here, expected_slope), (expected_there, _) = (gradients(negative_log_joint, e) for e in (start, other))
-    torch.testing.assert_close(there - here, expected_there - expected_here, rtol=1e-3, atol=1e-3 * float(here.max()))
+    (expected_here, expected_slope), (expected_there, _) = (
+        gradients(negative_log_joint, e) for e in (start, other)
+    )
+    torch.testing.assert_close(
+        there - here, expected_there - expected_here, rtol=1e-3, atol=1e-3 * float(here.max())
+    )
     for found, expected in zip(slope, expected_slope, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
@@ -141,13 +145,16 @@ def test_sequential_refines_one_layer_after_the_other_with_later_ones_held(make_
     for j in range(3):
         before, after = found[:j], start[j + 1 :]
         ending, beginning = (
-            gradients(problem.objective, [*before, e[j], *after])[1][j].flatten(1).norm(dim=1) for e in (found, start)
+            gradients(problem.objective, [*before, e[j], *after])[1][j].flatten(1).norm(dim=1)
+            for e in (found, start)
         )
         assert (ending < 0.05 * beginning).all()
     assert (problem.objective(refined(problem, start, 50)) < problem.objective(found)).all()
 
 
-def test_steps_are_evaluations_per_layer_where_the_schedule_is_sequential(problem, start, optimizer, schedule):
+def test_steps_are_evaluations_per_layer_where_the_schedule_is_sequential(
+    problem, start, optimizer, schedule
+):
     calls = []
 
     class Counted(Problem):
@@ -192,7 +199,11 @@ def linear_problem(linear, index, noise, count):
     s = scale.side
     mask = (torch.arange(s * s).reshape(s, s) % 2 == 0) & scale.ring
     data = torch.where(mask, complex_noise((1, s, s), 1.0, noise), 0)
-    y = Datum(data.expand(count, -1, -1), torch.where(mask, SIGMA**2, torch.inf).expand(count, s, s), torch.ones(count))
+    y = Datum(
+        data.expand(count, -1, -1),
+        torch.where(mask, SIGMA**2, torch.inf).expand(count, s, s),
+        torch.ones(count),
+    )
     e0 = [torch.zeros(count, *latent.shape) for latent in scale.latents]
     h = scale.context(None, torch.zeros(count))
     problem = Problem(scale, h, y, e0, 0.0, torch.ones(count), lambda: (None, None))

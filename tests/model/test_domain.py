@@ -104,7 +104,9 @@ def test_a_measured_domain_holds_its_own_slices(model, slices):
     limit = [float(excess[:, :count].mean(dim=1).quantile(0.99)) for count in (1, 2, 3)]
     assert domain.limit == pytest.approx(limit, rel=1e-3)
     textures = log_texture(slices)
-    assert domain.texture == pytest.approx((float(textures.mean()), float(textures.quantile(0.005))), rel=1e-3)
+    assert domain.texture == pytest.approx(
+        (float(textures.mean()), float(textures.quantile(0.005))), rel=1e-3
+    )
     inside = fit(model, slices, domain=domain)
     assert int((inside > 1).sum()) in (2, 3)  # at most one beyond each of three limits, and the flattest
     assert abs(float(inside.mean())) < 0.7  # the largest of three that are 0 on average

@@ -33,7 +33,9 @@ def test_gains_core_power_and_sigma_may_be_measured_later(variant, noise):
     assert other.sigma == 0.7
     assert torch.equal(posterior_pass(model, kspace).bins, posterior_pass(other, kspace).bins)
     assert torch.equal(model.power, other.power)
-    assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}  # the configuration holds them
+    assert set(model.state_dict()) == {
+        name for name, _ in model.named_parameters()
+    }  # the configuration holds them
 
 
 @pytest.mark.parametrize("s", [0, 1, 4, 8])

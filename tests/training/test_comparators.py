@@ -4,9 +4,15 @@ import pytest
 import torch
 
 from mri_iahvae.kspace.bands import block_mask
-from mri_iahvae.training.module import validation_scores
-from mri_iahvae.training.objective import complete, completion_ratio, masked_ratio, posterior_pass, squared_error
 from mri_iahvae.training.masks import random_masks
+from mri_iahvae.training.module import validation_scores
+from mri_iahvae.training.objective import (
+    complete,
+    completion_ratio,
+    masked_ratio,
+    posterior_pass,
+    squared_error,
+)
 from mri_iahvae.training.statistics import canonical_batch
 
 KINDS = {
@@ -32,7 +38,9 @@ def test_the_elbo_trains_everything(model, kspace, noise):
     torch.testing.assert_close(passed.error.sum(0), squared_error(passed.bins, kspace))
     assert (passed.kl > 0).all()
     passed.negative_elbo(0.3).backward()
-    untrained = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()]
+    untrained = [
+        name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()
+    ]
     assert not [name for name in untrained if not name.startswith("decoder.4.layers")], untrained
 
 

@@ -11,9 +11,15 @@ from mri_iahvae.inference.measurement import Measurement
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import band_mask, block_mask, crop, embed, scales
 from mri_iahvae.kspace.noise import complex_noise
-from mri_iahvae.training.module import validation_scores
-from mri_iahvae.training.objective import complete, completion_ratio, masked_ratio, posterior_pass, squared_error
 from mri_iahvae.training.masks import random_masks
+from mri_iahvae.training.module import validation_scores
+from mri_iahvae.training.objective import (
+    complete,
+    completion_ratio,
+    masked_ratio,
+    posterior_pass,
+    squared_error,
+)
 from mri_iahvae.training.statistics import canonical_batch
 
 
@@ -61,7 +67,8 @@ def test_the_elbo_is_likelihood_minus_divergence(model, kspace):
         part = scale.bins(h)
         decoded = part if scale.index == 0 else embed(decoded, scale.side) + part
     likelihood = sum(
-        Normal(part(decoded), sigma).log_prob(part(kspace)).sum(dim=(1, 2)) for part in (torch.real, torch.imag)
+        Normal(part(decoded), sigma).log_prob(part(kspace)).sum(dim=(1, 2))
+        for part in (torch.real, torch.imag)
     )
     expected = ((divergence - likelihood) / (2 * 16**2)).mean()
     passed = posterior_pass(model, kspace, seeded())
@@ -167,17 +174,24 @@ def test_completion_by_hand(model, kspace):
     found = complete(model, kspace, 4)
     torch.testing.assert_close(found, whole)
     for a, b in zip(
-        *(torch.autograd.grad(value.abs().sum(), model.scales[4].head.parameters()) for value in (found, whole)),
+        *(
+            torch.autograd.grad(value.abs().sum(), model.scales[4].head.parameters())
+            for value in (found, whole)
+        ),
         strict=True,
     ):
         torch.testing.assert_close(a, b)
 
 
 @torch.no_grad()
-def test_masked_ratio_of_a_model_that_predicts_zero_is_all_energy_over_that_of_the_missing_bins(model, kspace, noise):
+def test_masked_ratio_of_a_model_that_predicts_zero_is_all_energy_over_that_of_the_missing_bins(
+    model, kspace, noise
+):
     predict_zero(model)
     mask, energy = random_masks(8, 16, noise), kspace.abs().square().sum(dim=(1, 2))
-    torch.testing.assert_close(masked_ratio(model, kspace, mask), energy / (model.power * ~mask).sum(dim=(1, 2)))
+    torch.testing.assert_close(
+        masked_ratio(model, kspace, mask), energy / (model.power * ~mask).sum(dim=(1, 2))
+    )
     nothing = masked_ratio(model, kspace, torch.zeros(8, 16, 16, dtype=torch.bool))
     assert nothing.mean().item() == pytest.approx(1.0, rel=1e-4)
 
@@ -204,7 +218,9 @@ def test_masked_ratio_is_the_error_of_one_round_of_imputation(model, kspace):
 
 def test_masked_ratio_trains_encoder_and_decoder(model, kspace, noise):
     masked_ratio(model, kspace, random_masks(8, 16, noise)).sum().backward()
-    assert all(any(map(gradient_of, stage.parameters())) for part in (model.encoder, model.decoder) for stage in part)
+    assert all(
+        any(map(gradient_of, stage.parameters())) for part in (model.encoder, model.decoder) for stage in part
+    )
 
 
 @torch.no_grad()
@@ -222,4 +238,6 @@ def test_validation_scores(model, kspace):
     predict_zero(model, 3)
     assert scores["completion"].shape == (8, 2)  # from 4x4 and from 8x8
     assert (scores["completion"] != 1).all()
-    torch.testing.assert_close(validation_scores(model, kspace, 0.2, seeded())["completion"], torch.ones(8, 2))
+    torch.testing.assert_close(
+        validation_scores(model, kspace, 0.2, seeded())["completion"], torch.ones(8, 2)
+    )

@@ -86,7 +86,10 @@ def test_it_is_what_the_method_does(model, kspace):
         for method in ("amortized", "iterative", "hybrid", "paper")
     }
     scale, nothing = model.scales[0], kspace[:, :0, :0]
-    h, features = scale.context(None, nothing), model.encoder.begin(kspace, kspace != 0).features(scale, crop(kspace, 1))
+    h, features = (
+        scale.context(None, nothing),
+        model.encoder.begin(kspace, kspace != 0).features(scale, crop(kspace, 1)),
+    )
     y = Datum(crop(kspace, 1), torch.zeros(3, 1, 1), torch.ones(3))
     problem = Problem(scale, h, y, [], 0.1, torch.ones(3), lambda: (features, None))
     torch.testing.assert_close(bins["paper"], scale.bins(found(problem, 7)))
