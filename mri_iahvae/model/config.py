@@ -179,7 +179,7 @@ class ModelConfig:
 
 def _renamed(values: dict[str, Any]) -> dict[str, Any]:
     """With the keys of this version."""
-    return {_RENAMED.get(key, key): value for key, value in values.items()}
+    return {_RENAMED.get(key, key): value for key, value in dict(values).items()}
 
 
 def _check_keys(values: dict[str, Any], cls: type) -> None:
@@ -195,17 +195,17 @@ def _check_values(config: ModelConfig) -> None:
         counts += astuple(replace(scale, super_resolution=scale.super_resolution or 1))
     if not config.scales or any(type(count) is not int or count < 1 for count in counts):
         raise ValueError("scales, layers, channels and blocks must be positive whole numbers")
+    if len(config.scales) > _MAX_SCALES:
+        raise ValueError(f"at most {_MAX_SCALES} scales")
+    for name, choices in _CHOICES.items():
+        if getattr(config, name) not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}")
     if any(scale.super_resolution for scale in config.scales) and not (
         can_super_resolve(config) and not config.scales[0].super_resolution
     ):
         raise ValueError(
             "super-resolution branches need image heads, a separable decoder and a coarser scale"
         )
-    if len(config.scales) > _MAX_SCALES:
-        raise ValueError(f"at most {_MAX_SCALES} scales")
-    for name, choices in _CHOICES.items():
-        if getattr(config, name) not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(choices)}")
     if not combined(config):
         raise ValueError("an ordinary decoder needs a bottom-up encoder and an image head")
     if any(2**k % scale.patch for k, scale in enumerate(config.scales)):

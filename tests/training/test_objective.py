@@ -3,18 +3,18 @@ from dataclasses import replace
 
 import pytest
 import torch
-from mri_iahvae.inference.engine import infer
 from torch.distributions import Normal, kl_divergence
 
-from mri_iahvae.inference.draws import Row
+from mri_iahvae.inference.draws import Draws, Element
+from mri_iahvae.inference.infer import infer
+from mri_iahvae.inference.measurement import Measurement
 from mri_iahvae.inference.settings import InferenceSettings
-from mri_iahvae.kspace.bands import band_mask, block_mask, crop, scales
+from mri_iahvae.kspace.bands import band_mask, block_mask, crop, embed, scales
 from mri_iahvae.kspace.noise import complex_noise
-from mri_iahvae.model.iahvae import add_band
 from mri_iahvae.training.masks import random_masks
 from mri_iahvae.training.module import validation_scores
 from mri_iahvae.training.objective import (
-    block_context,
+    complete,
     completion_ratio,
     masked_ratio,
     posterior_pass,
@@ -33,184 +33,56 @@ def kspace(blobs):
     return canonical_batch(blobs, 16)
 
 
-def silence(model, from_index=0):
+def seeded():
+    return torch.Generator().manual_seed(2)
+
+
+def predict_zero(model, first=0):
     """Let the heads from a scale on predict zero."""
     with torch.no_grad():
-        for index in range(from_index, len(model.decoder)):
-            for p in model.stage(index).head.image.parameters():
-                p.zero_()
+        for scale in model.scales[first:]:
+            for parameter in scale.head.image.parameters():
+                parameter.zero_()
 
 
-def test_elbo_is_likelihood_minus_divergence(model, kspace):
-    """Recomputed layer by layer with torch.distributions: 2 N^2 real dimensions, every bin two of them."""
-    sigma = 0.3
-    passed = posterior_pass(model, kspace, torch.Generator().manual_seed(2))
-    noise = torch.Generator().manual_seed(2)
-    h = features = None
-    decoded, divergence = kspace[:, :0, :0], 0.0
-    for index, s in enumerate(scales(16)):
-        features = model.encode(index, crop(kspace, s), features)
-        h = model.context(index, h, decoded)
-        h, priors, posteriors, latents = model.amortize(index, h, features, noise)
-        for q, p, z in zip(posteriors, priors, latents, strict=True):
-            assert not torch.equal(z, q.mean)
-            divergence += kl_divergence(Normal(q.mean, q.std), Normal(p.mean, p.std)).sum(dim=(1, 2, 3))
-        decoded = add_band(decoded, model.band(index, h))
-    torch.testing.assert_close(passed.bins, decoded)
+def gradient_of(parameter):
+    return parameter.grad is not None and bool(parameter.grad.any())
+
+
+def test_the_elbo_is_likelihood_minus_divergence(model, kspace):
+    """Layer by layer with torch.distributions: 2 N^2 real dimensions, every bin two of them; and its gradient."""
+    sigma, noise = 0.3, seeded()
+    session = model.encoder.begin(kspace, kspace != 0)
+    h, decoded, divergence = None, kspace[:, :0, :0], 0.0
+    for scale in model.scales:
+        block = crop(kspace, scale.side)
+        features, h = session.features(scale, block), scale.context(h, decoded.detach())
+        session.extend(scale, block)
+        for layer in scale.ladder():
+            (p, residual), (offset, log_ratio) = layer.prior(h), layer.posterior(h, features)
+            q = Normal(p.at(offset), p.std * log_ratio.exp())
+            z = q.mean + q.stddev * torch.randn(offset.shape, generator=noise)
+            divergence = divergence + kl_divergence(q, Normal(p.mean, p.std)).sum(dim=(1, 2, 3))
+            h = layer.advance(h, residual, z)
+        part = scale.bins(h)
+        decoded = part if scale.index == 0 else embed(decoded, scale.side) + part
     likelihood = sum(
         Normal(part(decoded), sigma).log_prob(part(kspace)).sum(dim=(1, 2))
         for part in (torch.real, torch.imag)
     )
-    torch.testing.assert_close(passed.kl.sum(0), divergence, rtol=1e-4, atol=1e-3)
     expected = ((divergence - likelihood) / (2 * 16**2)).mean()
-    torch.testing.assert_close(passed.negative_elbo(sigma), expected, rtol=1e-4, atol=1e-4)
-
-
-def test_errors_of_the_bands_sum_to_that_of_the_image(model, kspace):
-    passed = posterior_pass(model, kspace)
-    torch.testing.assert_close(passed.error.sum(0), (passed.bins - kspace).abs().square().sum(dim=(1, 2)))
-    for error, s in zip(passed.error, scales(16), strict=True):
-        difference = crop(passed.bins - kspace, s)[:, band_mask(s)]
-        torch.testing.assert_close(error, difference.abs().square().sum(1))
-
-
-def test_information_flows_from_coarse_to_fine(model, kspace, noise):
-    before = posterior_pass(model, kspace)
-    for index, s in enumerate(scales(16)[:-1]):
-        outside = ~block_mask(s, 16)
-        after = posterior_pass(model, kspace + outside * complex_noise((8, 16, 16), 1.0, noise))
-        assert torch.equal(crop(before.bins, s), crop(after.bins, s))
-        for k, (a, b) in enumerate(zip(before.contexts, after.contexts, strict=True)):
-            assert torch.equal(a, b) == (k <= index)
-
-
-def test_a_pass_may_end_early(model, kspace):
-    whole, part = posterior_pass(model, kspace), posterior_pass(model, kspace, last=2)
-    assert torch.equal(part.bins, crop(whole.bins, 4))
-    assert torch.equal(part.error, whole.error[:3])
-    assert torch.equal(part.kl, whole.kl[:3])
-    assert all(torch.equal(x, y) for x, y in zip(part.contexts, whole.contexts[:3], strict=True))
-
-
-def test_teachers_show_the_true_coarser_bins(model, kspace):
-    free, taught = (
-        posterior_pass(model, kspace, teacher=torch.full((8,), fill_value=flag)) for flag in (False, True)
-    )
-    torch.testing.assert_close(free.bins, posterior_pass(model, kspace).bins)
-    torch.testing.assert_close(free.error[0], taught.error[0])
-    assert (free.error[1:] != taught.error[1:]).all()
-    mixed = posterior_pass(model, kspace, teacher=torch.arange(8) < 3)
-    torch.testing.assert_close(mixed.bins, torch.cat([taught.bins[:3], free.bins[3:]]), rtol=1e-3, atol=1e-3)
-
-
-def test_a_head_answers_for_its_own_band_only(model, kspace):
-    """Contexts see the coarser bins as they are given: finer bands do not train coarser heads."""
-    for index in range(5):
-        model.zero_grad()
-        posterior_pass(model, kspace).error[index].sum().backward()
-        for other in range(5):
-            parameters = dict(model.stage(other).head.named_parameters())
-            del parameters["image.bias"]  # a constant image is DC alone, which finer bands do not hold
-            gradients = [p.grad for p in parameters.values()]
-            trained = all(g is not None and g.abs().max() > 0 for g in gradients)
-            silent = all(g is None or g.abs().max() == 0 for g in gradients)
-            assert trained if other == index else silent
-
-
-@pytest.mark.parametrize("index", [2, 3])
-def test_zero_filling_has_completion_ratio_one(model, kspace, index):
-    silence(model, index + 1)
-    h = posterior_pass(model, kspace).contexts[index]
-    ratio = completion_ratio(model, kspace, index, h)
-    assert ratio.mean().item() == pytest.approx(1.0, rel=1e-4)  # gains were measured on these slices
-    outside = ~block_mask(2**index, 16)
-    energy = kspace[:, outside].abs().square().sum(1)
-    torch.testing.assert_close(ratio / ratio.mean(), energy / energy.mean())
-
-
-def test_completion_trains_the_finer_priors_only(model, kspace):
-    h = block_context(model, kspace, 2)
-    torch.testing.assert_close(h, posterior_pass(model, kspace).contexts[2])
-    completion_ratio(model, kspace, 2, h).sum().backward()
-    for name, weight in model.named_parameters():
-        finer = name.startswith("decoder") and int(name.split(".")[1]) > 2
-        trained = weight.grad is not None and bool(weight.grad.abs().max() > 0)
-        assert trained == (finer and "posterior" not in name), name
-
-
-def test_masked_ratio_of_a_silent_model_is_all_energy_over_that_of_the_holes(model, kspace, noise):
-    silence(model)
-    mask = random_masks(8, 16, noise)
-    energy = kspace.abs().square().sum(dim=(1, 2))
-    torch.testing.assert_close(
-        masked_ratio(model, kspace, mask), energy / (model.power * ~mask).sum(dim=(1, 2))
-    )
-    nothing = masked_ratio(model, kspace, torch.zeros(8, 16, 16, dtype=torch.bool))
-    assert nothing.mean().item() == pytest.approx(1.0, rel=1e-4)  # powers were measured on these slices
-
-
-def test_masked_ratio_never_sees_unmeasured_bins(model, kspace, noise):
-    """Its prediction b does not depend on them: sum |b - k|^2 is then exactly quadratic in them."""
-    mask = random_masks(8, 16, noise)
-    change = ~mask * complex_noise((8, 16, 16), 3.0, noise)
-    energy = (model.power * ~mask).sum(dim=(1, 2))
-    plus, zero, minus = (masked_ratio(model, kspace + sign * change, mask) * energy for sign in (1, 0, -1))
-    torch.testing.assert_close(
-        plus + minus - 2 * zero, 2 * change.abs().square().sum(dim=(1, 2)), rtol=1e-3, atol=0
-    )
-    seen = masked_ratio(model, kspace + mask * complex_noise((8, 16, 16), 1.0, noise), mask) * energy
-    assert not torch.isclose(seen, zero).any()
-
-
-def test_masked_ratio_is_the_error_of_one_fill_round(model, kspace):
-    """At inference, amortized; where every band is measured in part."""
-    with torch.no_grad():
-        for layer in (layer for index in range(5) for layer in model.layers(index)):
-            layer.posterior_block.expand.weight.mul_(100)  # what the encoder sees must matter
-    mask = torch.zeros(1, 16, 16, dtype=torch.bool)
-    mask[..., [0, 3, 4, 7, 8, 9, 13]] = True
-
-    def inferred(rounds):
-        settings = InferenceSettings(method="amortized", imputation_rounds=rounds, data_consistency="none")
-        rows = [Row(k) for k in range(8)]
-        result = infer(model, kspace, mask, torch.zeros(8), settings, rows).bins
-        return (result - kspace).abs().square().sum(dim=(1, 2)) / model.power[~mask[0]].sum()
-
-    found = masked_ratio(model, kspace, mask.expand(8, -1, -1))
-    torch.testing.assert_close(found, inferred(1), rtol=1e-5, atol=0)
-    assert not torch.isclose(found, inferred(2), rtol=1e-4, atol=0).all()
-
-
-def test_masked_ratio_trains_the_encoder(model, kspace, noise):
-    masked_ratio(model, kspace, random_masks(8, 16, noise)).sum().backward()
-    for part in (model.encoder, model.decoder):
-        for stage in part:
-            assert any(p.grad is not None and p.grad.abs().max() > 0 for p in stage.parameters())
-
-
-def test_validation_scores(model, kspace):
-    with torch.no_grad():
-        scores = validation_scores(model, kspace, 0.2, torch.Generator().manual_seed(3))
-        sampled = posterior_pass(model, kspace, torch.Generator().manual_seed(3))
-        mean = posterior_pass(model, kspace)
-    assert scores["elbo_loss"].shape == (8,)
-    torch.testing.assert_close(scores["elbo_loss"].mean(), sampled.negative_elbo(0.2))
-    energy = kspace.abs().square().sum(dim=(1, 2))
-    torch.testing.assert_close(scores["nmse"], squared_error(mean.bins, kspace) / energy)
-    torch.testing.assert_close(scores["kl"], sampled.kl.T)
-    for k, s in enumerate(scales(16)):
-        ring = crop(kspace, s)[:, band_mask(s)].abs().square().sum(1)
-        torch.testing.assert_close(scores["error"][:, k], sampled.error[k] / ring, rtol=1e-2, atol=1e-4)
-    silence(model, 3)
-    with torch.no_grad():
-        silent = validation_scores(model, kspace, 0.2, torch.Generator().manual_seed(3))
-    assert scores["completion"].shape == (8, 2)  # from 4x4 and from 8x8
-    torch.testing.assert_close(silent["completion"], torch.ones(8, 2))
-    assert (scores["completion"] != 1).all()
+    passed = posterior_pass(model, kspace, seeded())
+    found = passed.negative_elbo(sigma)
+    torch.testing.assert_close(passed.bins, decoded)
+    torch.testing.assert_close(passed.kl.sum(0), divergence, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    parameters = list(model.parameters())
+    for a, b in zip(*(torch.autograd.grad(value, parameters) for value in (found, expected)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-3 * float(b.abs().max()) + 1e-6)
 
 
 @torch.no_grad()
-def test_elbo_prefers_the_true_sigma(model, kspace):
+def test_the_elbo_prefers_the_true_sigma(model, kspace):
     """The likelihood's normalisation: at fixed divergence the best sigma^2 is the mean squared error per part."""
     passed = posterior_pass(model, kspace)
     passed = replace(passed, kl=torch.zeros_like(passed.kl))
@@ -220,9 +92,152 @@ def test_elbo_prefers_the_true_sigma(model, kspace):
     assert at[1].item() == pytest.approx(0.5 + 0.5 * math.log(2 * math.pi * best**2), abs=1e-4)
 
 
+@torch.no_grad()
+def test_errors_are_those_of_the_bands(model, kspace):
+    passed = posterior_pass(model, kspace)
+    for error, s in zip(passed.error, scales(16), strict=True):
+        difference = crop(passed.bins - kspace, s)[:, band_mask(s)]
+        torch.testing.assert_close(error, difference.abs().square().sum(1))
+
+
+@torch.no_grad()
+def test_information_flows_from_coarse_to_fine(model, kspace, noise):
+    before = posterior_pass(model, kspace)
+    for index, s in enumerate(scales(16)[:-1]):
+        after = posterior_pass(model, kspace + ~block_mask(s, 16) * complex_noise((8, 16, 16), 1.0, noise))
+        assert torch.equal(crop(before.bins, s), crop(after.bins, s))
+        for k, (a, b) in enumerate(zip(before.kl, after.kl, strict=True)):
+            assert torch.equal(a, b) == (k <= index)
+
+
+@torch.no_grad()
+def test_teachers_show_the_true_coarser_bins(model, kspace):
+    free, taught, mixed = (
+        posterior_pass(model, kspace, teacher=torch.arange(8) < count) for count in (0, 8, 3)
+    )
+    torch.testing.assert_close(free.bins, posterior_pass(model, kspace).bins)
+    torch.testing.assert_close(free.error[0], taught.error[0])
+    assert (free.error[1:] != taught.error[1:]).all()
+    torch.testing.assert_close(mixed.bins, torch.cat([taught.bins[:3], free.bins[3:]]), rtol=1e-3, atol=1e-3)
+
+
+@torch.no_grad()
 def test_slices_that_take_means_decode_as_without_noise(model, kspace):
     means = torch.arange(8) < 3
-    mixed = posterior_pass(model, kspace, torch.Generator().manual_seed(2), means=means)
-    mean = posterior_pass(model, kspace)
+    mixed, mean = posterior_pass(model, kspace, seeded(), means=means), posterior_pass(model, kspace)
     torch.testing.assert_close(mixed.bins[means], mean.bins[means], rtol=1e-4, atol=1e-4)
     assert ((mixed.bins - mean.bins)[~means].abs().sum(dim=(1, 2)) > 1e-3).all()
+
+
+def test_a_head_answers_for_its_own_band_only(model, kspace):
+    """Contexts see the coarser bins as they are given: finer bands do not train coarser heads."""
+    for index in range(5):
+        model.zero_grad()
+        posterior_pass(model, kspace).error[index].sum().backward()
+        for scale in model.scales:
+            parameters = dict(scale.head.named_parameters())
+            del parameters["image.bias"]  # a constant image is DC alone, which finer bands do not hold
+            assert {gradient_of(p) for p in parameters.values()} == {scale.index == index}
+
+
+@pytest.mark.parametrize("side", [4, 8])
+@torch.no_grad()
+def test_zero_filling_has_completion_ratio_one(model, kspace, side):
+    predict_zero(model, side.bit_length())
+    ratio, outside = completion_ratio(model, kspace, side), ~block_mask(side, 16)
+    assert ratio.mean().item() == pytest.approx(1.0, rel=1e-4)  # powers were measured on these slices
+    energy = kspace[:, outside].abs().square().sum(1)
+    torch.testing.assert_close(ratio / ratio.mean(), energy / energy.mean())
+
+
+def test_completion_trains_the_finer_priors_only(model, kspace):
+    completion_ratio(model, kspace, 4).sum().backward()
+    for name, parameter in model.named_parameters():
+        finer = name.startswith("decoder") and int(name.split(".")[1]) > 2
+        assert gradient_of(parameter) == (finer and "posterior" not in name), name
+
+
+def test_completion_by_hand(model, kspace):
+    """Posterior means up to 4x4, contexts of measured bins; prior means beyond, no gradient into what they saw."""
+    session, h = model.encoder.begin(kspace, kspace != 0), None
+    with torch.no_grad():
+        for scale in model.scales[:3]:
+            block = crop(kspace, scale.side)
+            h = scale.context(h, crop(kspace, scale.side // 2))
+            h = scale.encode(h, session.features(scale, block)).last
+            session.extend(scale, block)
+    coarse = crop(kspace, 4).requires_grad_()
+    whole = coarse
+    for scale in model.scales[3:]:
+        h = scale.run(scale.context(h, whole.detach()))
+        whole = embed(whole, scale.side) + scale.bins(h)
+    found = complete(model, kspace, 4)
+    torch.testing.assert_close(found, whole)
+    for a, b in zip(
+        *(
+            torch.autograd.grad(value.abs().sum(), model.scales[4].head.parameters())
+            for value in (found, whole)
+        ),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+
+
+@torch.no_grad()
+def test_masked_ratio_of_a_model_that_predicts_zero_is_all_energy_over_that_of_the_missing_bins(
+    model, kspace, noise
+):
+    predict_zero(model)
+    mask, energy = random_masks(8, 16, noise), kspace.abs().square().sum(dim=(1, 2))
+    torch.testing.assert_close(
+        masked_ratio(model, kspace, mask), energy / (model.power * ~mask).sum(dim=(1, 2))
+    )
+    nothing = masked_ratio(model, kspace, torch.zeros(8, 16, 16, dtype=torch.bool))
+    assert nothing.mean().item() == pytest.approx(1.0, rel=1e-4)
+
+
+@torch.no_grad()
+def test_masked_ratio_is_the_error_of_one_round_of_imputation(model, kspace):
+    """At inference, amortized; where every band is measured in part."""
+    for layer in (layer for scale in model.scales for layer in scale.ladder()):
+        layer.posterior_block.expand.weight.mul_(100)  # what the encoder sees must matter
+    mask = torch.zeros(1, 16, 16, dtype=torch.bool)
+    mask[..., [0, 3, 4, 7, 8, 9, 13]] = True
+
+    def inferred(rounds):
+        settings = InferenceSettings(method="amortized", imputation_rounds=rounds, data_consistency="none")
+        measured = Measurement.of(kspace, mask, torch.zeros(8), model.decomposition)
+        draws = Draws(0, 1.0, tuple(Element(k) for k in range(8)), torch.device("cpu"))
+        found = infer(model, measured, settings, draws).bins
+        return (found - kspace).abs().square().sum(dim=(1, 2)) / model.power[~mask[0]].sum()
+
+    found = masked_ratio(model, kspace, mask.expand(8, -1, -1))
+    torch.testing.assert_close(found, inferred(1), rtol=1e-4, atol=0)
+    assert not torch.isclose(found, inferred(2), rtol=1e-3, atol=0).all()
+
+
+def test_masked_ratio_trains_encoder_and_decoder(model, kspace, noise):
+    masked_ratio(model, kspace, random_masks(8, 16, noise)).sum().backward()
+    assert all(
+        any(map(gradient_of, stage.parameters())) for part in (model.encoder, model.decoder) for stage in part
+    )
+
+
+@torch.no_grad()
+def test_validation_scores(model, kspace):
+    scores = validation_scores(model, kspace, 0.2, seeded())
+    sampled, mean = posterior_pass(model, kspace, seeded()), posterior_pass(model, kspace)
+    assert scores["elbo_loss"].shape == (8,)
+    torch.testing.assert_close(scores["elbo_loss"].mean(), sampled.negative_elbo(0.2))
+    energy = kspace.abs().square().sum(dim=(1, 2))
+    torch.testing.assert_close(scores["nmse"], squared_error(mean.bins, kspace) / energy)
+    torch.testing.assert_close(scores["kl"], sampled.kl.T)
+    for k, s in enumerate(scales(16)):
+        ring = crop(kspace, s)[:, band_mask(s)].abs().square().sum(1)
+        torch.testing.assert_close(scores["error"][:, k], sampled.error[k] / ring, rtol=1e-2, atol=1e-4)
+    predict_zero(model, 3)
+    assert scores["completion"].shape == (8, 2)  # from 4x4 and from 8x8
+    assert (scores["completion"] != 1).all()
+    torch.testing.assert_close(
+        validation_scores(model, kspace, 0.2, seeded())["completion"], torch.ones(8, 2)
+    )

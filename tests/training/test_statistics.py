@@ -26,17 +26,14 @@ def test_canonical_batches_have_the_cores_energy_and_real_dc(blobs, size):
 
 
 def test_canonical_bins_double_with_the_grid(blobs):
-    torch.testing.assert_close(
-        crop(canonical_batch(blobs, 32), 16), 2 * canonical_batch(blobs, 16), rtol=1e-4, atol=1e-4
-    )
+    found = crop(canonical_batch(blobs, 32), 16)
+    torch.testing.assert_close(found, 2 * canonical_batch(blobs, 16), rtol=1e-4, atol=1e-4)
 
 
 def test_gains_of_white_noise_are_its_rms(noise):
-    kspace = complex_noise((400, 32, 32), 0.5, noise)
-    config = measure(kspace, preset("tiny"))
-    assert len(config.gains) == 6
-    # Two parts of sigma 0.5: RMS sqrt(1/2); fewer bins, larger spread.
-    for s, gain in zip(scales(32), config.gains, strict=True):
+    gains = measure(complex_noise((400, 32, 32), 0.5, noise), preset("tiny")).gains
+    # Two parts of sigma 0.5: RMS sqrt(1/2); fewer bins, larger deviation.
+    for s, gain in zip(scales(32), gains, strict=True):
         assert gain == pytest.approx(0.5**0.5, rel=0.12 / s + 0.005)
 
 
@@ -44,47 +41,39 @@ def test_gains_belong_to_their_band():
     kspace = torch.zeros(2, 32, 32, dtype=torch.complex64)
     for k, s in reversed(list(enumerate(scales(32)))):
         kspace[:, block_mask(s, 32)] = k + 1.0j * (k + 1)
-    assert measure(kspace, preset("tiny")).gains == pytest.approx(
-        [(k**2 + (k + 1) ** 2) ** 0.5 for k in range(6)]
-    )
+    expected = [(k**2 + (k + 1) ** 2) ** 0.5 for k in range(6)]
+    assert measure(kspace, preset("tiny")).gains == pytest.approx(expected)
+    known = measure(kspace, replace(preset("tiny"), gains=(7.0, 8.0))).gains  # are kept
+    assert known == pytest.approx([7.0, 8.0, *expected[2:]])
 
 
-def test_core_power_sums_to_n_squared(blobs):
-    for size in (16, 32):
-        canonical = canonical_batch(blobs, size)
-        core = torch.tensor(measure(canonical, preset("tiny").coarse(size)).core_power)
-        assert core.shape == (8, 8)
-        assert core.sum().item() == pytest.approx(size**2, rel=1e-4)
-        torch.testing.assert_close(core, crop(canonical, 8).abs().square().mean(0))
-
-
-def test_known_gains_are_kept(blobs):
-    canonical = canonical_batch(blobs, 32)
-    fresh = measure(canonical, preset("tiny"))
-    known = measure(canonical, replace(preset("tiny"), gains=(7.0, 8.0)))
-    assert known.gains == (7.0, 8.0, *fresh.gains[2:])
+@pytest.mark.parametrize("size", [16, 32])
+def test_core_power_sums_to_n_squared(blobs, size):
+    canonical = canonical_batch(blobs, size)
+    core = torch.tensor(measure(canonical, preset("tiny").coarse(size)).core_power)
+    assert core.sum().item() == pytest.approx(size**2, rel=1e-4)
+    torch.testing.assert_close(core, crop(canonical, 8).abs().square().mean(0))
 
 
 @pytest.mark.parametrize("coarse", [8, 16])
+@torch.no_grad()
 def test_growing_leaves_the_coarse_bands_unchanged(make_model, blobs, config, coarse):
-    small = make_model(coarse)
+    small, ratio = make_model(coarse), 32 // coarse
     grown = grow(small, config, sigma=0.13)
     assert grown.size == 32
-    ratio = 32 // coarse
     assert grown.config.sigma == pytest.approx(0.13 * ratio)
     assert grown.config.gains == pytest.approx([ratio * g for g in small.config.gains])
-    with torch.no_grad():
-        for seed in (None, 4):
-            generators = [seed and torch.Generator().manual_seed(seed) for _ in range(2)]
-            before = posterior_pass(small, canonical_batch(blobs, coarse), generators[0])
-            after = posterior_pass(grown, canonical_batch(blobs, 32), generators[1])
-            was, now = ifft2c(before.bins), image_at(after.bins, coarse)
-            # Real noise in float32 alone: the FFT's.
-            assert (was - now).abs().max() < 2e-5 * was.abs().max()
-            kept = len(before.kl)
-            torch.testing.assert_close(after.kl[:kept], before.kl, rtol=1e-3, atol=1e-3)
-            torch.testing.assert_close(after.error[:kept], ratio**2 * before.error, rtol=1e-3, atol=1e-3)
-            assert (after.error[kept:] > 0).all()
+    for seed in (None, 4):
+        generators = [seed and torch.Generator().manual_seed(seed) for _ in range(2)]
+        before = posterior_pass(small, canonical_batch(blobs, coarse), generators[0])
+        after = posterior_pass(grown, canonical_batch(blobs, 32), generators[1])
+        was, now = ifft2c(before.bins), image_at(after.bins, coarse)
+        # Real noise in float32 alone: the FFT's.
+        assert (was - now).abs().max() < 2e-5 * was.abs().max()
+        kept = len(before.kl)
+        torch.testing.assert_close(after.kl[:kept], before.kl, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(after.error[:kept], ratio**2 * before.error, rtol=1e-3, atol=1e-3)
+        assert (after.error[kept:] > 0).all()
 
 
 def test_growing_to_other_widths_is_refused(make_model):
