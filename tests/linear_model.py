@@ -45,6 +45,9 @@ class LinearScale:
     def variance(self):
         return 0.5
 
+    def energy(self):
+        return math.inf  # nothing that is inferred is out of bounds
+
     def prior(self):
         """Mean b (d,) and A (d, n) of the scale's coefficients, real parts before imaginary ones."""
         ring = self.ring.flatten().repeat(2)
