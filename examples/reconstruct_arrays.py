@@ -26,4 +26,4 @@ zero_filled = np.fft.fftshift(
 for name, image in (("zero-filled", np.abs(zero_filled)), ("reconstruction", result.magnitude)):
     nmse = float(((image - target) ** 2).sum() / (target**2).sum())
     print(f"{name:15} NMSE {nmse:.4f}")
-print({name: f"{share:.1%}" for name, share in result.shares.items()})
+print({name: f"{share:.1%}" for name, share in result.fractions.items()})

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 
-from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.errors import IahvaeError, UsageError, reason
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -109,10 +109,13 @@ def joined(processes: Processes, device: torch.device) -> Iterator[torch.device]
         with quiet_lightning():
             fabric.launch()
     except ValueError as error:
-        raise _mismatch(processes, error) from None
+        raise UsageError(
+            f"--devices {processes.devices} --num-nodes {processes.num_nodes}: SLURM has started others "
+            f"({reason(error)})"
+        ) from None
     except RuntimeError as error:
         raise IahvaeError(
-            f"the {processes.count} processes of this run did not find each other ({_line(error)}); with several "
+            f"the {processes.count} processes of this run did not find each other ({reason(error)}); with several "
             "machines start the same command on each, by srun, or with MASTER_ADDR, MASTER_PORT and NODE_RANK set"
         ) from None
     atexit.register(_disconnect)
@@ -147,7 +150,7 @@ def cluster_plugins() -> list[Any]:
         try:
             return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
         except RuntimeError as error:
-            raise UsageError(f"SLURM: {_line(error)}") from None
+            raise UsageError(f"SLURM: {reason(error)}") from None
 
 
 @contextmanager
@@ -200,12 +203,6 @@ def _disconnect() -> None:
         dist.destroy_process_group()
 
 
-def _mismatch(processes: Processes, error: Exception) -> UsageError:
-    return UsageError(
-        f"--devices {processes.devices} --num-nodes {processes.num_nodes}: SLURM has started others ({_line(error)})"
-    )
-
-
 def _lost(error: BaseException) -> bool:
     """Whether an error is that of a broken connection between processes, not one of the computation."""
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
@@ -240,7 +237,3 @@ def _end(children: list[Popen[bytes]]) -> None:
                 child.wait(seconds)
             except TimeoutExpired:
                 end(child)
-
-
-def _line(error: BaseException) -> str:
-    return str(error).splitlines()[0]

@@ -127,8 +127,8 @@ def test_everything_measured_gives_the_reference(native, size, checkpoint, tmp_p
     assert found["reconstruction"].shape == reference.shape
     assert np.abs(found["reconstruction"] - reference).max() < 1e-5 * reference.max()
     assert report["scores"]["reconstruction"]["nmse"] < 1e-10
-    assert attributes["share_completed"] == 0
-    assert attributes["share_measured"] + attributes["share_zero"] == pytest.approx(1)
+    assert attributes["fraction_completed"] == 0
+    assert attributes["fraction_measured"] + attributes["fraction_zero"] == pytest.approx(1)
 
 
 @sizes
@@ -172,8 +172,8 @@ def test_measured_bins_are_kept_and_padding_stays_zero(native, size, checkpoint,
     assert not found.kspace[:, ~central & ~measured].any()
     assert not found.kspace[..., : scan.acquired[0]].any()
     assert not found.kspace[..., scan.acquired[1] :].any()
-    assert sum(found.shares.values()) == pytest.approx(1)
-    assert found.shares["completed"] == pytest.approx((central & ~measured).mean())
+    assert sum(found.fractions.values()) == pytest.approx(1)
+    assert found.fractions["completed"] == pytest.approx((central & ~measured).mean())
 
 
 def test_a_reference_wider_than_kspace_is_cropped_to_its_width(native, tool, tmp_path, no_figures):
@@ -307,8 +307,8 @@ def test_kspace_smaller_than_the_grid(tool, tmp_path, rng, size, no_figures):
     peak = np.abs(kspace).max()
     np.testing.assert_allclose(completed[:, rows, columns], kspace[:, rows, columns], atol=1e-5 * peak)
     modelled = size[0] * min(size[1], 32) / (size[0] * size[1])
-    assert attributes["share_completed"] == pytest.approx(modelled - 16 / (size[0] * size[1]))
-    assert attributes["share_zero"] == pytest.approx(1 - modelled)
+    assert attributes["fraction_completed"] == pytest.approx(modelled - 16 / (size[0] * size[1]))
+    assert attributes["fraction_zero"] == pytest.approx(1 - modelled)
 
 
 def test_several_coils_are_read_as_fastmri_does(native):

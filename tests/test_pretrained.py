@@ -125,4 +125,4 @@ def test_native_files_that_are_no_heads_are_warned_of(
         InferenceSettings("amortized"),
     )
     unlike = [warning for warning in report["warnings"] if "unlike what the weights know" in warning]
-    assert len(unlike) == strange, report["fit"]
+    assert len(unlike) == strange, report["out_of_distribution"]

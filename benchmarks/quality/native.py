@@ -100,8 +100,8 @@ def _row(report: dict) -> Row:
     return {
         **ours,
         **{f"zero-filled {key}": value for key, value in zero_filled.items()},
-        "measured": report["share_measured"],
-        "completed": report["share_completed"],
+        "measured": report["fraction_measured"],
+        "completed": report["fraction_completed"],
     }
 
 

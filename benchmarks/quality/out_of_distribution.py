@@ -83,7 +83,7 @@ def judged(model: IAHVAE, domain: Domain, kspace: Tensor) -> dict[str, object]:
     row: dict[str, object] = {"slices": len(kspace)}
     everything = torch.ones(kspace.shape, dtype=torch.bool)
     for name, used in {"residual": replace(domain, texture=None), "both": domain}.items():
-        fit = used.fit(model, kspace, everything, torch.zeros(len(kspace))).numpy()
+        fit = used.score(model, kspace, everything, torch.zeros(len(kspace))).numpy()
         row[name] = {"outside": int((fit > 1).sum()), "warned": bool(domain_warnings(fit, used))}
     return row
 

@@ -136,7 +136,7 @@ def run(
     """
     # Imported here: torch must not load for --help.
     from mri_iahvae.kspace.bands import parse_scale  # noqa: PLC0415
-    from mri_iahvae.pipeline.devices import check_compile, compute_deterministically, find_device  # noqa: PLC0415
+    from mri_iahvae.pipeline.devices import compile_networks, compute_deterministically, find_device  # noqa: PLC0415
     from mri_iahvae.pipeline.loaded import LoadedModel  # noqa: PLC0415
     from mri_iahvae.pipeline.output import Outputs  # noqa: PLC0415
     from mri_iahvae.pipeline.stream import Request, Start, run_file  # noqa: PLC0415
@@ -151,11 +151,11 @@ def run(
     sampling, outputs = Sampling(**fields_of(Sampling)), Outputs(**fields_of(Outputs))
     request = Request(task, sampling=sampling, outputs=outputs, **fields_of(Request))
     where = find_device(device, local_number(os.environ))
-    if settings.compile:
-        check_compile(where)
     if deterministic:
         compute_deterministically(where)
     loaded = LoadedModel.load(checkpoint, where)
+    if settings.compile:
+        compile_networks(loaded.model)
     if up_to is not None:
         request = replace(request, up_to=parse_scale(up_to, loaded.model.size))
 

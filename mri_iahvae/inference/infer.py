@@ -11,7 +11,7 @@ A method is a `Start` and a `Refine`; scales of which nothing is measured take t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple, Protocol
 
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from mri_iahvae.inference import methods
+from mri_iahvae.inference.bounds import bounded
 from mri_iahvae.inference.comparators import paper
 from mri_iahvae.inference.draws import Draws
 from mri_iahvae.inference.measurement import Datum, Measurement
@@ -36,11 +37,13 @@ class Inference:
         bins: complex64 (B, N, N), canonical.
         steps: int64 (B, scales), refinement steps of each batch element at each scale.
         latents: whitened, of each layer of each scale, (B, latent, r, r).
+        bounded: bool (B,), elements of which anything was out of bounds and replaced (`inference.bounds`).
     """
 
     bins: Tensor
     steps: Tensor
     latents: list[Latents]
+    bounded: Tensor
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,7 @@ def _walk(model: Model, measured: Measurement, settings: InferenceSettings, draw
     method = METHODS[settings.method]
     session = model.encoder.begin(measured.kspace, measured.mask)
     walk, found, bins = Walk(model, len(measured), measured.device), [], measured.kspace[:, :0, :0]
+    out = torch.zeros(len(measured), dtype=torch.bool, device=measured.device)
     for scale, h in walk:  # 1x1 ... NxN; an ordinary HVAE has a single one
         y, e0 = measured.at(scale), draws.latents(scale)
         data, residual = measured.perturbed(y, scale, model.sigma, draws)
@@ -163,14 +167,16 @@ def _walk(model: Model, measured: Measurement, settings: InferenceSettings, draw
             )
             refined = method.refine(problem, *method.start(problem), settings, draws)
             here = here.replaced(y.fraction > 0, refined)
-        last = scale.run(h, here.latents)
-        predicted = scale.bins(last) + residual
+        last, own, latents, beyond = bounded(scale, h, here.latents, y, settings.temperature)
+        out |= beyond
+        predicted = own + residual
         fused = data.fuse(predicted, model.sigma**2)
         bins = model.decomposition.extend(
             bins, y.shown(predicted, fused, settings.data_consistency), scale.index
         )
         walk.extend(last, fused)
         session.extend(scale, walk.coarse)
-        found.append(here)
-    bins, found = refine_jointly(model, measured, found, bins, settings, draws)
-    return Inference(bins, torch.stack([one.steps for one in found], dim=1), [one.latents for one in found])
+        found.append(replace(here, latents=latents))
+    refine_jointly(model, measured, found, bins, out, settings, draws)
+    steps = torch.stack([one.steps for one in found], dim=1)
+    return Inference(bins, steps, [one.latents for one in found], out)

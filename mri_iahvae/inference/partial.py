@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mri_iahvae.inference.bounds import out_of_bounds
 from mri_iahvae.inference.draws import Draws
 from mri_iahvae.inference.measurement import Datum, Measurement
 from mri_iahvae.inference.refine import cut, flat, optimise
@@ -127,9 +128,10 @@ def refine_jointly(
     measured: Measurement,
     found: list[Found],
     bins: Tensor,
+    out: Tensor,
     settings: InferenceSettings,
     draws: Draws,
-) -> tuple[Tensor, list[Found]]:
+) -> None:
     """Refine the latents of all measured scales together, where finer measured bins tell of coarser missing ones.
 
     Args:
@@ -137,29 +139,31 @@ def refine_jointly(
         measured: the batch.
         found: where the walk over scales left the latents.
         bins: complex64 (B, N, N), its output.
+        out: bool (B,), elements out of bounds, which are left as they are.
         settings: `joint_steps` of them.
         draws: posterior samples are left as they are.
 
-    Returns:
-        The output and the latents, refined where that applies.
+    `found`, `bins` and `out` are changed in place, where the result is within bounds (`inference.bounds`).
     """
     if not settings.refines_jointly or len(model.scales) == 1:
-        return bins, found
+        return
     fraction = torch.stack([measured.at(scale).fraction for scale in model.scales], dim=1)
     reached = (fraction > 0).flip(1).cummax(1).values.flip(1)  # measured in part, and all coarser ones
     missing = ((fraction[:, :-1] < 1) & reached[:, 1:]).any(1)
     # Without the central bins no scale knows its brightness: refining jointly measured worse.
     centre = crop(measured.mask, 2).flatten(1).all(1)
-    wanted = (missing | (measured.noise_sigma >= _LOUD)) & centre & ~draws.drawn()
+    wanted = (missing | (measured.noise_sigma >= _LOUD)) & centre & ~draws.drawn() & ~out
     finest = reached.sum(1)
     for count in finest[wanted].unique().tolist():
         chosen = (wanted & (finest == count)).nonzero().squeeze(1)
         problem = _Joint.of(model, measured.elements(chosen), [one.elements(chosen) for one in found], count)
         latents, used = problem.minimum(settings, fraction[chosen].lt(1).any(1))
-        bins[chosen] = problem.output(latents, settings)
+        refined, lost = problem.output(latents, settings)
+        out[chosen] = lost
+        kept = chosen[~lost]
+        bins[kept] = refined[~lost]
         for index, e in enumerate(latents):
-            found[index].put(chosen, e, used * reached[chosen, index])
-    return bins, found
+            found[index].put(kept, [one[~lost] for one in e], (used * reached[chosen, index])[~lost])
 
 
 @dataclass(frozen=True)
@@ -221,15 +225,16 @@ class _Joint:
             walk.extend(last, fused)
             yield predicted, fused
 
-    def output(self, latents: Sequence[Latents], settings: InferenceSettings) -> Tensor:
-        """The output of all scales, complex64 (B, N, N)."""
+    def output(self, latents: Sequence[Latents], settings: InferenceSettings) -> tuple[Tensor, Tensor]:
+        """The output of all scales, complex64 (B, N, N), and the elements out of bounds, bool (B,)."""
         result = self.measured.kspace[:, :0, :0]
-        for scale, y, (predicted, fused) in zip(
-            self.model.scales, self.data, self.decode(latents), strict=True
-        ):
+        lost = torch.zeros(len(result), dtype=torch.bool, device=result.device)
+        decoded = zip(self.model.scales, self.data, latents, self.decode(latents), strict=True)
+        for scale, y, e, (predicted, fused) in decoded:
+            lost |= out_of_bounds(scale, e, predicted, y, settings.temperature)
             part = y.shown(predicted, fused, settings.data_consistency)
             result = self.model.decomposition.extend(result, part, scale.index)
-        return result
+        return result, lost
 
 
 def _grouped(parts: list[Tensor], counts: Sequence[int]) -> list[list[Tensor]]:

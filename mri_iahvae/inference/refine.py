@@ -76,11 +76,14 @@ def optimise(
     """
 
     def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
+        if settings.compile:
+            torch.compiler.cudagraph_mark_step_begin()
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             values = objective(x)
             (gradient,) = torch.autograd.grad(values.sum(), x)
-        return values.detach(), gradient
+        # CUDA graphs put the next evaluation's results where these are.
+        return values.detach(), gradient.clone() if settings.compile else gradient
 
     return OPTIMIZERS[settings.optimizer](evaluate, start, diagonal, steps, settings.budget[1])
 

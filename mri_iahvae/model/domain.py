@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mri_iahvae.errors import CheckpointError, reason
-from mri_iahvae.kspace.bands import crop
+from mri_iahvae.kspace.bands import block_mask, crop
 from mri_iahvae.kspace.canonical import canonical_factor
 from mri_iahvae.kspace.image_texture import log_texture
 from mri_iahvae.model.iahvae import IAHVAE
@@ -71,7 +71,7 @@ class Domain:
         rows = [tuple(row.tolist()) for row in (mean, deviation, limit)]
         return cls(_one_line(description), len(kspace), rows[0], rows[1], rows[2], (usual, flat))
 
-    def fit(self, model: IAHVAE, kspace: Tensor, mask: Tensor, noise_sigma: Tensor) -> Tensor:
+    def score(self, model: IAHVAE, kspace: Tensor, mask: Tensor, noise_sigma: Tensor) -> Tensor:
         """How far each slice is from what the model knows: above 1 it lies outside.
 
         The excess of a residual is its distance from the domain's mean, in standard deviations. Excesses are averaged
@@ -89,7 +89,10 @@ class Domain:
         Returns:
             float32 (B,), about 0 on average; NaN where B_4 is not measured as a whole, or all is zero.
         """
-        factor = canonical_factor(kspace, mask, model.power)
+        judged = mask & block_mask(
+            JUDGED[-1], model.size, device=mask.device
+        )  # bins beyond set no scale here
+        factor = canonical_factor(kspace, judged, model.power)
         measured = torch.where(mask, kspace / factor[:, None, None], 0)
         found = log_residuals(model, measured)
         mean, deviation, limit = (found.new_tensor(v) for v in (self.mean, self.deviation, self.limit))
@@ -99,12 +102,12 @@ class Domain:
         whole = torch.stack([crop(mask, s).all(dim=(1, 2)) for s in JUDGED], dim=1)
         defined = whole[:, 0] & measured.ne(0).any(dim=(1, 2))
         counted = torch.cat([~whole[:, 1:2], whole[:, 1:]], dim=1)
-        fit = torch.where(counted, fits, -math.inf).amax(dim=1)
+        score = torch.where(counted, fits, -math.inf).amax(dim=1)
         if self.texture is not None:
             usual, flat = self.texture
             flatness = (usual - log_texture(measured)) / (usual - flat)
-            fit = torch.where(mask.all(dim=(1, 2)), fit.maximum(flatness), fit)
-        return torch.where(defined, fit, math.nan)
+            score = torch.where(mask.all(dim=(1, 2)), score.maximum(flatness), score)
+        return torch.where(defined, score, math.nan)
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers, lists and text."""

@@ -102,6 +102,9 @@ class Scale(Protocol):
     def variance(self) -> float:
         """Expected power of a coefficient per real and imaginary part."""
 
+    def energy(self) -> float:
+        """Expected energy of all its coefficients, canonical units."""
+
 
 class Session(Protocol):
     """An encoder at work on one batch of measurements."""

@@ -89,6 +89,10 @@ class BandScale(nn.Module):
         """Expected power of a coefficient per real and imaginary part."""
         return self.gain**2 / 2
 
+    def energy(self) -> float:
+        """Expected energy of all its coefficients, canonical units."""
+        return self.gain**2 * (self.side**2 - (self.side // 2) ** 2)
+
     def context(self, h: Tensor | None, coarse: Tensor) -> Tensor:
         """See `Scale.context`; what the super-resolution branch predicts, folded, is the last 2 patch^2 channels."""
         if h is None:

@@ -6,6 +6,9 @@ from importlib.util import find_spec
 import torch
 
 from mri_iahvae.errors import UsageError
+from mri_iahvae.model.blocks import Bottleneck
+from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.model.super_resolution import SuperResolution
 
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 _EXACT_WORKSPACES = (":4096:8", ":16:8")  # that cuBLAS documents
@@ -41,18 +44,22 @@ def find_device(name: str = "auto", local: int | None = None) -> torch.device:
     return device
 
 
-def check_compile(device: torch.device) -> None:
-    """Whether `torch.compile` can serve on a device, in the mode "reduce-overhead", which records CUDA graphs.
+def compile_networks(model: IAHVAE) -> None:
+    """Run the convolutional blocks of a model through `torch.compile`, mode "reduce-overhead" (CUDA graphs).
 
     Raises:
         UsageError: another device than CUDA, or PyTorch came without Triton, which writes the kernels.
     """
+    device = model.gains.device
     if device.type != "cuda":
         raise UsageError(f"--compile: expected a CUDA device, found {device}; leave it out")
     if find_spec("triton") is None:
         raise UsageError(
             "--compile: expected Triton beside PyTorch, found none; install triton or leave it out"
         )
+    for block in model.modules():
+        if isinstance(block, Bottleneck | SuperResolution):
+            block.compile(mode="reduce-overhead")
 
 
 def compute_deterministically(device: torch.device) -> None:

@@ -26,7 +26,13 @@ from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.pipeline.arrays import checked_arrays
 from mri_iahvae.pipeline.batches import Batches
-from mri_iahvae.pipeline.volume import Progress, Reconstruction, bin_shares, make_batches, reconstruct_volume
+from mri_iahvae.pipeline.volume import (
+    Progress,
+    Reconstruction,
+    bin_fractions,
+    make_batches,
+    reconstruct_volume,
+)
 
 CoilCombine = Literal["rss", "sensitivity"]
 COIL_COMBINE: tuple[CoilCombine, ...] = get_args(CoilCombine)
@@ -143,7 +149,7 @@ def reconstruct_coils(
         "none" if rounds else settings.data_consistency,
         last=rounds < 2,
     )
-    images, steps = torch.from_numpy(virtual.image), virtual.steps
+    images, steps, bounded = torch.from_numpy(virtual.image), virtual.steps, virtual.bounded
     errors = torch.from_numpy(virtual.factors).abs() * _prior_error(model, known)
     slices = [
         _Slice(one, measured, known, coil, _weights(one, measured, level, error, image, model.size), device)
@@ -156,6 +162,7 @@ def reconstruct_coils(
             last = number == rounds - 1
             found = engine(fft2c(images), covered, errors / better**0.5, "none", last=last)
             images, steps = torch.from_numpy(found.image), found.steps
+            bounded = bounded | found.bounded
         pairs = zip(slices, images, strict=True)
         images = torch.stack([one.data_step(image, better * one.weight) for one, image in pairs])
     result, zero_filled = torch.empty_like(images), torch.empty_like(images)
@@ -171,8 +178,9 @@ def reconstruct_coils(
         image=result.numpy(),
         kspace=fft2c(result).numpy(),
         zero_filled=fft2c(zero_filled).numpy(),
-        shares=bin_shares(measured, filled),
+        fractions=bin_fractions(measured, filled),
         steps=steps,
+        bounded=bounded,
         settings=settings,
     )
 

@@ -14,10 +14,10 @@ from mri_iahvae.pipeline.batches import Batches
 _TOLERATED = 0.25
 
 
-def volume_fit(
+def volume_score(
     model: IAHVAE, domain: Domain | None, kspace: Tensor, mask: Tensor, noise_sigma: Tensor, batches: Batches
 ) -> NDArray[np.float32]:
-    """`Domain.fit` of each slice.
+    """`Domain.score` of each slice.
 
     Args:
         model: the model.
@@ -30,28 +30,28 @@ def volume_fit(
     Returns:
         float32 (slices,), above 1 outside; NaN where not defined.
     """
-    fit = torch.full((len(kspace),), torch.nan)
+    score = torch.full((len(kspace),), torch.nan)
     if domain is not None:
 
         def work(rng: slice) -> None:
             parts = recentre(kspace[rng], model.size), recentre(mask[rng], model.size), noise_sigma[rng]
-            fit[rng] = domain.fit(model, *(part.to(model.gains.device) for part in parts)).cpu()
+            score[rng] = domain.score(model, *(part.to(model.gains.device) for part in parts)).cpu()
 
         batches.run(work, len(kspace))
-    return fit.numpy()
+    return score.numpy()
 
 
-def domain_warnings(fit: NDArray[np.float32], domain: Domain | None) -> tuple[str, ...]:
+def domain_warnings(score: NDArray[np.float32], domain: Domain | None) -> tuple[str, ...]:
     """One sentence where more than a quarter of the slices lie outside.
 
     Args:
-        fit: as `volume_fit` gives it.
+        score: as `volume_score` gives it.
         domain: what the model knows.
     """
-    judged, outside = np.count_nonzero(~np.isnan(fit)), np.count_nonzero(fit > 1)
+    judged, outside = np.count_nonzero(~np.isnan(score)), np.count_nonzero(score > 1)
     if domain is None or outside <= _TOLERATED * judged:
         return ()
     return (
-        f"{outside} of {judged} slices are unlike what the weights know ({domain.description}): "
-        "what the model adds to them is not to be trusted",
+        f"{outside} of {judged} slices are unlike the training data ({domain.description}): "
+        "do not trust what the model adds to them",
     )

@@ -136,7 +136,7 @@ class VolumeOutput:
                 deviation=None if result.std is None else arrays["reconstruction_std"][i],
             )
         self._done.append(
-            (len(image), result.shares, result.steps, result.fit, result.silent, result.unknown)
+            (len(image), result.fractions, result.steps, result.out_of_distribution, *result.flags)
         )
 
     def finish(
@@ -164,12 +164,12 @@ class VolumeOutput:
             IahvaeError: an output cannot be written.
         """
         scan, sampled, grid = self._scan, self._sampled, loaded.model.size
-        counts, shares, steps, *flags = zip(*self._done, strict=True)
+        counts, parts, steps, *flags = zip(*self._done, strict=True)
         weights = np.array(counts) / scan.slices
         fractions = {
-            name: float(sum(w * s[name] for w, s in zip(weights, shares, strict=True))) for name in shares[0]
+            name: float(sum(w * s[name] for w, s in zip(weights, parts, strict=True))) for name in parts[0]
         }
-        fit, zero_signal, unmeasured = map(np.concatenate, flags)
+        score, zero_signal, unmeasured, bounded = map(np.concatenate, flags)
         record = Record(
             source=scan.path,
             slices=scan.slices,
@@ -182,10 +182,11 @@ class VolumeOutput:
                 "grid": grid,
                 "field": list(self._geometry.field),
                 **provenance(loaded.model.gains.device),
-                **{f"share_{name}": fraction for name, fraction in fractions.items()},
+                **{f"fraction_{name}": fraction for name, fraction in fractions.items()},
             },
             steps=np.tensordot(weights, np.stack(steps), 1),
-            fit=fit,
+            out_of_distribution=score,
+            bounded=bounded,
             scores={name: running.scores() for name, running in self._scores.items()},
         )
         files, notes = self._write_beside(details["task"], record.scores, grid)
@@ -194,9 +195,9 @@ class VolumeOutput:
             *scan.warnings,
             *self._geometry.warnings,
             *sampled.warnings,
-            *volume_warnings(grid, zero_signal, unmeasured, batches, settings),
+            *volume_warnings(grid, zero_signal, unmeasured, bounded, batches, settings),
             *loaded.warnings,
-            *domain_warnings(fit, loaded.domain),
+            *domain_warnings(score, loaded.domain),
             *doubts,
             *notes,
             *self._doubts(details, settings, fractions, grid, nothing=bool(zero_signal.all())),

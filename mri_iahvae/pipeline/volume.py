@@ -21,7 +21,9 @@ from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.pipeline.arrays import checked_arrays
 from mri_iahvae.pipeline.batches import Batches
-from mri_iahvae.pipeline.out_of_distribution import domain_warnings, volume_fit
+from mri_iahvae.pipeline.out_of_distribution import domain_warnings, volume_score
+
+_LOUDEST = 1e6  # noise in canonical units: nothing is left of the signal there, and squares stay finite
 
 Progress = Callable[[int], None]
 """Called with the number of slices that were just finished."""
@@ -37,15 +39,16 @@ class Reconstruction:
         kspace: complex64 (slices, H, W), its k-space.
         zero_filled: complex64 (slices, H, W), the measured bins that were used, zero elsewhere.
         factors: complex64 (slices,), what each slice's k-space was divided by (canonical form).
-        fit: float32 (slices,), how far each slice is from what the weights know (`model.domain.Domain.fit`): above 1
-            it lies outside; NaN where the central 4 x 4 bins are not measured as a whole, or all are zero, or the
-            checkpoint does not say.
-        shares: of the bins: "measured", "completed", left "zero"; they sum to 1. Of one coil those of `kspace`,
+        out_of_distribution: float32 (slices,), how far each slice is from the training data
+            (`model.domain.Domain.score`): above 1 it lies outside; NaN where the central 4 x 4 bins are not measured as
+            a whole, or all are zero, or the checkpoint does not say.
+        fractions: of the bins: "measured", "completed", left "zero"; they sum to 1. Of one coil those of `kspace`,
             completed by the model; of several those of the coils' k-space, completed by model and coils.
         steps: float (scales,), mean number of refinement steps at scales 1, 2, 4 ...
         settings: how it was computed.
-        silent: bool (slices,), without signal within the model's grid: left zero there.
-        unknown: bool (slices,), with nothing measured there: a sample of the prior.
+        zero_signal: bool (slices,), without signal within the model's grid: left zero there.
+        unmeasured: bool (slices,), with nothing measured there: a sample of the prior.
+        bounded: bool (slices,), of which something was out of bounds and replaced (`inference.bounds`).
         std: float32 (slices, H, W), standard deviation of the magnitude over at least two posterior samples.
         samples: complex64 (slices, K, H, W), the posterior samples' images, when they were asked for; drawn in
             antithetic pairs (0 and 1, 2 and 3 ...), so only every other one is independent.
@@ -56,15 +59,21 @@ class Reconstruction:
     kspace: NDArray[np.complex64]
     zero_filled: NDArray[np.complex64]
     factors: NDArray[np.complex64]
-    fit: NDArray[np.float32]
-    shares: dict[str, float]
+    out_of_distribution: NDArray[np.float32]
+    fractions: dict[str, float]
     steps: NDArray[np.float64]
     settings: InferenceSettings
-    silent: NDArray[np.bool_]
-    unknown: NDArray[np.bool_]
+    zero_signal: NDArray[np.bool_]
+    unmeasured: NDArray[np.bool_]
+    bounded: NDArray[np.bool_]
     std: NDArray[np.float32] | None = None
     samples: NDArray[np.complex64] | None = None
     warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def flags(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+        """`zero_signal`, `unmeasured` and `bounded`."""
+        return self.zero_signal, self.unmeasured, self.bounded
 
     @property
     def magnitude(self) -> NDArray[np.float32]:
@@ -104,7 +113,7 @@ def reconstruct_volume(
         domain: what the model knows, to warn of volumes that lie outside; None where the checkpoint does not say.
         up_to: use the measured bins of block B_s only; all others count as unmeasured.
         noise_sigma: per real and imaginary part, in the units of `kspace`: one number or (slices,); zero when
-            unknown.
+            unmeasured.
         acquired: first column of `kspace` that the scanner acquired, and the first one after the last; the result
             is zero beyond, as the image of the fully sampled scan is. None: all.
         keep_samples: return every posterior sample, not only their mean and standard deviation.
@@ -132,11 +141,11 @@ def reconstruct_volume(
         wanted = wanted & block_mask(up_to, *size)
     measured = torch.where(wanted, values, 0)
     central = block_mask(model.size, *size)
-    unknown = ~wanted[:, central].any(dim=1)
-    silent = ~unknown & ~(measured[:, central] != 0).any(dim=1)
+    unmeasured = ~wanted[:, central].any(dim=1)
+    zero_signal = ~unmeasured & ~(measured[:, central] != 0).any(dim=1)
 
-    fit = volume_fit(model, domain, measured, wanted, sigma, batches)
-    task = _Task(model, settings, measured, wanted, sigma, unknown, first)
+    score = volume_score(model, domain, measured, wanted, sigma, batches)
+    task = _Task(model, settings, measured, wanted, sigma, unmeasured, first)
     padding = torch.zeros(size[1], dtype=torch.bool)
     if acquired is not None:
         padding[: acquired[0]] = padding[acquired[1] :] = True
@@ -144,13 +153,16 @@ def reconstruct_volume(
     count = max(1, settings.samples)
     result, factors = measured.clone(), torch.ones(len(values), dtype=torch.complex64)
     steps = torch.zeros(len(values), len(model.scales), dtype=torch.float64)
+    bounded = torch.zeros(len(values), dtype=torch.bool)
     std = torch.zeros(values.shape) if count > 1 else None
     samples = torch.zeros(len(values), count, *size, dtype=torch.complex64) if keep_samples else None
     group = max(1, batches.size // (count * settings.shifts))  # slices whose samples are held at a time
     for start in range(0, len(values), group):
         chosen = slice(start, min(start + group, len(values)))
-        bins, factors[chosen], steps[chosen] = task.infer(range(len(values))[chosen], batches)
-        held = silent[chosen, None, None, None]
+        bins, factors[chosen], steps[chosen], bounded[chosen] = task.infer(
+            range(len(values))[chosen], batches
+        )
+        held = zero_signal[chosen, None, None, None]
         here, outer = wanted[chosen, None], measured[chosen, None]
         bins = torch.where(modelled & ~held, recentre(bins, *size), outer)
         mean = bins.mean(dim=1)
@@ -169,17 +181,20 @@ def reconstruct_volume(
         kspace=result.numpy(),
         zero_filled=measured.numpy(),
         factors=factors.numpy(),
-        fit=fit,
-        shares=bin_shares(wanted, modelled & ~silent[:, None, None]),
+        out_of_distribution=score,
+        fractions=bin_fractions(wanted, modelled & ~zero_signal[:, None, None]),
         steps=steps.mean(dim=0).numpy(),
         settings=settings,
-        silent=silent.numpy(),
-        unknown=unknown.numpy(),
+        zero_signal=zero_signal.numpy(),
+        unmeasured=unmeasured.numpy(),
+        bounded=bounded.numpy(),
         std=None if std is None else std.numpy(),
         samples=None if samples is None else samples.numpy(),
         warnings=(
-            *volume_warnings(model.size, silent.numpy(), unknown.numpy(), batches, settings),
-            *domain_warnings(fit, domain),
+            *volume_warnings(
+                model.size, zero_signal.numpy(), unmeasured.numpy(), bounded.numpy(), batches, settings
+            ),
+            *domain_warnings(score, domain),
         ),
     )
 
@@ -193,15 +208,17 @@ class _Task:
     kspace: Tensor
     mask: Tensor
     sigma: Tensor
-    unknown: Tensor
+    unmeasured: Tensor
     first: int
 
-    def infer(self, chosen: range, batches: Batches) -> tuple[Tensor, Tensor, Tensor]:
-        """Central N x N bins of some slices (n, K, N, N) in their own units, canonical factors (n,), steps (n, S)."""
+    def infer(self, chosen: range, batches: Batches) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Central N x N bins of some slices (n, K, N, N) in their own units, canonical factors (n,), steps (n, S), and
+        which of them were bounded (n,).
+        """
         model, count, shifts = self.model, max(1, self.settings.samples), self.settings.shifts
         elements = [
             # What nothing is known of is drawn, even if no samples are asked for: the mean of all is nothing.
-            Element(self.first + number, sample if self.settings.samples or self.unknown[number] else None)
+            Element(self.first + number, sample if self.settings.samples or self.unmeasured[number] else None)
             for number in chosen
             for sample in range(count)
             for _ in range(shifts)
@@ -210,16 +227,17 @@ class _Task:
         bins = torch.empty(len(elements), model.size, model.size, dtype=torch.complex64)
         factors = torch.empty(len(elements), dtype=torch.complex64)
         steps = torch.empty(len(elements), len(model.scales), dtype=torch.float64)
+        bounded = torch.empty(len(elements), dtype=torch.bool)
 
         def work(rng: slice) -> None:
             device, numbers = model.gains.device, [element.slice - self.first for element in elements[rng]]
             grid = recentre(self.kspace[numbers], model.size).to(device)
             mask = recentre(self.mask[numbers], model.size).to(device)
             factor = canonical_factor(grid, mask, model.power)
-            sigma = self.sigma[numbers].to(device) / factor.abs()
+            sigma = (self.sigma[numbers].to(device) / factor.abs()).clamp_max(_LOUDEST)
             ramp = ramps[torch.arange(rng.start, rng.stop, device=device) % shifts]
             ramp = torch.where(
-                self.unknown[numbers].to(device)[:, None, None], 1, ramp
+                self.unmeasured[numbers].to(device)[:, None, None], 1, ramp
             )  # draws stay where they are
             canonical = grid / factor[:, None, None] * ramp
             draws = Draws(self.settings.seed, self.settings.temperature, tuple(elements[rng]), device)
@@ -227,11 +245,13 @@ class _Task:
             found = infer(model, measured, self.settings, draws)
             bins[rng] = (found.bins * factor[:, None, None] * ramp.conj()).cpu()
             factors[rng], steps[rng] = factor.cpu(), found.steps.cpu().double()
+            bounded[rng] = found.bounded.cpu()
 
         batches.run(work, len(elements))
         shape = (len(chosen), count, shifts)
         mean_steps = steps.unflatten(0, shape).mean(dim=(1, 2))
-        return bins.unflatten(0, shape).mean(dim=2), factors[:: count * shifts], mean_steps
+        hit = bounded.unflatten(0, shape).flatten(1).any(dim=1)
+        return bins.unflatten(0, shape).mean(dim=2), factors[:: count * shifts], mean_steps, hit
 
 
 def _deviation(samples: Tensor) -> Tensor:
@@ -260,8 +280,9 @@ def make_batches(batch: int | Batches | None, device: torch.device) -> Batches:
 
 def volume_warnings(
     size: int,
-    silent: NDArray[np.bool_],
-    unknown: NDArray[np.bool_],
+    zero_signal: NDArray[np.bool_],
+    unmeasured: NDArray[np.bool_],
+    bounded: NDArray[np.bool_],
     batches: Batches,
     settings: InferenceSettings,
 ) -> tuple[str, ...]:
@@ -269,22 +290,28 @@ def volume_warnings(
 
     Args:
         size: side of the model's grid.
-        silent: as in `Reconstruction`.
-        unknown: as in `Reconstruction`.
+        zero_signal: as in `Reconstruction`.
+        unmeasured: as in `Reconstruction`.
+        bounded: as in `Reconstruction`.
         batches: whether memory sufficed.
         settings: how it was computed.
     """
     where = f"in the central {size}x{size} bins of"
     found = []
-    if silent.any():
-        found.append(f"no signal {where} {_numbers(silent)}: left zero")
-    if unknown.any():
+    if zero_signal.any():
+        found.append(f"no signal {where} {_numbers(zero_signal)}: left zero")
+    if unmeasured.any():
         found.append(
-            f"nothing measured {where} {_numbers(unknown)}: a sample of the prior, in canonical units"
+            f"nothing measured {where} {_numbers(unmeasured)}: a sample of the prior, in canonical units"
+        )
+    if bounded.any():
+        found.append(
+            f"what the model predicted for {_numbers(bounded)} was out of bounds and was replaced by the prior mean or "
+            "zero: the scan is too unlike the training data"
         )
     if batches.size < batches.first:
         found.append(f"out of memory with {batches.first} slices at a time: went on with {batches.size}")
-    if settings.samples % 2 and settings.temperature and not unknown.all():
+    if settings.samples % 2 and settings.temperature and not unmeasured.all():
         found.append(
             f"{settings.samples} posterior sample{'s' * (settings.samples > 1)}: they are drawn in mirrored pairs, and "
             "the unpaired one leaves its noise in the mean: take an even number"
@@ -297,7 +324,7 @@ def _numbers(chosen: NDArray[np.bool_]) -> str:
     return ("slice " if len(numbers) == 1 else "slices ") + ", ".join(str(i) for i in numbers)
 
 
-def bin_shares(mask: Tensor, filled: Tensor) -> dict[str, float]:
+def bin_fractions(mask: Tensor, filled: Tensor) -> dict[str, float]:
     """Shares of the output's bins that were measured, completed and left zero.
 
     Args:

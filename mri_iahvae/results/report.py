@@ -38,7 +38,8 @@ class Record:
         slices: of the volume.
         settings: everything that reproduces the result, plain JSON values; None where something does not apply.
         steps: float (scales,), mean number of refinement steps.
-        fit: float (slices,), the out-of-distribution score; NaN where there is none.
+        out_of_distribution: float (slices,), the score; NaN where there is none.
+        bounded: bool (slices,), of which something was out of bounds and replaced (`inference.bounds`).
         scores: of the images by name.
     """
 
@@ -46,7 +47,8 @@ class Record:
     slices: int
     settings: Mapping[str, Any]
     steps: NDArray[np.floating]
-    fit: NDArray[np.floating]
+    out_of_distribution: NDArray[np.floating]
+    bounded: NDArray[np.bool_]
     scores: Mapping[str, Scores]
 
     def attributes(self) -> dict[str, Any]:
@@ -59,7 +61,8 @@ class Record:
             **stored,
             "input": name_as_text(self.source),  # without its folder: a result may be given away
             "steps_used": self.steps,
-            "fit": self.fit,
+            "out_of_distribution": self.out_of_distribution,
+            "bounded": self.bounded,
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
 
@@ -88,7 +91,9 @@ class Record:
             "slices": self.slices,
             **self.settings,
             "steps_used": self.steps.tolist(),
-            "fit": [None if math.isnan(value) else value for value in self.fit.tolist()],  # JSON knows no NaN
+            # JSON knows no NaN.
+            "out_of_distribution": [None if math.isnan(v) else v for v in self.out_of_distribution.tolist()],
+            "bounded": np.flatnonzero(self.bounded).tolist(),
             "scores": {name: scores.to_dict() for name, scores in self.scores.items()},
             "warnings": list(warnings),
         }

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mri_iahvae.inference.settings import inference_settings
 from mri_iahvae.kspace.bands import parse_scale
-from mri_iahvae.pipeline.devices import check_compile, find_device
+from mri_iahvae.pipeline.devices import compile_networks, find_device
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.volume import Reconstruction, reconstruct_volume
 
@@ -52,10 +52,9 @@ def reconstruct(
         CheckpointError: the checkpoint cannot be read.
     """
     chosen = inference_settings(**settings)
-    where = find_device(device)
+    loaded = LoadedModel.load(checkpoint, find_device(device))
     if chosen.compile:
-        check_compile(where)
-    loaded = LoadedModel.load(checkpoint, where)
+        compile_networks(loaded.model)
     limit = None if up_to is None else parse_scale(up_to, loaded.model.size)
     result = reconstruct_volume(
         loaded.model,

@@ -168,7 +168,7 @@ def _run(
 ) -> Path:
     """Run in all processes; the first one makes the folder and keeps other runs out."""
     with joined(processes, device) as own_device, ExitStack() as lock:
-        run = of_the_first(lambda: folder or _new_folder(Path(record.data).name))
+        run = folder or of_the_first(lambda: _new_folder(Path(record.data).name))
         if rank() == 0:
             make_folder(run)
             lock.enter_context(folder_of_one_run(run))

@@ -105,7 +105,7 @@ def test_masks(denoise, make_scan, tmp_path, checkpoint, read, options):
     file = report(denoise(path, "--mask", tmp_path / "mask.npy", "--json", *options))
     kspace = open_scan(path).read(slice(None))
     mask[:, 3] = False
-    assert file["share_measured"] == pytest.approx(mask.mean())
+    assert file["fraction_measured"] == pytest.approx(mask.mean())
     assert file["true_acceleration"] == pytest.approx(1 / mask.mean())
     first, _ = read()
     np.testing.assert_array_equal(first["mask"], mask)

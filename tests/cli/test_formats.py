@@ -98,8 +98,8 @@ def test_reconstruct_undersamples_an_image(cli, make_nifti):
         "so the result is the data" in text for text in json.loads(plain.stdout)["files"][0]["warnings"]
     )
     report = json.loads(cli("reconstruct", make_nifti(), "--json", "--acceleration", 4).stdout)["files"][0]
-    assert report["share_measured"] < 0.6
-    assert report["share_completed"] > 0.3
+    assert report["fraction_measured"] < 0.6
+    assert report["fraction_completed"] > 0.3
 
 
 def test_a_folder_of_formats_and_names_that_clash(cli, make_nifti, make_scan, tmp_path):

@@ -144,7 +144,7 @@ def test_asked_masks(
     assert stored["true_acceleration"] == pytest.approx(1024 / mask.sum())
     assert f"\n  mask: {line}: true acceleration {1024 / mask.sum():.2f}x\n" in result.stdout
     assert f"k-space {mask.mean():.1%} measured" in result.stdout
-    assert stored["share_measured"] == pytest.approx(mask.mean())
+    assert stored["fraction_measured"] == pytest.approx(mask.mean())
 
     scan = open_scan(path)
     kspace = scan.read(slice(None))

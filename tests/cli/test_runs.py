@@ -65,9 +65,9 @@ def report(path, target):
         "task": "reconstruct",
         "picture": f"{target.stem}_kspace.png",
         "slices": 2,
-        "share_measured": 0.25,
-        "share_completed": 0.75,
-        "share_zero": 0.0,
+        "fraction_measured": 0.25,
+        "fraction_completed": 0.75,
+        "fraction_zero": 0.0,
         "true_acceleration": 4.0,
         "mask": "the file's own",
         "method": "hybrid",
@@ -103,8 +103,8 @@ def test_a_folder(run, scans, tmp_path):
     [
         ({"coils": 8}, "k-space of the coils 25.0% measured, 75.0% completed, 0.0% zero"),
         ({"task": "denoise"}, "k-space 25.0% measured, 75.0% completed, 0.0% zero"),
-        ({"task": "denoise", "share_completed": 0.0}, "k-space 25.0% measured, 0.0% zero"),
-        ({"share_completed": 0.0}, "k-space 25.0% measured, 0.0% completed, 0.0% zero"),
+        ({"task": "denoise", "fraction_completed": 0.0}, "k-space 25.0% measured, 0.0% zero"),
+        ({"fraction_completed": 0.0}, "k-space 25.0% measured, 0.0% completed, 0.0% zero"),
     ],
 )
 def test_what_the_fractions_are_of(found, words):

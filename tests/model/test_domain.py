@@ -30,7 +30,7 @@ def slices(model, noise):
 
 def fit(model, kspace, mask=None, sigma=0.0, domain=DOMAIN):
     mask = torch.ones(model.size, model.size, dtype=torch.bool) if mask is None else mask
-    return domain.fit(model, kspace, mask.expand(kspace.shape), torch.full((len(kspace),), float(sigma)))
+    return domain.score(model, kspace, mask.expand(kspace.shape), torch.full((len(kspace),), float(sigma)))
 
 
 def residuals(model, kspace):

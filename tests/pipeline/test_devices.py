@@ -1,11 +1,13 @@
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from mri_iahvae.errors import UsageError
+from mri_iahvae.model.blocks import Bottleneck
 from mri_iahvae.pipeline import devices
-from mri_iahvae.pipeline.devices import check_compile, compute_deterministically, find_device
+from mri_iahvae.pipeline.devices import compile_networks, compute_deterministically, find_device
 from mri_iahvae.results.provenance import provenance
 
 
@@ -67,12 +69,25 @@ def test_deterministic_algorithms_on_cuda_need_workspaces(as_before, monkeypatch
     assert torch.are_deterministic_algorithms_enabled()
 
 
-def test_compilation_needs_cuda_and_triton(monkeypatch):
-    with pytest.raises(UsageError, match="--compile: expected a CUDA device, found cpu; leave it out"):
-        check_compile(torch.device("cpu"))
-    found = {"triton": object()}
-    monkeypatch.setattr(devices, "find_spec", found.get)
-    check_compile(torch.device("cuda", 0))
-    found.clear()
-    with pytest.raises(UsageError, match="--compile: expected Triton"):
-        check_compile(torch.device("cuda", 0))
+class Networks(torch.nn.Sequential):
+    """Two blocks, said to be on a device."""
+
+    def __init__(self, device):
+        super().__init__(Bottleneck(4, 2, 4), Bottleneck(4, 2, 4))
+        self.gains = SimpleNamespace(device=torch.device(device))
+
+
+def test_networks_are_compiled_on_cuda_with_triton_only(monkeypatch):
+    with pytest.raises(UsageError, match="--compile: expected a CUDA device, found cpu"):
+        compile_networks(Networks("cpu"))
+    compiled = []
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda block, **options: compiled.append((block, options))
+    )
+    monkeypatch.setattr(devices, "find_spec", lambda _: None)
+    with pytest.raises(UsageError, match="expected Triton"):
+        compile_networks(Networks("cuda"))
+    monkeypatch.setattr(devices, "find_spec", lambda _: object())
+    networks = Networks("cuda")
+    compile_networks(networks)
+    assert compiled == [(block, {"mode": "reduce-overhead"}) for block in networks]

@@ -75,7 +75,7 @@ def test_undersampled_is_better_than_zero_filled(model, simulate, size):
         zero_filled = np.abs(ifft2c(torch.from_numpy(result.zero_filled)).numpy())
         assert error(result.image, images) < 0.75 * error(zero_filled, images)
     assert result.image.shape == images.shape
-    assert result.shares["measured"] == pytest.approx(mask.mean())
+    assert result.fractions["measured"] == pytest.approx(mask.mean())
 
 
 def test_zero_filled_is_the_combination_of_the_measured_bins(model, simulate):
@@ -150,7 +150,7 @@ def test_columns_never_acquired_stay_zero(model, simulate):
         )
         assert np.isfinite(result.image).all()
     # Of the coils' k-space: what the model does not complete, the sensitivities fill.
-    assert result.shares == pytest.approx(
+    assert result.fractions == pytest.approx(
         {"measured": mask.mean(), "completed": 35 / 40 - mask.mean(), "zero": 5 / 40}
     )
 

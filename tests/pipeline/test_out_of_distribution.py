@@ -15,7 +15,7 @@ from mri_iahvae.model.checkpoint import load_model, store_domain
 from mri_iahvae.model.domain import Domain
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.loaded import LoadedModel
-from mri_iahvae.pipeline.out_of_distribution import domain_warnings, volume_fit
+from mri_iahvae.pipeline.out_of_distribution import domain_warnings, volume_score
 from mri_iahvae.pipeline.stream import Request, run_file
 from mri_iahvae.pipeline.volume import reconstruct_volume
 from mri_iahvae.tasks.denoise import denoise
@@ -66,24 +66,24 @@ def test_a_warning_wants_more_than_a_quarter_of_the_slices(domain, fit, said):
 def test_the_fit_of_a_volume_is_that_of_its_slices(model, domain, head_kspace):
     kspace = torch.from_numpy(head_kspace(5, size=40))
     mask, sigma = torch.ones(kspace.shape, dtype=torch.bool), torch.linspace(0, 1, 5)
-    found = volume_fit(model, domain, kspace, mask, sigma, Batches(2))
+    found = volume_score(model, domain, kspace, mask, sigma, Batches(2))
     centre = slice(4, 36)
-    expected = domain.fit(model, kspace[:, centre, centre], mask[:, centre, centre], sigma)
+    expected = domain.score(model, kspace[:, centre, centre], mask[:, centre, centre], sigma)
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-3, atol=1e-3)
-    assert np.isnan(volume_fit(model, None, kspace, mask, sigma, Batches(2))).all()
+    assert np.isnan(volume_score(model, None, kspace, mask, sigma, Batches(2))).all()
 
 
 def test_a_reconstruction_tells_its_fit_and_warns(model, domain, head_kspace, noise_kspace):
     inside = reconstruct_volume(model, head_kspace(4), None, SETTINGS, domain=domain, up_to=8)
-    assert inside.fit.dtype == np.float32
-    assert (inside.fit < 1).all()
+    assert inside.out_of_distribution.dtype == np.float32
+    assert (inside.out_of_distribution < 1).all()
     assert inside.warnings == ()
     outside = reconstruct_volume(model, noise_kspace, None, SETTINGS, domain=domain)
-    assert (outside.fit > 1).all()
+    assert (outside.out_of_distribution > 1).all()
     (warning,) = outside.warnings
     assert warning.startswith(f"6 of 6 slices {WARNING}")
     silent = reconstruct_volume(model, noise_kspace, None, SETTINGS)
-    assert np.isnan(silent.fit).all()
+    assert np.isnan(silent.out_of_distribution).all()
     assert silent.warnings == ()
 
 
@@ -93,7 +93,7 @@ def test_the_fit_does_not_depend_on_how_a_slice_is_reconstructed(model, domain, 
     amortized = reconstruct_volume(model, kspace, mask, SETTINGS, domain=domain)
     settings = InferenceSettings("iterative", steps=2, samples=samples, data_consistency="none")
     other = reconstruct_volume(model, kspace, mask, settings, domain=domain, batch=2)
-    np.testing.assert_allclose(other.fit, amortized.fit, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(other.out_of_distribution, amortized.out_of_distribution, rtol=1e-3, atol=1e-3)
 
 
 def test_noise_that_is_stated_is_reckoned_with(model, domain, head_kspace, rng):
@@ -103,7 +103,7 @@ def test_noise_that_is_stated_is_reckoned_with(model, domain, head_kspace, rng):
     noisy = (kspace + level * (parts[0] + 1j * parts[1])).astype(np.complex64)
     stated = reconstruct_volume(model, noisy, None, SETTINGS, domain=domain, noise_sigma=level)
     unknown = reconstruct_volume(model, noisy, None, SETTINGS, domain=domain)
-    assert (stated.fit < unknown.fit).all()
+    assert (stated.out_of_distribution < unknown.out_of_distribution).all()
 
 
 def test_what_a_checkpoint_knows_reaches_files_and_the_python_api(
@@ -121,13 +121,13 @@ def test_what_a_checkpoint_knows_reaches_files_and_the_python_api(
     loaded = LoadedModel.load(folder, torch.device("cpu"))
     report = run_file(loaded, path, tmp_path / "out.h5", Request(up_to=8), SETTINGS)
     assert sum(WARNING in warning for warning in report["warnings"]) == 1
-    assert [value is None for value in report["fit"]] == [number == 2 for number in range(6)]
+    assert [value is None for value in report["out_of_distribution"]] == [number == 2 for number in range(6)]
     with h5py.File(tmp_path / "out.h5") as file:
-        stored = file.attrs["fit"]
-    np.testing.assert_array_equal(stored, np.array(report["fit"], np.float32))
+        stored = file.attrs["out_of_distribution"]
+    np.testing.assert_array_equal(stored, np.array(report["out_of_distribution"], np.float32))
     for result in (
         reconstruct(noise_kspace, up_to="8x8", checkpoint=folder, device="cpu", method="amortized"),
         denoise(noise_kspace, 1e-9, checkpoint=folder, device="cpu", method="amortized"),
     ):
-        assert (result.fit > 1).all()
+        assert (result.out_of_distribution > 1).all()
         assert any(WARNING in warning for warning in result.warnings)

@@ -54,7 +54,7 @@ def test_groups_make_no_difference(run, make_scan, settings):
             whole["scores"]["reconstruction"], rel=1e-3
         )
         assert report["scores"]["zero-filled"] == pytest.approx(whole["scores"]["zero-filled"], rel=1e-5)
-        assert report["share_measured"] == pytest.approx(whole["share_measured"])
+        assert report["fraction_measured"] == pytest.approx(whole["fraction_measured"])
         assert report["warnings"] == whole["warnings"]
 
 
@@ -166,5 +166,5 @@ def test_file_and_array_agree(run, make_scan, checkpoint):
     scan = open_scan(path)
     options = {"steps": 2, "batch": 2, "up_to": "16", "checkpoint": checkpoint, "device": "cpu"}
     result = reconstruct(scan.read(slice(None)), scan.mask, **options)
-    assert report["share_measured"] == result.shares["measured"]
+    assert report["fraction_measured"] == result.fractions["measured"]
     np.testing.assert_array_equal(found["image"], result.image)

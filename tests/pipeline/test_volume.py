@@ -142,7 +142,7 @@ def test_up_to_uses_its_block_only(model, head_kspace, rng, up_to):
     )
     np.testing.assert_array_equal(run(model, kspace, inside).image, result.image)
     np.testing.assert_array_equal(result.kspace[:, inside], kspace[:, inside])
-    assert result.shares == pytest.approx(
+    assert result.fractions == pytest.approx(
         {"measured": up_to**2 / 1024, "completed": 1 - up_to**2 / 1024, "zero": 0}
     )
     other = np.where(inside, kspace + 0.1 * np.abs(kspace).max(), kspace)  # inside the block it matters
@@ -156,15 +156,15 @@ def test_beyond_the_grid_bins_are_kept_or_zero(model, head_kspace, size):
     outer[block(size, 32), block(size, 32)] = False
     everything = run(model, kspace)
     np.testing.assert_array_equal(everything.kspace, kspace)
-    assert everything.shares == {"measured": 1, "completed": 0, "zero": 0}
+    assert everything.fractions == {"measured": 1, "completed": 0, "zero": 0}
 
     low = run(model, kspace, up_to=8)
     assert not low.kspace[:, outer].any()
     assert (low.kspace[:, ~outer] != 0).mean() > 0.99
     total = size**2
     expected = {"measured": 64 / total, "completed": (1024 - 64) / total, "zero": 1 - 1024 / total}
-    assert low.shares == pytest.approx(expected)
-    assert sum(low.shares.values()) == pytest.approx(1)
+    assert low.fractions == pytest.approx(expected)
+    assert sum(low.fractions.values()) == pytest.approx(1)
 
     masked = np.ones((size, size), bool)
     masked[:, ::3] = False
@@ -237,7 +237,7 @@ def test_memory_that_runs_out_halves_the_batch_and_is_said(model, head_kspace, c
     said = f"out of memory with 8 slices at a time: went on with {fits}"
     assert result.warnings == (said, *expected.warnings)
     assert error(result.image, expected.image) < 1e-3
-    assert result.shares == expected.shares
+    assert result.fractions == expected.fractions
     if samples:
         assert error(result.std, expected.std) < 1e-3
 
@@ -339,7 +339,7 @@ def test_one_mask_per_slice(model, head_kspace, columns):
     result = run(model, kspace, masks)
     np.testing.assert_array_equal(result.kspace[1], kspace[1])
     assert error(result.image[0], run(model, kspace[:1], columns).image[0]) < 1e-3
-    assert result.shares["measured"] == pytest.approx(masks.mean())
+    assert result.fractions["measured"] == pytest.approx(masks.mean())
 
 
 @pytest.mark.parametrize("samples", [0, 2])
@@ -372,7 +372,7 @@ def test_slices_without_signal_are_zeros_and_unknown_ones_prior_samples(
     assert result.factors[0] == 1
     share = columns.mean()
     expected = {"measured": 2 * share / 3, "completed": (2 - share) / 3, "zero": (1 - share) / 3}
-    assert result.shares == pytest.approx(expected)
+    assert result.fractions == pytest.approx(expected)
 
 
 def test_at_temperature_zero_unknown_slices_are_the_prior_mean(model, head_kspace):
@@ -393,7 +393,7 @@ def test_where_only_bins_beyond_the_grid_are_measured_they_are_kept(model, head_
     assert (result.kspace[:, inside] != 0).mean() > 0.99
     assert len(result.warnings) == 1
     assert result.warnings[0].startswith("nothing measured in the central 32x32 bins of slices 0, 1:")
-    assert result.shares == {"measured": 1 / 8, "completed": 1 / 4, "zero": 5 / 8}
+    assert result.fractions == {"measured": 1 / 8, "completed": 1 / 4, "zero": 5 / 8}
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_masks_are_completed(checkpoint, head_kspace):
     mask = np.ones((32, 32), bool)
     mask[:, ::4] = False
     result = denoise(head_kspace(), 0.1, mask=mask, checkpoint=checkpoint)
-    assert result.shares == pytest.approx({"measured": 0.75, "completed": 0.25, "zero": 0})
+    assert result.fractions == pytest.approx({"measured": 0.75, "completed": 0.25, "zero": 0})
     assert not result.zero_filled[:, ~mask].any()
     assert (result.kspace[:, ~mask] != 0).mean() > 0.99
 

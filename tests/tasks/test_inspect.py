@@ -116,7 +116,7 @@ def test_the_plan_is_what_the_engine_does(write, checkpoint, shape, padding):
     model, _ = load_model(checkpoint)
     reduced, used = geometry.reduce(scan.read(0)), geometry.reduce_mask(scan.mask)
     result = reconstruct_volume(model, reduced, used, amortized(), acquired=scan.acquired)
-    assert plan.shares == pytest.approx(result.shares)
+    assert plan.shares == pytest.approx(result.fractions)
     assert geometry.crop(result.image).shape[1:] == plan.image
 
 
@@ -128,7 +128,7 @@ def test_the_plan_of_several_coils_is_what_they_do(native, checkpoint):
     kspace = geometry.reduce(scan.read_coils(slice(None)))
     used = geometry.reduce_mask(scan.mask)
     result = reconstruct_coils(model, kspace, used, amortized(), acquired=scan.acquired)
-    assert plan.shares == pytest.approx(result.shares)
+    assert plan.shares == pytest.approx(result.fractions)
     start, stop = scan.acquired
     assert plan.shares["zero"] == pytest.approx((80 - stop + start) / 80)
     assert 0 < plan.shares["zero"] < 0.2

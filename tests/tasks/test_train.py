@@ -125,14 +125,6 @@ def test_a_run(files, tmp_path):
     assert checkpoint == run / "model"
     model, _ = load_model(checkpoint)
     assert model.size == 16
-    assert {path.name for path in run.iterdir()} == {
-        ".lock",
-        "run.json",
-        "log.jsonl",
-        "states",
-        "model",
-        "pictures",
-    }
     pictures = sorted((run / "pictures").iterdir())
     assert [path.name for path in pictures] == [f"stage0-grid016-step0000{step}.png" for step in (10, 20)]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
@@ -145,15 +137,11 @@ def test_a_run(files, tmp_path):
     refused(UsageError, data, run, "holds a run already", "--resume")
 
 
-def test_the_domain_is_named_by_the_user_or_by_the_files(files, tmp_path):
+def test_the_domain_is_named_by_the_files(files, tmp_path):
     data = files("data", 3, acquisition="CORPD_FBK")
     files("other", 1, acquisition="CORPDFS_FBK")
     (tmp_path / "other" / "00.h5").rename(data / "00.h5")
-    settings = TrainSettings((Stage(16, 1, batch=2),), validate_every=1)
-    stated = start(data, tmp_path / "stated", settings=settings)
-    assert load_domain(stated).description == "CORPDFS_FBK, CORPD_FBK"
-    named = start(data, tmp_path / "named", settings=settings, domain="knee; PD")
-    assert load_domain(named).description == "knee; PD"
+    assert TrainingData.open(data, 16).description == "CORPDFS_FBK, CORPD_FBK"
 
 
 def test_resuming(files, tmp_path):

@@ -67,7 +67,11 @@ class OrdinaryScale:
 
     def variance(self) -> float:
         """Mean expected power of a bin per real and imaginary part."""
-        return float(self._stages[-1].gains.square().mean()) / 2
+        return self.energy() / (2 * self.side**2)
+
+    def energy(self) -> float:
+        """Expected energy of all bins, canonical units."""
+        return float(self._stages[-1].gains.square().sum())
 
     def context(self, h: Tensor | None, coarse: Tensor) -> Tensor:
         """The context before the first layer, (B, C, 1, 1)."""
