@@ -27,6 +27,8 @@ MASKS = {
     "no centre": ~block(4),
     "scattered": torch.rand(1, 16, 16, generator=torch.Generator().manual_seed(7)) < 0.3,
     "finest band": ~block(8),
+    "a single column": NOTHING.index_fill(2, torch.tensor(9), value=True),
+    "a single bin": block(1).roll((-6, 4), (1, 2)),
     "a band in the middle missing": ~block(8) | block(4),
 }
 

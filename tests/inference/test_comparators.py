@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from mri_iahvae.errors import UsageError
-from mri_iahvae.inference.draws import Element
 from mri_iahvae.kspace.bands import block_mask
 from mri_iahvae.kspace.noise import complex_noise
 from mri_iahvae.training.objective import complete, masked_ratio, posterior_pass
@@ -63,22 +62,10 @@ def test_unmeasured_bins_are_never_seen_nor_imputed(kind, kspace, noise, method)
     assert torch.equal(a, c)
 
 
-@pytest.mark.parametrize("schedule", ["joint", "sequential"])
-@pytest.mark.parametrize("method", ["iterative", "hybrid"])
-def test_refinement_lowers_the_error_of_the_measured_bins(ordinary, kspace, method, schedule):
-    results = [
-        inference(ordinary, kspace, COLUMNS, method, schedule=schedule, steps=n, data_consistency="none")
-        for n in (0, 3, 12)
-    ]
-    errors = [((found.bins - kspace).abs().square() * COLUMNS).sum(dim=(1, 2)) for found in results]
-    assert (errors[1] < errors[0]).all()
-    assert (errors[2] < errors[1]).all()
-    assert results[1].steps.tolist() == [[15 if schedule == "sequential" else 3]] * 3  # of a single scale
-
-
 def test_all_latents_at_once_end_where_the_objective_is_flat(ordinary, kspace):
     """The gradient of J, written out, at the minimum that is found: every latent explains every measured bin."""
     found = inference(ordinary, kspace, COLUMNS, steps=100, data_consistency="none")
+    assert (found.steps.shape, found.steps.dtype) == ((3, 1), torch.int64)  # of a single scale
     (scale,) = ordinary.scales
 
     def gradient(latents):
@@ -116,18 +103,6 @@ def test_the_deviation_of_latents_is_the_encoders_where_the_bins_are_measured(or
         torch.testing.assert_close(found.square(), fraction * own.square() + 1 - fraction)
         assert bool((found == 1).all()) == (k == 3)
         assert bool((partly.mean[k] == 0).all()) == (k == 3)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_samples_come_in_pairs_about_the_estimate(kind, kspace, method):
-    options = {"noise": 0.1, "method": method, "steps": 8, "joint_steps": 0}
-    one, two, cold, mean = (
-        run(kind, kspace, COLUMNS, elements=[Element(k, sample) for k in range(3)], temperature=t, **options)
-        for sample, t in ((0, 1.0), (1, 1.0), (0, 0.0), (None, 1.0))
-    )
-    torch.testing.assert_close(cold, mean)
-    assert (one != two).all()
-    assert ((one + two) / 2 - mean).norm() < 0.7 * (one - mean).norm()
 
 
 def test_algorithm_1_is_refused(ordinary, kspace):

@@ -8,7 +8,6 @@ from mri_iahvae.inference.prior import sample_prior
 from mri_iahvae.inference.settings import DATA_CONSISTENCY, METHODS
 from mri_iahvae.kspace.bands import block_mask, crop
 from mri_iahvae.kspace.noise import complex_noise
-from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.model.walk import Walk
 from mri_iahvae.training.objective import complete, posterior_pass
 from tests.inference.runs import COLUMNS, EVERYTHING, MASKS, NOTHING, block, inference, run, samples
@@ -112,21 +111,6 @@ def test_no_steps_leave_the_start(model, kspace, mask):
     torch.testing.assert_close(crop(iterative, 1), crop(complete(model, kspace, 0), 1))
 
 
-@pytest.mark.parametrize("method", ["hybrid", "iterative"])
-@pytest.mark.parametrize("kind", ["columns", "no centre"])
-def test_refinement_fits_the_measured_bins_better(model, kspace, method, kind):
-    mask = MASKS[kind]
-    none, few, many = (
-        ((run(model, kspace, mask, method, steps=n, data_consistency="none") - kspace) * mask)
-        .abs()
-        .square()
-        .sum((1, 2))
-        for n in (0, 2, 10)
-    )
-    assert (many < 0.7 * none).all()
-    assert (many < few).all()
-
-
 @pytest.mark.parametrize(
     ("options", "each"),
     [
@@ -159,33 +143,10 @@ def test_automatic_steps_stop_each_scale_when_it_has_converged(model, kspace):
     assert away[0] < 0.1 * away[1]
 
 
-def test_the_latents_found_decode_to_the_bins(model, kspace, method):
-    """Scale by scale, with the measured bins put in as they come."""
-    found = inference(model, kspace, COLUMNS, method, data_consistency="none")
-    walk = Walk(model, 3, CPU)
-    for (scale, h), latents in zip(walk, found.latents, strict=True):
-        last = scale.run(h, latents)
-        ring = model.decomposition.ring(scale.index)
-        own, known = scale.bins(last), crop(COLUMNS, scale.side) & ring
-        torch.testing.assert_close(own, crop(found.bins, scale.side) * ring, rtol=1e-4, atol=1e-4)
-        walk.extend(last, torch.where(known, crop(kspace, scale.side), own))
-
-
-@pytest.mark.parametrize("kind", ["nothing", "columns"])
-def test_bfloat16_rounds_the_convolutions_only(model, kspace, kind, method):
-    """(Of the several minima of this untrained model rounding may choose another one.)"""
-    mask = MASKS[kind]
-    high, low = (
-        run(model, kspace, mask, method, precision=name, steps=10, data_consistency="none")
-        for name in ("float32", "bfloat16")
-    )
+def test_bfloat16_rounds_the_convolutions_only(model, kspace):
+    high, low = (run(model, kspace, COLUMNS, "amortized", precision=name) for name in ("float32", "bfloat16"))
     assert low.dtype == torch.complex64
-    assert not torch.equal(low, high)
-    if method in ("amortized", "paper") or kind == "nothing":
-        assert (low - high).norm() < 0.02 * high.norm()
-    else:
-        misfits = [float(((own - kspace) * mask).norm()) for own in (high, low)]
-        assert misfits[1] == pytest.approx(misfits[0], rel=0.1)
+    assert 0 < (low - high).norm() < 0.02 * high.norm()
 
 
 def test_a_batch_element_does_not_depend_on_the_others(model, kspace, method):
@@ -225,21 +186,6 @@ def test_samples_repeat_bit_for_bit_and_do_not_depend_on_their_batch(model, kspa
     for element, seed in ((Element(6, 0), 0), (Element(5, 2), 0), (Element(5, 0), 1), (Element(5, None), 0)):
         other = sample([0], [element], seed)
         assert (other[0] != together[0])[~masks[0]].all()
-
-
-def test_samples_deviate_wherever_the_bins_are_not_known(model, kspace, sampled):
-    """At every unmeasured bin, in bands measured in part too; at noisy ones unless the data are to be kept."""
-    for mask in (COLUMNS, block(4), NOTHING):
-        deviation = samples(model, kspace[0], mask, 6, sampled).std(dim=0)
-        assert (deviation[~mask[0]] > 1e-3).all()
-        assert not deviation[mask[0]].any()
-    soft, hard, own = (
-        samples(model, kspace[0], COLUMNS, 6, sampled, 0.5, data_consistency=kind).std(dim=0)
-        for kind in ("soft", "hard", "none")
-    )
-    assert (soft > 1e-2).all()
-    assert (own > 1e-2).all()
-    assert not hard[COLUMNS[0]].any()
 
 
 def test_at_temperature_zero_samples_are_the_most_probable_estimate(model, kspace, sampled):
@@ -305,44 +251,3 @@ def test_amortized_samples_have_the_encoders_mean_and_variance(linear, noise, me
         mean = offset + matrix @ (0.3 * crop(imputed, scale.side).real.flatten()).repeat(2)
         covariance = variance * matrix @ matrix.T + linear.sigma**2 * torch.eye(len(offset))
         check_samples(scale.flat(crop(found, scale.side)), mean, covariance)
-
-
-def random_mask(kind, generator):
-    mask = NOTHING[0].clone()
-    row, column = torch.randint(16, (2,), generator=generator).tolist()
-    if kind == "single bin":
-        mask[row, column] = True
-    elif kind == "single column":
-        mask[:, column] = True
-    elif kind != "empty":
-        density = {"dense": 0.8, "sparse": 0.1, "full": 1.1, "no centre": 0.5}[kind]
-        mask = torch.rand(16, 16, generator=generator) < density
-    return mask & ~block_mask(4, 16) if kind == "no centre" else mask
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_every_mask_gives_finite_bins_and_keeps_the_data(model, kspace, method, seed):
-    """Most probable estimates and samples, noisy or not, all in one batch, refined jointly too."""
-    generator = torch.Generator().manual_seed(seed)
-    kinds = ["empty", "full", "single bin", "single column", "no centre", "dense", "sparse"]
-    masks = torch.stack([random_mask(kind, generator) for kind in kinds]).repeat(2, 1, 1)
-    data = kspace[torch.randint(3, (14,), generator=generator)] * 10 ** (seed - 1)
-    noise = torch.rand(14, generator=generator) * torch.randint(2, (14,), generator=generator)
-    elements = [Element(k, k if k < 7 and method != "paper" else None) for k in range(14)]
-    options = {"steps": 2, "seed": seed, "elements": elements, "joint_steps": 2}
-    hard, soft = (
-        run(model, data, masks, method, noise, data_consistency=kind, **options) for kind in ("hard", "soft")
-    )
-    assert hard.isfinite().all()
-    assert soft.isfinite().all()
-    assert torch.equal(hard[masks], data[masks])
-    exact = masks & (noise == 0)[:, None, None]
-    torch.testing.assert_close(soft[exact], data[exact], rtol=1e-4, atol=1e-4)
-
-
-def test_a_grid_of_a_single_bin(model):
-    single = IAHVAE(model.config.coarse(1))
-    kspace, mask = torch.full((1, 1, 1), 2.0 + 1j), torch.ones(1, 1, 1, dtype=torch.bool)
-    for method in METHODS:
-        assert torch.equal(run(single, kspace, mask, method, joint_steps=2), kspace)
-        torch.testing.assert_close(run(single, kspace, ~mask, method), complete(single, kspace, 0))

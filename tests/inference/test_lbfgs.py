@@ -132,19 +132,6 @@ def test_more_steps_never_end_higher(noise, function, ratio):
     assert (values[-1] < values[0] - 1e-2).all()
 
 
-def test_the_bent_valley_is_followed_to_its_end(noise):
-    found, _ = solve(with_gradient(rosenbrock), torch.randn(BATCH, 2, generator=noise), 100)
-    torch.testing.assert_close(found, torch.ones(BATCH, 2), rtol=0, atol=0.02)
-
-
-def test_the_minimum_before_a_wall_is_found(noise):
-    """At -1 / sqrt(3) each: there the gradient 1 + x / sqrt(1 - |x|^2) vanishes."""
-    call, seen = counted(with_gradient(with_a_wall))
-    found, _ = solve(call, 0.2 * torch.randn(BATCH, 2, generator=noise), 40)
-    torch.testing.assert_close(found, torch.full((BATCH, 2), -(3**-0.5)), rtol=0, atol=5e-3)
-    assert any(values.isnan().any() for values, _ in seen)  # it was touched
-
-
 def path(function, start, steps):
     """Where a function of one number, (B, 1), is evaluated: (steps, B)."""
     places = []
@@ -205,11 +192,3 @@ def test_tolerance_stops_each_batch_element_when_it_has_converged(quadratic):
     assert (evaluate(found)[0] < 1 + 0.05).all()
     for k in range(BATCH):  # without the tolerance the same path goes on
         torch.testing.assert_close(solve(evaluate, start, int(used[k]))[0][k], found[k])
-
-
-def test_at_the_minimum_nothing_moves(quadratic):
-    evaluate, minimum, _, _ = quadratic
-    assert torch.equal(solve(evaluate, minimum, 6)[0], minimum)
-    found, used = solve(evaluate, minimum, 6, tolerance=1e-3)
-    assert torch.equal(found, minimum)
-    assert (used == 3).all()

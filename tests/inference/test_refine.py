@@ -11,8 +11,6 @@ from mri_iahvae.inference.measurement import Datum
 from mri_iahvae.inference.refine import refine
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import crop
-from mri_iahvae.kspace.noise import complex_noise
-from tests.linear_model import check_samples
 
 SIGMA = 0.4
 
@@ -118,16 +116,11 @@ AT_4 = pytest.mark.parametrize("scale", [2], indirect=True)  # one scale where m
 
 
 @AT_4
-def test_both_optimizers_end_where_the_objective_is_flat(problem, start, optimizer):
-    found = refined(problem, start, 150 if optimizer == "adam" else 50, optimizer=optimizer)
-    (_, end), (_, beginning) = (gradients(problem.objective, e) for e in (found, start))
-    assert (size(end) < 0.05 * size(beginning)).all()
-
-
-@AT_4
 def test_from_nearby_the_same_minimum_is_reached(problem, start, noise):
     """By either optimizer, and with any preconditioner. (Which of several minima is found from afar is chance.)"""
     found = refined(problem, start, 60)
+    (_, end), (_, beginning) = (gradients(problem.objective, e) for e in (found, start))
+    assert (size(end) < 0.05 * size(beginning)).all()  # the objective is flat there
     near, lowest = [e + 0.1 for e in found], problem.objective(found)
     std = [0.3 + torch.rand(e.shape, generator=noise) for e in start]
     for options in ({"steps": 60}, {"steps": 60, "std": std}, {"steps": 150, "optimizer": "adam"}):
@@ -169,14 +162,6 @@ def test_steps_are_evaluations_per_layer_where_the_schedule_is_sequential(
     assert len(calls) == expected
 
 
-@AT_4
-def test_without_data_refinement_returns_to_the_centre(problem, start, optimizer):
-    nothing = replace(problem, y=replace(problem.y, variance=torch.full_like(problem.y.variance, torch.inf)))
-    found = refined(nothing, start, 200 if optimizer == "adam" else 10, optimizer=optimizer)
-    for e, centre in zip(found, problem.e0, strict=True):
-        torch.testing.assert_close(e, centre, rtol=0, atol=0.05)
-
-
 def test_a_batch_element_does_not_depend_on_the_others(problem, start, optimizer, schedule):
     options = {"optimizer": optimizer, "schedule": schedule}
     together = refined(problem, start, 10, **options)
@@ -191,48 +176,3 @@ def test_a_batch_element_does_not_depend_on_the_others(problem, start, optimizer
     alone = refined(single, [e[1:2] for e in start], 10, **options)
     for a, b in zip(alone, together, strict=True):
         torch.testing.assert_close(a, b[1:2], rtol=1e-3, atol=1e-3)
-
-
-def linear_problem(linear, index, noise, count):
-    """A problem whose every second bin is measured, and its posterior by hand: mean and covariance of e."""
-    scale = linear.scales[index]
-    s = scale.side
-    mask = (torch.arange(s * s).reshape(s, s) % 2 == 0) & scale.ring
-    data = torch.where(mask, complex_noise((1, s, s), 1.0, noise), 0)
-    y = Datum(
-        data.expand(count, -1, -1),
-        torch.where(mask, SIGMA**2, torch.inf).expand(count, s, s),
-        torch.ones(count),
-    )
-    e0 = [torch.zeros(count, *latent.shape) for latent in scale.latents]
-    h = scale.context(None, torch.zeros(count))
-    problem = Problem(scale, h, y, e0, 0.0, torch.ones(count), lambda: (None, None))
-    offset, matrix = scale.prior()
-    known = mask[scale.ring].repeat(2)
-    matrix, misfit = matrix[known], (scale.flat(data[0]) - offset)[known]
-    covariance = torch.linalg.inv(torch.eye(matrix.shape[1]) + matrix.T @ matrix / SIGMA**2)
-    return problem, covariance @ matrix.T @ misfit / SIGMA**2, covariance
-
-
-@pytest.mark.parametrize("index", [0, 1, 2])
-def test_the_minimum_of_a_linear_model_is_its_posterior_mean(linear, index, noise, optimizer):
-    problem, mean, _ = linear_problem(linear, index, noise, 4)
-    found = refined(
-        problem, latents(problem.scale, noise, 4), 60 if optimizer == "lbfgs" else 600, optimizer=optimizer
-    )
-    flat = torch.cat([e.flatten(1) for e in found], dim=1)
-    torch.testing.assert_close(flat, mean.expand(4, -1), rtol=0, atol=2e-3 if optimizer == "lbfgs" else 0.03)
-
-
-@pytest.mark.parametrize("index", [0, 1, 2])
-def test_minima_of_perturbed_problems_are_posterior_samples(linear, index, noise):
-    """Centre and data perturbed by draws from prior and noise, in antithetic pairs: mean and covariance."""
-    count = 2000
-    problem, mean, covariance = linear_problem(linear, index, noise, count)
-    drawn, s = latents(problem.scale, noise, count // 2), problem.scale.side
-    bins = complex_noise((count // 2, s, s), SIGMA, noise)
-    perturbed = replace(
-        problem, e0=[torch.cat((e, -e)) for e in drawn], y=problem.y.shifted(torch.cat((bins, -bins)))
-    )
-    found = refined(perturbed, [torch.zeros_like(e) for e in perturbed.e0], 60)
-    check_samples(torch.cat([e.flatten(1) for e in found], dim=1), mean, covariance)

@@ -1,6 +1,5 @@
 """The scale-causal encoder: features of scale s depend on block B_s alone."""
 
-import pytest
 import torch
 
 from mri_iahvae.kspace.bands import block_mask, crop, scales
@@ -47,11 +46,9 @@ def test_a_scale_may_be_asked_for_again_skipped_or_settled_otherwise(model, kspa
         session.extend(scale, block)
 
 
-@pytest.mark.parametrize("index", [0, 3])
-def test_what_was_just_encoded_is_not_encoded_again(model, kspace, index):
-    calls, scale = [], model.scales[index]
-    hook = model.encoder[index].register_forward_hook(lambda *_: calls.append(1))
+def test_what_was_just_encoded_is_not_encoded_again(model, kspace):
+    calls = []
+    hook = model.encoder[2].register_forward_hook(lambda *_: calls.append(1))
     encode(model, kspace)
     hook.remove()
     assert len(calls) == 1
-    assert scale.index == index

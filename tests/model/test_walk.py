@@ -67,20 +67,3 @@ def test_finer_latents_do_not_move_coarser_bins(model, latents, noise):
         change = (decode(model, moved)[1] - before).abs()
         assert not change[:, block_mask(2 ** (index - 1), model.size)].any()
         assert crop(change, 2**index)[:, band_mask(2**index)].max() > 1e-3 * before.abs().max()
-
-
-def test_a_walk_may_begin_later(model, latents):
-    """From the last context and the coefficients of the scales before it; `block` does not settle anything."""
-    walk = Walk(model, 2, CPU)
-    for (scale, h), e in zip(walk, latents, strict=True):
-        last = scale.run(h, e)
-        part = scale.bins(last)
-        block = walk.block(part)
-        assert walk.coarse.shape[-1] < block.shape[-1]
-        walk.extend(last, part)
-        assert torch.equal(walk.coarse, block)
-        if scale.index < len(model.scales) - 1:
-            later = Walk(model, 2, CPU, scales=model.scales[scale.index + 1 :], h=walk.h, coarse=walk.coarse)
-            following, start = next(iter(later))
-            assert following is model.scales[scale.index + 1]
-            assert torch.equal(start, following.context(last, block))
