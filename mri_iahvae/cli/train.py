@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from mri_iahvae.cli.groups import GroupedCommand
-from mri_iahvae.cli.options import FiniteRange, deterministic_option, device_option, seed_option
+from mri_iahvae.cli.options import (
+    FiniteRange,
+    SectionedCommand,
+    deterministic_option,
+    device_option,
+    devices_option,
+    num_nodes_option,
+    section,
+    seed_option,
+)
 from mri_iahvae.errors import UsageError
 
 if TYPE_CHECKING:
     from mri_iahvae.model.config import ModelConfig
     from mri_iahvae.training.settings import TrainSettings
-
-_GROUPS = {
-    "Run": ("run", "resume", "start", "domain", "half"),
-    "Model and plan": ("preset", "grid", "stages", "batch", "rate"),
-    "Hardware": ("device", "precision", "devices", "num_nodes"),
-    "Validation and states": ("validate_every", "save_every"),
-    "Expert": ("sigma", "completion_weight", "masked_weight", "resampled", "seed", "deterministic"),
-}
 
 
 def _number(name: str, default: float, help: str, metavar: str | None = None, **bounds: Any) -> Any:  # noqa: ANN401, A002
@@ -30,82 +30,102 @@ def _number(name: str, default: float, help: str, metavar: str | None = None, **
     return click.option(name, type=kind, default=default, show_default=True, metavar=metavar, help=help)
 
 
-@click.command(cls=GroupedCommand, groups=_GROUPS)
+@click.command(cls=SectionedCommand)
 @click.argument("data", metavar="[DATA]", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    "run",
-    metavar="RUN",
-    type=click.Path(path_type=Path),
-    show_default="runs/NAME-DATE, with the name of DATA",
-    help="Folder of the run: states, model, log, pictures.",
+@section(
+    "Run",
+    click.option(
+        "-o",
+        "--output",
+        "run",
+        metavar="RUN",
+        type=click.Path(path_type=Path),
+        show_default="runs/NAME-DATE, with the name of DATA",
+        help="Folder of the run: states, model, log, pictures.",
+    ),
+    click.option(
+        "--resume", is_flag=True, help="Go on from the newest state in RUN, which knows data and options."
+    ),
+    click.option(
+        "--from",
+        "start",
+        metavar="NAME|PATH",
+        help="Start from the weights of a checkpoint; where the grid is larger, the model grows.",
+    ),
+    click.option(
+        "--domain",
+        metavar="TEXT",
+        show_default="the acquisitions that the files state",
+        help="What the scans show, such as 'knee; PD, PD fat-suppressed'. It is stored with the weights, which warn "
+        "of others.",
+    ),
+    click.option("--half", is_flag=True, help="Store the finished model in half precision, to ship it."),
 )
-@click.option(
-    "--resume", is_flag=True, help="Go on from the newest state in RUN, which knows data and options."
+@section(
+    "Model and plan",
+    click.option(
+        "--preset",
+        metavar="NAME",
+        show_default="small; with --from its model",
+        help="Model: tiny, small, base or paper.",
+    ),
+    click.option(
+        "--grid",
+        type=int,
+        metavar="N",
+        show_default="the preset's",
+        help="Side of the grid: only the scales up to it.",
+    ),
+    click.option(
+        "--stages",
+        metavar="GRID:STEPS[@SCALES],...",
+        show_default="32:2000,64:1500,128:1300 up to the grid",
+        help="Growth plan; 128:600@16-128 trains scales 16 to 128 alone and holds the others.",
+    ),
+    _number("--batch", 16, "Slices per step, of all devices together.", "SLICES", min=1),
+    _number("--rate", 2e-3, "Peak learning rate of each stage.", min=0, min_open=True),
 )
-@click.option(
-    "--from",
-    "start",
-    metavar="NAME|PATH",
-    help="Start from the weights of a checkpoint; where the grid is larger, the model grows.",
+@section(
+    "Hardware",
+    device_option,
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "bfloat16"]),
+        default="float32",
+        show_default=True,
+        help="Precision of the convolutions; bfloat16 saves time where the hardware has it.",
+    ),
+    devices_option,
+    num_nodes_option,
 )
-@click.option(
-    "--domain",
-    metavar="TEXT",
-    show_default="the acquisitions that the files state",
-    help="What the scans show, such as 'knee; PD, PD fat-suppressed': stored with the weights, which warn of others.",
+@section(
+    "Validation and states",
+    _number("--validate-every", 100, "Steps between validations.", "STEPS", min=1),
+    _number(
+        "--save-every",
+        60.0,
+        "Seconds between saved states: what a power cut costs at most.",
+        "SECONDS",
+        min=0,
+    ),
 )
-@click.option("--half", is_flag=True, help="Store the finished model in half precision, to ship it.")
-@click.option(
-    "--preset",
-    metavar="NAME",
-    show_default="small; with --from its model",
-    help="Model: tiny, small, base or paper.",
+@section(
+    "Expert",
+    _number(
+        "--sigma", 0.1, "Final standard deviation of the likelihood, canonical units.", min=0, min_open=True
+    ),
+    _number("--completion-weight", 1.0, "Weight of the completion-aware term.", min=0),
+    _number("--masked-weight", 1.0, "Weight of the term that trains the encoder on imputed inputs.", min=0),
+    _number(
+        "--resampled",
+        1.0,
+        "Fraction of the slices that are zoomed, shifted and given another contrast.",
+        min=0,
+        max=1,
+    ),
+    seed_option,
+    deterministic_option,
 )
-@click.option(
-    "--grid",
-    type=int,
-    metavar="N",
-    show_default="the preset's",
-    help="Side of the grid: only the scales up to it.",
-)
-@click.option(
-    "--stages",
-    metavar="GRID:STEPS[@SCALES],...",
-    show_default="32:2000,64:1500,128:1300 up to the grid",
-    help="Growth plan; 128:600@16-128 trains scales 16 to 128 alone and holds the others.",
-)
-@_number("--batch", 16, "Slices per step, of all devices together.", "SLICES", min=1)
-@_number("--rate", 2e-3, "Peak learning rate of each stage.", min=0, min_open=True)
-@device_option
-@click.option(
-    "--precision",
-    type=click.Choice(["float32", "bfloat16"]),
-    default="float32",
-    show_default=True,
-    help="Precision of the convolutions; bfloat16 saves time where the hardware has it.",
-)
-@_number(
-    "--devices", 1, "Processes per machine: one for each of N CUDA devices, or N on the CPU.", "N", min=1
-)
-@_number("--num-nodes", 1, "Machines; the same command is started on each, by srun for example.", "N", min=1)
-@_number("--validate-every", 100, "Steps between validations.", "STEPS", min=1)
-@_number(
-    "--save-every", 60.0, "Seconds between saved states: what a power cut costs at most.", "SECONDS", min=0
-)
-@_number("--sigma", 0.1, "Final standard deviation of the likelihood, canonical units.", min=0, min_open=True)
-@_number("--completion-weight", 1.0, "Weight of the completion-aware term.", min=0)
-@_number("--masked-weight", 1.0, "Weight of the term that trains the encoder on imputed inputs.", min=0)
-@_number(
-    "--resampled",
-    1.0,
-    "Fraction of the slices that are zoomed, shifted and given another contrast.",
-    min=0,
-    max=1,
-)
-@seed_option
-@deterministic_option
 @click.pass_context
 def train(
     ctx: click.Context,
