@@ -45,6 +45,10 @@ class LinearScale:
     def variance(self):
         return 0.5
 
+    def energy(self):
+        offset, matrix = self.prior()
+        return float(offset.square().sum() + matrix.square().sum())
+
     def prior(self):
         """Mean b (d,) and A (d, n) of the scale's coefficients, real parts before imaginary ones."""
         ring = self.ring.flatten().repeat(2)

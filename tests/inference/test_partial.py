@@ -131,9 +131,8 @@ def jointly(model, measured, draws=None, **settings):
         zeros = [torch.zeros(count, *latent.shape) for latent in scale.latents]
         found.append(Found(zeros, [torch.ones_like(e) for e in zeros], torch.zeros(count, dtype=torch.int64)))
     draws = drawn(*[None] * count) if draws is None else draws
-    bins, found = refine_jointly(
-        model, measured, found, torch.zeros_like(measured.kspace), InferenceSettings(**settings), draws
-    )
+    bins, out = torch.zeros_like(measured.kspace), torch.zeros(count, dtype=torch.bool)
+    refine_jointly(model, measured, found, bins, out, InferenceSettings(**settings), draws)
     return bins, [one.latents for one in found], torch.stack([one.steps for one in found], dim=1)
 
 
