@@ -1,5 +1,6 @@
 """Synthetic data and a tiny model, shared by all tests."""
 
+import math
 import os
 import signal
 from dataclasses import replace
@@ -12,6 +13,8 @@ from click.testing import CliRunner
 
 from benchmarks.shared.native_files import LAYOUTS, write_native
 from mri_iahvae.cli import main
+from mri_iahvae.inference import bounds
+from mri_iahvae.inference.bounds import MARGIN, REACH
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import save_model
 from mri_iahvae.model.iahvae import IAHVAE
@@ -107,6 +110,22 @@ def make_scan(tmp_path, head_kspace):
         return path
 
     return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unbounded():
+    """Random weights keep no bounds: their latents have to go far to explain data. `within_bounds` sets them again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bounds, "REACH", math.inf)
+        patch.setattr(bounds, "MARGIN", math.inf)
+        yield
+
+
+@pytest.fixture
+def within_bounds(monkeypatch):
+    """The bounds of the package."""
+    monkeypatch.setattr(bounds, "REACH", REACH)
+    monkeypatch.setattr(bounds, "MARGIN", MARGIN)
 
 
 @pytest.fixture(scope="session")

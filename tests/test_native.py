@@ -150,7 +150,7 @@ def test_inspect_foretells_the_result(native, size, tool, tmp_path, acceleration
     assert found["reconstruct"]["image"] == list(images.shape[1:])
     assert found["mask"]["true_acceleration"] == pytest.approx(report["true_acceleration"])
     for name, share in found["reconstruct"]["shares"].items():
-        assert share == pytest.approx(report[f"share_{name}"], abs=1e-6)
+        assert share == pytest.approx(report[f"fraction_{name}"], abs=1e-6)
 
 
 @sizes

@@ -124,5 +124,5 @@ def test_native_files_that_are_no_heads_are_warned_of(
         Request(sampling=Sampling(acceleration=acceleration)),
         InferenceSettings("amortized"),
     )
-    unlike = [warning for warning in report["warnings"] if "unlike what the weights know" in warning]
+    unlike = [warning for warning in report["warnings"] if "unlike the training data" in warning]
     assert len(unlike) == strange, report["out_of_distribution"]

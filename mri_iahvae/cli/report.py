@@ -18,7 +18,7 @@ def report_text(report: dict[str, Any]) -> str:
     # Imported here: with the titles of figures it loads NumPy, which --help does without.
     from mri_iahvae.results.report import image_names  # noqa: PLC0415
 
-    fractions = {name: report[f"share_{name}"] for name in ("measured", "completed", "zero")}
+    fractions = {name: report[f"fraction_{name}"] for name in ("measured", "completed", "zero")}
     if report["task"] == "denoise" and not fractions["completed"]:
         del fractions["completed"]  # denoising completes nothing unless bins are missing
     bins = "k-space of the coils" if "coils" in report else "k-space"

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mri_iahvae.errors import CheckpointError, reason
 from mri_iahvae.kspace.bands import block_mask, crop
-from mri_iahvae.kspace.canonical import canonical_factor
+from mri_iahvae.kspace.canonical import CORE, canonical_factor
 from mri_iahvae.kspace.image_texture import log_texture
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.model.walk import Walk
@@ -89,10 +89,8 @@ class Domain:
         Returns:
             float32 (B,), about 0 on average; NaN where B_4 is not measured as a whole, or all is zero.
         """
-        judged = mask & block_mask(
-            JUDGED[-1], model.size, device=mask.device
-        )  # bins beyond set no scale here
-        factor = canonical_factor(kspace, judged, model.power)
+        core = mask & block_mask(CORE, model.size, device=mask.device)  # bins beyond it set no scale here
+        factor = canonical_factor(kspace, core, model.power)
         measured = torch.where(mask, kspace / factor[:, None, None], 0)
         found = log_residuals(model, measured)
         mean, deviation, limit = (found.new_tensor(v) for v in (self.mean, self.deviation, self.limit))

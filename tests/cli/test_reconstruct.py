@@ -90,7 +90,7 @@ def test_json_has_the_numbers_of_the_text(reconstruct, make_scan, read):
     assert report["failed"] == []
     (file,) = report["files"]
     assert (file["input"], file["up_to"]) == (str(path), "8x8")
-    fractions = {name: file[f"share_{name}"] for name in ("measured", "completed", "zero")}
+    fractions = {name: file[f"fraction_{name}"] for name in ("measured", "completed", "zero")}
     assert sum(fractions.values()) == pytest.approx(1)
     assert all(f"{value:.1%} {name}" in text for name, value in fractions.items())
     _, stored = read()

@@ -22,7 +22,7 @@ from mri_iahvae.tasks.denoise import denoise
 from mri_iahvae.tasks.reconstruct import reconstruct
 
 SETTINGS = InferenceSettings("amortized")
-WARNING = "are unlike what the weights know (ellipses)"
+WARNING = "are unlike the training data (ellipses)"
 
 
 @pytest.fixture(scope="module")

@@ -81,7 +81,7 @@ def test_everything_that_reproduces_the_run_is_stored(make_scan, write, loaded):
         "grid": 32,
         "device": "cpu",
     }
-    record |= {f"share_{k}": v for k, v in result.fractions.items()}
+    record |= {f"fraction_{k}": v for k, v in result.fractions.items()}
     options = result.settings.in_effect()
     assert (record | options).items() <= report.items()
     # An attribute cannot be null: what the method ignores is left out of the file.

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from mri_iahvae.inference.engine import infer
 
 from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.inference.infer import infer
 from mri_iahvae.inference.settings import DATA_CONSISTENCY, METHODS, InferenceSettings
 from mri_iahvae.kspace.bands import block
 from mri_iahvae.kspace.fft import fft2c, ifft2c
@@ -205,11 +205,11 @@ def failing_above(most, monkeypatch):
     """Lets inference run out of memory on more than `most` rows; gives the list of batches that were tried."""
     tried = []
 
-    def limited(model, kspace, *args):
-        tried.append(len(kspace))
-        if len(kspace) > most:
+    def limited(model, measured, *args):
+        tried.append(len(measured))
+        if len(measured) > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return infer(model, kspace, *args)
+        return infer(model, measured, *args)
 
     monkeypatch.setattr(volume, "infer", limited)
     return tried

@@ -10,9 +10,9 @@ import mri_iahvae
 from mri_iahvae.errors import IahvaeError, UsageError
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import load_model
-from mri_iahvae.model.iahvae import complete
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.tasks.sample import progression, sample_to_folder
+from mri_iahvae.training.objective import complete
 
 CPU = torch.device("cpu")
 
@@ -52,7 +52,9 @@ def test_all_samples_are_independent(sample):
 def test_temperature_zero_is_the_prior_mean(sample, checkpoint):
     model, _ = load_model(checkpoint)
     with torch.no_grad():
-        mean = ifft2c(complete(model, -1, None, torch.zeros(1, 0, 0, dtype=torch.complex64)))[0].numpy()
+        mean = ifft2c(complete(model, torch.zeros(1, model.size, model.size, dtype=torch.complex64), 0))[
+            0
+        ].numpy()
     for image in sample(3, temperature=0):
         assert relative(image, mean) < 1e-5
     assert relative(sample(1, temperature=0.5)[0], mean) > 0.01
@@ -63,7 +65,9 @@ def test_samples_vary_as_the_model_says(sample, checkpoint):
     model, _ = load_model(checkpoint)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        expected = complete(model, -1, None, torch.zeros(300, 0, 0, dtype=torch.complex64), generator)
+        expected = complete(
+            model, torch.zeros(300, model.size, model.size, dtype=torch.complex64), 0, generator
+        )
     found = fft2c(torch.from_numpy(sample(300)))
     mean = fft2c(torch.from_numpy(sample(1, temperature=0)))
     for s in (2, 8, 32):

@@ -124,11 +124,13 @@ def test_vectors_are_not_decayed(stage):
 
 def test_super_resolution_branches_learn_more_slowly(config):
     """At the full rate they amplify each other: `small` at 64 x 64 diverged after 110 steps."""
-    finest = replace(config.scales[-1], detail=3)
+    finest = replace(config.scales[-1], super_resolution=3)
     model = IAHVAE(replace(config, scales=(*config.scales[:-1], finest)))
     stage = StageModule(model, TrainSettings((Stage(32, 10),)), 0, 0.6)
     branch = model.super_resolution_parameters()
-    assert [id(parameter) for parameter in branch] == [id(p) for p in model.stage(5).detail.parameters()]
+    assert [id(parameter) for parameter in branch] == [
+        id(p) for p in model.scales[5].super_resolution.parameters()
+    ]
     rates = {
         parameter: group["lr"] / (stage.stage.rate * stage.rate_factor(0))
         for group in stage.configure_optimizers()["optimizer"].param_groups
@@ -154,7 +156,7 @@ def with_trainer(module):
     return module
 
 
-def test_held_scales_change_no_gradient_and_coarse_ones_compute_none(stage, blobs, noise):
+def test_held_scales_change_no_gradient(stage, blobs):
     whole, part = with_trainer(stage(10)), with_trainer(stage(10, scales=(4, 16)))
     for seed in (1, 2):  # the masked and the completion-aware term
         losses = [module.training_step((blobs[:4], seed), 0) for module in (whole, part)]
@@ -166,8 +168,6 @@ def test_held_scales_change_no_gradient_and_coarse_ones_compute_none(stage, blob
             torch.testing.assert_close(found.grad, expected.grad)
         else:
             assert found.grad is None
-    passed = posterior_pass(part.model, canonical_batch(blobs, 16), noise)
-    assert [context.requires_grad for context in passed.contexts] == [False, False, True, True, True]
 
 
 def test_average_follows_the_weights_with_a_warmed_up_decay(fit):

@@ -186,7 +186,7 @@ def test_the_finished_model_is_the_average(finished, make_blobs):
     assert (domain.description, domain.slices) == ("blobs of all kinds", 32)
     assert domain == measure_domain(model, make_blobs(4, first=100), domain.description, CPU, seed=3)
     assert model.config.sigma == 0.1
-    assert replace(model.config, gains=(), core_power=(), spread=()) == preset("tiny")
+    assert replace(model.config, gains=(), core_power=(), dispersion=()) == preset("tiny")
     assert len(model.config.gains) == 6
     assert model.config.dispersion == measure_dispersion(model, make_blobs(4, first=100), CPU, seed=3)
 
