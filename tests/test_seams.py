@@ -8,7 +8,7 @@ from torch import nn
 
 from mri_iahvae.inference import methods
 from mri_iahvae.inference.draws import Draws, Element
-from mri_iahvae.inference.infer import METHODS, Method, infer
+from mri_iahvae.inference.infer import METHODS, infer
 from mri_iahvae.inference.measurement import Measurement
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.noise import complex_noise
@@ -174,7 +174,7 @@ def test_a_start(linear, monkeypatch, method):
         latents = list(other.latents[problem.scale.index])
         return latents, [torch.ones_like(e) for e in latents]
 
-    monkeypatch.setitem(METHODS, method, Method(from_another_slice, methods.minimise))
+    monkeypatch.setitem(METHODS, method, methods.Method(from_another_slice, methods.minimise))
     started = inferred(linear, kspace, mask, method, sigma=0.3, steps=0, joint_steps=0)
     found = inferred(linear, kspace, mask, method, sigma=0.3)
     for begun, ended, theirs, own in zip(

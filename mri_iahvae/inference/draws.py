@@ -7,7 +7,7 @@ Samples come in antithetic pairs, 0 and 1, 2 and 3 ...: the second takes the fir
 Their mean is free of all that is odd in the noise, so that few samples already give the posterior mean well.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -78,7 +78,3 @@ class Draws:
         """Complex numbers of that deviation per real and imaginary part, complex64 (B, s, s)."""
         shape = (scale.side, scale.side, 2)
         return torch.view_as_complex(self.normal(shape, scale.index, purpose))
-
-    def chosen(self, numbers: list[int]) -> "Draws":
-        """Those of some of the batch elements."""
-        return replace(self, elements=tuple(self.elements[number] for number in numbers))

@@ -13,7 +13,7 @@ A method is a `Start` and a `Refine`; scales of which nothing is measured take t
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from mri_iahvae.inference.bounds import bounded
 from mri_iahvae.inference.comparators import paper
 from mri_iahvae.inference.draws import Draws
 from mri_iahvae.inference.measurement import Datum, Measurement
-from mri_iahvae.inference.partial import Found, encode_imputed, prior_precision, refine_jointly
+from mri_iahvae.inference.partial import encode_imputed, prior_precision, refine_jointly
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.model.protocols import Encoded, Latents, Model, Scale
 from mri_iahvae.model.walk import Walk
@@ -61,7 +61,7 @@ class Problem:
         h: (B, C, r, r), context that it starts from.
         y: the data, with their noise variance n.
         e0: centre of the prior, of each layer; zero but for samples.
-        variance: v, of the likelihood, per real and imaginary part.
+        variance: v, of the likelihood, per part.
         precision: float (B,), c: 1 unless the prior is over-dispersed.
         encode: runs the encoder.
     """
@@ -93,43 +93,15 @@ class Problem:
         return self.precision * prior + (self.weight * residual).flatten(1).sum(1)
 
 
-class Start(Protocol):
-    """Where the refinement of a scale starts."""
-
-    def __call__(self, problem: Problem) -> tuple[list[Tensor], list[Tensor]]:
-        """Whitened latents of each layer, (B, latent, r, r), and their expected deviation about the minimum."""
-
-
-class Refine(Protocol):
-    """How a scale's latents are refined."""
-
-    def __call__(
-        self,
-        problem: Problem,
-        start: list[Tensor],
-        std: list[Tensor],
-        settings: InferenceSettings,
-        draws: Draws,
-    ) -> Found:
-        """Latents, their deviation as given, and the steps taken."""
-
-
-class Method(NamedTuple):
-    """One row of the table above; `noise`: whether the encoder's input is filtered by the noise level."""
-
-    start: Start
-    refine: Refine
-    noise: bool = True
-
-
 METHODS = {
-    "amortized": Method(methods.from_encoder, methods.keep),
-    "iterative": Method(methods.from_prior, methods.minimise),
-    "hybrid": Method(methods.from_encoder, methods.minimise),
-    "paper": Method(methods.from_encoder, paper.descend, noise=False),
+    "amortized": methods.Method(methods.from_encoder, methods.keep),
+    "iterative": methods.Method(methods.from_prior, methods.minimise),
+    "hybrid": methods.Method(methods.from_encoder, methods.minimise),
+    "paper": methods.Method(methods.from_encoder, paper.descend, noise=False),
 }
 
 
+@methods.lower_precision
 def infer(model: Model, measured: Measurement, settings: InferenceSettings, draws: Draws) -> Inference:
     """Infer all coefficients of a batch; batch elements are independent.
 
@@ -139,13 +111,6 @@ def infer(model: Model, measured: Measurement, settings: InferenceSettings, draw
         settings: how.
         draws: which batch elements are posterior samples, and their noise.
     """
-    lower = settings.precision != "float32"
-    with torch.no_grad(), torch.autocast(measured.device.type, torch.bfloat16, enabled=lower):
-        return _walk(model, measured, settings, draws)
-
-
-def _walk(model: Model, measured: Measurement, settings: InferenceSettings, draws: Draws) -> Inference:
-    """Algorithm 1."""
     method = METHODS[settings.method]
     session = model.encoder.begin(measured.kspace, measured.mask)
     walk, found, bins = Walk(model, len(measured), measured.device), [], measured.kspace[:, :0, :0]

@@ -1,17 +1,65 @@
 """Starts and refinements of a scale: what the table of methods (`inference.infer`) is made of."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from mri_iahvae.inference.draws import Draws
+from mri_iahvae.inference.measurement import Measurement
 from mri_iahvae.inference.partial import Found
 from mri_iahvae.inference.refine import refine
 from mri_iahvae.inference.settings import InferenceSettings
 
 if TYPE_CHECKING:
-    from mri_iahvae.inference.infer import Problem
+    from mri_iahvae.inference.infer import Inference, Problem
+    from mri_iahvae.model.protocols import Model
+
+
+Infer = Callable[["Model", Measurement, InferenceSettings, Draws], "Inference"]
+
+
+class Start(Protocol):
+    """Where the refinement of a scale starts."""
+
+    def __call__(self, problem: "Problem") -> tuple[list[Tensor], list[Tensor]]:
+        """Whitened latents of each layer, (B, latent, r, r), and their expected deviation about the minimum."""
+
+
+class Refine(Protocol):
+    """How a scale's latents are refined."""
+
+    def __call__(
+        self,
+        problem: "Problem",
+        start: list[Tensor],
+        std: list[Tensor],
+        settings: InferenceSettings,
+        draws: Draws,
+    ) -> Found:
+        """Latents, their deviation as given, and the steps taken."""
+
+
+class Method(NamedTuple):
+    """A row of the table of methods; `noise`: whether the encoder's input is filtered by the noise level."""
+
+    start: Start
+    refine: Refine
+    noise: bool = True
+
+
+def lower_precision(infer: Infer) -> Infer:
+    """Run inference without gradients of weights, convolutions in the precision that the settings ask for."""
+
+    @wraps(infer)
+    def run(model: "Model", measured: Measurement, settings: InferenceSettings, draws: Draws) -> "Inference":
+        lower = settings.precision != "float32"
+        with torch.no_grad(), torch.autocast(measured.device.type, torch.bfloat16, enabled=lower):
+            return infer(model, measured, settings, draws)
+
+    return run
 
 
 def prior(e0: list[Tensor]) -> Found:

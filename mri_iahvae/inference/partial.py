@@ -152,7 +152,10 @@ def refine_jointly(
     missing = ((fraction[:, :-1] < 1) & reached[:, 1:]).any(1)
     # Without the central bins no scale knows its brightness: refining jointly measured worse.
     centre = crop(measured.mask, 2).flatten(1).all(1)
-    wanted = (missing | (measured.noise_sigma >= _LOUD)) & centre & ~draws.drawn() & ~out
+    wanted = (missing | (measured.noise_sigma >= _LOUD)) & centre
+    if not model.decomposition.separates(measured.mask):
+        wanted = torch.ones_like(wanted)
+    wanted &= ~draws.drawn() & ~out
     finest = reached.sum(1)
     for count in finest[wanted].unique().tolist():
         chosen = (wanted & (finest == count)).nonzero().squeeze(1)

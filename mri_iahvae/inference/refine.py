@@ -40,7 +40,7 @@ def refine(
         shapes = [e.shape for e in start[chosen]]
 
         objective = partial(_part, problem, shapes, held, first, h)
-        diagonal = flat(std[chosen]) / problem.precision[:, None]
+        diagonal = flat(std[chosen])
         x, more = optimise(objective, flat(start[chosen]), diagonal, settings, settings.budget[0])
         used += more
         refined += cut(x, shapes)

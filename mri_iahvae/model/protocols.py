@@ -130,6 +130,9 @@ class Encoder(Protocol):
     grows: bool
     """Whether finer scales can be added without changing coarser ones."""
 
+    def set_gains(self, gains: Tensor) -> None:
+        """Adopt the RMS of each band, float (bands,), canonical units."""
+
     def begin(self, coefficients: Tensor, mask: Tensor) -> Session:
         """Look at a batch.
 
