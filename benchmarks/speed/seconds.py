@@ -8,8 +8,8 @@ import torch
 
 from benchmarks.speed.clock import Line, interleaved, peak_memory, random_kspace, timed, untrained
 from mri_iahvae.inference.settings import InferenceSettings, Precision
-from mri_iahvae.model.presets import PRESETS
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.model.presets import PRESETS
 from mri_iahvae.pipeline.volume import reconstruct_volume
 
 BUDGETS = (5, 10, 25, 50)
