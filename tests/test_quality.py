@@ -150,10 +150,12 @@ def test_table_1_scores_what_each_method_inferred(checkpoint, measure):
     everything = measure("everything measured")
     amortized = table1.measure(model, InferenceSettings("amortized"), everything)
     hybrid = table1.measure(model, InferenceSettings("hybrid", 25), everything)
+    printed = table1.measure(model, InferenceSettings("paper", 1), everything)
     assert hybrid["nll"] < amortized["nll"]  # refined to explain the data
     assert "negative_elbo" in amortized
     assert "negative_elbo" not in hybrid
     assert 0 < hybrid["active_units"] < 1
+    assert "active_units" in printed
     generator = torch.Generator().manual_seed(0)
     bins, truth = torch.randn(2, 2, 8, 8, dtype=torch.complex64, generator=generator)
     density = torch.distributions.Normal(torch.view_as_real(bins).double(), 0.3)

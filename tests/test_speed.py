@@ -5,28 +5,23 @@ import json
 import pytest
 import torch
 from click.testing import CliRunner
-from mri_iahvae.inference.engine import infer
 
 from benchmarks.speed import seconds
-from benchmarks.speed.clock import counted_evaluations, peak_memory, untrained
+from benchmarks.speed.clock import counted_evaluations, peak_memory, random_kspace, untrained
 from benchmarks.speed.gradient import Bench
 from benchmarks.speed.memory import main as memory
 from benchmarks.speed.ordinary import (
     ORDINARY,
     SEPARABLE,
-    descend,
+    Ladder,
     evaluations,
-    objective,
-    observe,
-    origin,
-    paper,
-    refine,
 )
 from benchmarks.speed.refinement import main
-from mri_iahvae.inference.draws import Row
-from mri_iahvae.inference.refine import Problem
+from mri_iahvae.inference.draws import Draws, Element
+from mri_iahvae.inference.infer import infer
+from mri_iahvae.inference.measurement import Measurement
 from mri_iahvae.inference.settings import InferenceSettings
-from mri_iahvae.kspace.bands import join, split
+from mri_iahvae.kspace.bands import band_mask
 from mri_iahvae.model.config import ModelConfig, ScaleConfig
 
 CPU = torch.device("cpu")
@@ -61,25 +56,23 @@ def test_every_schedule_evaluates_what_is_counted():
         assert counted_evaluations(lambda run=run: run(3)) == 3 * evaluations([2] * 3, name)
 
 
-def gradients(model, bench, layer):
+def gradients(bench, layer):
     """Of one layer's latents, the later ones held: through all bands, and through its own scale's alone."""
-    place = bench.places[layer]
-    last = sum(bench.layers[: place.index + 1])
-    moving = bench.start[layer].clone().requires_grad_()
-    total = objective(model, bench.measurement, place, [moving], bench.start[layer + 1 :]).sum()
-    first = sum(bench.layers[: place.index])
-    centre = [torch.zeros_like(e) for e in bench.start[first:last]]
-    data, weight = bench.measurement.data[place.index], bench.measurement.weight[place.index]
-    problem = Problem(model, place.index, place.h, centre, data, weight)
-    own = problem.objective([moving, *bench.start[layer + 1 : last]], place.layer, place.h).sum()
-    return [torch.autograd.grad(value, moving)[0] for value in (total, own)]
+    place, moving = bench.places[layer], bench.start[layer].clone().requires_grad_()
+    first = layer - place.layer
+    problem = bench.problem(first)
+    own = bench.start[layer + 1 : first + len(problem.e0)]
+    values = (
+        bench.ladder.objective(place, [moving], bench.start[layer + 1 :]),
+        problem.objective([moving, *own], place.layer, place.h),
+    )
+    return [torch.autograd.grad(value.sum(), moving)[0] for value in values]
 
 
 def test_gradients_agree_at_the_last_scale_only():
-    model = make_model(3, 2)
-    bench = Bench(model)
+    bench = Bench(make_model(3, 2))
     for layer in range(6):
-        total, own = gradients(model, bench, layer)
+        total, own = gradients(bench, layer)
         same = torch.allclose(total, own, rtol=1e-4, atol=1e-4 * float(own.abs().max()))
         assert same == (layer >= 4)
 
@@ -87,52 +80,55 @@ def test_gradients_agree_at_the_last_scale_only():
 def test_the_objective_is_that_of_the_whole_image():
     model = make_model(3, 2)
     bench = Bench(model)
-    _, last = descend(model, origin(model, 1), bench.start)
-    error = last.seen - join(bench.measurement.data)
-    expected = error.abs().square().sum() / (2 * model.config.sigma**2)
+    ladder = bench.ladder
+    _, last = ladder.descend(ladder.origin(), bench.start)
+    error = last.coarse - random_kspace(model, 1)
+    expected = error.abs().square().sum() / (2 * model.sigma**2)
     expected += sum(e.square().sum() for e in bench.start) / 2
-    found = objective(model, bench.measurement, bench.places[0], bench.start, [])
+    found = ladder.objective(bench.places[0], bench.start, [])
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_one_scale_has_nothing_to_separate():
     model = make_model(1, 3)
     kspace, mask = everything(model)
-    measurement = observe(model, kspace, mask)
+    ladder = Ladder.observe(model, kspace, mask)
 
-    def engine(**changes):
+    def package(**changes):
         settings = InferenceSettings(**{"steps": 6, "data_consistency": "none", **changes})
-        return infer(model, kspace, mask, torch.zeros(2), settings, [Row(0), Row(1)]).bins
+        measured = Measurement.of(kspace, mask, torch.zeros(2), model.decomposition)
+        return infer(model, measured, settings, Draws(0, 1.0, (Element(0), Element(1)), CPU)).bins
 
     pairs = [
-        (engine(method="amortized"), refine(model, measurement, "allatonce", 0)),
-        (engine(), refine(model, measurement, "allatonce", 6)),
-        (engine(), refine(model, measurement, "scalewise", 6)),
-        (engine(schedule="sequential"), refine(model, measurement, "layerwise", 6)),
-        (engine(method="paper"), paper(model, measurement, 6)),
+        (package(method="amortized"), ladder.refine("allatonce", 0)),
+        (package(), ladder.refine("allatonce", 6)),
+        (package(), ladder.refine("scalewise", 6)),
+        (package(schedule="sequential"), ladder.refine("layerwise", 6)),
+        (package(method="paper"), ladder.paper(6)),
     ]
     for expected, found in pairs:
-        torch.testing.assert_close(found, expected)
+        # The package's J holds the prior of later layers, a constant that rounding passes on to the line search.
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
 def test_unmeasured_scales_are_completed():
     model = make_model(4, 1)
     kspace, mask = everything(model)
     mask[:, :2] = mask[:, 6:] = mask[:, :, :2] = mask[:, :, 6:] = False
-    measurement = observe(model, kspace, mask)
-    assert len(measurement.data) == 3
-    for bins in (refine(model, measurement, "layerwise", 2), paper(model, measurement, 2)):
+    ladder = Ladder.observe(model, kspace, mask)
+    assert len(ladder.data) == 3
+    for bins in (ladder.refine("layerwise", 2), ladder.paper(2)):
         assert bins.shape == kspace.shape
-        assert split(bins)[3].abs().max() > 0
+        assert bins[:, band_mask(8)].abs().max() > 0
 
 
 @pytest.mark.parametrize("schedule", ORDINARY)
 def test_ordinary_schedules_fit_the_data_better_than_the_encoder(schedule):
     model = make_model(3, 2)
     kspace, mask = everything(model)
-    measurement = observe(model, kspace, mask)
-    start = (refine(model, measurement, "allatonce", 0) - kspace).abs().square().sum()
-    assert (refine(model, measurement, schedule, 8) - kspace).abs().square().sum() < 0.95 * start
+    ladder = Ladder.observe(model, kspace, mask)
+    start = (ladder.refine("allatonce", 0) - kspace).abs().square().sum()
+    assert (ladder.refine(schedule, 8) - kspace).abs().square().sum() < 0.95 * start
 
 
 def test_peak_memory_is_that_of_the_run():

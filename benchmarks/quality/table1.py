@@ -13,17 +13,13 @@ our default, which refines all scales together in the end where that can help. B
 - -ELBO, nats per real dimension: distortion plus KL at one sample of the encoder's posterior, of fully sampled k-space:
   what bounds the true negative log-likelihood. It belongs to the encoder, so only amortized inference has one.
 - Active units: fraction of all latents whose inferred value, in standard deviations of its prior, has a variance over
-  the slices above 0.01 (Burda et al., 2016). Not counted for Algorithm 1 as printed, which does not hand out latents.
+  the slices above 0.01 (Burda et al., 2016).
 """
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 import click
 import numpy as np
@@ -33,7 +29,13 @@ from torch import Tensor
 from benchmarks.quality.methods import OURS, identity
 from benchmarks.quality.rows import Results, fingerprint
 from benchmarks.shared.tasks import TASKS, Measurement, measurements
+from mri_iahvae.inference.draws import Draws, Element
+from mri_iahvae.inference.infer import Inference, infer
+from mri_iahvae.inference.measurement import Measurement as Canonical
+from mri_iahvae.inference.refine import flat
 from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.kspace.canonical import canonical_factor
+from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.pipeline.volume import reconstruct_volume
@@ -49,19 +51,14 @@ ACTIVE = 0.01
 """Variance over the slices, in whitened units, above which a latent counts as active."""
 
 
-@contextmanager
-def inferred_latents(model: IAHVAE) -> Iterator[dict[int, list[Tensor]]]:
-    """Whitened latents of each scale that the decoder was last run on, (B, latent, r, r) for each layer."""
-    latents: dict[int, list[Tensor]] = {}
-    descend = model.descend
-
-    def record(index: int, h: Tensor, whitened: list[Tensor] | None = None, first: int = 0) -> Any:  # noqa: ANN401
-        if whitened is not None and not torch.is_grad_enabled():
-            latents[index] = whitened
-        return descend(index, h, whitened, first)
-
-    with patch.object(model, "descend", record):
-        yield latents
+def inferred(model: IAHVAE, settings: InferenceSettings, one: Measurement) -> tuple[Inference, Tensor]:
+    """The package's inference of all slices in one batch, and their canonical factors, complex64 (slices, 1, 1)."""
+    kspace, mask, sigma = (torch.from_numpy(values) for values in (one.kspace, one.mask, one.sigma))
+    factor = canonical_factor(kspace, mask, model.power)[:, None, None]
+    elements = tuple(Element(number) for number in range(len(kspace)))
+    draws = Draws(settings.seed, settings.temperature, elements, kspace.device)
+    measured = Canonical.of(kspace / factor, mask[None], sigma / factor.abs().flatten(), model.decomposition)
+    return infer(model, measured, settings, draws), factor
 
 
 def active_units(latents: Tensor) -> float:
@@ -80,33 +77,27 @@ def measure(model: IAHVAE, settings: InferenceSettings, measured: list[Measureme
     seconds, scores, nlls, elbos, latents = 0.0, [], [], [], []
     task = measured[0].task
     own, shown = (replace(settings, data_consistency=kind) for kind in ("none", task.consistency))
-    reconstruct_volume(model, measured[0].kspace[:1], measured[0].mask, own)  # first calls are slow
+    inferred(model, own, measured[0].part(slice(0, 1)))  # first calls are slow
     for one in measured:
         start = time.process_time()
-        with inferred_latents(model) as found:
-            result = reconstruct_volume(
-                model, one.kspace, one.mask, own, noise_sigma=one.sigma, batch=len(one.kspace)
-            )
+        found, factor = inferred(model, own, one)
+        image = ifft2c(found.bins * factor).numpy()
         seconds += time.process_time() - start
-        factor = torch.from_numpy(result.factors)[:, None, None]
-        bins, truth = (torch.from_numpy(k) / factor for k in (result.kspace, one.full))
-        nlls += negative_log_likelihood(bins, truth, model.config.sigma).tolist()
+        truth = torch.from_numpy(one.full) / factor
+        nlls += negative_log_likelihood(found.bins, truth, model.sigma).tolist()
         if task.consistency != "none":  # the model's own bins are what is likely, others are what is returned
-            result = reconstruct_volume(model, one.kspace, one.mask, shown, noise_sigma=one.sigma)
-        scores += [vars(score) for score in one.scored(result.image)]
-        if settings.method != "paper":
-            flat = [e.flatten(1) for index in sorted(found) for e in found[index]]
-            latents.append(torch.cat(flat, dim=1))
+            image = reconstruct_volume(model, one.kspace, one.mask, shown, noise_sigma=one.sigma).image
+        scores += [vars(score) for score in one.scored(image)]
+        latents.append(torch.cat([flat(layers) for layers in found.latents], dim=1))
         if settings.method == "amortized" and not (one.task.undersampled or one.task.noise):
             with torch.no_grad():
                 passed = posterior_pass(model, truth, torch.Generator().manual_seed(0))
-            elbos += [float(passed.negative_elbo(model.config.sigma))] * len(truth)
+            elbos += [float(passed.negative_elbo(model.sigma))] * len(truth)
     row = {key: float(np.mean([score[key] for score in scores])) for key in scores[0]}
     row |= {"nll": float(np.mean(nlls)), "seconds_per_slice": seconds / len(scores)}
+    row["active_units"] = active_units(torch.cat(latents))
     if elbos:
         row["negative_elbo"] = float(np.mean(elbos))
-    if latents:
-        row["active_units"] = active_units(torch.cat(latents))
     return row
 
 

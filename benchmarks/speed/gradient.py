@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import pairwise, product
+from itertools import product
 from typing import Any
 
 import click
@@ -14,18 +14,16 @@ from benchmarks.speed.ordinary import (
     ORDINARY,
     SEPARABLE,
     Block,
-    Measurement,
+    Ladder,
     Ordinary,
     Schedule,
     Separable,
     blocks,
-    descend,
     evaluations,
-    origin,
-    refine_block,
 )
-from mri_iahvae.inference.refine import Problem, refine
-from mri_iahvae.kspace.bands import band_mask, split
+from mri_iahvae.inference.infer import Problem
+from mri_iahvae.inference.refine import refine
+from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.model.config import ModelConfig, ScaleConfig
 from mri_iahvae.model.iahvae import IAHVAE
 
@@ -46,43 +44,48 @@ class Bench:
     """One slice of random bins, refined from random latents on an untrained model: only the time counts."""
 
     def __init__(self, model: IAHVAE) -> None:
-        self.model = model
-        self.layers = [len(model.layers(index)) for index in range(len(model.decoder))]
-        data = split(random_kspace(model, 1))
-        weight = [band_mask(d.shape[-1], d.device) / (2 * model.config.sigma**2) for d in data]
-        self.measurement = Measurement(data, [w[None] for w in weight], [])
+        kspace = random_kspace(model, 1)
+        self.ladder = Ladder.observe(model, kspace, torch.ones_like(kspace, dtype=torch.bool))
         noise = torch.Generator().manual_seed(1)
-        shapes = [
-            model.latent_shape(index) for index, number in enumerate(self.layers) for _ in range(number)
-        ]
-        self.start = [
-            0.5 * torch.randn(1, *shape, generator=noise).to(model.gains.device) for shape in shapes
-        ]
+        shapes = [latent.shape for scale in model.scales for latent in scale.latents]
+        self.start = [0.5 * torch.randn(1, *shape, generator=noise).to(kspace.device) for shape in shapes]
         self.deviation = [torch.ones_like(e) for e in self.start]
         with torch.no_grad():
-            self.places = [origin(model, 1)]
+            self.places = [self.ladder.origin()]
             for latent in self.start:
-                self.places.append(descend(model, self.places[-1], [latent])[1])
+                self.places.append(self.ladder.descend(self.places[-1], [latent])[1])
+
+    def problem(self, first: int) -> Problem:
+        """The package's problem of the scale that begins with layer `first`."""
+        place, model = self.places[first], self.ladder.model
+        scale, features = model.scales[place.index], self.ladder.features[place.index]
+        return Problem(
+            scale,
+            place.h,
+            self.ladder.data[place.index],
+            [torch.zeros_like(e) for e in self.start[first:][: len(scale.latents)]],
+            model.sigma**2,
+            torch.ones(1, device=place.h.device),
+            lambda: (features, scale.encode(place.h, features)),
+        )
 
     def separable(self, schedule: Separable) -> Run:
         """The package's refinement, scale by scale."""
-        turns = []
-        for index, (first, stop) in enumerate(pairwise(np.cumsum([0, *self.layers]).tolist())):
-            centre = [torch.zeros_like(e) for e in self.start[first:stop]]
-            data, weight = self.measurement.data[index], self.measurement.weight[index]
-            problem = Problem(self.model, index, self.places[first].h, centre, data, weight)
-            turns.append((problem, self.start[first:stop], self.deviation[first:stop]))
+        scales = [
+            (self.problem(first), self.start[first:stop], self.deviation[first:stop])
+            for first, stop, _ in blocks(self.ladder.layers, "joint")
+        ]
 
         @torch.no_grad()
         def run(steps: int) -> None:
-            for problem, start, deviation in turns:
-                refine(problem, start, deviation, steps=steps, schedule=schedule)
+            for problem, start, deviation in scales:
+                refine(problem, start, deviation, InferenceSettings("hybrid", steps, schedule=schedule))
 
         return run
 
     def ordinary(self, schedule: Ordinary) -> Run:
         """The ordinary gradient, block by block."""
-        turns = [self.block(block) for block in blocks(self.layers, schedule)]
+        turns = [self.block(block) for block in blocks(self.ladder.layers, schedule)]
 
         def run(steps: int) -> None:
             for turn in turns:
@@ -92,8 +95,8 @@ class Bench:
 
     def layers_alone(self) -> dict[int, Run]:
         """The first and the last layer of each scale, of schedule "layerwise"; time is linear between them."""
-        chosen = blocks(self.layers, "layerwise")
-        ends = np.cumsum(self.layers).tolist()
+        chosen = blocks(self.ladder.layers, "layerwise")
+        ends = np.cumsum(self.ladder.layers).tolist()
         return {layer: self.block(chosen[layer]) for layer in sorted({0, *ends[:-1], *(e - 1 for e in ends)})}
 
     def block(self, block: Block) -> Run:
@@ -103,8 +106,7 @@ class Bench:
 
         @torch.no_grad()
         def run(steps: int) -> None:
-            latents = refine_block(self.model, self.measurement, place, start, deviation, moving, steps)
-            descend(self.model, place, latents)
+            self.ladder.descend(place, self.ladder.minimise(place, start, deviation, moving, steps))
 
         return run
 
@@ -115,14 +117,14 @@ def time_schedules(model: IAHVAE, rounds: int) -> dict[Schedule, float]:
     whole: dict[Any, Run] = {name: bench.separable(name) for name in SEPARABLE}
     whole |= {name: bench.ordinary(name) for name in ORDINARY if name != "layerwise"}
     for name, run in whole.items():
-        if counted_evaluations(partial(run, 1)) != evaluations(bench.layers, name):
+        if counted_evaluations(partial(run, 1)) != evaluations(bench.ladder.layers, name):
             raise RuntimeError(f"{name}: other layers were evaluated than counted")
     alone = bench.layers_alone()
     runs = {(key, n): partial(run, n) for key, run in (whole | alone).items() for n in _FEW}
     times = interleaved(runs, model.gains.device, rounds, _LIMIT)
     taken = {key: Line.through({n: times[key, n] for n in _FEW}).at(STEPS) for key in whole | alone}
     found: dict[Schedule, float] = {name: taken[name] for name in whole}
-    every = range(sum(bench.layers))
+    every = range(sum(bench.ladder.layers))
     found["layerwise"] = float(np.interp(every, list(alone), [taken[layer] for layer in alone]).sum())
     return found
 

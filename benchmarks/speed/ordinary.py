@@ -12,20 +12,23 @@ counts for every bin.)
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
-from unittest.mock import patch
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast, get_args
 
 import torch
-from mri_iahvae.inference.engine import infer
 from torch import Tensor
 
-from mri_iahvae.inference.draws import Row
-from mri_iahvae.inference.lbfgs import minimise
+from mri_iahvae.inference.measurement import Datum, Measurement
+from mri_iahvae.inference.partial import encode_imputed
+from mri_iahvae.inference.refine import cut, flat, optimise
 from mri_iahvae.inference.settings import InferenceSettings
-from mri_iahvae.kspace.bands import band_mask, split
-from mri_iahvae.model.gaussian import Gaussian
-from mri_iahvae.model.iahvae import IAHVAE, add_band, complete
+from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.model.ladder import LadderLayer
+from mri_iahvae.model.walk import Walk
+
+if TYPE_CHECKING:
+    from mri_iahvae.model.scale import BandScale
 
 Separable = Literal["joint", "sequential"]
 Ordinary = Literal["layerwise", "scalewise", "allatonce"]
@@ -74,240 +77,211 @@ def evaluations(layers: Sequence[int], schedule: Schedule) -> int:
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """What the latents have to explain, one entry per scale, up to the finest of which anything is measured.
-
-    Attributes:
-        data: complex (B, s, s), measured bins of band R_s.
-        weight: float (B, s, s), 1 / (2 sigma^2) at measured bins of the band, else 0.
-        features: of the encoder, (B, C, r, r).
-    """
-
-    data: list[Tensor]
-    weight: list[Tensor]
-    features: list[Tensor]
-
-    def fraction(self, index: int) -> Tensor:
-        """Fraction of the bins of a band that is measured, float (B, 1, 1, 1)."""
-        weight = self.weight[index]
-        measured = (weight > 0).sum((1, 2), keepdim=True) / band_mask(weight.shape[-1], weight.device).sum()
-        return measured[:, None]
-
-
-def observe(model: IAHVAE, kspace: Tensor, mask: Tensor) -> Measurement:
-    """Encode as the package does, missing bins imputed.
-
-    Args:
-        model: the model.
-        kspace: complex64 (B, N, N), canonical.
-        mask: bool (B, N, N).
-    """
-    features: dict[int, Tensor] = {}
-
-    def amortize(index: int, h: Tensor, here: Tensor) -> tuple:
-        features[index] = here  # the last round of imputation stays
-        return IAHVAE.amortize(model, index, h, here)
-
-    rows = [Row(number) for number in range(len(kspace))]
-    quiet = torch.zeros(len(kspace), device=kspace.device)
-    with patch.object(model, "amortize", amortize):
-        infer(model, kspace, mask, quiet, InferenceSettings("amortized"), rows)
-    count = len(features)
-    data = split(torch.where(mask, kspace, 0))[:count]
-    weight = [band / (2 * model.config.sigma**2) for band in split(mask.float())[:count]]
-    return Measurement(data, weight, [features[index] for index in range(count)])
-
-
-@dataclass(frozen=True)
 class Place:
     """A layer of the decoder, and what comes to it.
 
     Attributes:
-        index: scale index.
-        layer: number of the layer in its scale.
-        h: context before it.
-        seen: complex (B, s/2, s/2), the bins of the coarser scales.
+        index: number of its scale.
+        layer: its number in that scale.
+        h: context before it; the last one, after the last layer of all.
+        coarse: complex (B, s/2, s/2), coefficients of the coarser scales.
     """
 
     index: int
     layer: int
     h: Tensor
-    seen: Tensor
+    coarse: Tensor
 
 
-def origin(model: IAHVAE, batch: int) -> Place:
-    """The first layer of all."""
-    seen = torch.zeros(batch, 0, 0, dtype=torch.complex64, device=model.gains.device)
-    return Place(0, 0, model.context(0, None, seen), seen)
+@dataclass(frozen=True)
+class Ladder:
+    """The layers of all measured scales as one ladder, and what their latents have to explain.
 
-
-def descend(
-    model: IAHVAE, place: Place, latents: list[Tensor], *, whitened: bool = True
-) -> tuple[list[Tensor], Place]:
-    """Run layers from a place on, contexts attached.
-
-    Args:
-        model: the model.
-        place: before the first of them.
-        latents: one per layer.
-        whitened: whether these are e; else z.
-
-    Returns:
-        The bands of the scales that end on the way, and the place after the last layer.
+    Attributes:
+        model: the separable model.
+        data: of each scale, up to the finest of which anything is measured.
+        features: of the encoder, for each of these scales.
     """
-    bands = []
-    while latents:
-        count = min(len(model.layers(place.index)) - place.layer, len(latents))
-        if whitened:
-            h, _ = model.descend(place.index, place.h, latents[:count], place.layer)
-        else:
-            h = place.h
-            for layer, z in zip(model.layers(place.index)[place.layer :], latents[:count], strict=False):
-                h = layer.advance(h, layer.prior(h)[1], z)
-        ended, place = _after(model, place, h, count)
-        bands += ended
-        latents = latents[count:]
-    return bands, place
 
+    model: IAHVAE
+    data: list[Datum]
+    features: list[Tensor]
 
-def _after(model: IAHVAE, place: Place, h: Tensor, count: int) -> tuple[list[Tensor], Place]:
-    """The place `count` layers on, where the context is h; and the band of the scale, if that ends there."""
-    if place.layer + count < len(model.layers(place.index)):
-        return [], Place(place.index, place.layer + count, h, place.seen)
-    band = model.band(place.index, h)
-    index, seen = place.index + 1, add_band(place.seen, band)
-    if index < len(model.decoder):
-        h = model.context(index, h, seen)
-    return [band], Place(index, 0, h, seen)
+    @classmethod
+    @torch.no_grad()
+    def observe(cls, model: IAHVAE, kspace: Tensor, mask: Tensor) -> "Ladder":
+        """Encode as amortized inference does, missing bins imputed.
 
+        Args:
+            model: the model.
+            kspace: complex64 (B, N, N), canonical.
+            mask: bool (B, N, N).
+        """
+        noise = torch.zeros(len(kspace), device=kspace.device)
+        measured = Measurement.of(kspace, mask, noise, model.decomposition)
+        data = [measured.at(scale) for scale in model.scales]
+        while not data[-1].mask.any():
+            data.pop()
+        features, rounds = [], InferenceSettings().imputation_rounds
+        walk = Walk(model, len(kspace), kspace.device, scales=model.scales[: len(data)])
+        session = model.encoder.begin(measured.kspace, measured.mask)
+        for (scale, h), y in zip(walk, data, strict=True):
+            here, encoded = encode_imputed(model, scale, h, walk, session, y, rounds)
+            features.append(here)  # of the last round of imputation
+            walk.extend(encoded.last, y.fuse(scale.bins(encoded.last), model.sigma**2))
+            session.extend(scale, walk.coarse)
+        return cls(model, data, features)
 
-def amortize(model: IAHVAE, measurement: Measurement, place: Place) -> list[tuple[Gaussian, Gaussian]]:
-    """Prior and posterior of each layer from a place to the last measured scale, on posterior means."""
-    found = []
-    while place.index < len(measurement.features):
-        layer = model.layers(place.index)[place.layer]
-        prior, residual = layer.prior(place.h)
-        posterior = layer.posterior(place.h, measurement.features[place.index], prior)
-        found.append((prior, posterior))
-        _, place = _after(model, place, layer.advance(place.h, residual, posterior.mean), 1)
-    return found
+    @property
+    def layers(self) -> list[int]:
+        """Number of layers of each scale."""
+        return [len(scale.latents) for scale in self.model.scales[: len(self.data)]]
 
+    @cached_property
+    def weight(self) -> list[Tensor]:
+        """1 / (2 sigma^2) at measured bins of each scale, else 0: float (B, s, s)."""
+        return [y.weight(self.model.sigma**2) for y in self.data]
 
-def objective(
-    model: IAHVAE, measurement: Measurement, place: Place, moving: list[Tensor], held: list[Tensor]
-) -> Tensor:
-    """J of each batch element in nats, (B,): prior of the whitened latents that move, error of all bands from here."""
-    bands, _ = descend(model, place, moving + held)
-    terms = [e.square() / 2 for e in moving]
-    for h, y, weight in zip(
-        bands, measurement.data[place.index :], measurement.weight[place.index :], strict=True
-    ):
-        terms.append(weight * torch.view_as_real(h - y).square().sum(-1))
-    return torch.stack([term.flatten(1).sum(1) for term in terms]).sum(0)
+    def origin(self) -> Place:
+        """The first layer of all."""
+        coarse = self.data[0].value[:, :0, :0]
+        return Place(0, 0, self.model.scales[0].context(None, coarse), coarse)
 
+    def after(self, place: Place, h: Tensor, count: int) -> tuple[list[Tensor], Place]:
+        """The place `count` layers on, where the context is h; and the bins of the scale, if that ends there."""
+        scales, index = self.model.scales, place.index
+        if place.layer + count < len(scales[index].latents):
+            return [], replace(place, layer=place.layer + count, h=h)
+        part = scales[index].bins(h)
+        coarse = self.model.decomposition.extend(place.coarse, part, index)
+        if index + 1 < len(scales):
+            h = scales[index + 1].context(h, coarse)
+        return [part], Place(index + 1, 0, h, coarse)
 
-def refine_block(
-    model: IAHVAE,
-    measurement: Measurement,
-    place: Place,
-    start: list[Tensor],
-    deviation: list[Tensor],
-    moving: int,
-    steps: int,
-) -> list[Tensor]:
-    """Refine `moving` layers from a place on, by the package's L-BFGS.
+    def descend(self, place: Place, latents: Sequence[Tensor]) -> tuple[list[Tensor], Place]:
+        """Run layers from a place on, contexts attached.
 
-    Args:
-        model: the model.
-        measurement: what is to be explained.
-        place: before the first layer that moves.
-        start: whitened latents of that and all later layers.
-        deviation: their expected standard deviations about the minimum.
-        moving: number of layers.
-        steps: evaluations of the objective with its gradient.
-    """
-    held = start[moving:]
-    sizes = [e[0].numel() for e in start[:moving]]
+        Args:
+            place: before the first of them.
+            latents: whitened, one per layer.
 
-    def layered(x: Tensor) -> list[Tensor]:
-        parts = x.split(sizes, dim=1)
-        return [part.reshape(e.shape) for part, e in zip(parts, start[:moving], strict=True)]
+        Returns:
+            The bins of the scales that end on the way, and the place after the last layer.
+        """
+        parts = []
+        while latents:
+            scale = self.model.scales[place.index]
+            count = min(len(scale.latents) - place.layer, len(latents))
+            ended, place = self.after(place, scale.run(place.h, latents[:count], place.layer), count)
+            parts += ended
+            latents = latents[count:]
+        return parts, place
 
-    def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            values = objective(model, measurement, place, layered(x), held)
-            (gradient,) = torch.autograd.grad(values.sum(), x)
-        return values.detach(), gradient
+    def objective(self, place: Place, moving: Sequence[Tensor], held: Sequence[Tensor]) -> Tensor:
+        """J in nats, (B,): prior of the whitened latents that move, error of all measured scales from here on."""
+        parts, _ = self.descend(place, [*moving, *held])
+        value = flat(moving).square().sum(1) / 2
+        for part, y, weight in zip(parts, self.data[place.index :], self.weight[place.index :], strict=True):
+            residual = torch.view_as_real(part - y.value).square().sum(-1)
+            value = value + (weight * residual).flatten(1).sum(1)
+        return value
 
-    flat = [torch.cat([e.flatten(1) for e in several[:moving]], dim=1) for several in (start, deviation)]
-    return layered(minimise(evaluate, *flat, steps=steps)[0])
+    def minimise(
+        self, place: Place, start: Sequence[Tensor], std: Sequence[Tensor], moving: int, steps: int
+    ) -> list[Tensor]:
+        """Refine `moving` layers from a place on, by the package's L-BFGS.
 
-
-@torch.no_grad()
-def refine(model: IAHVAE, measurement: Measurement, schedule: Ordinary, steps: int) -> Tensor:
-    """Infer all bins: start at the encoder's posterior, refine by the ordinary gradient, complete.
-
-    Args:
-        model: the model.
-        measurement: as `observe` gives it.
-        schedule: which latents move together.
-        steps: per block of the schedule; 0: the amortized estimate.
-
-    Returns:
-        complex64 (B, N, N), the model's own bins, canonical.
-    """
-    place = origin(model, len(measurement.data[0]))
-    layers = [len(model.layers(index)) for index in range(len(measurement.data))]
-    fractions = [measurement.fraction(index) for index, count in enumerate(layers) for _ in range(count)]
-    start, deviation = [], []
-    for (prior, posterior), fraction in zip(amortize(model, measurement, place), fractions, strict=True):
-        start.append((posterior.mean - prior.mean) / prior.std)
-        deviation.append((fraction * (posterior.std / prior.std).square() + 1 - fraction).sqrt())
-    for block in blocks(layers, schedule):
-        here = slice(block.first, None)
-        latents = refine_block(
-            model, measurement, place, start[here], deviation[here], block.stop - block.first, steps
+        Args:
+            place: before the first layer that moves.
+            start: whitened latents of that and all later layers.
+            std: their expected standard deviations about the minimum.
+            moving: number of layers.
+            steps: evaluations of the objective with its gradient.
+        """
+        held, shapes = start[moving:], [e.shape for e in start[:moving]]
+        x, _ = optimise(
+            lambda x: self.objective(place, cut(x, shapes), held),
+            flat(start[:moving]),
+            flat(std[:moving]),
+            InferenceSettings("hybrid", steps),
+            steps,
         )
-        _, place = descend(model, place, latents)
-    return _completed(model, place)
+        return cut(x, shapes)
 
+    def encoded(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The encoder's posterior of every layer, given the model's own bins: whitened means, deviations."""
+        mean, std = [], []
+        walk = Walk(self.model, len(self.data[0].value), self.data[0].value.device)
+        for (scale, h), features, y in zip(walk, self.features, self.data, strict=False):
+            encoded = scale.encode(h, features, fraction=y.fraction)
+            walk.extend(encoded.last, scale.bins(encoded.last))
+            mean += encoded.mean
+            std += encoded.std
+        return mean, std
 
-@torch.no_grad()
-def paper(model: IAHVAE, measurement: Measurement, steps: int, step_size: float = STEP_SIZE) -> Tensor:
-    """The paper's Algorithm 1 (`inference.paper`) as an ordinary HVAE must run it: layer by layer.
+    @torch.no_grad()
+    def refine(self, schedule: Ordinary, steps: int) -> Tensor:
+        """Infer all bins: start at the encoder's posterior, refine by the ordinary gradient, complete.
 
-    Each layer takes plain gradient steps on -log N(z; mu_p, sigma_p) plus the L1 of all bins that it acts on.
-    """
-    place = origin(model, len(measurement.data[0]))
-    while place.index < len(measurement.data):
-        layer = model.layers(place.index)[place.layer]
-        prior, residual = layer.prior(place.h)
-        latents = [posterior.mean for _, posterior in amortize(model, measurement, place)]
-        z, held = latents[0], latents[1:]
-        for _ in range(steps):
-            with torch.enable_grad():
-                z = z.detach().requires_grad_()
-                ended, after = _after(model, place, layer.advance(place.h, residual, z), 1)
-                bands, _ = descend(model, after, held, whitened=False)
-                loss = prior.nll(z).sum() + _distance(measurement, place.index, ended + bands)
-                (gradient,) = torch.autograd.grad(loss, z)
-            z = (z - step_size * gradient).detach()
-        _, place = _after(model, place, layer.advance(place.h, residual, z), 1)
-    return _completed(model, place)
+        Args:
+            schedule: which latents move together.
+            steps: per block of the schedule; 0: the amortized estimate.
 
+        Returns:
+            complex64 (B, N, N), the model's own bins, canonical.
+        """
+        place = self.origin()
+        start, std = self.encoded()
+        for first, stop, _ in blocks(self.layers, schedule):
+            latents = self.minimise(place, start[first:], std[first:], stop - first, steps)
+            _, place = self.descend(place, latents)
+        return self._completed(place)
 
-def _distance(measurement: Measurement, index: int, bands: list[Tensor]) -> Tensor:
-    """|Re| + |Im|, summed over the measured bins of scale `index` and all finer ones."""
-    rest = zip(bands, measurement.data[index:], measurement.weight[index:], strict=True)
-    terms = [(torch.view_as_real(h - y).abs().sum(-1) * (weight > 0)).sum() for h, y, weight in rest]
-    return torch.stack(terms).sum()
+    @torch.no_grad()
+    def paper(self, steps: int, step_size: float = STEP_SIZE) -> Tensor:
+        """The paper's algorithm (`inference.comparators.paper`) as an ordinary HVAE must run it: layer by layer.
 
+        Each layer takes plain gradient steps on -log N(z; mu_p, sigma_p) plus the L1 of all bins that it acts on.
+        Later latents z hold their amortized start.
+        """
+        place = self.origin()
+        while place.index < len(self.data):
+            layer = self._layer(place)
+            prior, residual = layer.prior(place.h)
+            (z, *held), _ = self._rest(place)
+            for _ in range(steps):
+                with torch.enable_grad():
+                    z = z.detach().requires_grad_()
+                    ended, after = self.after(place, layer.advance(place.h, residual, z), 1)
+                    parts = ended + self._rest(after, held)[1]
+                    loss = prior.nll(z).sum()
+                    for part, y in zip(parts, self.data[place.index :], strict=True):
+                        loss = loss + (torch.view_as_real(part - y.value).abs().sum(-1) * y.mask).sum()
+                    (gradient,) = torch.autograd.grad(loss, z)
+                z = (z - step_size * gradient).detach()
+            _, place = self.after(place, layer.advance(place.h, residual, z), 1)
+        return self._completed(place)
 
-def _completed(model: IAHVAE, place: Place) -> Tensor:
-    """All bins, once the last measured scale is refined: the finer ones at the prior mean."""
-    if place.index == len(model.decoder):
-        return place.seen
-    h, _ = model.descend(place.index, place.h)
-    seen = add_band(place.seen, model.band(place.index, h))
-    return complete(model, place.index, h, seen)
+    def _rest(self, place: Place, held: Sequence[Tensor] | None = None) -> tuple[list[Tensor], list[Tensor]]:
+        """Latents z of the layers from a place on, by default the encoder's means, and the bins of their scales."""
+        latents: list[Tensor] = []
+        parts: list[Tensor] = []
+        while place.index < len(self.data):
+            layer = self._layer(place)
+            prior, residual = layer.prior(place.h)
+            if held is None:
+                latents.append(prior.at(layer.posterior(place.h, self.features[place.index])[0]))
+            else:
+                latents.append(held[len(latents)])
+            ended, place = self.after(place, layer.advance(place.h, residual, latents[-1]), 1)
+            parts += ended
+        return latents, parts
+
+    def _layer(self, place: Place) -> LadderLayer:
+        return cast("BandScale", self.model.scales[place.index]).ladder()[place.layer]
+
+    def _completed(self, place: Place) -> Tensor:
+        """All bins, once the last measured scale is refined: the finer ones at the prior mean."""
+        finer = [latent for scale in self.model.scales[place.index :] for latent in scale.latents]
+        mean = [place.h.new_zeros(len(place.h), *latent.shape) for latent in finer]
+        return self.descend(place, mean)[1].coarse

@@ -20,10 +20,8 @@ from benchmarks.speed.ordinary import (
     SCHEDULES,
     SEPARABLE,
     STEP_SIZE,
+    Ladder,
     evaluations,
-    observe,
-    paper,
-    refine,
 )
 from mri_iahvae.inference.settings import InferenceSettings, inference_settings
 from mri_iahvae.kspace.canonical import canonical_factor
@@ -66,14 +64,14 @@ def ours(model: IAHVAE, settings: InferenceSettings) -> Method:
     return run
 
 
-def theirs(model: IAHVAE, refined: Callable[..., Tensor], consistency: str) -> Method:
-    """The ordinary HVAE; `refined` takes model and measurement."""
+def theirs(model: IAHVAE, refined: Callable[[Ladder], Tensor], consistency: str) -> Method:
+    """The ordinary HVAE; `refined` takes its ladder."""
 
     def run(kspace: Tensor, mask: Tensor) -> Tensor:
         device = model.gains.device
         grid, here = kspace.to(device), mask.to(device)
         factor = canonical_factor(grid, here, model.power)[:, None, None]
-        bins = refined(model, observe(model, grid / factor, here)) * factor
+        bins = refined(Ladder.observe(model, grid / factor, here)) * factor
         return (bins if consistency == "none" else torch.where(here, grid, bins)).cpu()
 
     return run
@@ -107,12 +105,15 @@ def schedules(model: IAHVAE, chosen: Sequence[Measurement], label: str, steps: i
     settings = partial(InferenceSettings, data_consistency="none")
     methods: dict[str, Method] = {
         "amortized": ours(model, settings("amortized")),
-        "ordinary_amortized": theirs(model, partial(refine, schedule="allatonce", steps=0), "none"),
+        "ordinary_amortized": theirs(model, partial(Ladder.refine, schedule="allatonce", steps=0), "none"),
         **{name: ours(model, settings("hybrid", steps, schedule=name)) for name in SEPARABLE},
-        **{name: theirs(model, partial(refine, schedule=name, steps=steps), "none") for name in ORDINARY},
+        **{
+            name: theirs(model, partial(Ladder.refine, schedule=name, steps=steps), "none")
+            for name in ORDINARY
+        },
     }
     found = measure(model, chosen, 1, methods)
-    layers = [len(model.layers(index)) for index in range(len(model.decoder))]
+    layers = [len(scale.latents) for scale in model.scales]
     click.echo(f"\n{label}, L = {sum(layers)}, {len(chosen)} slices, everything measured, N = {steps}")
     counts: dict[str, int] = {name: steps * evaluations(layers, name) for name in SCHEDULES}
     rows: dict[str, Any] = {"slices": len(chosen)}
@@ -168,7 +169,7 @@ def time_to_quality(model: IAHVAE, data: Path, count: int, size: int, task: Task
         (family, n): _method(model, family, n, task) for family, (_, ns) in FAMILIES.items() for n in ns
     }
     for n in _FEW:
-        methods["ordinary paper", n] = theirs(model, partial(paper, steps=n), task.consistency)
+        methods["ordinary paper", n] = theirs(model, partial(Ladder.paper, steps=n), task.consistency)
     first = {family: methods[family, ns[0]] for family, (_, ns) in FAMILIES.items()}
     measure(model, chosen[:1], 1, first)  # libraries load what they need
     found = measure(model, chosen, size, methods)
@@ -195,7 +196,7 @@ def time_to_quality(model: IAHVAE, data: Path, count: int, size: int, task: Task
     rates = STEP_SIZES if task.consistency == "none" else STEP_SIZES[:1]
     alone = {
         f"step size {rate:g}": theirs(
-            model, partial(paper, steps=PAPER_STEPS, step_size=rate), task.consistency
+            model, partial(Ladder.paper, steps=PAPER_STEPS, step_size=rate), task.consistency
         )
         for rate in rates
     }
@@ -212,6 +213,6 @@ def time_to_quality(model: IAHVAE, data: Path, count: int, size: int, task: Task
 def _method(model: IAHVAE, family: str, n: int, task: Task) -> Method:
     changes, _ = FAMILIES[family]
     if family.startswith("ordinary"):
-        return theirs(model, partial(refine, schedule="allatonce", steps=n), task.consistency)
+        return theirs(model, partial(Ladder.refine, schedule="allatonce", steps=n), task.consistency)
     settings = {"method": "hybrid" if n else "amortized", "steps": n, "data_consistency": task.consistency}
     return ours(model, inference_settings(**(settings | changes)))
