@@ -9,6 +9,7 @@ import click
 
 from mri_iahvae.cli.options import (
     MAX_SLICES,
+    MOST_STEPS,
     Decorator,
     FiniteRange,
     batch_option,
@@ -88,6 +89,8 @@ _expert = (
     click.option("--compile", is_flag=True,
         help="Compile the networks with torch.compile: minutes at first, then faster. CUDA only."),
     deterministic_option,
+    # Not in the help: the Python setting, by the name that scripts of earlier versions give it.
+    click.option("--across-steps", "joint_steps", type=click.IntRange(0, MOST_STEPS), hidden=True),
 )
 # fmt: on
 

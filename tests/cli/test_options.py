@@ -1,5 +1,6 @@
 """Options: how they are read, which contradict each other, and how `--help` lists them."""
 
+import json
 import math
 import re
 
@@ -127,8 +128,18 @@ def test_help_lists_options_under_headings(command):
         found = re.findall(r"^  (?:-\w, )?--([\w-]+)", sections[heading], re.MULTILINE)
         assert set(options) <= set(found)
     listed = re.findall(r"^  (?:-\w, )?--([\w-]+)", text, re.MULTILINE)
-    assert len(listed) == len(set(listed)) == len(main.get_command(click.Context(main), command).params)
+    options = main.get_command(click.Context(main), command).params
+    hidden = [option.name for option in options if getattr(option, "hidden", False)]
+    assert hidden == ["joint_steps"]
+    assert len(listed) == len(set(listed)) == len(options) - len(hidden)
     assert "default: (" not in text
+
+
+def test_the_earlier_name_of_joint_steps_is_taken(reconstruct, make_scan, read):
+    """Scripts of earlier versions give it."""
+    assert reconstruct(make_scan(), "--across-steps", "3").exit_code == 0
+    _, attributes = read()
+    assert json.loads(attributes["options"])["joint_steps"] == 3
 
 
 def test_spellings_agree_across_commands():
