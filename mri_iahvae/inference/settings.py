@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from mri_iahvae.errors import UsageError
-from mri_iahvae.kspace.shifts import SHIFTS
 
 Method = Literal["amortized", "iterative", "hybrid", "paper"]
 DataConsistency = Literal["hard", "soft", "none"]
@@ -17,6 +16,7 @@ Steps = int | Literal["auto"]
 
 _MOST_STEPS = 100
 _TOLERANCE = 1e-2
+_MOST_SHIFTS = 8  # as many as `kspace.shifts` has
 
 METHODS: tuple[Method, ...] = get_args(Method)
 DATA_CONSISTENCY: tuple[DataConsistency, ...] = get_args(DataConsistency)
@@ -115,8 +115,8 @@ class InferenceSettings:
             raise UsageError(
                 "imputation rounds must be positive, samples and joint steps not negative, the seed from 0 to 2^32 - 1"
             )
-        if not 1 <= self.shifts <= len(SHIFTS):
-            raise UsageError(f"shifts {self.shifts}: expected 1 to {len(SHIFTS)}")
+        if not 1 <= self.shifts <= _MOST_SHIFTS:
+            raise UsageError(f"shifts {self.shifts}: expected 1 to {_MOST_SHIFTS}")
         if self.shifts > 1 and self.samples:
             raise UsageError("shifts are averaged, samples are single draws: take one of them")
         if not math.isfinite(self.temperature) or self.temperature < 0:

@@ -7,6 +7,7 @@ import pytest
 from mri_iahvae.errors import UsageError
 from mri_iahvae.inference.refine import OPTIMIZERS, SCHEDULES
 from mri_iahvae.inference.settings import DATA_CONSISTENCY, METHODS, InferenceSettings, inference_settings
+from mri_iahvae.kspace.shifts import SHIFTS
 
 
 @pytest.mark.parametrize(
@@ -102,3 +103,9 @@ def test_what_a_method_ignores_is_not_in_effect():
         assert settings.in_effect() == {**settings.to_json(), **dict.fromkeys(names)}
     sampled = InferenceSettings(samples=2)
     assert sampled.in_effect() == {**sampled.to_json(), "joint_steps": None}
+
+
+def test_there_are_as_many_shifts_as_can_be_asked_for():
+    assert InferenceSettings(shifts=len(SHIFTS)).shifts == len(SHIFTS)
+    with pytest.raises(UsageError, match=f"expected 1 to {len(SHIFTS)}"):
+        InferenceSettings(shifts=len(SHIFTS) + 1)
