@@ -69,7 +69,11 @@ def file_progress(files: int, *, quiet: bool, name: str = "") -> Iterator[FilePr
         )
         # Hours pass between updates on slow machines: Rich forgets what is older than the period.
         display = Progress(
-            *columns, console=Console(stderr=True), transient=True, speed_estimate_period=86_400
+            *columns,
+            console=Console(stderr=True),
+            get_time=time.monotonic,
+            transient=True,
+            speed_estimate_period=86_400,
         )
         with display as bars:
             yield _Bars(bars, files)
