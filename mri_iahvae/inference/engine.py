@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mri_iahvae.inference.bounds import band_energy, bounded
 from mri_iahvae.inference.consistency import consistent, output
 from mri_iahvae.inference.draws import Draws, Row
 from mri_iahvae.inference.imputation import encode_imputed
@@ -32,10 +33,12 @@ class Inference:
     Attributes:
         bins: complex64 (B, N, N), canonical.
         steps: int64 (B, scales), refinement steps that each row took at each scale.
+        bounded: bool (B,), rows of which anything was out of bounds and replaced (`inference.bounds`).
     """
 
     bins: Tensor
     steps: Tensor
+    bounded: Tensor
 
 
 def infer(
@@ -57,7 +60,7 @@ def infer(
         rows: what each row of the batch is, (B,): decides its draws, with the seed.
 
     Returns:
-        The bins and the steps taken.
+        The bins, the steps taken, and which rows were bounded.
     """
     mask = mask.expand(kspace.shape)
     draws = Draws(settings.seed, settings.temperature, tuple(rows), kspace.device)
@@ -69,13 +72,18 @@ def infer(
     with torch.no_grad(), torch.autocast(kspace.device.type, torch.bfloat16, enabled=lower):
         if model.config.decoder == "ordinary":
             return Inference(*infer_whole(model, kspace, mask, noise_sigma, settings, draws))
-        result, steps, found = _scale_loop(model, measurement, settings)
-        for chosen in measurement.in_doubt() if settings.refines_jointly else ():
+        result, steps, found, out = _scale_loop(model, measurement, settings)
+        for doubtful in measurement.in_doubt() if settings.refines_jointly else ():
+            chosen = doubtful[~out[doubtful]]
+            if not len(chosen):
+                continue
             latents = [[e[chosen] for e in scale.latents] for scale in found]
             spread = [[r[chosen] for r in scale.spread] for scale in found]
-            result[chosen], more = refine_jointly(model, measurement.rows(chosen), latents, spread, settings)
+            bins, more, lost = refine_jointly(model, measurement.rows(chosen), latents, spread, settings)
+            result[chosen] = torch.where(lost[:, None, None], result[chosen], bins)
             steps[chosen] += more[:, None] * measurement.reached()[chosen]
-    return Inference(result, steps)
+            out[chosen] = lost
+    return Inference(result, steps, out)
 
 
 class _Scale(NamedTuple):
@@ -96,13 +104,14 @@ class _Scale(NamedTuple):
 
 def _scale_loop(
     model: IAHVAE, measurement: Measurement, settings: InferenceSettings
-) -> tuple[Tensor, Tensor, list[_Scale]]:
-    """Bins (B, N, N), steps (B, scales), and what was inferred of each scale."""
+) -> tuple[Tensor, Tensor, list[_Scale], Tensor]:
+    """Bins (B, N, N), steps (B, scales), what was inferred of each scale, and rows out of bounds, (B,)."""
     kspace, mask, noise_sigma = measurement.kspace, measurement.mask, measurement.noise_sigma
     finest = max((i for i, s in enumerate(scales(model.size)) if measurement.measured(s).any()), default=-1)
     seen = result = kspace.new_zeros(kspace.shape[0], 0, 0)
     h = features = None
     found = []
+    out = torch.zeros_like(noise_sigma, dtype=torch.bool)
     encode = model.encoder_for(torch.where(mask, kspace, 0))
     for index in range(len(model.decoder)):
         band = measurement.band(index)
@@ -116,15 +125,25 @@ def _scale_loop(
                 model, encode, index, start, scale.latents, features, seen, band, settings, measurement.draws
             )
             scale = _chosen(known, inferred, scale)
-        found.append(scale)
-        h = scale.h
-        predicted = model.band(index, h) + band.residual
+        h, latents, own, beyond = bounded(
+            model,
+            index,
+            start,
+            scale.h,
+            scale.latents,
+            band.data,
+            band_energy(model, index),
+            measurement.draws.temperature,
+        )
+        out |= beyond
+        found.append(scale._replace(h=h, latents=latents))
+        predicted = own + band.residual
         fixed = consistent(predicted, band.noisy, band.mask, model.config.sigma, noise_sigma)
         seen = add_band(seen, fixed)
         result = add_band(result, output(predicted, fixed, band.data, band.mask, settings.data_consistency))
         if index < finest:
             features = encode(index, seen, features)
-    return result, torch.stack([scale.steps for scale in found], dim=1), found
+    return result, torch.stack([scale.steps for scale in found], dim=1), found, out
 
 
 def _from_prior(model: IAHVAE, index: int, start: Tensor, draws: Draws, *, run: bool) -> _Scale:
@@ -170,7 +189,7 @@ def _infer_scale(
         )
         if settings.method == "paper":
             last = refine_layers(model, index, h, here, band.data, band.mask, settings.budget[0])
-            return _Scale(last, none + settings.budget[0] * len(means), centre, spread)
+            return _Scale(last, none + settings.budget[0] * len(means), means, spread)
         start = perturbed(means, spread, centre)
         if settings.method == "amortized":
             latents = sampled(start, spread, draws.latents(model, index, "posterior"))

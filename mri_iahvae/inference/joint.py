@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mri_iahvae.inference.bounds import band_energy, out_of_bounds
 from mri_iahvae.inference.consistency import consistent, output
 from mri_iahvae.inference.measurement import Band, Measurement
 from mri_iahvae.inference.refine import flat, optimise
@@ -31,7 +32,7 @@ def refine_jointly(
     start: Latents,
     spread: Latents,
     settings: InferenceSettings,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Refine the latents of all measured scales together; finer ones keep theirs. Rows are independent.
 
     Args:
@@ -42,7 +43,8 @@ def refine_jointly(
         settings: `joint_steps` of them, by their optimizer.
 
     Returns:
-        The bins, complex64 (B, N, N), and the steps that each row used, int64 (B,).
+        The bins, complex64 (B, N, N), the steps that each row used, int64 (B,), and rows whose bins are out of
+        bounds, bool (B,).
     """
     bands = [measurement.band(index) for index in range(len(start))]
     prior = [measurement.prior_joint(index) for index in range(len(start))]
@@ -72,11 +74,13 @@ def refine_jointly(
         tolerance=settings.budget[1],
         optimizer=settings.optimizer,
     )
-    predicted, fixed = decode(model, measurement, bands, [*cut(x), *start[moving:]])
-    result = predicted[0][:, :0, :0]
-    for own, known, band in zip(predicted, fixed, bands, strict=True):
+    latents = [*cut(x), *start[moving:]]
+    predicted, fixed = decode(model, measurement, bands, latents)
+    result, out = predicted[0][:, :0, :0], torch.zeros_like(used, dtype=torch.bool)
+    for index, (own, known, band) in enumerate(zip(predicted, fixed, bands, strict=True)):
+        out |= out_of_bounds(latents[index], own, band.data, band_energy(model, index), settings.temperature)
         result = add_band(result, output(own, known, band.data, band.mask, settings.data_consistency))
-    return result, used
+    return result, used, out
 
 
 def decode(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mri_iahvae.errors import UsageError
+from mri_iahvae.inference.bounds import bounded
 from mri_iahvae.inference.consistency import consistent, output
 from mri_iahvae.inference.draws import Draws, Purpose
 from mri_iahvae.inference.posterior import perturbed, sampled, whiten
@@ -26,7 +27,7 @@ def infer_whole(
     noise_sigma: Tensor,
     settings: InferenceSettings,
     draws: Draws,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Infer all bins of the grid from the measured ones.
 
     Args:
@@ -38,8 +39,8 @@ def infer_whole(
         draws: for the rows of the batch.
 
     Returns:
-        The bins, complex64 (B, N, N), and the steps of each row, int64 (B, scales): all at the finest scale, which
-        answers for all bins.
+        The bins, complex64 (B, N, N); the steps of each row, int64 (B, scales): all at the finest scale, which
+        answers for all bins; and rows that were out of bounds, bool (B,).
 
     Raises:
         UsageError: the method is Algorithm 1, which asks for a separable decoder.
@@ -74,9 +75,11 @@ def infer_whole(
             optimizer=settings.optimizer,
             schedule=settings.schedule,
         )
-    predicted = ladder.band(0, ladder.descend(0, h, latents)[0]) + residual
+    decoded, energy = ladder.descend(0, h, latents)[0], model.power.sum()
+    _, _, own, out = bounded(ladder, 0, h, decoded, latents, data, energy, settings.temperature)
+    predicted = own + residual
     fixed = consistent(predicted, noisy, mask, model.config.sigma, noise_sigma)
-    return output(predicted, fixed, data, mask, settings.data_consistency), taken
+    return output(predicted, fixed, data, mask, settings.data_consistency), taken, out
 
 
 def _encoded(model: IAHVAE, data: Tensor, mask: Tensor) -> tuple[list[Tensor], list[Tensor]]:

@@ -13,14 +13,15 @@ CORE = 8
 """Side of the block whose energy sets the scale: it holds nearly all of a slice's energy."""
 
 _WEAK_DC = 0.01  # below this share of the core's energy, the phase of DC is not to be trusted
+_UNLIKE = 16.0  # times more or less energy in the core than the whole grid lets expect: it then sets no scale
 
 
 def canonical_factor(kspace: Tensor, mask: Tensor, power: Tensor) -> Tensor:
     """The number that k-space is divided by, one per slice.
 
     Its magnitude makes the energy of the measured bins of B_8 equal to what those bins hold on average in
-    training (of the whole grid where B_8 holds no signal; 1 where nothing does). Its phase makes DC real and
-    positive, or the sum of B_8 where DC is weak.
+    training; of the whole grid where B_8 is nearly empty, as of noise alone, or holds a few bins out of all
+    proportion; 1 where nothing holds signal. Its phase makes DC real and positive, or the sum of B_8 where DC is weak.
 
     Args:
         kspace: complex (B, N, N); values at unmeasured bins are ignored.
@@ -35,17 +36,15 @@ def canonical_factor(kspace: Tensor, mask: Tensor, power: Tensor) -> Tensor:
     mask = mask.expand(kspace.shape)
     # float64: squares of scanner units can leave float32's range.
     measured = torch.where(mask, kspace, 0).to(torch.complex128)
-    energy = measured.abs().square()
-    core_energy, core_share = _sum(energy, core), _sum(power.double() * mask, core)
-    every = torch.ones_like(core)
-    use_core = core_energy > 0
-    ratio = torch.where(use_core, core_energy, _sum(energy, every)) / torch.where(
-        use_core, core_share, _sum(power.double() * mask, every)
-    ).clamp_min(torch.finfo(torch.float64).tiny)
+    energy, expected = measured.abs().square(), power.double() * mask
+    whole = _ratio(_sum(energy, torch.ones_like(core)), _sum(expected, torch.ones_like(core)))
+    inner = _ratio(_sum(energy, core), _sum(expected, core))
+    usable = (inner * _UNLIKE >= whole) & (inner <= whole * _UNLIKE)
+    ratio = torch.where(usable, inner, whole)
     magnitude = torch.where(ratio > 0, ratio.sqrt(), 1.0)
 
     dc = measured[:, size // 2, size // 2]
-    trusted = dc.abs().square() >= _WEAK_DC * core_energy
+    trusted = dc.abs().square() >= _WEAK_DC * _sum(energy, core)
     pointer = torch.where(trusted & (dc.abs() > 0), dc, _sum(measured, core))
     phase = torch.where(pointer.abs() > 0, pointer / pointer.abs().clamp_min(1e-300), 1.0)
     return (magnitude * phase).to(torch.complex64)
@@ -67,6 +66,11 @@ def per_bin_power(core_power: Tensor, gains: Tensor) -> Tensor:
         power[block_mask(2**k, size)] = gains[k].float().square()
     power[block_mask(core_power.shape[-1], size)] = core_power.float().flatten()
     return power
+
+
+def _ratio(energy: Tensor, expected: Tensor) -> Tensor:
+    """Measured energy over what training slices hold in the same bins; zero where they hold none."""
+    return torch.where(expected > 0, energy / expected.clamp_min(torch.finfo(torch.float64).tiny), 0.0)
 
 
 def _sum(values: Tensor, where: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mri_iahvae.errors import CheckpointError, reason
-from mri_iahvae.kspace.bands import band_mask, crop, scales
+from mri_iahvae.kspace.bands import band_mask, block_mask, crop, scales
 from mri_iahvae.kspace.canonical import canonical_factor
 from mri_iahvae.kspace.texture import log_texture
 from mri_iahvae.model.iahvae import IAHVAE, add_band
@@ -88,7 +88,8 @@ class Domain:
         Returns:
             float32 (B,), about 0 on average; NaN where B_4 is not measured as a whole, or all is zero.
         """
-        factor = canonical_factor(kspace, mask, model.power)
+        judged = mask & block_mask(JUDGED[-1], model.size, device=mask.device)  # bins beyond set no scale here
+        factor = canonical_factor(kspace, judged, model.power)
         measured = torch.where(mask, kspace / factor[:, None, None], 0)
         found = log_residuals(model, measured)
         mean, deviation, limit = (found.new_tensor(v) for v in (self.mean, self.deviation, self.limit))

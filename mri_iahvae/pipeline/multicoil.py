@@ -143,7 +143,7 @@ def reconstruct_coils(
         "none" if rounds else settings.data_consistency,
         last=rounds < 2,
     )
-    images, steps = torch.from_numpy(virtual.image), virtual.steps
+    images, steps, bounded = torch.from_numpy(virtual.image), virtual.steps, virtual.bounded
     errors = torch.from_numpy(virtual.factors).abs() * _prior_error(model, known)
     slices = [
         _Slice(one, measured, known, coil, _weights(one, measured, level, error, image, model.size), device)
@@ -156,6 +156,7 @@ def reconstruct_coils(
             last = number == rounds - 1
             found = engine(fft2c(images), covered, errors / better**0.5, "none", last=last)
             images, steps = torch.from_numpy(found.image), found.steps
+            bounded = bounded | found.bounded
         pairs = zip(slices, images, strict=True)
         images = torch.stack([one.data_step(image, better * one.weight) for one, image in pairs])
     result, zero_filled = torch.empty_like(images), torch.empty_like(images)
@@ -173,6 +174,7 @@ def reconstruct_coils(
         zero_filled=fft2c(zero_filled).numpy(),
         shares=bin_shares(measured, filled),
         steps=steps,
+        bounded=bounded,
         settings=settings,
     )
 

@@ -175,8 +175,8 @@ class VolumeOutput:
         }
         steps = np.sum([w * r.steps for w, r in zip(weights, results, strict=True)], axis=0)
         fit = np.concatenate([r.fit for r in results])
-        silent, unknown = (
-            np.concatenate([getattr(r, name) for r in results]) for name in ("silent", "unknown")
+        silent, unknown, bounded = (
+            np.concatenate([getattr(r, name) for r in results]) for name in ("silent", "unknown", "bounded")
         )
         scores = {name: running.scores() for name, running in self._scores.items()}
         record: dict[str, Any] = {
@@ -195,7 +195,7 @@ class VolumeOutput:
         attributes["input"] = name_as_text(scan.path)  # without its folder: a result may be given away
         if "options" in record:
             attributes["options"] = json.dumps(record["options"])
-        attributes["steps_used"], attributes["fit"] = steps, fit
+        attributes |= {"steps_used": steps, "fit": fit, "bounded": bounded}
         attributes["created"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         beside, notes = self._write_beside(details["task"], scores, loaded.model.size)
         self._file.finish(attributes, mask=_shortest(sampled.mask))
@@ -209,12 +209,13 @@ class VolumeOutput:
             **record,
             "steps_used": steps.tolist(),
             "fit": [None if math.isnan(value) else value for value in fit.tolist()],  # JSON knows no NaN
+            "bounded": np.flatnonzero(bounded).tolist(),
             "scores": {name: s.to_dict() for name, s in scores.items()},
             "warnings": [
                 *scan.warnings,
                 *self._geometry.warnings,
                 *sampled.warnings,
-                *volume_warnings(loaded.model.size, silent, unknown, batches, settings),
+                *volume_warnings(loaded.model.size, silent, unknown, bounded, batches, settings),
                 *loaded.warnings,
                 *domain_warnings(fit, loaded.domain),
                 *doubts,

@@ -22,6 +22,8 @@ from mri_iahvae.pipeline.arrays import checked_arrays
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.out_of_distribution import domain_warnings, volume_fit
 
+_LOUDEST = 1e6  # noise in canonical units: there nothing is left of the signal, and squares stay finite
+
 Progress = Callable[[int], None]
 """Called with the number of slices that were just finished."""
 
@@ -45,6 +47,7 @@ class Reconstruction:
         settings: how it was computed.
         silent: bool (slices,), without signal within the model's grid: left zero there.
         unknown: bool (slices,), with nothing measured there: a sample of the prior.
+        bounded: bool (slices,), of which something was out of bounds and replaced (`inference.bounds`).
         std: float32 (slices, H, W), standard deviation of the magnitude over at least two posterior samples.
         samples: complex64 (slices, K, H, W), the posterior samples' images, when they were asked for; drawn in
             antithetic pairs (0 and 1, 2 and 3 ...), so only every other one is independent.
@@ -61,6 +64,7 @@ class Reconstruction:
     settings: InferenceSettings
     silent: NDArray[np.bool_]
     unknown: NDArray[np.bool_]
+    bounded: NDArray[np.bool_]
     std: NDArray[np.float32] | None = None
     samples: NDArray[np.complex64] | None = None
     warnings: tuple[str, ...] = field(default=())
@@ -142,13 +146,15 @@ def reconstruct_volume(
     modelled = central & ~padding
     count = max(1, settings.samples)
     result, factors = measured.clone(), torch.ones(len(values), dtype=torch.complex64)
+    bounded = torch.zeros(len(values), dtype=torch.bool)
     steps = torch.zeros(len(values), len(model.decoder), dtype=torch.float64)
     std = torch.zeros(values.shape) if count > 1 else None
     samples = torch.zeros(len(values), count, *size, dtype=torch.complex64) if keep_samples else None
     group = max(1, batches.size // (count * settings.shifts))  # slices whose samples are held at a time
     for start in range(0, len(values), group):
         chosen = slice(start, min(start + group, len(values)))
-        bins, factors[chosen], steps[chosen] = task.infer(range(len(values))[chosen], batches)
+        found = task.infer(range(len(values))[chosen], batches)
+        bins, factors[chosen], steps[chosen], bounded[chosen] = found
         held = silent[chosen, None, None, None]
         here, outer = wanted[chosen, None], measured[chosen, None]
         bins = torch.where(modelled & ~held, recentre(bins, *size), outer)
@@ -174,10 +180,13 @@ def reconstruct_volume(
         settings=settings,
         silent=silent.numpy(),
         unknown=unknown.numpy(),
+        bounded=bounded.numpy(),
         std=None if std is None else std.numpy(),
         samples=None if samples is None else samples.numpy(),
         warnings=(
-            *volume_warnings(model.size, silent.numpy(), unknown.numpy(), batches, settings),
+            *volume_warnings(
+                model.size, silent.numpy(), unknown.numpy(), bounded.numpy(), batches, settings
+            ),
             *domain_warnings(fit, domain),
         ),
     )
@@ -195,8 +204,10 @@ class _Task:
     unknown: Tensor
     first: int
 
-    def infer(self, chosen: range, batches: Batches) -> tuple[Tensor, Tensor, Tensor]:
-        """Central N x N bins of some slices (n, K, N, N) in their own units, canonical factors (n,), steps (n, S)."""
+    def infer(self, chosen: range, batches: Batches) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of some slices the central N x N bins (n, K, N, N) in their own units, canonical factors (n,), steps (n, S),
+        and which were bounded (n,).
+        """
         model, count, shifts = self.model, max(1, self.settings.samples), self.settings.shifts
         rows = [
             # What nothing is known of is drawn, even if no samples are asked for: the mean of all is nothing.
@@ -209,13 +220,14 @@ class _Task:
         bins = torch.empty(len(rows), model.size, model.size, dtype=torch.complex64)
         factors = torch.empty(len(rows), dtype=torch.complex64)
         steps = torch.empty(len(rows), len(model.decoder), dtype=torch.float64)
+        bounded = torch.empty(len(rows), dtype=torch.bool)
 
         def work(rng: slice) -> None:
             device, numbers = model.gains.device, [row.slice - self.first for row in rows[rng]]
             grid = recentre(self.kspace[numbers], model.size).to(device)
             mask = recentre(self.mask[numbers], model.size).to(device)
             factor = canonical_factor(grid, mask, model.power)
-            sigma = self.sigma[numbers].to(device) / factor.abs()
+            sigma = (self.sigma[numbers].to(device) / factor.abs()).clamp_max(_LOUDEST)
             ramp = ramps[torch.arange(rng.start, rng.stop, device=device) % shifts]
             ramp = torch.where(
                 self.unknown[numbers].to(device)[:, None, None], 1, ramp
@@ -224,11 +236,13 @@ class _Task:
             found = infer(model, canonical, mask, sigma, self.settings, rows[rng])
             bins[rng] = (found.bins * factor[:, None, None] * ramp.conj()).cpu()
             factors[rng], steps[rng] = factor.cpu(), found.steps.cpu().double()
+            bounded[rng] = found.bounded.cpu()
 
         batches.run(work, len(rows))
         shape = (len(chosen), count, shifts)
         mean_steps = steps.unflatten(0, shape).mean(dim=(1, 2))
-        return bins.unflatten(0, shape).mean(dim=2), factors[:: count * shifts], mean_steps
+        hit = bounded.unflatten(0, shape).flatten(1).any(dim=1)
+        return bins.unflatten(0, shape).mean(dim=2), factors[:: count * shifts], mean_steps, hit
 
 
 def _deviation(samples: Tensor) -> Tensor:
@@ -259,6 +273,7 @@ def volume_warnings(
     size: int,
     silent: NDArray[np.bool_],
     unknown: NDArray[np.bool_],
+    bounded: NDArray[np.bool_],
     batches: Batches,
     settings: InferenceSettings,
 ) -> tuple[str, ...]:
@@ -268,6 +283,7 @@ def volume_warnings(
         size: side of the model's grid.
         silent: as in `Reconstruction`.
         unknown: as in `Reconstruction`.
+        bounded: as in `Reconstruction`.
         batches: whether memory sufficed.
         settings: how it was computed.
     """
@@ -278,6 +294,11 @@ def volume_warnings(
     if unknown.any():
         found.append(
             f"nothing measured {where} {_numbers(unknown)}: a sample of the prior, in canonical units"
+        )
+    if bounded.any():
+        found.append(
+            f"what the model added to {_numbers(bounded)} was out of bounds at some scales, and there the prior's mean "
+            "or zero took its place: too unlike what the weights know"
         )
     if batches.size < batches.first:
         found.append(f"out of memory with {batches.first} slices at a time: went on with {batches.size}")

@@ -67,7 +67,7 @@ def refined(model, kspace, mask, noise=QUIET, **settings):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(joint, "decode", spy)
-        bins, used = joint.refine_jointly(model, measurement, start, spread, InferenceSettings(**settings))
+        bins, used, _ = joint.refine_jointly(model, measurement, start, spread, InferenceSettings(**settings))
     return bins, used, start, taken[-1]
 
 
