@@ -1,5 +1,6 @@
 """Synthetic data and a tiny model, shared by all tests."""
 
+import math
 import os
 import signal
 from dataclasses import replace
@@ -12,6 +13,7 @@ import torch
 from click.testing import CliRunner
 
 from mri_iahvae.cli import main
+from mri_iahvae.inference import bounds
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import save_model
 from mri_iahvae.model.config import preset
@@ -121,6 +123,13 @@ def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoint")
     save_model(model, folder, {})
     return folder
+
+
+@pytest.fixture
+def unbounded(monkeypatch):
+    """Lifts the bounds on what a model adds, which random weights do not keep: to explain data latents go far."""
+    monkeypatch.setattr(bounds, "REACH", math.inf)
+    monkeypatch.setattr(bounds, "MARGIN", math.inf)
 
 
 @pytest.fixture

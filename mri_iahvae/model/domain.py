@@ -88,7 +88,9 @@ class Domain:
         Returns:
             float32 (B,), about 0 on average; NaN where B_4 is not measured as a whole, or all is zero.
         """
-        judged = mask & block_mask(JUDGED[-1], model.size, device=mask.device)  # bins beyond set no scale here
+        judged = mask & block_mask(
+            JUDGED[-1], model.size, device=mask.device
+        )  # bins beyond set no scale here
         factor = canonical_factor(kspace, judged, model.power)
         measured = torch.where(mask, kspace / factor[:, None, None], 0)
         found = log_residuals(model, measured)

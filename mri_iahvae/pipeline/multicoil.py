@@ -36,6 +36,7 @@ _COVERED = 0.1  # bins of more coverage are the engine's data, at first
 _ANATOMY = 0.9  # of ESPIRiT's eigenvalue: less is background, whose sensitivities mean nothing
 _WRONG = 0.5  # share of the energy of missing bins that the engine gets wrong
 _CALIBRATION = 0.01  # error of the sensitivities, as noise over the slice's RMS
+_LOUDEST = 1e6  # noise over a slice's largest bin: nothing is left of the signal then
 _TINY = torch.finfo(torch.float32).tiny
 
 
@@ -105,6 +106,9 @@ def reconstruct_coils(
     if up_to is not None:
         measured = measured & block_mask(up_to, *measured.shape)
     values = torch.where(measured, values, 0)
+    # Sums of squares of scanner units could leave float32's range.
+    unit = _unit(values)
+    values, sigma = values / unit[:, None, None, None], (sigma / unit).clamp_max(_LOUDEST)
     known = measured.clone()  # what was never acquired is zero in the fully sampled scan as well
     if acquired is not None:
         known[:, : acquired[0]] = known[:, acquired[1] :] = True
@@ -167,16 +171,24 @@ def reconstruct_coils(
         result[index] = one.combined(bins, coil_combine)
         zero_filled[index] = one.combined(one.kspace, coil_combine)
         progress(1)
+    shown = unit[:, None, None]
     return replace(
         virtual,
-        image=result.numpy(),
-        kspace=fft2c(result).numpy(),
-        zero_filled=fft2c(zero_filled).numpy(),
+        image=(result * shown).numpy(),
+        kspace=(fft2c(result) * shown).numpy(),
+        zero_filled=(fft2c(zero_filled) * shown).numpy(),
+        factors=virtual.factors * unit.numpy(),
         shares=bin_shares(measured, filled),
         steps=steps,
         bounded=bounded,
         settings=settings,
     )
+
+
+def _unit(kspace: Tensor) -> Tensor:
+    """The power of two below each slice's largest bin, which changes no digit; 1 where all is zero: float (slices,)."""
+    largest = kspace.abs().amax(dim=(1, 2, 3))
+    return torch.where(largest > 0, largest / (2 * torch.frexp(largest).mantissa), 1.0)
 
 
 @dataclass(frozen=True)

@@ -184,9 +184,7 @@ def reconstruct_volume(
         std=None if std is None else std.numpy(),
         samples=None if samples is None else samples.numpy(),
         warnings=(
-            *volume_warnings(
-                model.size, silent.numpy(), unknown.numpy(), bounded.numpy(), batches, settings
-            ),
+            *volume_warnings(model.size, silent.numpy(), unknown.numpy(), bounded.numpy(), batches, settings),
             *domain_warnings(fit, domain),
         ),
     )

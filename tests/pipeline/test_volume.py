@@ -14,6 +14,8 @@ from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.pipeline import volume
 from mri_iahvae.pipeline.volume import _deviation, default_batch, reconstruct_volume
 
+pytestmark = pytest.mark.usefixtures("unbounded")
+
 
 @pytest.fixture(scope="module")
 def model(checkpoint):

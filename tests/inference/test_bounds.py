@@ -1,0 +1,97 @@
+"""What the model adds is bounded, whatever comes: the two bounds, and what takes the place of what is beyond them."""
+
+import math
+
+import pytest
+import torch
+
+from mri_iahvae.inference.bounds import MARGIN, REACH, band_energy, bounded, out_of_bounds
+from mri_iahvae.inference.draws import Row
+from mri_iahvae.inference.engine import infer
+from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.kspace.bands import block_mask, crop
+
+MASK = torch.ones(1, 16, 16, dtype=torch.bool)
+COLUMNS = torch.zeros_like(MASK)
+COLUMNS[..., [0, 3, 5, 7, 8, 9, 13]] = True
+
+
+def beyond(latents, predicted=0.0, measured=0.0, temperature=1.0):
+    """Whether a slice with 100 latents in each of two layers and one bin in a band of energy 1 is out of bounds."""
+    layers = [torch.full((1, 1, 10, 10), 0.5), torch.full((1, 1, 10, 10), float(latents))]
+    bins = [torch.full((1, 1, 1), complex(value)) for value in (predicted, measured)]
+    return bool(out_of_bounds(layers, *bins, torch.tensor(1.0), temperature))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"latents": 0.99 * REACH}, False),
+        ({"latents": -1.01 * REACH}, True),
+        ({"latents": -1.9 * REACH, "temperature": 2.0}, False),
+        ({"latents": 0.99 * REACH, "temperature": 0.1}, False),
+        ({"latents": 0, "predicted": 0.99j * MARGIN}, False),
+        ({"latents": 0, "predicted": 1.01 * MARGIN}, True),
+        ({"latents": 0, "predicted": 5 * MARGIN, "measured": 5.1}, False),
+        ({"latents": 0, "predicted": 5 * MARGIN, "measured": 4.9}, True),
+        ({"latents": math.nan}, True),
+        ({"latents": 0, "predicted": math.nan}, True),
+        ({"latents": 0, "predicted": math.inf}, True),
+    ],
+    ids=str,
+)
+def test_the_bounds(values, expected):
+    assert beyond(**values) == expected
+
+
+def test_every_layer_counts_and_every_slice_alone():
+    layers = [torch.zeros(3, 1, 4, 4), torch.zeros(3, 1, 2, 2)]
+    layers[1][1] = 1.1 * REACH
+    none = torch.zeros(3, 4, 4, dtype=torch.complex64)
+    assert out_of_bounds(layers, none, none, torch.tensor(1.0), 1.0).tolist() == [False, True, False]
+
+
+def test_the_energy_of_a_band_is_that_of_its_gain(model):
+    assert band_energy(model, 0) == 9.0**2
+    assert band_energy(model, 2) == pytest.approx(12 * 4.0**2)
+
+
+@pytest.mark.parametrize("index", [2, 4])
+def test_beyond_the_bounds_stands_the_prior_s_mean_and_else_zero(model, kspace, index):
+    """Of three slices the first is within, of the second the latents are not, of the third the mean is not either."""
+    s = 2**index
+    coarse = crop(kspace, s // 2)
+    start = model.context(index, torch.randn(3, 8, s // 2, s // 2), coarse)
+    start[2] *= 1e6
+    latents = [torch.full((3, *model.latent_shape(index)), 0.3) for _ in model.layers(index)]
+    for e in latents:
+        e[1:] = 1e3
+    h, _ = model.descend(index, start, latents)
+    none = torch.zeros(3, s, s, dtype=torch.complex64)
+    mean = model.descend(index, start)[0]
+    found_h, found, bins, out = bounded(model, index, start, h, latents, none, band_energy(model, index), 1.0)
+    assert out.tolist() == [False, True, True]
+    assert torch.equal(found_h[0], h[0])
+    assert torch.equal(bins[0], model.band(index, h)[0])
+    torch.testing.assert_close(bins[1], model.band(index, mean)[1])
+    assert (bins[2] == 0).all()
+    assert all((e[0] == 0.3).all() and (e[1:] == 0).all() for e in found)
+
+
+@pytest.mark.parametrize("method", ["amortized", "iterative", "hybrid", "paper"])
+@pytest.mark.parametrize("sample", [None, 0])
+def test_one_wild_slice_changes_no_other(model, kspace, method, sample):
+    """Nor is it changed itself where it is measured."""
+    if method == "paper" and sample is not None:
+        pytest.skip("it draws no samples")
+    settings = InferenceSettings(method=method, steps=3, joint_steps=3)
+    rows = [Row(k, sample) for k in range(3)]
+    wild = kspace.clone()
+    wild[1] = 1e4 * kspace[1] * ~block_mask(4, 16) + kspace[1] * block_mask(4, 16)
+    calm, found = (infer(model, k, COLUMNS, torch.zeros(3), settings, rows) for k in (kspace, wild))
+    assert found.bounded[1]
+    assert torch.equal(found.bounded[::2], calm.bounded[::2])
+    assert torch.equal(found.bins[::2], calm.bins[::2])
+    assert torch.equal(found.bins[1][COLUMNS[0]], wild[1][COLUMNS[0]])
+    added = found.bins[1][~COLUMNS[0]].abs().square().sum()
+    assert added < MARGIN**2 * (wild[1].abs().square() * COLUMNS[0]).sum()
