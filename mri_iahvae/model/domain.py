@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mri_iahvae.errors import CheckpointError, reason
 from mri_iahvae.kspace.bands import band_mask, block_mask, crop, scales
-from mri_iahvae.kspace.canonical import canonical_factor
+from mri_iahvae.kspace.canonical import CORE, canonical_factor
 from mri_iahvae.kspace.texture import log_texture
 from mri_iahvae.model.iahvae import IAHVAE, add_band
 
@@ -86,12 +86,10 @@ class Domain:
             noise_sigma: float (B,), noise per real and imaginary part, in the units of `kspace`; zero where unknown.
 
         Returns:
-            float32 (B,), about 0 on average; NaN where B_4 is not measured as a whole, or all is zero.
+            float32 (B,), about 0 on average; NaN where B_4 is not measured as a whole, or B_8 is all zero.
         """
-        judged = mask & block_mask(
-            JUDGED[-1], model.size, device=mask.device
-        )  # bins beyond set no scale here
-        factor = canonical_factor(kspace, judged, model.power)
+        core = block_mask(CORE, model.size, device=mask.device)  # bins beyond set no scale here
+        factor = canonical_factor(kspace, mask & core, model.power)
         measured = torch.where(mask, kspace / factor[:, None, None], 0)
         found = log_residuals(model, measured)
         mean, deviation, limit = (found.new_tensor(v) for v in (self.mean, self.deviation, self.limit))
@@ -99,7 +97,7 @@ class Domain:
         expected = torch.logaddexp(mean, noise.log())  # what the noise adds is no strangeness
         fits = _running_mean((found - expected) / deviation) / limit
         whole = torch.stack([crop(mask, s).all(dim=(1, 2)) for s in JUDGED], dim=1)
-        defined = whole[:, 0] & measured.ne(0).any(dim=(1, 2))
+        defined = whole[:, 0] & (core & measured.ne(0)).any(dim=(1, 2))
         counted = torch.cat([~whole[:, 1:2], whole[:, 1:]], dim=1)
         fit = torch.where(counted, fits, -math.inf).amax(dim=1)
         if self.texture is not None:

@@ -20,7 +20,7 @@ import mri_iahvae
 from mri_iahvae.cli import main
 from mri_iahvae.evaluation.metrics import score
 from mri_iahvae.inference.settings import InferenceSettings
-from mri_iahvae.kspace.fft import ifft2c
+from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.pipeline import output
 from mri_iahvae.scans.reader import open_scan
 
@@ -216,6 +216,7 @@ def test_asked_masks(reconstruct, make_scan, masks, monkeypatch, checkpoint, opt
     np.testing.assert_allclose(view.zero_filled, baseline[1], rtol=1e-5)
 
 
+@pytest.mark.usefixtures("unbounded")
 def test_masks_combine_with_that_of_the_file(reconstruct, make_scan, masks):
     own = np.arange(32) < 24
     path = make_scan(mask=own)
@@ -787,3 +788,21 @@ def test_on_a_terminal_errors_have_their_own_line(arguments, make_scan):
     assert [line for line in lines if line.startswith(f"Error: {bad}: ")]
     assert lines[-2:] == ["2 files: 1 done, 1 failed", ""]
     assert any(line.startswith("[red].h5") and "2/2" in line for line in lines)
+
+
+def test_a_slice_whose_completion_is_out_of_bounds_is_named(tmp_path, head_kspace):
+    """A point among heads: the run succeeds, and warning, attribute and report say which slice it was."""
+    point = np.zeros((128, 128))
+    point[40, 70] = 1
+    kspace = np.stack([head_kspace(1, 128)[0], fft2c(torch.from_numpy(point).cfloat()).numpy()])
+    mask = np.arange(128) % 3 == 0
+    mask[59:69] = True
+    np.save(tmp_path / "scan.npy", np.where(mask, kspace, 0).astype(np.complex64))
+    common = ("-o", tmp_path / "out", "-q", "--method", "amortized", "--device", "cpu")
+    result = CliRunner().invoke(main, ["reconstruct", *map(str, (tmp_path / "scan.npy", *common))])
+    assert result.exit_code == 0, result.output
+    assert "what the model added to slice 1 was out of bounds" in result.stderr
+    data, stored = read(tmp_path / "out" / "scan.h5")
+    assert stored["bounded"].tolist() == [False, True]
+    assert json.loads((tmp_path / "out" / "scan_report.json").read_text())["bounded"] == [1]
+    assert data["reconstruction"][1].max() < 2

@@ -91,7 +91,7 @@ def test_one_wild_slice_changes_no_other(model, kspace, method, sample):
     calm, found = (infer(model, k, COLUMNS, torch.zeros(3), settings, rows) for k in (kspace, wild))
     assert found.bounded[1]
     assert torch.equal(found.bounded[::2], calm.bounded[::2])
-    assert torch.equal(found.bins[::2], calm.bins[::2])
+    torch.testing.assert_close(found.bins[::2], calm.bins[::2], rtol=1e-3, atol=1e-3)
     assert torch.equal(found.bins[1][COLUMNS[0]], wild[1][COLUMNS[0]])
     added = found.bins[1][~COLUMNS[0]].abs().square().sum()
     assert added < MARGIN**2 * (wild[1].abs().square() * COLUMNS[0]).sum()

@@ -102,6 +102,35 @@ def test_without_the_core_the_whole_grid_sets_the_scale(slices, power):
     assert torch.all(factor.imag == 0)
 
 
+@pytest.mark.parametrize("leakage", [0.0, 1e-12, 1e-6, 1e-3])
+def test_a_nearly_empty_core_sets_no_scale(slices, power, leakage):
+    """As where DC lies off centre: units of what is left in the core would make the rest huge."""
+    kspace = torch.where(block_mask(8, 64), leakage * slices, slices)
+    factor = canonical_factor(kspace, ALL, power).abs()
+    level = kspace.abs().square().sum(dim=(1, 2)) / power.sum()
+    torch.testing.assert_close(factor, level.sqrt(), rtol=1e-4, atol=0.0)
+
+
+def test_nor_does_a_single_bin_of_it_out_of_proportion(slices, power):
+    mask = ~block_mask(8, 64)
+    mask[28, 28] = True  # its corner
+    kspace = slices.clone()
+    kspace[:, 28, 28] = 1e3 * slices.abs().amax(dim=(1, 2))
+    seen = torch.where(mask, kspace, 0)
+    level = seen.abs().square().sum(dim=(1, 2)) / power[mask].sum()
+    torch.testing.assert_close(canonical_factor(kspace, mask, power).abs(), level.sqrt(), rtol=1e-4, atol=0.0)
+
+
+@pytest.mark.parametrize("sigma", [0.2, 1.0, 2.0])
+def test_strong_noise_leaves_the_scale_to_the_core(slices, power, sigma):
+    """Sigma per part over the slice's RMS."""
+    parts = torch.randn(*slices.shape, 2, generator=torch.Generator().manual_seed(0))
+    rms = slices.abs().square().mean(dim=(1, 2), keepdim=True).sqrt()
+    kspace = slices + sigma * rms * torch.view_as_complex(parts)
+    energy = (canonical(kspace, ALL, power).abs().square() * block_mask(8, 64)).sum(dim=(1, 2))
+    torch.testing.assert_close(energy, torch.full_like(energy, 64.0**2), rtol=1e-4, atol=0.0)
+
+
 def test_nothing_measured_and_nothing_there_give_one(slices, power):
     one = torch.ones(len(slices), dtype=torch.complex64)
     assert torch.equal(canonical_factor(slices, ~ALL, power), one)
