@@ -32,6 +32,25 @@ def augment(
     Returns:
         complex64 (B, n, n).
     """
+    share = share or Share(len(kspace))
+    image = varied(kspace, generator, share, resampled)
+    total, size = share.total, kspace.shape[-1]
+    phase = share.of(smooth_phase(total, (size, size), generator, strength=_PHASE))
+    kspace = fft2c(image * torch.polar(torch.ones_like(phase), phase))
+    drawn = share.of(torch.rand(total, generator=generator, device=kspace.device))
+    sigma = rms(kspace) * drawn * _NOISE
+    noise = share.of(complex_noise((total, size, size), 1.0, generator))
+    return kspace + noise * sigma[:, None, None]
+
+
+def varied(
+    kspace: Tensor, generator: torch.Generator, share: Share | None = None, resampled: float = 1.0
+) -> Tensor:
+    """The part of `augment` before phase and noise; arguments as there.
+
+    Returns:
+        complex64 (B, n, n), images.
+    """
     size = kspace.shape[-1]
     share = share or Share(len(kspace))
     total = share.total
@@ -55,12 +74,7 @@ def augment(
     # Half of the slices get waves in their contrast curve, the others a plain gamma.
     waves = changed * uniform(-0.6, 0.6).clamp_min(0.0)
     gamma = 1 + changed * (uniform(0.75, 1.33) - 1)
-    image = _contrast(image, gamma, waves, uniform(0.5, 1.5), uniform(0, 2 * math.pi))
-    phase = share.of(smooth_phase(total, (size, size), generator, strength=_PHASE))
-    kspace = fft2c(image * torch.polar(torch.ones_like(phase), phase))
-    sigma = rms(kspace) * uniform(0.0, _NOISE)
-    noise = share.of(complex_noise((total, size, size), 1.0, generator))
-    return kspace + noise * sigma[:, None, None]
+    return _contrast(image, gamma, waves, uniform(0.5, 1.5), uniform(0, 2 * math.pi))
 
 
 def _resample(kspace: Tensor, zoom: Tensor, aspect: Tensor, shift: Tensor) -> Tensor:
