@@ -7,7 +7,7 @@ from mri_iahvae.cli.group import Entry, LazyGroup
 
 _COMMANDS = {
     "reconstruct": Entry("mri_iahvae.cli.reconstruct:reconstruct", "Reconstruct undersampled scans."),
-    "denoise": Entry("mri_iahvae.cli.denoise:denoise", "Denoise fully sampled scans."),
+    "denoise": Entry("mri_iahvae.cli.denoise:denoise", "Denoise scans, and complete undersampled ones."),
     "inspect": Entry("mri_iahvae.cli.inspect:inspect", "Show what scans hold, and what is odd about them."),
     "evaluate": Entry("mri_iahvae.cli.evaluate:evaluate", "Score reconstructions against their targets."),
     "sample": Entry("mri_iahvae.cli.sample:sample", "Draw images from the prior."),

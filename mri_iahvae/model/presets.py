@@ -83,7 +83,7 @@ def preset(
         UsageError: there is no such preset, it has no such grid, or the choices do not go together.
     """
     if name not in PRESETS:
-        raise UsageError(f"preset {name}: expected one of {', '.join(PRESETS)}")
+        raise UsageError(f"--preset {name}: expected one of {', '.join(PRESETS)}")
     config = replace(PRESETS[name], encoder=encoder, heads=heads, decoder=decoder)
     if not super_resolution or not can_super_resolve(config):
         scales = tuple(replace(scale, super_resolution=0) for scale in config.scales)

@@ -72,8 +72,10 @@ class TrainingData:
             ScanError: a file cannot be used for training.
         """
         if not folder.is_dir():
+            found = "a file" if folder.exists() else "no such folder"
             raise UsageError(
-                f"{folder}: expected a folder of fastMRI-schema HDF5 files, found no such folder; check the path"
+                f"{folder}: expected a folder of fastMRI-schema HDF5 files, found {found}; check the path, or make "
+                "scans of images with `mri-iahvae simulate`"
             )
         folders = folder / "singlecoil_train", folder / "singlecoil_val"
         if folders[0].is_dir() and folders[1].is_dir():

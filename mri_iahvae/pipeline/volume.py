@@ -307,7 +307,7 @@ def volume_warnings(
     if bounded.any():
         found.append(
             f"what the model predicted for {_numbers(bounded)} was out of bounds and was replaced by the prior mean or "
-            "zero: the scan is too unlike the training data"
+            "zero: too unlike the training data"
         )
     if batches.size < batches.first:
         found.append(f"out of memory with {batches.first} slices at a time: went on with {batches.size}")

@@ -103,6 +103,10 @@ def run_training(
         recorder = Recorder(run, display, partial(draw, kspace=shown), record_now)
         _fit(module, slices, validation, recorder, device, state, processes)
     assert module is not None  # noqa: S101 - there is a stage
+    if int(module.skipped) >= module.stage.steps:
+        raise IahvaeError(
+            f"{run}: every step of the last stage was skipped, because its loss or gradient was too large"
+        )
     if rank() == 0:
         made = {**record, "settings": settings.to_json(), "finished": True, "validation": module.validation}
         measured = (held_out, description, device)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mri_iahvae.kspace.bands import band_mask, crop, scales, split
+from mri_iahvae.kspace.bands import band_mask, block_mask, crop, scales, split
 from mri_iahvae.kspace.canonical import CORE, canonical_factor
 from mri_iahvae.model.config import ModelConfig
 from mri_iahvae.model.iahvae import IAHVAE
@@ -14,10 +14,11 @@ from mri_iahvae.model.iahvae import IAHVAE
 def canonical_batch(kspace: Tensor, size: int) -> Tensor:
     """Fully sampled k-space (B, n, n) to canonical k-space (B, size, size) of its centred block."""
     kspace = crop(kspace, size)
-    everything = torch.ones(1, size, size, dtype=torch.bool, device=kspace.device)
+    side = min(CORE, size)
+    core = block_mask(side, size, device=kspace.device)[None]
     # Where everything is measured the core's energy is N^2 by definition, whatever its distribution.
-    power = torch.full((size, size), (size / min(CORE, size)) ** 2, device=kspace.device)
-    return kspace / canonical_factor(kspace, everything, power)[:, None, None]
+    power = torch.full((size, size), (size / side) ** 2, device=kspace.device)
+    return kspace / canonical_factor(kspace, core, power)[:, None, None]
 
 
 def measure(kspace: Tensor, config: ModelConfig) -> ModelConfig:

@@ -44,7 +44,7 @@ def test_variants_of_a_preset():
 @pytest.mark.parametrize(
     ("name", "changes", "pattern"),
     [
-        ("huge", {}, "preset huge: expected one of tiny, small, base, paper"),
+        ("huge", {}, "--preset huge: expected one of tiny, small, base, paper"),
         ("tiny", {"grid": 24}, "--grid 24: expected one of 16, 32 with preset tiny"),
         ("tiny", {"grid": 64}, "--grid 64"),
         ("tiny", {"grid": 8}, "--grid 8"),
