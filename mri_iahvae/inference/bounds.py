@@ -70,16 +70,17 @@ def bounded(
     out = out_of_bounds(scale, latents, predicted, y, temperature)
     if not bool(out.any()):
         return last, predicted, latents, out
-    last = _choose(out, scale.run(h), last)
-    latents = [_choose(out, torch.zeros_like(e), e) for e in latents]
-    predicted = _choose(out, scale.bins(last), predicted)
+    last = choose(out, scale.run(h), last)
+    latents = [choose(out, torch.zeros_like(e), e) for e in latents]
+    predicted = choose(out, scale.bins(last), predicted)
     lost = out & out_of_bounds(scale, latents, predicted, y, temperature)
-    return last, _choose(lost, torch.zeros_like(predicted), predicted), latents, out
+    return last, choose(lost, torch.zeros_like(predicted), predicted), latents, out
 
 
 def _energy(bins: Tensor) -> Tensor:
     return torch.view_as_real(bins).square().flatten(1).sum(1)
 
 
-def _choose(where: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def choose(where: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Batch elements of `a` where bool (B,) is true, of `b` elsewhere."""
     return torch.where(where.reshape(-1, *[1] * (a.ndim - 1)), a, b)

@@ -1,6 +1,6 @@
 """Limited-memory BFGS for a batch of independent problems, preconditioned by a diagonal.
 
-The problems of one scale (one per slice) are small and smooth, and share their network evaluations: all move in
+The problems of one scale (one per slice) are small and smooth, and use the same network evaluations: all move in
 lockstep, each with its own curvature history, step length and end. Nothing couples them, so that a slice's result
 does not depend on its batch; `torch.optim.LBFGS` treats a batch as one problem. Two-loop recursion and
 backtracking: Nocedal and Wright, Numerical Optimization, algorithm 7.4 and section 3.5.
@@ -18,26 +18,26 @@ Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 _MEMORY = 10  # pairs of the curvature history
 _FIRST = 0.05  # root mean square of the very first step, before any curvature is known
-_DECREASE = 1e-4  # share of the predicted decrease that a step must reach (Armijo)
-_SHORTEST = 1e-3  # a step shortened below this share of its direction ends the search
+_DECREASE = 1e-4  # fraction of the predicted decrease that a step must reach (Armijo)
+_SHORTEST = 1e-3  # a step shortened below this fraction of its direction ends the search
 _LOOK = 4  # steps between looks at whether all are done: each look makes a GPU wait for the CPU
 
 
 def minimise(
     evaluate: Evaluate, start: Tensor, diagonal: Tensor, *, steps: int, tolerance: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Minimise every row's objective.
+    """Minimise every batch element's objective.
 
     Args:
-        evaluate: objective and gradient of all rows.
+        evaluate: objective and gradient of all batch elements.
         start: float (B, n).
         diagonal: float (B, n), positive: guess of the inverse Hessian's diagonal, up to a factor.
         steps: evaluations, the first one included.
-        tolerance: a row is done once an accepted step lowers its objective by less than this share (not the very
-            first step: its length is a guess); 0: never.
+        tolerance: a batch element is done once an accepted step lowers its objective by less than this fraction (not
+            the very first step: its length is a guess); 0: never.
 
     Returns:
-        The best x (B, n), and the evaluations that each row used, int64 (B,).
+        The best x (B, n), and the evaluations that each batch element used, int64 (B,).
     """
     used = torch.zeros(len(start), dtype=torch.int64, device=start.device)
     if steps == 0:

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mri_iahvae.inference.bounds import out_of_bounds
+from mri_iahvae.inference.bounds import choose, out_of_bounds
 from mri_iahvae.inference.draws import Draws
 from mri_iahvae.inference.measurement import Datum, Measurement
 from mri_iahvae.inference.refine import cut, flat, optimise
@@ -56,13 +56,9 @@ class Found:
 
     def replaced(self, where: Tensor, other: "Found") -> "Found":
         """With the batch elements of `other` where bool (B,) is true."""
-
-        def choose(a: Tensor, b: Tensor) -> Tensor:
-            return torch.where(where.reshape(-1, *[1] * (a.ndim - 1)), b, a)
-
-        latents = [choose(a, b) for a, b in zip(self.latents, other.latents, strict=True)]
-        std = [choose(a, b) for a, b in zip(self.std, other.std, strict=True)]
-        return Found(latents, std, choose(self.steps, other.steps))
+        latents = [choose(where, b, a) for a, b in zip(self.latents, other.latents, strict=True)]
+        std = [choose(where, b, a) for a, b in zip(self.std, other.std, strict=True)]
+        return Found(latents, std, choose(where, other.steps, self.steps))
 
     def elements(self, chosen: Tensor) -> "Found":
         """Some of the batch elements, int64 (n,)."""
@@ -132,7 +128,7 @@ def refine_jointly(
     settings: InferenceSettings,
     draws: Draws,
 ) -> None:
-    """Refine the latents of all measured scales together, where finer measured bins tell of coarser missing ones.
+    """Refine the latents of all measured scales together, where finer measured bins predict missing coarser ones.
 
     Args:
         model: the model.

@@ -52,15 +52,15 @@ class InferenceSettings:
 
     Attributes:
         method: "amortized" (encoder only), "iterative" (refined from the prior mean), "hybrid" (refined from
-            the encoder's posterior) or "paper" (Algorithm 1 as printed, see `inference.paper`).
+            the encoder's posterior) or "paper" (Algorithm 1 as printed, see `inference.comparators.paper`).
         steps: of refinement per scale (per layer where the schedule is sequential), a step being one evaluation
             of the objective with its gradient; "auto": until the objective has converged. Unused by "amortized".
         optimizer: "lbfgs" (see `inference.lbfgs`) or "adam"; "paper" has its own.
         schedule: "joint" refines all layers of a scale together, "sequential" one layer after the other.
-        imputation_rounds: rounds in which the encoder's holes are filled, at scales that are measured in part; a
-            bottom-up encoder sees the holes as they are.
-        joint_steps: of a last refinement of all scales together, of slices whose finer measured bins can tell what
-            coarser scales leave open (`inference.joint`); not for samples, "amortized", "paper" and ordinary
+        imputation_rounds: rounds in which missing bins are imputed for the encoder, at scales that are measured in
+            part; a bottom-up encoder sees them as zeros.
+        joint_steps: of a last refinement of all scales together, of slices whose measured bins predict missing
+            coarser ones (`inference.partial`); not for samples, "amortized", "paper" and ordinary
             decoders.
         data_consistency: what the output holds at measured bins: "hard" the data, "soft" their posterior mean
             given noise, "none" the model's own bins.
@@ -124,12 +124,12 @@ class InferenceSettings:
 
     @property
     def budget(self) -> tuple[int, float]:
-        """Most steps, and the share of the objective by which each must lower it for more to follow."""
+        """Most steps, and the fraction of the objective by which each must lower it for more to follow."""
         return (_MOST_STEPS, _TOLERANCE) if self.steps == "auto" else (self.steps, 0.0)
 
     @property
     def refines_jointly(self) -> bool:
-        """Whether all scales are refined together in the end, where that can tell more."""
+        """Whether the method ends with joint refinement, of slices that it helps."""
         return self.joint_steps > 0 and self.method in ("hybrid", "iterative")
 
     def to_json(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from mri_iahvae.kspace.bands import block_mask
 CORE = 8
 """Side of the block whose energy sets the scale: it holds nearly all of a slice's energy."""
 
-_WEAK_DC = 0.01  # below this share of the core's energy, the phase of DC is not to be trusted
+_WEAK_DC = 0.01  # below this fraction of the core's energy, the phase of DC is not to be trusted
 _UNLIKE = 16.0  # times more or less energy in the core than the whole grid lets expect: it then sets no scale
 
 

@@ -121,7 +121,7 @@ class ModelConfig:
 
     @property
     def least_weights(self) -> int:
-        """A lower bound of the number of weights, and at least a tenth of it; told without taking memory."""
+        """A lower bound of the number of weights, and at least a tenth of it; takes no memory."""
         count = 0
         for index, scale in enumerate(self.scales):
             answers = DECODERS[self.decoder].banded or index == len(self.scales) - 1

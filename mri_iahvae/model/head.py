@@ -26,7 +26,7 @@ class Head(nn.Module):
         self.passed_on = scale.width - scale.channels
         kernel = 3 if resolution > 2 else 1
         self.image = nn.Conv2d(scale.width, 2 * scale.patch**2, kernel, padding=kernel // 2)
-        # A head starts silent: random bins of a fresh scale would drive its context into saturation first.
+        # A head starts at zero: random bins of a fresh scale would drive its context into saturation first.
         for parameter in self.image.parameters():
             nn.init.zeros_(parameter)
 

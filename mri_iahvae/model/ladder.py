@@ -8,7 +8,7 @@ from mri_iahvae.model.config import ScaleConfig
 from mri_iahvae.model.gaussian import Gaussian, soft_bound
 
 # The prior's scale is a convention (the projection of z can undo it); kept within e^-3 ... e^3 so that plain
-# gradient descent on z, as the paper's method takes it, is stable for every layer, silent ones included.
+# gradient descent on z, as the paper's method takes it, is stable for every layer, unused ones included.
 _PRIOR_BOUND = 3.0
 _POSTERIOR_BOUND = 8.0
 

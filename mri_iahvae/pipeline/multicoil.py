@@ -1,9 +1,8 @@
-"""A multi-coil volume: the engine and the coils in turn, and the coil images combined.
+"""A multi-coil volume: inference and data steps of the coils in turn, and the coil images combined.
 
-The engine knows single images. It first sees a virtual coil, whose k-space has the mask's holes and no others. Then
-conjugate gradients fit the image to the measured bins of all coils (SENSE), the engine's image being their prior. Where
-sensitivities reach into holes the fit knows bins that the mask leaves out: with those as data the engine completes the
-image again, and so on.
+The model knows single images. Inference starts from a virtual coil, whose missing bins are those of the mask. Then
+conjugate gradients fit the image to the measured bins of all coils (SENSE), the inferred image being their prior. The
+sensitivities determine some of the missing bins: with those as data inference completes the image again, and so on.
 """
 
 import math
@@ -38,9 +37,9 @@ CoilCombine = Literal["rss", "sensitivity"]
 COIL_COMBINE: tuple[CoilCombine, ...] = get_args(CoilCombine)
 
 _STEPS = 10  # of conjugate gradients
-_COVERED = 0.1  # bins of more coverage are the engine's data, at first
+_COVERED = 0.1  # bins of more coverage are data of inference, at first
 _ANATOMY = 0.9  # of ESPIRiT's eigenvalue: less is background, whose sensitivities mean nothing
-_WRONG = 0.5  # share of the energy of missing bins that the engine gets wrong
+_WRONG = 0.5  # fraction of the energy of missing bins that inference gets wrong
 _CALIBRATION = 0.01  # error of the sensitivities, as noise over the slice's RMS
 _LOUDEST = 1e6  # noise over a slice's largest bin: nothing is left of the signal then
 _TINY = torch.finfo(torch.float32).tiny
@@ -75,22 +74,22 @@ def reconstruct_coils(
             measured bins are what the last data step makes of them, which weighs them by the noise.
         coil_combine: "rss": root of the sum of squares of the coil images, fastMRI's target; "sensitivity": sum of
             the coil images times the conjugate sensitivities, which gathers less noise.
-        rounds: of engine and data step; 0: the virtual coil alone.
+        rounds: of inference and data step; 0: the virtual coil alone.
         domain: as in `reconstruct_volume`.
         up_to: use the measured bins of block B_s only; all others count as unmeasured.
         noise_sigma: of every coil, per real and imaginary part, in the units of `kspace`: one number or (slices,);
             zero when unknown, the coils then go by an estimate.
         acquired: first column that the scanner acquired, and the first one after the last; the result is zero beyond.
-        batch: slices at a time in the engine, as in `reconstruct_volume`.
+        batch: slices at a time, as in `reconstruct_volume`.
         first: number of the first of these slices in its volume: what is drawn depends on it.
-        progress: told of finished slices.
+        progress: called with the number of slices that were just finished.
 
     Returns:
         The combined image, its k-space, and k-space of the zero-filled coil images combined in the same way. The
         magnitude of `image` is the combination asked for, its phase that of the sensitivity-weighted sum: its
-        k-space differs from what any coil measured. `shares` are of the coils' k-space, where sensitivities fill
-        what the model does not: zero is left what was never acquired. `steps` are those of the engine's last
-        call. All else is the virtual coil's.
+        k-space differs from what any coil measured. `fractions` are of the coils' k-space, where sensitivities
+        complete what the model does not: zero is left what was never acquired. `steps` are those of the last
+        inference. All else is the virtual coil's.
 
     Raises:
         UsageError: an argument that cannot be, or too few fully measured central lines to find sensitivities from.
@@ -120,10 +119,10 @@ def reconstruct_coils(
         known[:, : acquired[0]] = known[:, acquired[1] :] = True
     batches = make_batches(batch, device)
 
-    def engine(
+    def inferred(
         bins: Tensor, mask: Tensor, noise: Tensor, consistency: DataConsistency, *, last: bool
     ) -> Reconstruction:
-        # Refining across scales takes longest, and most of its gain is that of the last time.
+        # Joint refinement takes longest, and most of its gain is that of the last round.
         steps = settings.joint_steps if last else 0
         return reconstruct_volume(
             model,
@@ -145,8 +144,8 @@ def reconstruct_coils(
         for one, level in zip(values, noise, strict=True)
     ]
     weights = torch.cat([one.weights for one in coils])
-    # Data steps put the data in; what they start from is the engine's own.
-    virtual = engine(
+    # Data steps put the data in; what they start from is the model's own.
+    virtual = inferred(
         virtual_coil(values, weights),
         measured,
         sigma * torch.linalg.vector_norm(weights, dim=1),
@@ -164,7 +163,7 @@ def reconstruct_coils(
         if number:
             covered = torch.stack([one.covered(_COVERED / better) for one in slices])
             last = number == rounds - 1
-            found = engine(fft2c(images), covered, errors / better**0.5, "none", last=last)
+            found = inferred(fft2c(images), covered, errors / better**0.5, "none", last=last)
             images, steps = torch.from_numpy(found.image), found.steps
             bounded = bounded | found.bounded
         pairs = zip(slices, images, strict=True)
@@ -244,7 +243,7 @@ class _Slice:
 
 
 def _prior_error(model: IAHVAE, known: Tensor) -> float:
-    """Standard deviation per part by which the engine's bins are wrong, canonical units, mean over the grid."""
+    """Standard deviation per part by which inferred bins are wrong, canonical units, mean over the grid."""
     missing = torch.where(recentre(known, model.size), 0, model.power.cpu()).mean()
     return math.sqrt(model.config.sigma**2 + _WRONG * float(missing) / 2)
 

@@ -1,4 +1,4 @@
-"""From the engine's slices to files: the HDF5 file, the figure, more on request, and the report."""
+"""From reconstructed slices to files: the HDF5 file, the figure, more on request, and the report."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""One volume through the engine: scanner units to canonical form, the scale loop in batches, and back."""
+"""Inference of one volume: scanner units to canonical form, the scale loop in batches, and back."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -82,7 +82,7 @@ class Reconstruction:
 
 
 def default_batch(device: torch.device) -> int:
-    """Rows at a time to start with: enough to fill the device, few enough for its caches."""
+    """Batch elements at a time to start with: enough to fill the device, few enough for its caches."""
     return 8 if device.type == "cpu" else 64
 
 
@@ -106,7 +106,7 @@ def reconstruct_volume(
     Args:
         model: as `load_model` gives it.
         kspace: complex (slices, H, W), any size; DC at (H // 2, W // 2). The central N x N bins are the model's
-            grid, where it completes what was not measured (it fills up a smaller array for itself); bins beyond are
+            grid, where it completes what was not measured (a smaller array is zero-padded); bins beyond are
             kept as measured.
         mask: bool (W,) for columns, (H, W) or (slices, H, W), true where measured; None when all is.
         settings: how.
@@ -120,7 +120,7 @@ def reconstruct_volume(
         batch: slices (or posterior samples of slices) at a time; halved when memory runs out. None: what suits
             the device.
         first: number of the first of these slices in its volume: what is drawn depends on it.
-        progress: told of finished slices.
+        progress: called with the number of slices that were just finished.
 
     Returns:
         The reconstruction. Slices without signal within the model's grid stay zero; slices of which nothing is
@@ -217,7 +217,7 @@ class _Task:
         """
         model, count, shifts = self.model, max(1, self.settings.samples), self.settings.shifts
         elements = [
-            # What nothing is known of is drawn, even if no samples are asked for: the mean of all is nothing.
+            # Where nothing is measured a sample is drawn even if none is asked for: the prior mean is nearly empty.
             Element(self.first + number, sample if self.settings.samples or self.unmeasured[number] else None)
             for number in chosen
             for sample in range(count)
@@ -238,7 +238,7 @@ class _Task:
             ramp = ramps[torch.arange(rng.start, rng.stop, device=device) % shifts]
             ramp = torch.where(
                 self.unmeasured[numbers].to(device)[:, None, None], 1, ramp
-            )  # draws stay where they are
+            )  # samples of the prior are not shifted
             canonical = grid / factor[:, None, None] * ramp
             draws = Draws(self.settings.seed, self.settings.temperature, tuple(elements[rng]), device)
             measured = Measurement.of(canonical, mask, sigma, model.decomposition)
@@ -325,15 +325,15 @@ def _numbers(chosen: NDArray[np.bool_]) -> str:
 
 
 def bin_fractions(mask: Tensor, filled: Tensor) -> dict[str, float]:
-    """Shares of the output's bins that were measured, completed and left zero.
+    """Fractions of the output's bins that were measured, completed and left zero.
 
     Args:
         mask: bool, true where measured.
         filled: bool, true where the output holds something, measured or not; broadcasts with `mask`.
     """
-    shares = {
+    fractions = {
         "measured": mask.float().mean(),
         "completed": (~mask & filled).float().mean(),
         "zero": (~mask & ~filled).float().mean(),
     }
-    return {name: float(share) for name, share in shares.items()}
+    return {name: float(fraction) for name, fraction in fractions.items()}

@@ -1,4 +1,4 @@
-"""How far the priors of a trained model spread, measured on held-back slices."""
+"""Over-dispersion of the priors of a trained model, measured on held-back slices."""
 
 import torch
 
@@ -18,7 +18,7 @@ def measure_dispersion(
 ) -> tuple[float, ...]:
     """For each band, from the true coarser bins: energy of the prior's samples about its mean over the mean's error.
 
-    Of a prior that is right both are the same. What lies below 1 counts as 1 (`inference.measurement`).
+    Of a prior that is right both are the same. What lies below 1 counts as 1 (`inference.partial`).
 
     Args:
         model: finished, wherever it is; it is left on `device`.
@@ -28,7 +28,7 @@ def measure_dispersion(
 
     Returns:
         One number for each scale; none for models whose scales are not inferred one by one, and where all slices are
-        silent.
+        zero-signal.
     """
     if not model.encoder.causal or len(model.scales) == 1:
         return ()
@@ -36,7 +36,7 @@ def measure_dispersion(
     slices, generator = CachedSlices(held_out), torch.Generator(device).manual_seed(step_seed(seed, 0, 3))
     chosen = torch.linspace(0, len(slices) - 1, min(_SLICES, len(slices))).long().tolist()
     kspace = crop(slices.stack(chosen).to(device), model.size)
-    kspace = kspace[kspace.ne(0).any(dim=2).any(dim=1)]  # silent slices have no canonical form
+    kspace = kspace[kspace.ne(0).any(dim=2).any(dim=1)]  # zero-signal slices have no canonical form
     if not len(kspace):
         return ()
     kspace = canonical_batch(kspace, model.size)

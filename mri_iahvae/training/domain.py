@@ -26,7 +26,7 @@ def measure_domain(
 
     Returns:
         The domain; None for an encoder that is not scale-causal, for which the statistic is not defined, and where
-        all slices are silent.
+        all slices are zero-signal.
     """
     if not model.encoder.causal:
         return None
