@@ -115,7 +115,7 @@ def _precision(model: Model, measured: Measurement, scale: Scale, missing: Tenso
 
 
 def _dispersion(model: Model) -> tuple[float, ...]:
-    """Of each scale's prior, as stored with the weights; empty where it was not measured, or there is one scale only."""
+    """Of each scale's prior, as stored with the weights; empty where it was not measured, or for a single scale."""
     if len(model.scales) == 1:
         return ()
     return tuple(getattr(getattr(model, "config", None), "dispersion", ()))
