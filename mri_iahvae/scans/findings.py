@@ -41,7 +41,7 @@ def opening_findings(scan: Scan, geometry: Geometry) -> Iterator[Finding]:
     for warning in (*scan.warnings, *geometry.warnings):
         yield Finding("warning", warning)
     if scan.header is None and scan.affine is None:
-        text = "no header: voxel sizes are not known"
+        text = "no header: voxel sizes are unknown"
         yield Finding("note", text, "a NIfTI will not state them")
         if scan.reference is None:
             text = "nothing states the size of the image: that of k-space"
