@@ -32,13 +32,13 @@ OURS = {
     **{
         f"{method} N={n}": InferenceSettings(method, n)
         for method in ("hybrid", "iterative", "paper")
-        for n in (5, 10, 25, 50)
+        for n in (5, 10, 15, 25, 50)
     },
     "hybrid N=auto": InferenceSettings("hybrid", "auto"),
-    "hybrid N=10 bfloat16": InferenceSettings("hybrid", 10, precision="bfloat16"),
+    "hybrid N=5 bfloat16": InferenceSettings("hybrid", 5, precision="bfloat16"),
     **{f"adam N={n}": InferenceSettings("hybrid", n, optimizer="adam") for n in (10, 50)},
 }
-DEFAULT = ("guide", "hybrid N=10", "iterative N=10")
+DEFAULT = ("guide", "hybrid N=5", "iterative N=10")
 """Of ours, what the table shows."""
 
 
@@ -82,7 +82,9 @@ class Tools:
     @classmethod
     def load(cls, checkpoint: str, weights: Path, unet: Path | None) -> "Tools":
         """Load our model, the weights that `classical.py --tune` found, and the U-Net."""
-        ours = (*load_model(checkpoint), *(load_guide(checkpoint) or (None, "")))
+        model, digest = load_model(checkpoint)
+        guide, guide_digest = load_guide(checkpoint) or (None, "")
+        ours = model, digest, guide, guide_digest
         tuned = json.loads(weights.read_text())["weights"] if weights.exists() else {}
         if unet is None or not unet.exists():
             return cls(*ours, tuned)

@@ -77,7 +77,7 @@ _expert = (
         show_default="hybrid",
         help="guide: the unrolled network alone. amortized: guide, encoder and decoder in one pass. hybrid: refined"
         " from there. iterative: refined from the prior, without guide. paper: Algorithm 1 as printed."),
-    click.option("--steps", type=steps, metavar="N|auto", show_default="10",
+    click.option("--steps", type=steps, metavar="N|auto", show_default="5",
         help="Refinement steps per scale; auto stops a scale when it has converged."),
     click.option("--temperature", type=FiniteRange(min=0), metavar="T", show_default="1",
         help="Factor on the standard deviation of samples."),

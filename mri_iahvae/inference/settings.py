@@ -33,7 +33,7 @@ CONVERGES: dict[Optimizer, bool] = {"lbfgs": True, "adam": False}
 QUALITY: dict[Quality, dict[str, Any]] = {
     "fast": {"method": "guide"},
     "default": {},
-    "best": {"steps": 30},
+    "best": {"steps": 15},
 }
 """Settings that each quality chooses; all others keep their defaults."""
 
@@ -74,7 +74,7 @@ class InferenceSettings:
     """
 
     method: Method = "hybrid"
-    steps: Steps = 10
+    steps: Steps = 5
     optimizer: Optimizer = "lbfgs"
     schedule: Schedule = "joint"
     data_consistency: DataConsistency = "hard"

@@ -37,7 +37,7 @@ def test_the_ends_of_each_range_are_taken(values):
 
 def test_defaults():
     """What the documentation states, and results were measured with."""
-    expected = InferenceSettings("hybrid", 10, "lbfgs", "joint", "hard", 0, 1.0, 0, "float32")
+    expected = InferenceSettings("hybrid", 5, "lbfgs", "joint", "hard", 0, 1.0, 0, "float32")
     assert InferenceSettings() == expected
 
 
@@ -68,7 +68,7 @@ def test_settings_by_name():
 def test_a_quality_is_a_name_for_settings():
     assert inference_settings("default") == inference_settings() == InferenceSettings()
     assert inference_settings("fast", seed=3) == InferenceSettings("guide", seed=3)
-    assert inference_settings("best", samples=2) == InferenceSettings(steps=30, samples=2)
+    assert inference_settings("best", samples=2) == InferenceSettings(steps=15, samples=2)
 
 
 @pytest.mark.parametrize(
