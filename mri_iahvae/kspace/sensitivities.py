@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from mri_iahvae.errors import UsageError
-from mri_iahvae.kspace.bands import block, crop, recentre
+from mri_iahvae.kspace.bands import crop, recentre
+from mri_iahvae.kspace.centre_crop import centre_block
 from mri_iahvae.kspace.coils import combine, virtual_coil
 from mri_iahvae.kspace.fft import ifft2c
 
@@ -59,8 +60,8 @@ def calibration_region(mask: Tensor) -> tuple[int, int]:
     height, width = mask.shape
     best = (0, 0)
     for rows in range(1, min(height, _MOST) + 1):
-        missing = (~mask[block(height, rows)].all(dim=0)).nonzero().flatten() - width // 2
-        # As in `block`: an even number of columns has one more before DC than after it.
+        missing = (~mask[centre_block(height, rows)].all(dim=0)).nonzero().flatten() - width // 2
+        # As in `centre_block`: an even number of columns has one more before DC than after it.
         free = torch.where(missing < 0, -2 * missing - 1, 2 * missing)
         columns = min(int(free.min()) if len(free) else width, _MOST)
         if rows * columns > best[0] * best[1]:
