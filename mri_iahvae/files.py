@@ -67,6 +67,16 @@ def name_as_text(path: Path) -> str:
     return path.name.encode("utf-8", "replace").decode()
 
 
+def require_new(path: Path, *, overwrite: bool) -> None:
+    """Refuse to replace a file, unless that is asked for.
+
+    Raises:
+        UsageError: it exists.
+    """
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path}: exists already; choose another output, or overwrite it with --overwrite")
+
+
 def make_folder(folder: Path) -> None:
     """Make an output folder, with its parents; one that exists is fine.
 

@@ -1,4 +1,4 @@
-"""Several processes share a list of files: each takes a part of it, and needs no word from the others."""
+"""Several processes divide a list of files: each takes its part, and needs no word from the others."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ _LAUNCHERS = {
     "torchrun": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
     "srun": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
 }
-"""By launcher, the variables that tell a process its number, the number of processes, and its number on its machine."""
+"""By launcher, the variables with the number of a process, the number of processes, and its number on its machine."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ Run = Callable[[Path, Path, Start], dict[str, Any]]
 def run_files(
     inputs: Sequence[Path],
     output: Path,
-    run: Run,
+    load: Callable[[], Run],
     part: Part = Part(),  # noqa: B008 - frozen
     *,
     skip_existing: bool,
@@ -35,7 +35,7 @@ def run_files(
     Args:
         inputs: files and folders of them (`scans.listing.scan_files`).
         output: folder of the results.
-        run: does one file.
+        load: gives what does one file; called once it is known which files to do.
         part: of the list of files that this process does; all that is said is said of these.
         skip_existing: leave out files whose result exists: it is whole, as results are renamed into place.
         as_json: print the reports as one JSON object at the end, interrupted or not, instead of one by one.
@@ -60,6 +60,7 @@ def run_files(
     targets = {path: output_path(path, output) for path in part.of(files)}
     existing = {path: target for path, target in targets.items() if skip_existing and target.is_file()}
     name = f"part {part.number}/{part.count}: " if part.count > 1 else ""
+    run = load() if len(existing) < len(targets) else None
     interrupted = False
     with file_progress(len(targets) - len(existing), quiet=quiet, name=name) as progress:
         outcomes = _Outcomes(len(targets), progress, as_json=as_json)
@@ -69,7 +70,7 @@ def run_files(
             outcomes.skip(path, target)
         try:
             for path, target in targets.items():
-                if path not in existing:
+                if run and path not in existing:
                     outcomes.run(path, target, run)
         except KeyboardInterrupt:
             interrupted = True

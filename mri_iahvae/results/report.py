@@ -55,6 +55,8 @@ class Record:
         """Attributes of the HDF5 file, which cannot be None: what does not apply is left out."""
         scores = {f"{name} {key}": v for name, s in self.scores.items() for key, v in s.to_dict().items()}
         stored = {key: value for key, value in {**self.settings, **scores}.items() if value is not None}
+        if "mask" in stored:  # the dataset of that name has the bins
+            stored["mask_description"] = stored.pop("mask")
         if "options" in stored:
             stored["options"] = json.dumps(stored["options"])
         return {

@@ -96,7 +96,8 @@ def data_findings(scan: Scan, power: NDArray[np.float64], empty: list[int]) -> I
     """
     if empty:
         numbers = ", ".join(map(str, empty[:8])) + (" ..." if len(empty) > 8 else "")
-        text = f"{len(empty)} of {scan.slices} slices hold no signal: {numbers}"
+        verb = "holds" if len(empty) == 1 else "hold"
+        text = f"{len(empty)} of {scan.slices} slices {verb} no signal: {numbers}"
         yield Finding("warning", text, "expect zeros")
     if not power.any():
         return

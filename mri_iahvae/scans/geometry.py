@@ -2,7 +2,7 @@
 
 A scanner samples the readout about twice as densely as the image needs and crops the image (fastMRI: 640 rows to
 320). The same crop is made first here: inverse FFT along the readout, crop, FFT. It is exact because every row of a
-measured column is measured. Across an undersampled axis nothing is ever cropped in image space, as that would mix
+measured column is measured. Along an undersampled axis nothing is ever cropped in image space, as that would mix
 measured and missing bins; that crop comes last, on the result.
 """
 

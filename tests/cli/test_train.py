@@ -185,7 +185,7 @@ def test_interrupted_and_resumed_is_as_never_interrupted(data, tmp_path):
         (["--stages", "32:10@64"], ["--stages 32:10@64", "scales"]),
         (["--from", "small"], ["--from small", "128", "32"]),
         (["--from", "nowhere"], ["--from nowhere"]),
-        (["--device", "abacus"], ["--device abacus"]),
+        (["--device", "abacus"], ["--device", "abacus"]),
         (["--rate", 0], ["--rate"]),
         (["--rate", "nan"], ["--rate"]),
         (["--sigma", "inf"], ["--sigma"]),
@@ -226,7 +226,8 @@ def test_data_and_folders_that_cannot_be_used(data, tmp_path):
         file["mask"] = np.arange(32) % 2
     run = tmp_path / "run"
     refused(train(data, "-o", run, *OPTIONS), f"Error: {data}", "measured as a whole", code=1)
-    refused(train(tmp_path / "nowhere", "-o", run, *OPTIONS), "expected a folder")
+    missing = train(tmp_path / "nowhere", "-o", run, *OPTIONS)
+    assert (missing.exit_code, "nowhere' does not exist" in missing.stderr) == (2, True)
     assert not run.exists()
 
 
