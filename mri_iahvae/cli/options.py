@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from mri_iahvae.errors import UsageError
+
 MAX_SLICES = 16
 """Most slices in a figure: more take a minute to draw."""
 MOST_STEPS = 10_000
@@ -62,7 +64,7 @@ def image_size(text: str) -> tuple[int, int]:
 def device(text: str) -> str:
     """Read the name of a device; whether it is there PyTorch knows, which is not asked yet."""
     if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", text) is None:
-        raise click.BadParameter(f"{text!r} is not auto, cpu, cuda or cuda:N.")
+        raise UsageError(f"--device {text}: expected auto, cpu, cuda or cuda:N")
     return text
 
 

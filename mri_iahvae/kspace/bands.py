@@ -10,21 +10,22 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from mri_iahvae.kspace.centre_crop import centre_block
-from mri_iahvae.kspace.scales import scales
+from mri_iahvae.kspace.centre_crop import centre_block as block
+from mri_iahvae.kspace.fft import ifft2c
+from mri_iahvae.kspace.scales import parse_scale, scales  # noqa: F401 - parse_scale is for the command line
 
 
 def crop(kspace: Tensor, height: int, width: int | None = None) -> Tensor:
     """Centred k-space block: (..., H, W) to (..., height, width), `width` being `height` by default; no larger."""
     width = height if width is None else width
-    return kspace[..., centre_block(kspace.shape[-2], height), centre_block(kspace.shape[-1], width)]
+    return kspace[..., block(kspace.shape[-2], height), block(kspace.shape[-1], width)]
 
 
 def embed(kspace: Tensor, height: int, width: int | None = None) -> Tensor:
     """Zero-pad centred k-space: (..., h, w) to (..., height, width), the adjoint of `crop`."""
     width = height if width is None else width
     out = kspace.new_zeros(*kspace.shape[:-2], height, width)
-    out[..., centre_block(height, kspace.shape[-2]), centre_block(width, kspace.shape[-1])] = kspace
+    out[..., block(height, kspace.shape[-2]), block(width, kspace.shape[-1])] = kspace
     return out
 
 
@@ -39,7 +40,7 @@ def block_mask(s: int, height: int, width: int | None = None, device: torch.devi
     """Bool (height, width), true in block B_s; `width` defaults to `height`. B_s ends with the array."""
     width = height if width is None else width
     mask = torch.zeros(height, width, dtype=torch.bool, device=device)
-    mask[centre_block(height, s), centre_block(width, s)] = True
+    mask[block(height, s), block(width, s)] = True
     return mask
 
 
@@ -52,7 +53,7 @@ def band_mask(s: int, device: torch.device | None = None) -> Tensor:
     with torch.inference_mode(mode=False):  # as validation has it: autograd would refuse what it made
         mask = torch.ones(s, s, dtype=torch.bool, device=device)
         if s > 1:
-            mask[centre_block(s, s // 2), centre_block(s, s // 2)] = False
+            mask[block(s, s // 2), block(s, s // 2)] = False
     return mask
 
 
@@ -65,3 +66,8 @@ def join(bands: list[Tensor]) -> Tensor:
     """Sum of bands on the grid of the last (finest) one; the inverse of `split` when all bands are given."""
     size = bands[-1].shape[-1]
     return torch.stack([embed(band, size) for band in bands]).sum(dim=0)
+
+
+def image_at(kspace: Tensor, s: int) -> Tensor:
+    """The image of B_s, (..., N, N) to (..., s, s), with the pixel values of the full-resolution one."""
+    return ifft2c(crop(kspace, s)) * (s / kspace.shape[-1])

@@ -185,7 +185,7 @@ def test_interrupted_and_resumed_is_as_never_interrupted(data, tmp_path):
         (["--stages", "32:10@64"], ["--stages 32:10@64", "scales"]),
         (["--from", "small"], ["--from small", "128", "32"]),
         (["--from", "nowhere"], ["--from nowhere"]),
-        (["--device", "abacus"], ["--device", "abacus"]),
+        (["--device", "abacus"], ["--device abacus"]),
         (["--rate", 0], ["--rate"]),
         (["--rate", "nan"], ["--rate"]),
         (["--sigma", "inf"], ["--sigma"]),
