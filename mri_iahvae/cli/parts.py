@@ -20,13 +20,7 @@ _LAUNCHERS = {
 
 @dataclass(frozen=True)
 class Part:
-    """One of several parts of a list.
-
-    Attributes:
-        number: of this part, from 1.
-        count: of all parts.
-        source: of this choice, for people.
-    """
+    """Part `number`, from 1, of `count` parts of a list; `source` says who chose it."""
 
     number: int = 1
     count: int = 1
@@ -46,11 +40,7 @@ def part(text: str) -> Part:
 
 
 def part_of_environment(environment: Mapping[str, str]) -> Part:
-    """The part of a process that torchrun or srun has started; of another one, the whole list.
-
-    Raises:
-        UsageError: the environment says what cannot be.
-    """
+    """The part of a process that torchrun or srun has started; of another one, the whole list."""
     for launcher, (rank, size, _) in _LAUNCHERS.items():
         if rank in environment and size in environment:
             number, count = environment[rank], environment[size]

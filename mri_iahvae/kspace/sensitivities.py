@@ -49,10 +49,7 @@ class Coils:
 
 
 def calibration_region(mask: Tensor) -> tuple[int, int]:
-    """Height and width of the largest centred block that is fully measured, at most 32 each.
-
-    Args:
-        mask: bool (H, W), true where measured.
+    """Height and width of the largest centred block of a mask (H, W) that is fully measured, at most 32 each.
 
     Raises:
         UsageError: less than 4 x 4 bins.
@@ -81,12 +78,6 @@ def calibrate(kspace: Tensor, mask: Tensor, noise_sigma: Tensor) -> Coils:
         kspace: complex64 (B, C, H, W).
         mask: bool (H, W), true where measured.
         noise_sigma: float (B,), of every coil, per real and imaginary part, in the units of `kspace`; zero for none.
-
-    Returns:
-        The coils.
-
-    Raises:
-        UsageError: too small a calibration region.
     """
     height, width = mask.shape
     region = crop(kspace, *calibration_region(mask))
