@@ -16,17 +16,11 @@ _PART = ".part"
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A file to write beside `path`, which takes its name once the block ends well.
+    """A file to write beside `path`, whose name ends in `.part`, and which takes its name once the block ends well.
 
     The folder is made where it is missing. When the block fails, an older file at `path` stays as it was. Runs that
     write the same file at the same time do not disturb each other: the last one to finish keeps the name. What a
     killed run left of the same file is removed.
-
-    Args:
-        path: the final name.
-
-    Yields:
-        A name of this process's own in the same folder, that ends in `.part`.
 
     Raises:
         IahvaeError: the file or its folder cannot be written.
@@ -49,15 +43,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Any) -> None:  # noqa: ANN401 - whatever JSON can say
-    """Write a JSON file as a whole.
-
-    Args:
-        path: the file.
-        content: plain values.
-
-    Raises:
-        IahvaeError: the file cannot be written.
-    """
+    """Write plain values as a JSON file, whole or not at all."""
     with atomic_path(path) as part:
         part.write_text(json.dumps(content, indent=1) + "\n")
 
@@ -65,6 +51,16 @@ def write_json(path: Path, content: Any) -> None:  # noqa: ANN401 - whatever JSO
 def name_as_text(path: Path) -> str:
     """A file's name, without its folder, as text that an attribute or a terminal can take: not every name is."""
     return path.name.encode("utf-8", "replace").decode()
+
+
+def require_new(path: Path, *, overwrite: bool) -> None:
+    """Refuse to replace a file, unless that is asked for.
+
+    Raises:
+        UsageError: it exists.
+    """
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path}: exists already; choose another output, or overwrite it with --overwrite")
 
 
 def make_folder(folder: Path) -> None:
@@ -83,13 +79,10 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def folder_of_one_run(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder, and clear away what a killed one left half-written there.
+    """Keep other runs out of a folder that exists, and clear away what a killed one left half-written there.
 
     The lock is the system's, on the file `.lock`: it ends with the process, however that ends. File systems without
     locks are left unlocked.
-
-    Args:
-        folder: that exists.
 
     Raises:
         UsageError: another run holds it.

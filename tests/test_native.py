@@ -135,22 +135,22 @@ def test_everything_measured_gives_the_reference(native, size, checkpoint, tmp_p
 @partitions
 def test_inspect_foretells_the_result(native, size, tool, tmp_path, acceleration, no_figures):
     path = native(size, noise=0.002, acceleration=acceleration)
-    told = tool("inspect", path, "--json")
-    assert told.exit_code == 0, told.output
-    (found,) = json.loads(told.stdout)["files"]
+    inspected = tool("inspect", path, "--json")
+    assert inspected.exit_code == 0, inspected.output
+    (found,) = json.loads(inspected.stdout)["files"]
     scan = open_scan(path)
     assert (found["height"], found["width"]) == (scan.height, scan.width)
     assert found["readout_oversampling"] == 2
     assert found["acquired_columns"] == list(scan.acquired)
     assert {finding["level"] for finding in found["findings"]} == {"note"}
-    assert "generated" not in told.stdout  # the patient's identifier
+    assert "generated" not in inspected.stdout  # the patient's identifier
     done = tool("reconstruct", path, "--json")
     (report,) = json.loads(done.stdout)["files"]
     images = result(tmp_path / "out" / path.name)[0]["reconstruction"]
     assert found["reconstruct"]["image"] == list(images.shape[1:])
     assert found["mask"]["true_acceleration"] == pytest.approx(report["true_acceleration"])
-    for name, share in found["reconstruct"]["shares"].items():
-        assert share == pytest.approx(report[f"fraction_{name}"], abs=1e-6)
+    for name, fraction in found["reconstruct"]["fractions"].items():
+        assert fraction == pytest.approx(report[f"fraction_{name}"], abs=1e-6)
 
 
 @sizes

@@ -4,11 +4,9 @@ import statistics
 import time
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -16,7 +14,6 @@ from torch import Tensor
 
 from mri_iahvae.model.config import ModelConfig
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.model.ladder import LadderLayer
 
 Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
@@ -48,22 +45,10 @@ def interleaved(
     return {key: statistics.median(values) for key, values in taken.items()}
 
 
-@dataclass(frozen=True)
-class Line:
-    """Seconds as a function of the number of steps: intercept + slope N."""
-
-    intercept: float
-    slope: float
-
-    @classmethod
-    def through(cls, points: Mapping[int, float]) -> "Line":
-        """Least squares."""
-        slope, intercept = np.polyfit(list(points), list(points.values()), 1)
-        return cls(float(intercept), float(slope))
-
-    def at(self, steps: int) -> float:
-        """Seconds of `steps` steps."""
-        return self.intercept + self.slope * steps
+def line(points: Mapping[int, float]) -> Callable[[int], float]:
+    """Seconds as a function of the number of steps: the least-squares line through some points."""
+    slope, intercept = np.polyfit(list(points), list(points.values()), 1)
+    return lambda steps: float(intercept + slope * steps)
 
 
 def untrained(config: ModelConfig, device: torch.device) -> IAHVAE:
@@ -83,20 +68,6 @@ def random_kspace(model: IAHVAE, batch: int) -> Tensor:
     return torch.randn(batch, model.size, model.size, dtype=torch.complex64, generator=noise).to(
         model.gains.device
     )
-
-
-def counted_evaluations(run: Callable[[], object]) -> int:
-    """Layers that the gradients of a run go through: calls of `LadderLayer.advance` with gradients on."""
-    count, advance = 0, LadderLayer.advance
-
-    def counted(layer: LadderLayer, h: Tensor, residual: Tensor, z: Tensor) -> Tensor:
-        nonlocal count
-        count += torch.is_grad_enabled()
-        return advance(layer, h, residual, z)
-
-    with patch.object(LadderLayer, "advance", counted):
-        run()
-    return count
 
 
 def peak_memory(run: Callable[..., object], *arguments: object, device: torch.device) -> float:

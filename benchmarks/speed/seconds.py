@@ -1,15 +1,24 @@
-"""Part c of `refinement.py`: seconds per slice and peak memory by preset."""
+"""Seconds per slice and peak memory by preset, batch 1 and the fastest one, float32 and bfloat16.
 
+    python -m benchmarks.speed.seconds --json seconds.json
+
+Everything is measured; the weights are untrained, which time does not depend on.
+"""
+
+import json
+import platform
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 import click
 import torch
 
-from benchmarks.speed.clock import Line, interleaved, peak_memory, random_kspace, timed, untrained
+from benchmarks.speed.clock import interleaved, line, peak_memory, random_kspace, timed, untrained
 from mri_iahvae.inference.settings import InferenceSettings, Precision
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.model.presets import PRESETS
+from mri_iahvae.pipeline.devices import find_device
 from mri_iahvae.pipeline.volume import reconstruct_volume
 
 BUDGETS = (5, 10, 25, 50)
@@ -48,66 +57,78 @@ def best_batch(model: IAHVAE, precision: Precision, most: int) -> int:
 
 
 def slice_seconds(
-    model: IAHVAE, batch: int, methods: Sequence[str], rounds: int, longest: float
-) -> dict[tuple[Precision, str, int], tuple[float, bool]]:
-    """Seconds per slice by precision, method and N, and whether that was timed.
+    model: IAHVAE, batch: int, precision: Precision, rounds: int, longest: float
+) -> dict[int, tuple[float, bool]]:
+    """Seconds per slice by N, 0 for the amortized method, and whether that was timed.
 
     Runs that would take more than `longest` seconds are read off the line through a few steps.
     """
-    device = model.gains.device
 
-    def medians(keys: list[tuple[Precision, str, int]]) -> dict[tuple[Precision, str, int], float]:
+    def medians(numbers: Sequence[int]) -> dict[int, float]:
         runs = {
-            (p, m, n): reconstruction(model, batch, InferenceSettings(m, n, precision=p))  # type: ignore[arg-type]
-            for p, m, n in keys
+            n: reconstruction(
+                model, batch, InferenceSettings("hybrid" if n else "amortized", n, precision=precision)
+            )
+            for n in numbers
         }
-        return interleaved(runs, device, rounds, limit=4 * longest)
+        return interleaved(runs, model.gains.device, rounds, limit=4 * longest)
 
-    refining = [method for method in methods if method != "amortized"]
-    first = medians(
-        [(p, "amortized", 0) for p in _PRECISIONS]
-        + [(p, m, n) for p in _PRECISIONS for m in refining for n in _FEW]
-    )
-    lines = {(p, m): Line.through({n: first[p, m, n] for n in _FEW}) for p in _PRECISIONS for m in refining}
-    wanted = [(p, m, n) for (p, m) in lines for n in BUDGETS]
-    second = medians([key for key in wanted if lines[key[:2]].at(key[2]) <= longest])
-    found = {key: (first[key] / batch, True) for key in first if key[1] == "amortized"}
-    for key in wanted:
-        taken = second.get(key, lines[key[:2]].at(key[2]))
-        found[key] = (taken / batch, key in second)
-    return found
+    first = medians([0, *_FEW])
+    expected = line({n: first[n] for n in _FEW})
+    timed_too = medians([n for n in BUDGETS if expected(n) <= longest])
+    found = {n: (timed_too.get(n, expected(n)) / batch, n in timed_too) for n in BUDGETS}
+    return {0: (first[0] / batch, True), **found}
 
 
-def part(
-    device: torch.device, presets: Sequence[str], rounds: int, longest: float, most: int
-) -> dict[str, Any]:
-    """Time presets, and print the table.
-
-    Args:
-        device: where.
-        presets: names.
-        rounds: of timing.
-        longest: seconds of a run that is still timed.
-        most: largest batch.
-    """
-    results: dict[str, Any] = {}
+@click.command()
+@click.option("--json", "output", type=click.Path(path_type=Path), help="Also write the numbers to a file.")
+@click.option("--preset", "presets", multiple=True, default=("small", "base", "paper"), show_default=True)
+@click.option("--device", "device_name", default="cpu", show_default=True)
+@click.option("--threads", type=int, help="CPU threads; all by default.")
+@click.option("--rounds", default=3, show_default=True, help="Turns of each timing; the median counts.")
+@click.option("--longest", default=3.0, show_default=True, help="Seconds of a run that is timed.")
+@click.option("--most", type=int, help="Largest batch; 16 on a CPU, 256 on CUDA by default.")
+def main(
+    output: Path | None,
+    presets: tuple[str, ...],
+    device_name: str,
+    threads: int | None,
+    rounds: int,
+    longest: float,
+    most: int | None,
+) -> None:
+    """Print a table."""
+    device = find_device(device_name)
+    if threads:
+        torch.set_num_threads(threads)
+    most = most or (256 if device.type == "cuda" else 16)
+    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    results: dict[str, Any] = {
+        "torch": str(torch.__version__),
+        "device": machine,
+        "threads": torch.get_num_threads(),
+    }
+    click.echo(", ".join(f"{key} {value}" for key, value in results.items()))
     for name in presets:
         model = untrained(PRESETS[name], device)
-        click.echo(
-            f"\npreset {name}, L = {model.config.depth}, {model.size}x{model.size}, everything measured"
-        )
+        click.echo(f"\npreset {name}, L = {model.config.depth}, {model.size}x{model.size}")
         best = max(best_batch(model, precision, most) for precision in _PRECISIONS)
-        results[name] = {"best_batch": best}
+        rows = results[name] = {"best_batch": best}
         for batch in sorted({1, best}):
             for precision in _PRECISIONS:
+                key = f"batch{batch}.{precision}"
                 taken = peak_memory(run_once, name, batch, precision, str(device), device=device)
-                results[name][f"batch{batch}.{precision}.peak_bytes"] = taken
+                rows[f"{key}.peak_bytes"] = taken
                 click.echo(f"  batch {batch:3} {precision:9} peak memory {taken / 2**20:8.0f} MiB")
-            times = slice_seconds(model, batch, ("amortized", "hybrid"), rounds, longest)
-            for (precision, method, n), (taken, direct) in times.items():
-                key = f"batch{batch}.{precision}.{method}" + (f".N{n}" if n else "")
-                results[name][key] = {"seconds_per_slice": taken, "timed": direct}
-                mark = "" if direct else " ~"
-                click.echo(f"  batch {batch:3} {precision:9} {method:9} N = {n:2} {taken:9.4f} s/slice{mark}")
-    click.echo("~ from the seconds per step of 1 and 3 steps")
-    return results
+                times = slice_seconds(model, batch, precision, rounds, longest)
+                for n, (seconds, direct) in times.items():
+                    rows[f"{key}.N{n}"] = {"seconds_per_slice": seconds, "timed": direct}
+                    mark = "" if direct else " ~"
+                    click.echo(f"  batch {batch:3} {precision:9} N = {n:2} {seconds:9.4f} s/slice{mark}")
+    click.echo("N = 0: amortized; ~: from the seconds per step of 1 and 3 steps")
+    if output is not None:
+        output.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

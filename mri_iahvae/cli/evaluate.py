@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mri_iahvae.cli.options import SectionedCommand, json_option, quiet_option
+from mri_iahvae.cli.options import EXISTING, SectionedCommand, json_option, quiet_option
 from mri_iahvae.cli.runs import exit_on_failures
 from mri_iahvae.errors import UsageError
 
@@ -21,8 +21,8 @@ _LOG_WIDTH = 160  # columns of a table that goes to a file or pipe, which has no
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("predictions", type=click.Path(path_type=Path))
-@click.argument("targets", type=click.Path(path_type=Path))
+@click.argument("predictions", type=EXISTING)
+@click.argument("targets", type=EXISTING)
 @click.option("--target", metavar="NAME", show_default="reconstruction_esc or reconstruction_rss",
     help="Dataset of the target.")  # fmt: skip
 @click.option(

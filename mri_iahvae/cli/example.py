@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from mri_iahvae.cli.options import SectionedCommand, noise_option, seed_option
+from mri_iahvae.files import require_new
 
 
 @click.command(cls=SectionedCommand)
@@ -22,6 +23,7 @@ def example(path: Path, overwrite: bool, noise: float, seed: int) -> None:
       mri-iahvae example
       mri-iahvae example noisy.h5 --noise 0.5
     """
-    from mri_iahvae.tasks.simulate import write_example  # noqa: PLC0415
+    require_new(path, overwrite=overwrite)
+    from mri_iahvae.tasks.simulate import write_example  # noqa: PLC0415 - PyTorch takes seconds
 
     click.echo(write_example(path, noise=noise, seed=seed, overwrite=overwrite))

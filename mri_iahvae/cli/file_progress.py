@@ -38,12 +38,9 @@ class FileProgress:
 
 @contextmanager
 def file_progress(files: int, *, quiet: bool, name: str = "") -> Iterator[FileProgress]:
-    """Progress over `files` files.
+    """Progress over `files` files, unless `quiet`.
 
-    Args:
-        files: how many.
-        quiet: show none.
-        name: of this process where several show theirs: then always in lines, which begin with it.
+    Where several processes show theirs, `name` is this one's: progress is then in lines, which begin with it.
     """
     if quiet:
         yield FileProgress()

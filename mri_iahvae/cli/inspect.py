@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mri_iahvae.cli.options import SectionedCommand, checkpoint_option, json_option
+from mri_iahvae.cli.options import EXISTING, SectionedCommand, checkpoint_option, json_option
 from mri_iahvae.cli.runs import exit_on_failures
 from mri_iahvae.errors import ScanError
 
@@ -19,7 +19,7 @@ _SOURCES = {"file": "from the file's mask", "zeros": "inferred from exact zeros"
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=EXISTING)
 @checkpoint_option
 @json_option
 def inspect(inputs: tuple[Path, ...], checkpoint: str, as_json: bool) -> None:
@@ -78,7 +78,8 @@ def _lines(inspection: "Inspection") -> "Iterator[str]":
         if text:
             yield f"  {name:12}{text}"
     for finding in inspection.findings:
-        if finding.level != "error":  # which goes to stderr
+        # Errors go to stderr; beside them what is merely good to know would distract.
+        if finding.level == "warning" or (finding.level == "note" and not inspection.errors):
             yield f"  {finding.level}: {_sentence(finding.text, finding.fix)}"
 
 
@@ -133,7 +134,7 @@ def _plan(inspection: "Inspection") -> str:
         + (", the coils what is missing beyond" if inspection.scan.coils > 1 else "")
     )
     words.append(f"image {_size(plan.image)}")
-    fractions = ", ".join(f"{fraction:.1%} {name}" for name, fraction in plan.shares.items())
+    fractions = ", ".join(f"{fraction:.1%} {name}" for name, fraction in plan.fractions.items())
     bins = "k-space of the coils" if inspection.scan.coils > 1 else "k-space"
     return "; ".join(words) + f"; {bins} {fractions}"
 

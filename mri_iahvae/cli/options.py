@@ -1,4 +1,4 @@
-"""Types, headings, and options that several commands share."""
+"""Types, headings, and options of several commands."""
 
 import math
 import re
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+
+from mri_iahvae.errors import UsageError
 
 MAX_SLICES = 16
 """Most slices in a figure: more take a minute to draw."""
@@ -59,6 +61,13 @@ def image_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def device(text: str) -> str:
+    """Read the name of a device; whether it is there PyTorch knows, which is not asked yet."""
+    if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", text) is None:
+        raise UsageError(f"--device {text}: expected auto, cpu, cuda or cuda:N")
+    return text
+
+
 class SectionedCommand(click.Command):
     """A command that lists its options in `--help` under the headings that `section` gave them."""
 
@@ -91,7 +100,7 @@ def section(title: str, *options: Decorator) -> Decorator:
 
 
 # fmt: off
-device_option = click.option("--device", default="auto", show_default=True, metavar="DEVICE",
+device_option = click.option("--device", type=device, default="auto", show_default=True, metavar="DEVICE",
     help="auto (CUDA when there is one), cpu, cuda or cuda:N.")
 devices_option = click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
     help="Processes per machine: one for each of N CUDA devices, or N on the CPU.")
@@ -121,6 +130,10 @@ column_options = (
         help="How the other columns are drawn; the file name is the seed."),
 )
 # fmt: on
+
+
+EXISTING: Any = click.Path(exists=True, path_type=Path)
+"""A file or folder to read; one that is missing is wrong usage."""
 
 
 def output_option(default: str) -> Decorator:

@@ -1,4 +1,4 @@
-"""Several processes share a list of files: each takes a part of it, and needs no word from the others."""
+"""Several processes divide a list of files: each takes its part, and needs no word from the others."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,18 +15,12 @@ _LAUNCHERS = {
     "torchrun": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
     "srun": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
 }
-"""By launcher, the variables that tell a process its number, the number of processes, and its number on its machine."""
+"""By launcher, the variables with the number of a process, the number of processes, and its number on its machine."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One of several parts of a list.
-
-    Attributes:
-        number: of this part, from 1.
-        count: of all parts.
-        source: of this choice, for people.
-    """
+    """Part `number`, from 1, of `count` parts of a list; `source` says who chose it."""
 
     number: int = 1
     count: int = 1
@@ -46,11 +40,7 @@ def part(text: str) -> Part:
 
 
 def part_of_environment(environment: Mapping[str, str]) -> Part:
-    """The part of a process that torchrun or srun has started; of another one, the whole list.
-
-    Raises:
-        UsageError: the environment says what cannot be.
-    """
+    """The part of a process that torchrun or srun has started; of another one, the whole list."""
     for launcher, (rank, size, _) in _LAUNCHERS.items():
         if rank in environment and size in environment:
             number, count = environment[rank], environment[size]

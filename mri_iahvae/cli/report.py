@@ -10,11 +10,7 @@ _FORMS = {
 
 
 def report_text(report: dict[str, Any]) -> str:
-    """Several lines, without the warnings.
-
-    Args:
-        report: as `pipeline.stream.run_file` gives it.
-    """
+    """A report of `pipeline.stream.run_file` as several lines, without the warnings."""
     # Imported here: with the titles of figures it loads NumPy, which --help does without.
     from mri_iahvae.results.report import image_names  # noqa: PLC0415
 

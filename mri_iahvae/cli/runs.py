@@ -9,6 +9,7 @@ import click
 
 from mri_iahvae.cli.file_progress import Advance, FileProgress, file_progress
 from mri_iahvae.cli.interrupts import interrupts_kept
+from mri_iahvae.cli.options import EXISTING
 from mri_iahvae.cli.parts import Part
 from mri_iahvae.cli.report import report_text
 from mri_iahvae.errors import IahvaeError, UsageError
@@ -42,15 +43,17 @@ def run_files(
         quiet: show no progress.
 
     Raises:
+        BadParameter: an input does not exist.
         UsageError: a folder without scans; two inputs of one name, whose results would overwrite each other; or
             options that do not fit the only file.
-        IahvaeError: the only file failed, or all did (exit code 1).
-        SystemExit: with code 3 when some of several files failed.
+        IahvaeError, SystemExit: as `exit_on_failures`.
     """
     # Imported here: h5py must not load for --help.
     from mri_iahvae.results.paths import output_path, result_name  # noqa: PLC0415
     from mri_iahvae.scans.listing import scan_files  # noqa: PLC0415
 
+    for path in inputs:
+        EXISTING.convert(path, None, None)
     files = scan_files(inputs)
     stems = [Path(result_name(path)).stem for path in files]  # the figure has no other part of the name
     doubled = sorted({stem for stem in stems if stems.count(stem) > 1})
@@ -86,12 +89,7 @@ def run_files(
 
 
 def exit_on_failures(errors: Sequence[str], files: int, *, skipped: int = 0) -> None:
-    """End a run over files by what failed; nothing happens where nothing did.
-
-    Args:
-        errors: one per file that failed; shown already where there are several files.
-        files: how many there were.
-        skipped: how many of them were left out.
+    """End a run over files by the errors of those that failed, which are shown already where there are several files.
 
     Raises:
         IahvaeError: the only file failed, or all did (exit code 1).

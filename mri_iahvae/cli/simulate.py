@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from mri_iahvae.cli.options import (
+    EXISTING,
     FiniteRange,
     SectionedCommand,
     column_options,
@@ -18,7 +19,7 @@ from mri_iahvae.cli.options import (
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("sources", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", metavar="INPUT...", nargs=-1, required=True, type=EXISTING)
 @section("Sampling", *column_options)
 @output_option("simulated")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
@@ -43,7 +44,10 @@ def simulate(output: Path, quiet: bool, **settings: Any) -> None:  # noqa: ANN40
       mri-iahvae simulate slices.npz -o scans --noise 0.2
       mri-iahvae simulate brain.nii.gz -o scans --acceleration 4 --mask-type equispaced
     """
-    from mri_iahvae.tasks import simulate as task  # noqa: PLC0415
+    from mri_iahvae.kspace.masks import column_sampling  # noqa: PLC0415 - nothing heavy must load for --help
+
+    column_sampling(settings["acceleration"], settings["center_fraction"], settings["mask_type"])
+    from mri_iahvae.tasks import simulate as task  # noqa: PLC0415 - PyTorch takes seconds
 
     def report(line: str) -> None:
         if not quiet:

@@ -8,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 from mri_iahvae.cli.options import (
+    EXISTING,
     FiniteRange,
     SectionedCommand,
     deterministic_option,
@@ -32,7 +33,7 @@ def _number(name: str, default: float, help: str, metavar: str | None = None, **
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("data", metavar="[DATA]", required=False, type=click.Path(path_type=Path))
+@click.argument("data", metavar="[DATA]", required=False, type=EXISTING)
 @section(
     "Run",
     click.option(
@@ -152,32 +153,35 @@ def train(
       mri-iahvae train -o runs/first --resume
       mri-iahvae train data/singlecoil --from small --stages 128:600@16-128
     """
-    from mri_iahvae.cli.progress import training_display  # noqa: PLC0415 - torch must not load for --help
-    from mri_iahvae.pipeline.devices import compute_deterministically, find_device  # noqa: PLC0415
-    from mri_iahvae.processes import Processes, rank  # noqa: PLC0415
-    from mri_iahvae.tasks import train as tasks  # noqa: PLC0415
-    from mri_iahvae.training.run_record import RunRecord  # noqa: PLC0415
-
     if resume:
         if run is None:
             raise UsageError(
                 "--resume: expected the folder of the run, as in `mri-iahvae train -o RUN --resume`"
             )
-        record = RunRecord.read(run)
-        record.require(run, _given(ctx, options))
-        deterministic = deterministic or bool(record.provenance.get("deterministic"))
-        work = partial(tasks.resume, run, data)
+        work: tuple[Any, ...] = run, data
     elif data is None:
         raise UsageError("DATA: expected a folder of fully sampled scans, as in `mri-iahvae train DATA`")
     else:
         config = _model(options)
-        named = {name: options[name] for name in ("domain", "start")}
-        work = partial(tasks.train, data, run, config, _settings(config, options), **named)
+        work = data, run, config, _settings(config, options)
+    # Imported here: PyTorch must not load for --help, nor for what is wrong with the command line.
+    from mri_iahvae.cli.progress import training_display  # noqa: PLC0415
+    from mri_iahvae.pipeline.devices import compute_deterministically, find_device  # noqa: PLC0415
+    from mri_iahvae.processes import Processes, rank  # noqa: PLC0415
+    from mri_iahvae.tasks import train as tasks  # noqa: PLC0415
+    from mri_iahvae.training.run_record import RunRecord  # noqa: PLC0415
+
+    task = partial(tasks.train, domain=options["domain"], start=options["start"])
+    if run is not None and resume:
+        task = partial(tasks.resume)
+        record = RunRecord.read(run)
+        record.require(run, _given(ctx, options))
+        deterministic = deterministic or bool(record.provenance.get("deterministic"))
     where = find_device(device)
     if deterministic:
         compute_deterministically(where)
     with training_display() as display:
-        folder = work(display=display, device=where, processes=Processes(devices, num_nodes))
+        folder = task(*work, display=display, device=where, processes=Processes(devices, num_nodes))
     if rank() == 0:
         click.echo(folder)
 

@@ -29,17 +29,11 @@ class Scores:
 
 
 def score(target: NDArray[np.floating], image: NDArray[np.floating]) -> Scores:
-    """Compare a volume with its target, `fastmri.evaluate`'s way.
+    """Compare a magnitude volume (slices, H, W), sides of at least 7, with its target, `fastmri.evaluate`'s way.
 
-    The data range of PSNR and SSIM is the maximum of the target volume, as fastMRI takes it; against
-    max - min, PSNR would be slightly lower. Nothing is rescaled or cropped.
-
-    Args:
-        target: float (slices, H, W), magnitude, sides of at least 7.
-        image: float (slices, H, W), magnitude in the same units.
-
-    Returns:
-        The three scores; NaN or infinite where they are not defined (an all-zero target).
+    The data range of PSNR and SSIM is the maximum of the target volume, as fastMRI takes it; against max - min, PSNR
+    would be slightly lower. Nothing is rescaled or cropped. Scores are NaN or infinite where they are not defined (an
+    all-zero target).
 
     Raises:
         ValueError: the shapes differ or are not (slices, H, W).
@@ -54,11 +48,7 @@ def score(target: NDArray[np.floating], image: NDArray[np.floating]) -> Scores:
 
 
 class RunningScores:
-    """Scores of a volume that comes slice by slice: those of `score`, with nothing kept but sums.
-
-    Args:
-        data_range: maximum of the whole target volume.
-    """
+    """Scores of a volume that comes slice by slice, `data_range` its target's maximum; nothing is kept but sums."""
 
     def __init__(self, data_range: float) -> None:
         self._range = data_range
@@ -66,12 +56,7 @@ class RunningScores:
         self._error = self._energy = self._ssim = 0.0
 
     def add(self, target: NDArray[np.floating], image: NDArray[np.floating]) -> None:
-        """Count some slices.
-
-        Args:
-            target: float (n, H, W), as in `score`.
-            image: float (n, H, W), as in `score`.
-        """
+        """Count some slices, (n, H, W) each."""
         # Imported here: fastmri takes seconds to import.
         from fastmri import evaluate  # noqa: PLC0415
 
@@ -96,20 +81,13 @@ class RunningScores:
 
 
 def crop_pair(target: NDArray, image: NDArray) -> tuple[NDArray, NDArray]:
-    """Crop two volumes as `fastmri.evaluate` does before it scores them.
+    """Crop two volumes (slices, H, W) as `fastmri.evaluate` does before it scores them.
 
-    Both are cropped around their centres to the square of the target's width. fastMRI refuses targets of fewer
-    rows than columns; here they keep their height.
-
-    Args:
-        target: (slices, H, W).
-        image: (slices, H', W'), at least as large as the cropped target.
-
-    Returns:
-        Both, (slices, min(H, W), W).
+    Both are cropped around their centres to the square of the target's width. fastMRI refuses targets of fewer rows
+    than columns; here they keep their height.
 
     Raises:
-        ValueError: `image` is smaller than that.
+        ValueError: the image is smaller than that.
     """
     height, width = target.shape[-2:]
     size = min(height, width), width

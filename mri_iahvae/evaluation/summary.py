@@ -35,11 +35,7 @@ class Summary:
 
 
 def summarise(scores: Sequence[Scores]) -> Summary:
-    """Mean and standard deviation over volumes, each of the same weight whatever its number of slices.
-
-    Args:
-        scores: one per volume, at least one.
-    """
+    """Mean and standard deviation over volumes, each of the same weight whatever its number of slices."""
     values = np.array([list(asdict(one).values()) for one in scores])
     with np.errstate(invalid="ignore"):  # a perfect volume's PSNR is infinite
         std = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(len(METRICS), np.nan)

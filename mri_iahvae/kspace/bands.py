@@ -1,52 +1,22 @@
 """The partition of k-space into scales: blocks B_s and bands R_s.
 
 Block B_s is the centred s x s square of k-space bins; band R_s is B_s without B_{s/2}. For a grid of N x N
-bins with N = 2^K the bands R_1, R_2, R_4 ... R_N hold every bin exactly once. This module is the only place
-that knows the partition.
+bins with N = 2^K the bands R_1, R_2, R_4 ... R_N hold every bin exactly once. `kspace.decomposition` is how the
+model sees them.
 """
 
-import re
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from mri_iahvae.errors import UsageError
+from mri_iahvae.kspace.centre_crop import centre_block as block
 from mri_iahvae.kspace.fft import ifft2c
-
-
-def scales(size: int) -> tuple[int, ...]:
-    """The scales 1, 2, 4 ... `size` of an N x N grid.
-
-    Raises:
-        ValueError: `size` is not a power of two.
-    """
-    if size < 1 or size & (size - 1):
-        raise ValueError(f"the grid must be a power of two, got {size}")
-    return tuple(2**k for k in range(size.bit_length()))
-
-
-def parse_scale(text: str | int, size: int) -> int:
-    """Read an `--up-to` value such as "8x8", or "8", which means the same.
-
-    Raises:
-        UsageError: not of the form SxS, S not a power of two, or S larger than the grid.
-    """
-    match = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", str(text).strip().lower())
-    if match is None or match[2] not in (None, match[1]) or int(match[1]) not in scales(size):
-        choices = ", ".join(f"{s}x{s}" for s in scales(size))
-        raise UsageError(f"--up-to {text}: expected one of {choices} on this model's {size}x{size} grid")
-    return int(match[1])
-
-
-def block(n: int, s: int) -> slice:
-    """The bins of block B_s along an axis of n bins: c - s // 2 ... c - s // 2 + s - 1, c = n // 2."""
-    start = n // 2 - s // 2
-    return slice(start, start + s)
+from mri_iahvae.kspace.scales import parse_scale, scales  # noqa: F401 - parse_scale is for the command line
 
 
 def crop(kspace: Tensor, height: int, width: int | None = None) -> Tensor:
-    """Centred k-space block: (..., H, W) to (..., height, width); `width` defaults to `height`."""
+    """Centred k-space block: (..., H, W) to (..., height, width), `width` being `height` by default; no larger."""
     width = height if width is None else width
     return kspace[..., block(kspace.shape[-2], height), block(kspace.shape[-1], width)]
 
@@ -62,7 +32,7 @@ def embed(kspace: Tensor, height: int, width: int | None = None) -> Tensor:
 def recentre(kspace: Tensor, height: int, width: int | None = None) -> Tensor:
     """Centred k-space of another size, (..., H, W) to (..., height, width): each axis cropped or zero-padded."""
     width = height if width is None else width
-    kept = crop(kspace, min(height, kspace.shape[-2]), min(width, kspace.shape[-1]))
+    kept = crop(kspace, height, width)
     return kept if kept.shape[-2:] == (height, width) else embed(kept, height, width)
 
 
@@ -70,7 +40,7 @@ def block_mask(s: int, height: int, width: int | None = None, device: torch.devi
     """Bool (height, width), true in block B_s; `width` defaults to `height`. B_s ends with the array."""
     width = height if width is None else width
     mask = torch.zeros(height, width, dtype=torch.bool, device=device)
-    mask[block(height, min(s, height)), block(width, min(s, width))] = True
+    mask[block(height, s), block(width, s)] = True
     return mask
 
 
@@ -99,14 +69,5 @@ def join(bands: list[Tensor]) -> Tensor:
 
 
 def image_at(kspace: Tensor, s: int) -> Tensor:
-    """The image at resolution s x s, with the pixel values of the full-resolution one.
-
-    Args:
-        kspace: complex, shape (..., N, N).
-        s: side of the block that is kept, s <= N.
-
-    Returns:
-        Complex (..., s, s): inverse FFT of B_s times s / N. This is exact resampling: a pixel keeps its value
-        because a unitary transform of s x s bins scales by 1 / s where that of N x N bins scales by 1 / N.
-    """
+    """The image of B_s, (..., N, N) to (..., s, s), with the pixel values of the full-resolution one."""
     return ifft2c(crop(kspace, s)) * (s / kspace.shape[-1])

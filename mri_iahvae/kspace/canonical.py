@@ -51,14 +51,10 @@ def canonical_factor(kspace: Tensor, mask: Tensor, power: Tensor) -> Tensor:
 
 
 def per_bin_power(core_power: Tensor, gains: Tensor) -> Tensor:
-    """Mean power per bin on the whole grid, for `canonical_factor`.
+    """Mean power per bin on the whole grid, float (N, N), for `canonical_factor`.
 
-    Args:
-        core_power: float (c, c), mean power of the bins of B_8 (of the whole grid when that is smaller).
-        gains: float (scales,), RMS per bin of each band R_1, R_2, R_4 ... R_N.
-
-    Returns:
-        float (N, N): the core's bins one by one, the others by the square of their band's gain.
+    The bins of B_8 have the mean power of each, `core_power` (of the whole grid when that is smaller); the others the
+    square of their band's gain, the RMS per bin of R_1, R_2, R_4 ... R_N.
     """
     size = 2 ** (len(gains) - 1)
     power = torch.empty(size, size, dtype=torch.float32)

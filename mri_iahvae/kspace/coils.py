@@ -50,17 +50,9 @@ class Sense:
     def data_step(self, kspace: Tensor, prior: Tensor, weight: Tensor, steps: int) -> Tensor:
         """Minimise sum_c |M F S_c x - y_c|^2 + sum_k weight_k |F (x - prior)|_k^2 by conjugate gradients.
 
-        They start at the prior, so that few steps stay near it where the data determine little.
-
-        Args:
-            kspace: complex64 (B, C, H, W), y.
-            prior: complex64 (B, H, W).
-            weight: float, broadcastable to (B, H, W), of each bin k, not negative: noise variance over the variance
-                of the prior's error.
-            steps: of conjugate gradients.
-
-        Returns:
-            complex64 (B, H, W).
+        They start at the prior (B, H, W), so that few steps stay near it where the data y (B, C, H, W) determine
+        little. The weight of each bin k, broadcastable to (B, H, W), is noise variance over the variance of the
+        prior's error.
         """
 
         def normal(image: Tensor) -> Tensor:
@@ -83,15 +75,9 @@ class Sense:
 
 
 def conjugate_gradients(normal: Callable[[Tensor], Tensor], target: Tensor, steps: int) -> Tensor:
-    """Solve A x = b for each element of a batch, from zero.
+    """Solve A x = b, complex (B, H, W), for each element of a batch, from zero; one that is solved stays as it is.
 
-    Args:
-        normal: applies A, Hermitian and positive definite (or semidefinite with b in its range) for each element.
-        target: b, complex (B, H, W).
-        steps: how many; an element that is solved stays as it is.
-
-    Returns:
-        x, complex (B, H, W).
+    `normal` applies A, Hermitian and positive definite (or semidefinite with b in its range) for each element.
     """
     unit = target.abs().amax(dim=(1, 2), keepdim=True).clamp_min(_TINY)  # squares stay in float32's range
     x, residual = torch.zeros_like(target), target / unit
@@ -120,17 +106,10 @@ def rss(images: Tensor) -> Tensor:
 
 
 def virtual_coil(kspace: Tensor, weights: Tensor) -> Tensor:
-    """sum_c w_c y_c: k-space of one coil, measured where the coils are and nowhere else.
+    """sum_c w_c y_c: k-space (B, C, H, W) of one coil, (B, H, W), measured where the coils are and nowhere else.
 
-    The weights are constants, so they commute with every mask. Weights that vary over the image, sensitivities above
-    all, would mix measured with missing bins.
-
-    Args:
-        kspace: complex64 (B, C, H, W).
-        weights: complex64 (B, C).
-
-    Returns:
-        complex64 (B, H, W).
+    The weights (B, C) are constants, so they commute with every mask. Weights that vary over the image, sensitivities
+    above all, would mix measured with missing bins.
     """
     return torch.einsum("bc,bchw->bhw", weights, kspace)
 

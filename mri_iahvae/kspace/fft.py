@@ -11,27 +11,13 @@ _AXES = (-2, -1)
 
 
 def fft2c(image: Tensor) -> Tensor:
-    """Image to k-space.
-
-    Args:
-        image: complex, shape (..., H, W), any H and W.
-
-    Returns:
-        k-space of the same shape and dtype; DC is at (H // 2, W // 2).
-    """
+    """Complex image (..., H, W), any H and W, to k-space of the same shape and dtype, DC at (H // 2, W // 2)."""
     image = torch.fft.ifftshift(image, dim=_AXES)  # first: the other order is right for even sizes only
     return torch.fft.fftshift(torch.fft.fft2(image, norm="ortho"), dim=_AXES)
 
 
 def ifft2c(kspace: Tensor) -> Tensor:
-    """k-space to image, the inverse and the adjoint of `fft2c`.
-
-    Args:
-        kspace: complex, shape (..., H, W), DC at (H // 2, W // 2).
-
-    Returns:
-        Complex image of the same shape and dtype.
-    """
+    """k-space (..., H, W) to image: the inverse and the adjoint of `fft2c`."""
     kspace = torch.fft.ifftshift(kspace, dim=_AXES)
     return torch.fft.fftshift(torch.fft.ifft2(kspace, norm="ortho"), dim=_AXES)
 

@@ -13,14 +13,9 @@ _OBJECT = 0.1  # of the 99 % quantile of the magnitude: what is darker is backgr
 def log_texture(kspace: Tensor) -> Tensor:
     """Log of the median slope of the magnitude image within the object, over the object's mean magnitude.
 
-    It is a median, so edges do not count while less than half of the object lies at one. K-space is weighted by a
-    Hann window first: the ringing of a sharp edge would be texture everywhere. Noise is texture, too.
-
-    Args:
-        kspace: complex64 (B, H, W), fully sampled, in any units, H and W at least 4.
-
-    Returns:
-        float32 (B,), slope per pixel over the mean magnitude; NaN where all is zero.
+    It is a median, so edges do not count while less than half of the object lies at one. K-space (B, H, W), fully
+    sampled, sides of at least 4, is weighted by a Hann window first: the ringing of a sharp edge would be texture
+    everywhere. Noise is texture, too. NaN where all is zero.
     """
     height, width = kspace.shape[-2:]
     image = ifft2c(kspace * _hann(height, kspace)[:, None] * _hann(width, kspace)).abs()

@@ -33,15 +33,7 @@ class ColumnSampling:
 def column_sampling(
     acceleration: int | None, center_fraction: float | None = None, mask_type: MaskType | None = None
 ) -> ColumnSampling | None:
-    """What a user asks for, completed with defaults.
-
-    Args:
-        acceleration: nominal acceleration, at least 2; None measures everything.
-        center_fraction: 0.32 / acceleration by default.
-        mask_type: "random" by default.
-
-    Returns:
-        The sampling, None without an acceleration.
+    """What a user asks for, completed with defaults: centre 0.32 / acceleration, random; None without an acceleration.
 
     Raises:
         UsageError: an acceleration or centre that cannot be, or either of the others without an acceleration.

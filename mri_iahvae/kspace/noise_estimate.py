@@ -11,23 +11,17 @@ from numpy.typing import NDArray
 
 
 def estimate_sigma(kspace: NDArray[np.complex64], mask: NDArray[np.bool_]) -> float:
-    """One noise level for a stack of slices, from where anatomy is weakest.
+    """One noise level, per real and imaginary part, for a stack of slices, from where anatomy is weakest.
 
-    Looked at are the background of the image, Fourier transformed along those axes that are measured without
-    gaps (under a column mask the readout only), and the outermost measured k-space bins. Anatomy makes either
-    too high, never too low: the edge of k-space decides where it is clearly lower (three standard deviations),
-    else the background, which has more bins.
+    Looked at are the background of the image, Fourier transformed along those axes that are measured without gaps
+    (under a column mask the readout only), and the outermost measured k-space bins. Anatomy makes either too high,
+    never too low: the edge of k-space decides where it is clearly lower (three standard deviations), else the
+    background, which has more bins. Zero where too little is measured.
 
     Args:
         kspace: complex (B, H, W).
         mask: bool, broadcastable to (H, W), true where measured. Bins that are exactly zero in all slices
             hold no noise and do not count, measured or not; nor do slices of zeros.
-
-    Returns:
-        sigma per real and imaginary part; zero where too little is measured.
-
-    Raises:
-        ValueError: a mask that does not fit.
     """
     mask = np.broadcast_to(mask, kspace.shape[1:])
     kspace = np.where(mask, kspace, 0)

@@ -9,20 +9,10 @@ from torch import Tensor
 def smooth_phase(
     count: int, size: tuple[int, int], generator: torch.Generator, strength: float = 1.0, shift: float = 1.5
 ) -> Tensor:
-    """Random smooth phase maps.
+    """Random smooth phase maps in radians, float32 (count, H, W).
 
-    Each is a global offset, a linear ramp (the k-space peak lies up to `shift` bins off centre) and a smooth
-    field of random waves of at most two periods per field of view.
-
-    Args:
-        count: number of maps.
-        size: (H, W).
-        generator: source of randomness; its device is the result's.
-        strength: standard deviation of the smooth field, in radians.
-        shift: largest displacement of the k-space peak along each axis, in bins.
-
-    Returns:
-        float32 (count, H, W), in radians.
+    Each is a global offset, a linear ramp (the k-space peak lies up to `shift` bins off centre) and a smooth field of
+    random waves of at most two periods per field of view, of standard deviation `strength`.
     """
     device = generator.device
     y = torch.linspace(-0.5, 0.5, size[0], device=device)

@@ -32,15 +32,10 @@ class Pattern:
 
 
 def sampling_pattern(mask: NDArray[np.bool_], acquired: tuple[int, int] | None = None) -> Pattern:
-    """Describe a mask.
+    """Describe a mask, bool (H, W), DC at (H // 2, W // 2).
 
-    Args:
-        mask: bool (H, W), true where measured; DC at (H // 2, W // 2).
-        acquired: first column that the scanner acquired, and the first one after the last: zero padding counts
-            for nothing. None: all.
-
-    Returns:
-        The pattern of the acquired columns.
+    `acquired` is the first column that the scanner acquired, and the first one after the last: zero padding counts
+    for nothing.
     """
     height, width = mask.shape
     start, stop = acquired or (0, width)

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from mri_iahvae.errors import UsageError
-from mri_iahvae.kspace.bands import block, crop, recentre
+from mri_iahvae.kspace.bands import crop, recentre
+from mri_iahvae.kspace.centre_crop import centre_block
 from mri_iahvae.kspace.coils import combine, virtual_coil
 from mri_iahvae.kspace.fft import ifft2c
 
@@ -48,10 +49,7 @@ class Coils:
 
 
 def calibration_region(mask: Tensor) -> tuple[int, int]:
-    """Height and width of the largest centred block that is fully measured, at most 32 each.
-
-    Args:
-        mask: bool (H, W), true where measured.
+    """Height and width of the largest centred block of a mask (H, W) that is fully measured, at most 32 each.
 
     Raises:
         UsageError: less than 4 x 4 bins.
@@ -59,8 +57,8 @@ def calibration_region(mask: Tensor) -> tuple[int, int]:
     height, width = mask.shape
     best = (0, 0)
     for rows in range(1, min(height, _MOST) + 1):
-        missing = (~mask[block(height, rows)].all(dim=0)).nonzero().flatten() - width // 2
-        # As in `block`: an even number of columns has one more before DC than after it.
+        missing = (~mask[centre_block(height, rows)].all(dim=0)).nonzero().flatten() - width // 2
+        # As in `centre_block`: an even number of columns has one more before DC than after it.
         free = torch.where(missing < 0, -2 * missing - 1, 2 * missing)
         columns = min(int(free.min()) if len(free) else width, _MOST)
         if rows * columns > best[0] * best[1]:
@@ -80,12 +78,6 @@ def calibrate(kspace: Tensor, mask: Tensor, noise_sigma: Tensor) -> Coils:
         kspace: complex64 (B, C, H, W).
         mask: bool (H, W), true where measured.
         noise_sigma: float (B,), of every coil, per real and imaginary part, in the units of `kspace`; zero for none.
-
-    Returns:
-        The coils.
-
-    Raises:
-        UsageError: too small a calibration region.
     """
     height, width = mask.shape
     region = crop(kspace, *calibration_region(mask))

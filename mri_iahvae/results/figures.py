@@ -39,9 +39,7 @@ class Titles:
     def of(cls, task: str, coils: int) -> "Titles":
         """The titles of a task.
 
-        Args:
-            task: "reconstruct" or "denoise".
-            coils: of the scan. Several are shown combined: a root sum of squares has a k-space that nobody measured.
+        Several coils are shown combined: a root sum of squares has a k-space that nobody measured.
         """
         before, after = image_names(task).values()
         if coils > 1:
@@ -120,9 +118,6 @@ def kspace_figure(
         titles: of the panels; those of a single-coil reconstruction by default.
         scores: of the volume, by the name of the image; below the title.
         title: above the figure.
-
-    Raises:
-        IahvaeError: the file cannot be written.
     """
     titles = titles or Titles()
     rows = [(view.images(titles), view.spectra(titles)) for view in views]
@@ -157,18 +152,10 @@ def grid_figure(
     *,
     by_column: bool = False,
 ) -> None:
-    """Rows of images in grey windows from 0 on.
+    """Rows of magnitude images (H, W) in grey windows from 0 on, a title for each column.
 
-    Args:
-        path: PNG file to write.
-        rows: of (H, W) magnitude images, each row as long as `titles`.
-        titles: one per column.
-        title: above the figure.
-        by_column: each column has its own window, up to a little above the maximum of its images; else each row
-            has, up to the maximum of its first image.
-
-    Raises:
-        IahvaeError: the file cannot be written.
+    With `by_column` each column has its own window, up to a little above the maximum of its images; else each row
+    has, up to the maximum of its first image.
     """
     figure, axes = _figure(len(rows), len(titles))
     brightest = [
@@ -189,16 +176,7 @@ def plain_text(name: str) -> str:
 
 
 def sheet_figure(path: Path, images: Sequence[NDArray[np.floating]], title: str = "") -> None:
-    """Numbered images on a sheet that is about square, each in its own grey window from 0 to its maximum.
-
-    Args:
-        path: PNG file to write.
-        images: (H, W) magnitude images, at least one.
-        title: above the figure.
-
-    Raises:
-        IahvaeError: the file cannot be written.
-    """
+    """Numbered magnitude images (H, W) on a nearly square sheet, each in its own window from 0 to its maximum."""
     columns = math.ceil(math.sqrt(len(images)))
     figure, axes = _figure(math.ceil(len(images) / columns), columns)
     for number, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):

@@ -28,8 +28,8 @@ def scale_gif(
 ) -> None:
     """Write the image of k-space up to block B_1, B_2 ... B_N, then that of all bins, each with a label.
 
-    All frames have the same grey window, from 0 to the maximum of the last one; slices stand side by side, each in its
-    own window.
+    All frames have the same grey window, from 0 to the maximum of the last one; slices stand side by side, each in
+    its own window.
 
     Args:
         path: GIF file to write; it repeats for ever.
@@ -37,9 +37,6 @@ def scale_gif(
             removed).
         size: N, side of the model's grid. Where the grid holds all bins, the last scale is the last frame.
         crop: from a magnitude image (H, W) to what is shown of it.
-
-    Raises:
-        IahvaeError: the file cannot be written.
     """
     height, width = kspace.shape[-2:]
     bins = torch.from_numpy(np.asarray(kspace, np.complex64)).reshape(-1, height, width)

@@ -51,9 +51,6 @@ def write_scan(
         acquisition: contrast and sequence, in fastMRI's words, such as `CORPD_FBK`.
         patient_id: anonymous identifier.
         attributes: further scalar attributes.
-
-    Raises:
-        IahvaeError: arrays that are not finite, or the file cannot be written.
     """
     _require_finite(path, kspace=kspace, reference=reference, noise_sigma=noise_sigma)
     height, width = kspace.shape[-2:]
@@ -78,27 +75,14 @@ def write_scan(
 
 
 class ResultFile:
-    """A file whose datasets are written part by part; see `result_file`.
-
-    Args:
-        file: open for writing.
-        path: its final name, for messages.
-        count: length of the first axis of every dataset.
-    """
+    """A file whose datasets are written part by part, their first axis being `count` long; see `result_file`."""
 
     def __init__(self, file: h5py.File, path: Path, count: int) -> None:
         self._file, self._path, self._count = file, path, count
         self._done = 0
 
     def append(self, **arrays: NDArray) -> None:
-        """Write the next slices, or the next samples.
-
-        Args:
-            arrays: by dataset, each (n, ...); the first call decides on names, shapes and types.
-
-        Raises:
-            IahvaeError: values that are not finite.
-        """
+        """Write the next slices or samples, (n, ...) by dataset; the first call decides on names, shapes and types."""
         _require_finite(self._path, **arrays)
         added = len(next(iter(arrays.values())))
         for name, values in arrays.items():
@@ -112,12 +96,7 @@ class ResultFile:
         return self._file[name]
 
     def finish(self, attributes: Mapping[str, Any], **arrays: NDArray) -> None:
-        """Write what belongs to the file as a whole.
-
-        Args:
-            attributes: numbers, arrays of numbers and text needed to reproduce the result.
-            arrays: further datasets.
-        """
+        """Write what belongs to the file as a whole: attributes that reproduce the result, and further datasets."""
         for name, values in arrays.items():
             self._file[name] = values
         self._file.attrs.update(attributes)
@@ -125,15 +104,7 @@ class ResultFile:
 
 @contextmanager
 def result_file(path: Path, count: int) -> Iterator[ResultFile]:
-    """A result that takes its name once it is whole: slices in fastMRI's submission format, or samples.
-
-    Args:
-        path: the file.
-        count: slices of the whole volume, or samples.
-
-    Raises:
-        IahvaeError: the file cannot be written.
-    """
+    """A result of `count` slices or samples, which takes its name once it is whole; in fastMRI's submission format."""
     with _new_file(path) as file:
         yield ResultFile(file, path, count)
 

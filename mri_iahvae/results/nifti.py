@@ -53,20 +53,11 @@ def place(
 
 
 def write_nifti(path: Path, images: NDArray | h5py.Dataset, placement: Placement) -> None:
-    """Write a volume, slice by slice.
+    """Write a volume (slices, H, W), an array or a dataset, as float32, or complex64 where complex, slice by slice.
 
     Voxel (i, j, k) of the file is column i and row j of slice k. A placement without a note is stored as scanner
-    coordinates (code 1). Otherwise the affine is stored as nibabel stores any, with the code 2 and no quaternion,
-    and the note goes to the header's `descrip`.
-
-    Args:
-        path: `.nii.gz` file to write.
-        images: (slices, H, W), written as float32, or complex64 where complex; a dataset is read slice by slice.
-        placement: of the voxels, as `place` finds it.
-
-    Raises:
-        IahvaeError: more slices, rows or columns than the format takes, values that are not finite, or the file
-            cannot be written.
+    coordinates (code 1). Otherwise the affine is stored as nibabel stores any, with the code 2 and no quaternion, and
+    the note goes to the header's `descrip`.
     """
     import nibabel  # noqa: PLC0415 - only this format needs it
 

@@ -42,11 +42,7 @@ def beside(result: Path, kind: str) -> Path:
 
 
 def optional_files(result: Path) -> set[Path]:
-    """The files that an earlier run wrote on request beside a result.
-
-    Args:
-        result: HDF5 file of that run, whose record names the options; nothing is found where there is no such file.
-    """
+    """Files that an earlier run wrote on request beside a result, by the options in its record."""
     try:
         with guarded_file(result) as file:
             options = json.loads(str(scalar_attribute(file, "options") or "{}"))
@@ -56,11 +52,7 @@ def optional_files(result: Path) -> set[Path]:
 
 
 def remove(paths: set[Path]) -> None:
-    """Remove files of an earlier run, some of which may be gone already.
-
-    Raises:
-        IahvaeError: one that cannot be removed.
-    """
+    """Remove files of an earlier run, some of which may be gone already."""
     for path in sorted(paths):
         try:
             path.unlink(missing_ok=True)

@@ -10,13 +10,9 @@ import mri_iahvae
 
 
 def provenance(device: torch.device | None = None) -> dict[str, Any]:
-    """Versions of the libraries that decide the numbers.
+    """Versions of the libraries that decide the numbers, as plain values.
 
-    Args:
-        device: that computed: it is recorded too, and whether its algorithms are deterministic; None leaves both out.
-
-    Returns:
-        Plain JSON values.
+    With the device that computed: that too, and whether its algorithms are deterministic.
     """
     versions = {
         "version": mri_iahvae.__version__,

@@ -21,11 +21,7 @@ SCORED = _NAMES["reconstruct"]
 
 
 def image_names(task: str) -> dict[str, str]:
-    """Names for people of the images that are scored, by their names in records.
-
-    Args:
-        task: "reconstruct" or "denoise".
-    """
+    """Names for people of the images that are scored, by their names in records; of "reconstruct" or "denoise"."""
     return dict(zip(SCORED, _NAMES[task], strict=True))
 
 
@@ -55,6 +51,8 @@ class Record:
         """Attributes of the HDF5 file, which cannot be None: what does not apply is left out."""
         scores = {f"{name} {key}": v for name, s in self.scores.items() for key, v in s.to_dict().items()}
         stored = {key: value for key, value in {**self.settings, **scores}.items() if value is not None}
+        if "mask" in stored:  # the dataset of that name has the bins
+            stored["mask_description"] = stored.pop("mask")
         if "options" in stored:
             stored["options"] = json.dumps(stored["options"])
         return {
@@ -69,19 +67,7 @@ class Record:
     def write_report(
         self, output: Path, files: Mapping[str, Path], warnings: Sequence[str]
     ) -> dict[str, Any]:
-        """Write `<stem>_report.json`.
-
-        Args:
-            output: the HDF5 file.
-            files: others that were written, by kind.
-            warnings: one sentence each.
-
-        Returns:
-            The report, plain JSON values.
-
-        Raises:
-            IahvaeError: it cannot be written.
-        """
+        """Write `<stem>_report.json`, with the other files by kind and warnings; returns it as plain values."""
         path = beside(output, "report")
         report = {
             "input": str(self.source),

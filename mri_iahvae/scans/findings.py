@@ -23,13 +23,7 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about a file.
-
-    Attributes:
-        level: how bad it is.
-        text: what there is, and how it is taken.
-        fix: what to do about it; empty where nothing need be done.
-    """
+    """Something about a file: how bad it is, how it is taken, and what to do about it, if anything."""
 
     level: Level
     text: str
@@ -87,16 +81,11 @@ def sampling_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
 
 
 def data_findings(scan: Scan, power: NDArray[np.float64], empty: list[int]) -> Iterator[Finding]:
-    """What the values show.
-
-    Args:
-        scan: the scan.
-        power: float (height, width), that of each measured bin over all slices and coils.
-        empty: numbers of the slices without signal.
-    """
+    """What the values show: power of each measured bin over all slices and coils, numbers of slices without signal."""
     if empty:
         numbers = ", ".join(map(str, empty[:8])) + (" ..." if len(empty) > 8 else "")
-        text = f"{len(empty)} of {scan.slices} slices hold no signal: {numbers}"
+        verb = "holds" if len(empty) == 1 else "hold"
+        text = f"{len(empty)} of {scan.slices} slices {verb} no signal: {numbers}"
         yield Finding("warning", text, "expect zeros")
     if not power.any():
         return

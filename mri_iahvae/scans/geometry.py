@@ -2,7 +2,7 @@
 
 A scanner samples the readout about twice as densely as the image needs and crops the image (fastMRI: 640 rows to
 320). The same crop is made first here: inverse FFT along the readout, crop, FFT. It is exact because every row of a
-measured column is measured. Across an undersampled axis nothing is ever cropped in image space, as that would mix
+measured column is measured. Along an undersampled axis nothing is ever cropped in image space, as that would mix
 measured and missing bins; that crop comes last, on the result.
 """
 
@@ -56,11 +56,7 @@ class Geometry:
         return image[..., top : top + self.image[0], left : left + self.image[1]]
 
     def image_of(self, kspace: NDArray) -> NDArray:
-        """The image of fully sampled k-space, float (height, width): the root of the coils' sum of squares.
-
-        Args:
-            kspace: complex (coils, height, width), as `Scan.read_coils` gives a slice.
-        """
+        """The image of fully sampled k-space (coils, height, width): float, the root of the coils' sum of squares."""
         images = self.reduce(kspace)
         for axis in (_READOUT, _COLUMNS):
             images = _centred(np.fft.ifft, images, axis)
@@ -78,16 +74,10 @@ def scan_geometry(
 ) -> Geometry:
     """The geometry of a scan.
 
-    Args:
-        scan: the scan.
-        mask: bool (height, width), its bins that are used; None takes the scan's own.
-        image: (height, width) of the image, as the user states it.
-
-    Returns:
-        The image has the size that is stated, else that of the reference, else the header's reconSpace, else that
-        of k-space; where k-space is narrower (fastMRI's brain data have such files), a square of its width. The
-        field of view along the readout is that of the image where the header or the user says so, or where it has
-        at most half of the rows.
+    The image has the size that the user states (`image`), else that of the reference, else the header's reconSpace,
+    else that of k-space; where k-space is narrower (fastMRI's brain data have such files), a square of its width. The
+    field of view along the readout is that of the image where the header or the user says so, or where it has at most
+    half of the rows. `mask` holds the bins that are used; None takes the scan's own.
 
     Raises:
         UsageError: the image that the user states does not fit into k-space.
@@ -124,15 +114,9 @@ def reference_fits(scan: Scan) -> bool:
 
 
 def require_measured_grid(scan: Scan, size: int) -> None:
-    """Check that a scan can be trained on.
+    """Refuse a scan that cannot be trained on: of several coils, or without its central size x size bins.
 
-    Args:
-        scan: the scan.
-        size: side of the model's grid.
-
-    Raises:
-        ScanError: several coils, or the central size x size bins are not measured as a whole once readout
-            oversampling is removed.
+    They have to be measured as a whole once readout oversampling is removed.
     """
     if scan.coils > 1:
         wanted = "single-coil k-space to train on"

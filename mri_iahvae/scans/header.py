@@ -42,14 +42,7 @@ class Header:
     """"cartesian", "radial" and so on; empty where the header does not say."""
 
     def require_cartesian(self, path: str | Path) -> None:
-        """Refuse data that lie on no grid.
-
-        Args:
-            path: the file, for the message.
-
-        Raises:
-            ScanError: another trajectory is stated.
-        """
+        """Refuse data of the file `path` that lie on no grid."""
         if self.trajectory not in {"", "cartesian"}:
             advice = "reconstruct it with BART (nufft, pics), SigPy or MRpro, and denoise the image as NIfTI"
             raise unusable(path, "a Cartesian trajectory", f"'{self.trajectory}'", advice)
@@ -71,9 +64,8 @@ class Header:
 def parse_header(text: str) -> Header:
     """Read an `ismrmrd_header`.
 
-    Args:
-        text: XML. Matrix sizes are required, all else may be missing or out of range and then counts as not
-            stated. Whole numbers may carry decimals ("640.0").
+    Matrix sizes are required, all else may be missing or out of range and then counts as not stated. Whole numbers
+    may carry decimals ("640.0").
 
     Raises:
         HostileHeaderError: too long, or with a document type or entities.

@@ -13,18 +13,16 @@ _STRAY_ZEROS = 1e-3
 def mask_from_zeros(
     slices: Iterable[NDArray], acquired: tuple[int, int] | None = None
 ) -> tuple[NDArray[np.bool_], MaskSource, tuple[int, int]]:
-    """Measured bins: those that are not zero in every slice and coil.
+    """Measured bins, those that are not zero in every slice and coil; "zeros" or "full"; and the acquired columns.
+
+    Whole columns are unmeasured unless more than a few stray zeros lie within measured ones. A scan of zeros alone
+    counts as measured.
 
     Args:
         slices: at least one, complex (coils, height, width), as `Source.kspace` gives them. No more are read than
             needed: the first one without a zero decides.
-        acquired: first acquired column, and the first one after the last, where a header states them.
-
-    Returns:
-        bool (height, width), false outside the acquired columns; "zeros", or "full" where all acquired bins are
-        measured; and the acquired columns, inferred from padding where they are not stated. Whole columns are
-        unmeasured unless more than a few stray zeros lie within measured ones. A scan of zeros alone counts as
-        measured.
+        acquired: first acquired column, and the first one after the last, where a header states them; else inferred
+            from padding. Nothing outside is measured.
     """
     mask: NDArray[np.bool_] = np.zeros((), bool)
     for values in slices:
@@ -42,14 +40,11 @@ def mask_from_zeros(
 
 
 def acquired_columns(filled: NDArray[np.bool_]) -> tuple[int, int]:
-    """Tell zero padding, which lies on both sides, from gaps of undersampling and from partial Fourier.
+    """First acquired column, and the first one after the last, of those that hold anything, bool (width,).
 
-    Args:
-        filled: bool (width,), true for columns that hold anything.
-
-    Returns:
-        First acquired column, and the first one after the last: everything unless the empty columns on either
-        side are at least half as many as on the other, and more than twice the widest gap between.
+    Zero padding, which lies on both sides, is told from gaps of undersampling and from partial Fourier: everything
+    counts as acquired unless the empty columns on either side are at least half as many as on the other, and more
+    than twice the widest gap between.
     """
     columns = np.flatnonzero(filled)
     if not columns.size:

@@ -10,12 +10,9 @@ from mri_iahvae.scans.reader import HDF5_SUFFIXES, SCAN_SUFFIXES
 def scan_files(inputs: Iterable[Path]) -> list[Path]:
     """Files in the order given, each folder replaced by its scan files.
 
-    Args:
-        inputs: files, existing or not, and folders. A folder stands for its files with one of `SCAN_SUFFIXES`,
-            by name, hidden ones left out; folders within it are not looked into.
-
-    Returns:
-        The files; one that is meant twice counts once, where it comes first. A BART pair is meant by either file.
+    A folder stands for its files with one of `SCAN_SUFFIXES`, by name, hidden ones left out; folders within it are
+    not looked into. A file that is meant twice counts once, where it comes first. A BART pair is meant by either
+    file.
 
     Raises:
         UsageError: a folder without scan files, or one that cannot be read.

@@ -28,36 +28,17 @@ _MAX_ITEM_BYTES = 16
 
 
 def require_mask(path: str | Path, shape: tuple[int, ...], dtype: np.dtype, size: tuple[int, int]) -> None:
-    """Check what a file declares, before its data are read.
+    """Refuse what a file declares, before its data are read, unless it can be a mask of k-space of `size`.
 
-    Args:
-        path: the file, for the message.
-        shape: (width,) for columns or (height, width), behind any number of axes of length 1; also fastMRI's
-            (1, ..., width, 1) and (height, width, 1).
-        dtype: boolean, integer or floating point.
-        size: (height, width) of k-space.
-
-    Raises:
-        ScanError: another shape or type.
+    The shape is (width,) for columns or (height, width), behind any number of axes of length 1; also fastMRI's (1,
+    ..., width, 1) and (height, width, 1).
     """
     if not _fits(shape, size) or dtype.kind not in "biuf":
         raise _not_a_mask(path, size, f"shape {short(shape)}, type {short(dtype)}")
 
 
 def to_mask(path: str | Path, values: NDArray, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Measured bins.
-
-    Args:
-        path: the file, for the message.
-        values: 0 and 1 of any number type, of a shape that `require_mask` accepts.
-        size: (height, width) of k-space.
-
-    Returns:
-        bool (height, width), a copy, true where measured.
-
-    Raises:
-        ScanError: another value, NaN among them.
-    """
+    """Measured bins, a new bool (height, width), of an array of 0 and 1 that `require_mask` accepts."""
     with np.errstate(invalid="ignore"):  # a signalling NaN
         others = values[(values != 0) & (values != 1)]
     if others.size:
@@ -68,19 +49,10 @@ def to_mask(path: str | Path, values: NDArray, size: tuple[int, int]) -> NDArray
 
 
 def read_mask_file(path: str | Path, height: int, width: int) -> NDArray[np.bool_]:
-    """Read a sampling mask.
+    """Read a sampling mask: bool (height, width), true where measured.
 
-    Args:
-        path: `.npy`; `.npz` with one array, or one called `mask`; `.h5` or `.hdf5` with the dataset `mask`.
-            0 and 1 of any number type, of a shape that `require_mask` takes.
-        height: rows of k-space.
-        width: columns of k-space.
-
-    Returns:
-        bool (height, width), true where measured.
-
-    Raises:
-        ScanError: one line with the file, what was expected, what was found, and what to do.
+    The file is `.npy`; `.npz` with one array, or one called `mask`; `.h5` or `.hdf5` with the dataset `mask`. It
+    holds 0 and 1 of any number type, in a shape that `require_mask` takes.
     """
     path, size = Path(path), (height, width)
     suffix = path.suffix.lower()

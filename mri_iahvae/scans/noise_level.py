@@ -32,15 +32,9 @@ class NoiseLevel:
     known: NDArray[np.floating] | None = field(default=None, repr=False)
 
     def of(self, chosen: slice, kspace: NDArray[np.complex64]) -> NDArray[np.floating]:
-        """Sigma per real and imaginary part, in the units of the file.
+        """Sigma of consecutive slices per real and imaginary part, float (n,), in the units of the file.
 
-        Args:
-            chosen: consecutive slices.
-            kspace: theirs, complex64 (n, ..., H, W), readout oversampling removed; values beyond the mask do not
-                count.
-
-        Returns:
-            float (n,).
+        `kspace` is theirs, (n, ..., H, W), readout oversampling removed; values beyond the mask do not count.
         """
         if self.known is not None:
             return self.known[chosen]
@@ -60,18 +54,10 @@ def scan_noise(
     sigma: float | None = None,
     relative: float | None = None,
 ) -> NoiseLevel:
-    """Find the noise level of a scan.
+    """Find the noise level of a scan, of which the bins `mask` of reduced k-space are used.
 
-    Args:
-        scan: the file.
-        geometry: of the scan.
-        mask: bool, the bins of reduced k-space that are used.
-        sigma: as the user states it, per real and imaginary part, in the units of the file.
-        relative: as the user states it, as a multiple of the noise-free slice's RMS.
-
-    Returns:
-        The level; its source is the first of these that there is: `sigma`, `relative`, the file, an estimate. An
-        estimate is one level for all slices, zero where too little is measured for one.
+    It is the user's `sigma`, or `relative` to the noise-free slice's RMS, else the file's, else an estimate: one level
+    for all slices, zero where too little is measured.
     """
     if sigma is not None:
         return NoiseLevel("option", mask, known=np.full(scan.slices, sigma))

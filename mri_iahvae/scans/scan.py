@@ -35,18 +35,10 @@ class Source(Protocol):
     """Where the arrays of a scan come from: one class per file format. Nothing is kept open between calls."""
 
     def kspace(self, numbers: Sequence[int]) -> Iterator[NDArray]:
-        """Slices of k-space one by one, as stored: complex (coils, height, width).
-
-        Raises:
-            ScanError: the file changed or cannot be read.
-        """
+        """Slices of k-space one by one, as stored: complex (coils, height, width)."""
 
     def reference(self, numbers: Sequence[int]) -> Iterator[NDArray]:  # noqa: ARG002 - most formats have none
-        """Reference images one by one, real (rows, columns); none where the format has none.
-
-        Raises:
-            ScanError: as `kspace`.
-        """
+        """Reference images one by one, real (rows, columns); none where the format has none."""
         return iter(())
 
 

@@ -47,12 +47,7 @@ class SampledMask:
         return true_acceleration(self.mask[:, slice(*self.acquired)])
 
     def within(self, geometry: Geometry, up_to: int | None = None) -> "SampledMask":
-        """The same on k-space without readout oversampling, and within block B_s.
-
-        Args:
-            geometry: of the scan.
-            up_to: side of the centred block of k-space that is used; None for all.
-        """
+        """The same on k-space without readout oversampling, and within the centred block of side `up_to`."""
         mask, description, warnings = geometry.reduce_mask(self.mask), self.description, self.warnings
         if up_to is not None:
             central = np.zeros_like(mask)
@@ -98,18 +93,7 @@ class Sampling:
             raise UsageError("give --mask or --acceleration, not both")
 
     def apply(self, scan: Scan) -> SampledMask:
-        """The bins of a scan that count: those that the file holds and this sampling keeps.
-
-        Args:
-            scan: any size.
-
-        Returns:
-            The mask. It may be empty, with a warning.
-
-        Raises:
-            ScanError: the mask file cannot be used.
-            UsageError: the centre leaves no columns to draw.
-        """
+        """The bins that the file holds and this sampling keeps; perhaps none, with a warning."""
         source: MaskSource | Literal["mask file", "acceleration"]
         if self.mask_path is not None:
             asked = read_mask_file(self.mask_path, scan.height, scan.width)

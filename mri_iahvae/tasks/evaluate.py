@@ -23,16 +23,7 @@ _NAMES_SHOWN = 5
 
 @dataclass(frozen=True)
 class VolumeScores:
-    """One reconstructed volume against its target.
-
-    Attributes:
-        prediction: file of the reconstruction.
-        target: file of the target.
-        dataset: what the target comes from; "kspace" where it was made from fully sampled k-space.
-        acquisition: as the target's file states it.
-        slices: how many.
-        scores: over the volume.
-    """
+    """One reconstructed volume against its target; `dataset` is "kspace" where the target was made of that."""
 
     prediction: Path
     target: Path
@@ -129,17 +120,9 @@ def evaluate(
 def file_pairs(
     predictions: Path, targets: Path, *, partial: bool = False
 ) -> tuple[list[tuple[Path, Path]], int]:
-    """Predictions with their targets: two files as they are, folders by file name.
+    """Predictions with their targets, arguments as in `evaluate`; and the number of targets that were left out.
 
-    Where one is a file and the other a folder, the file's name is looked for in the folder.
-
-    Args:
-        predictions: as in `evaluate`, and so are the others.
-        targets: see there.
-        partial: see there.
-
-    Returns:
-        The pairs, and the number of targets that were left out.
+    Two files are a pair as they are; folders are matched by file name, and so are a file and a folder.
 
     Raises:
         UsageError: a file without its counterpart, or a folder without files.
@@ -173,19 +156,10 @@ def score_pairs(
     acquisition: str | None = None,
     left_out: int = 0,
 ) -> Evaluation:
-    """Score pairs of a prediction and a target file.
+    """Score pairs of a prediction and a target file, one at a time; the other arguments as in `evaluate`.
 
-    Per volume: both are cropped as `crop_pair` says; the data range of PSNR and SSIM is the maximum of the target
-    volume after that.
-
-    Args:
-        pairs: prediction and target, read one pair at a time.
-        target: as in `evaluate`.
-        acquisition: as in `evaluate`.
-        left_out: number of targets that were left out, for the record.
-
-    Returns:
-        As `evaluate`.
+    Both are cropped as `crop_pair` says; the data range of PSNR and SSIM is the maximum of the target volume after
+    that.
 
     Raises:
         UsageError: no target of that acquisition, or a target's name that cannot be one.

@@ -51,14 +51,14 @@ class Plan:
         grid: side N of the model's grid.
         field: (rows, width) of k-space once readout oversampling is removed.
         image: (height, width) of the result.
-        shares: of the bins of that k-space, those "measured", "completed" by the model (and by the coils, where
+        fractions: of the bins of that k-space, those "measured", "completed" by the model (and by the coils, where
             there are several), and left "zero".
     """
 
     grid: int
     field: tuple[int, int]
     image: tuple[int, int]
-    shares: dict[str, float]
+    fractions: dict[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,8 +134,8 @@ def inspect(path: str | Path, checkpoint: str | Path = "small") -> Inspection:
     else:
         noise = _noise(scan, geometry, mask, power)
         findings += data_findings(scan, power, empty)
-        doubts = level_doubts(scan, geometry, mask, noise.sigma, noise.source) if scan.coils == 1 else ()
-        findings += [Finding("warning", doubt, "state another with --sigma") for doubt in doubts]
+        odd = level_doubts(scan, geometry, mask, noise.sigma, noise.source) if scan.coils == 1 else ()
+        findings += [Finding("warning", text, "state another with --sigma") for text in odd]
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
     return Inspection(scan, pattern, noise, _plan(scan, geometry, mask, grid), tuple(findings))
 
@@ -173,5 +173,5 @@ def _plan(scan: Scan, geometry: Geometry, mask: NDArray[np.bool_], grid: int) ->
     filled[rows, columns] = True
     filled[:, : scan.acquired[0]] = filled[:, scan.acquired[1] :] = False
     bins = {"measured": mask, "completed": ~mask & filled, "zero": ~mask & ~filled}
-    shares = {name: float(which.mean()) for name, which in bins.items()}
-    return Plan(grid, geometry.field, geometry.image, shares)
+    fractions = {name: float(which.mean()) for name, which in bins.items()}
+    return Plan(grid, geometry.field, geometry.image, fractions)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.inference.settings import inference_settings
-from mri_iahvae.kspace.bands import parse_scale
+from mri_iahvae.kspace.scales import parse_scale
 from mri_iahvae.pipeline.devices import compile_networks, find_device
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.volume import Reconstruction, reconstruct_volume

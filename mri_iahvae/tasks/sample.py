@@ -96,14 +96,7 @@ def draw(
 
 
 def progression(image: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """An image summed up to each scale: the inverse FFTs of blocks B_1, B_2, B_4 ... B_N of its k-space.
-
-    Args:
-        image: complex64 (N, N), N a power of two.
-
-    Returns:
-        complex64 (scales, N, N); the last is the image.
-    """
+    """An image (N, N) summed up to each scale, (scales, N, N): inverse FFTs of blocks B_1 ... B_N of its k-space."""
     kspace = fft2c(torch.from_numpy(image))
     size = kspace.shape[-1]
     return ifft2c(torch.stack([embed(crop(kspace, s), size) for s in scales(size)])).numpy()
@@ -120,25 +113,23 @@ def sample_to_folder(
     batch: int | None = None,
     progress: Progress = lambda _: None,
 ) -> list[Path]:
-    """Draw images from the prior into a folder.
+    """Draw images from the prior into a folder; arguments as in `sample`.
+
+    Files of the same names are replaced, and an earlier run's progression goes.
 
     Args:
         loaded: the model and where it came from.
-        folder: made where it is missing; files of the same names are replaced, and an earlier run's progression goes.
-        count: as in `sample`, and so are `temperature`, `seed` and `batch`.
-        temperature: see there.
-        seed: see there.
+        folder: made where it is missing.
+        count: of images.
+        temperature: of the draws.
+        seed: of the draws.
         with_progression: store and draw the image summed up to each scale too.
-        batch: see there.
-        progress: called with the number of samples just finished.
+        batch: images at a time.
+        progress: called with the number of images just finished.
 
     Returns:
         The files: `samples.png`, magnitudes of the first `ON_SHEET`; where asked for `progression.png`, of the
         first `ON_PROGRESSION`; and `samples.h5`, written last.
-
-    Raises:
-        UsageError: as `sample`.
-        IahvaeError: as `sample`, or a file cannot be written.
     """
     make_folder(folder)
     model = loaded.model

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 from mri_iahvae.errors import IahvaeError, UsageError
-from mri_iahvae.files import make_folder
+from mri_iahvae.files import make_folder, require_new
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.masks import ColumnSampling, MaskType, column_sampling, true_acceleration
 from mri_iahvae.kspace.noise import complex_noise, rms
@@ -90,8 +90,8 @@ def simulate(
             path = folder / f"{_safe(volume.name)}.h5"
             if path in written:
                 raise UsageError(f"{path}: {source} would overwrite another volume; rename one")
-            _require_new(path, overwrite)
-            report(_write(path, volume, settings, path.name))
+            require_new(path, overwrite=overwrite)
+            report(f"{source}: {_write(path, volume, settings, path.name)}")
             written.append(path)
     return written
 
@@ -116,7 +116,7 @@ def write_example(path: str | Path, *, noise: float = 0.01, seed: int = 0, overw
     """
     path = Path(path)
     settings = _Settings(noise, "clean", 1.0, None, seed)
-    _require_new(path, overwrite)
+    require_new(path, overwrite=overwrite)
     resource = files("nibabel") / "tests" / "data" / "example4d.nii.gz"
     if not resource.is_file():
         raise IahvaeError(
@@ -129,7 +129,7 @@ def write_example(path: str | Path, *, noise: float = 0.01, seed: int = 0, overw
 
 
 def _write(path: Path, volume: Volume, settings: _Settings, name: str) -> str:
-    """Simulate one volume into a file; `name` seeds it. Returns a line about it."""
+    """Simulate one volume into a file; `name` seeds it. Returns what the file holds, in words."""
     generator = torch.Generator().manual_seed(_seed(name, settings.seed))
     magnitude = torch.from_numpy(volume.images) * PEAK
     angle = smooth_phase(len(magnitude), (magnitude.shape[1], magnitude.shape[2]), generator, settings.phase)
@@ -160,7 +160,7 @@ def _write(path: Path, volume: Volume, settings: _Settings, name: str) -> str:
     sampling = "fully sampled" if mask is None else f"true acceleration {true_acceleration(mask):.2f}"
     count, height, width = volume.images.shape
     padded = "" if volume.size == (height, width) else " (padded from {}x{})".format(*volume.size)
-    return f"{path}: {count} slice{'s' * (count != 1)} of {height}x{width}{padded}, {sampling}"
+    return f"{count} slice{'s' * (count != 1)} of {height}x{width}{padded}, {sampling}"
 
 
 def _seed(name: str, seed: int) -> int:
@@ -170,8 +170,3 @@ def _seed(name: str, seed: int) -> int:
 
 def _safe(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("._") or "volume"
-
-
-def _require_new(path: Path, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path}: exists already; choose another output, or overwrite it with --overwrite")

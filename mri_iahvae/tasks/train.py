@@ -107,17 +107,9 @@ def resume(
     device: torch.device,
     processes: Processes = ALONE,
 ) -> Path:
-    """Go on training, from the newest state of a run.
+    """Go on training, from the newest state of a run; arguments as in `train`.
 
-    Args:
-        run: folder of the run.
-        data: folder of its slices, where they have moved.
-        display: shows progress.
-        device: to train on, like the number of processes not necessarily that of the start.
-        processes: that share the run.
-
-    Returns:
-        Folder of the checkpoint.
+    `data` is given where the slices have moved; device and number of processes may differ from those of the start.
 
     Raises:
         UsageError: no run with a saved state in `run`, or one that is going on; or other data.
@@ -148,11 +140,6 @@ def calibrate(
         target: folder of the checkpoint that is written; `checkpoint` itself may be replaced.
         domain: anatomy and contrasts, in words; None: as the checkpoint has it, or the files state.
         half: store the weights in half precision, to ship them.
-
-    Raises:
-        UsageError, ScanError: no such checkpoint or data, or files that cannot be used.
-        CheckpointError: the checkpoint cannot be read.
-        IahvaeError: `target` cannot be written to.
     """
     model, _ = load_model(checkpoint)
     known = load_domain(checkpoint)

@@ -1,4 +1,4 @@
-"""`--help` must be quick: nothing heavy is imported for it."""
+"""`--help` must be quick: nothing heavy is imported for it; nor PyTorch where the command line is wrong."""
 
 import json
 import subprocess
@@ -17,9 +17,40 @@ main(sys.argv[1:], standalone_mode=False)
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
+EXIT_CODE = """
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    assert end.code == 2
+"""
+
 
 @pytest.mark.parametrize("args", [["--help"], ["--version"], *([name, "--help"] for name in main.entries)])
 def test_help_imports_nothing_heavy(args):
     command = [sys.executable, "-c", PROGRAM, *args]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert HEAVY.isdisjoint(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["reconstruct", ".", "--device", "abacus"],
+        ["evaluate", ".", "."],
+        ["simulate", ".", "--mask-type", "random"],
+        ["sample", "--checkpoint", "none"],
+        ["train", ".", "--stages", "7"],
+        ["train"],
+        ["example", "there.h5"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_does_not_wait_for_pytorch(args, tmp_path):
+    (tmp_path / "there.h5").touch()
+    (tmp_path / "folder").mkdir()
+    program = PROGRAM.replace("main(sys.argv[1:], standalone_mode=False)", EXIT_CODE)
+    place = tmp_path if args[0] == "example" else tmp_path / "folder"
+    command = [sys.executable, "-c", program, *args]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=place)
+    assert "Error: " in done.stderr
+    assert "torch" not in json.loads(done.stdout.splitlines()[-1])

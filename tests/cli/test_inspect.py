@@ -69,7 +69,7 @@ def test_json_has_what_the_text_says(inspect, scan):
     assert found["input"] == str(scan)
     assert found["mask"]["true_acceleration"] == pytest.approx(64 / 21)
     assert found["mask"]["centre"] == 9
-    assert sum(found["reconstruct"]["shares"].values()) == pytest.approx(1)
+    assert sum(found["reconstruct"]["fractions"].values()) == pytest.approx(1)
     assert found["reference"] == [64, 64]
     assert "0123" not in result.stdout
 
@@ -85,6 +85,7 @@ def test_one_file_that_cannot_be_used(inspect, make_scan, tmp_path):
     for path, words in ((tmp_path / "text.h5", "readable HDF5"), (spoil(make_scan()), "slice 1; repair")):
         result = inspect(path)
         assert result.exit_code == 1
+        assert "note:" not in result.stdout
         assert result.stderr.startswith(f"Error: {path}: expected ")
         assert words in result.stderr
         assert result.stderr.count("\n") == 1
@@ -117,10 +118,13 @@ def test_a_folder_with_one_that_cannot_be_used(inspect, make_scan, tmp_path):
     [
         ([], "INPUT"),
         (["{folder}"], "expected a folder with scans"),
-        (["a.h5", "--checkpoint", "x"], "--checkpoint x"),
+        (["{folder}/none.h5"], "none.h5' does not exist"),
+        (["{folder}/text.h5", "--checkpoint", "x"], "--checkpoint x"),
     ],
 )
 def test_wrong_usage(inspect, tmp_path, args, words):
+    if len(args) > 1:
+        (tmp_path / "text.h5").write_text("")
     result = inspect(*(arg.format(folder=tmp_path) for arg in args))
     assert (result.exit_code, result.stdout) == (2, "")
     assert words in result.stderr

@@ -142,6 +142,7 @@ def test_asked_masks(
     assert mask.shape == ((32,) if "--mask" not in options or options[1] == "columns.npy" else (32, 32))
     mask = np.broadcast_to(mask, (32, 32))
     assert stored["true_acceleration"] == pytest.approx(1024 / mask.sum())
+    assert stored["mask_description"] == line
     assert f"\n  mask: {line}: true acceleration {1024 / mask.sum():.2f}x\n" in result.stdout
     assert f"k-space {mask.mean():.1%} measured" in result.stdout
     assert stored["fraction_measured"] == pytest.approx(mask.mean())
@@ -275,9 +276,7 @@ def test_unfinished_weights_are_a_warning(reconstruct, make_scan, checkpoint, tm
 
 def damaged(path, case):
     """Spoil a good file."""
-    if case == "missing":
-        path.unlink()
-    elif case == "not HDF5":
+    if case == "not HDF5":
         path.write_text("no scan")
     elif case == "truncated":
         path.write_bytes(path.read_bytes()[:2000])
@@ -294,7 +293,6 @@ def damaged(path, case):
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        ("missing", "no such file"),
         ("not HDF5", "HDF5"),
         ("truncated", "HDF5"),
         ("no kspace", "no such dataset"),
@@ -316,6 +314,8 @@ def test_inputs_and_folders_that_cannot_be(reconstruct, make_scan, tmp_path, exp
     """No input, two results of one name, the input itself as output, and folders that cannot be made."""
     expect_error(reconstruct(), 2, "INPUT")
     path = make_scan()
+    none = tmp_path / "none"
+    expect_error(reconstruct(path, none), 2, f"'{none}' does not exist")
     before = path.read_bytes()
     (tmp_path / "other").mkdir()
     for twin in (tmp_path / "other" / "scan.h5", tmp_path / "scan.hdf5"):

@@ -24,7 +24,7 @@ def test_results_on_stdout_and_progress_on_stderr(head, tmp_path):
     )
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{tmp_path / 'out' / 'head.h5'}\n"
-    assert "2 slices of 128x128 (padded from 30x20), true acceleration" in result.stderr
+    assert f"{head}: 2 slices of 128x128 (padded from 30x20), true acceleration" in result.stderr
     scan = open_scan(tmp_path / "out" / "head.h5")
     assert (scan.slices, scan.mask_source, scan.reference) == (2, "file", (128, 128))
 

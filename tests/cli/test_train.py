@@ -226,7 +226,8 @@ def test_data_and_folders_that_cannot_be_used(data, tmp_path):
         file["mask"] = np.arange(32) % 2
     run = tmp_path / "run"
     refused(train(data, "-o", run, *OPTIONS), f"Error: {data}", "measured as a whole", code=1)
-    refused(train(tmp_path / "nowhere", "-o", run, *OPTIONS), "expected a folder")
+    missing = train(tmp_path / "nowhere", "-o", run, *OPTIONS)
+    assert (missing.exit_code, "nowhere' does not exist" in missing.stderr) == (2, True)
     assert not run.exists()
 
 

@@ -105,7 +105,7 @@ def test_a_scan_as_it_comes(native, checkpoint):
 @pytest.mark.parametrize("padding", [2, 6])
 @pytest.mark.parametrize("shape", [(128, 80), (41, 28), (20, 90)])
 def test_the_plan_is_what_the_engine_does(write, checkpoint, shape, padding):
-    """Shares of measured, completed and zero bins, on grids larger and smaller than k-space."""
+    """Fractions of measured, completed and zero bins, on grids larger and smaller than k-space."""
     mask = column_mask(shape[1], 4, 0.2, "random", "scan.h5")
     kspace = bins((1, *shape))
     kspace[..., :padding] = kspace[..., -padding:] = 0
@@ -116,7 +116,7 @@ def test_the_plan_is_what_the_engine_does(write, checkpoint, shape, padding):
     model, _ = load_model(checkpoint)
     reduced, used = geometry.reduce(scan.read(0)), geometry.reduce_mask(scan.mask)
     result = reconstruct_volume(model, reduced, used, amortized(), acquired=scan.acquired)
-    assert plan.shares == pytest.approx(result.fractions)
+    assert plan.fractions == pytest.approx(result.fractions)
     assert geometry.crop(result.image).shape[1:] == plan.image
 
 
@@ -128,10 +128,10 @@ def test_the_plan_of_several_coils_is_what_they_do(native, checkpoint):
     kspace = geometry.reduce(scan.read_coils(slice(None)))
     used = geometry.reduce_mask(scan.mask)
     result = reconstruct_coils(model, kspace, used, amortized(), acquired=scan.acquired)
-    assert plan.shares == pytest.approx(result.fractions)
+    assert plan.fractions == pytest.approx(result.fractions)
     start, stop = scan.acquired
-    assert plan.shares["zero"] == pytest.approx((80 - stop + start) / 80)
-    assert 0 < plan.shares["zero"] < 0.2
+    assert plan.fractions["zero"] == pytest.approx((80 - stop + start) / 80)
+    assert 0 < plan.fractions["zero"] < 0.2
 
 
 def amortized():
@@ -184,7 +184,7 @@ def damaged(case, mask):
 @pytest.mark.parametrize(
     ("case", "level", "text", "fix"),
     [
-        ("a slice of zeros", "warning", "1 of 3 slices hold no signal: 1", "expect zeros"),
+        ("a slice of zeros", "warning", "1 of 3 slices holds no signal: 1", "expect zeros"),
         ("shifted", "warning", "k-space is strongest at row ", "fftshift"),
         ("no centre", "warning", "row 20 and column 20, is not measured", "check that mask"),
         ("rows", "note", "whole rows are missing", "swap the last two axes"),

@@ -21,18 +21,11 @@ _THREE_D = (
 
 
 def open_bart(path: Path) -> Scan:
-    """Check a pair of files and describe the scan.
+    """Check a pair of files, given by either, and describe the scan.
 
-    Args:
-        path: one of the two. Dimension 0 (readout) becomes rows, 1 columns, 3 coils, 13 slices; without 13,
-            dimension 2 becomes slices, with a warning, as it is a phase encoding in 3-D k-space. All others must
-            be 1. DC lies at n // 2, as `bart fft` leaves it.
-
-    Returns:
-        The scan. Columns or bins that are exactly zero are unmeasured.
-
-    Raises:
-        ScanError: one line with the file, what was expected, what was found, and what to do.
+    Dimension 0 (readout) becomes rows, 1 columns, 3 coils, 13 slices; without 13, dimension 2 becomes slices, with a
+    warning, as it is a phase encoding in 3-D k-space. All others must be 1. DC lies at n // 2, as `bart fft` leaves
+    it. Columns or bins that are exactly zero are unmeasured.
     """
     path = path.with_suffix(".cfl")
     return mapped_scan(path, _view, (_THREE_D,) if _dimensions(path)[_PARTITIONS] > 1 else ())

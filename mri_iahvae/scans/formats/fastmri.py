@@ -23,13 +23,7 @@ from mri_iahvae.scans.scan import Scan, Source, file_changed
 
 @dataclass(frozen=True)
 class FastMRISource(Source):
-    """Arrays of a fastMRI file, which is opened for each call: it may lie on a network disk.
-
-    Attributes:
-        path: the file.
-        slices: how many there were when it was opened first.
-        reference_name: dataset of the reference images; None where there are none.
-    """
+    """Arrays of a fastMRI file, which is opened for each call: it may lie on a network disk."""
 
     path: Path
     slices: int
@@ -55,20 +49,12 @@ class FastMRISource(Source):
 
 
 def open_fastmri(path: Path) -> Scan:
-    """Check a file and describe it.
+    """Check an HDF5 file and describe it.
 
-    Args:
-        path: an HDF5 file: `kspace` (slices, height, width) or (slices, coils, height, width), and optionally
-            `mask` (width,) or (height, width) with any axes of length 1 that `require_mask` takes,
-            `reconstruction_esc` (several coils: `reconstruction_rss`), `ismrmrd_header`, and `noise_sigma`, a
-            dataset or attribute, scalar or (slices,).
-
-    Returns:
-        The scan. Padding, columns that the header says were never acquired or that are empty on both sides,
-        counts as unmeasured.
-
-    Raises:
-        ScanError: one line with the file, what was expected, what was found, and what to do.
+    It has `kspace` (slices, height, width) or (slices, coils, height, width), and optionally `mask` (width,) or
+    (height, width) with any axes of length 1 that `require_mask` takes, `reconstruction_esc` (several coils:
+    `reconstruction_rss`), `ismrmrd_header`, and `noise_sigma`, a dataset or attribute, scalar or (slices,). Padding,
+    columns that the header says were never acquired or that are empty on both sides, counts as unmeasured.
     """
     with guarded_file(path) as file:
         kspace = kspace_dataset(file)

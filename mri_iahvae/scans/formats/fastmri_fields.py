@@ -19,11 +19,7 @@ _ATTRIBUTES = ("acquisition", "patient_id", "max", "norm", "acceleration", "num_
 
 
 def kspace_dataset(file: h5py.File) -> h5py.Dataset:
-    """The k-space dataset, its rank, type and size checked.
-
-    Raises:
-        ScanError: there is none that can be used.
-    """
+    """The k-space dataset, its rank, type and size checked."""
     kspace = dataset(file, KSPACE)
     wanted = f"'{KSPACE}' (slices, height, width) or (slices, coils, height, width)"
     if kspace is None:

@@ -40,14 +40,7 @@ class Target:
 def read_reconstruction(path: Path) -> NDArray:
     """The dataset `reconstruction` of fastMRI's submission format, which `reconstruct` and `denoise` write too.
 
-    Args:
-        path: HDF5 file.
-
-    Returns:
-        real (slices, H, W), magnitude, in the type of the file.
-
-    Raises:
-        ScanError: no such dataset, or not a volume of finite real numbers.
+    It is real (slices, H, W), magnitude, in the type of the file.
     """
     with guarded_file(path) as file:
         stored = dataset(file, RECONSTRUCTION)
@@ -57,16 +50,13 @@ def read_reconstruction(path: Path) -> NDArray:
 
 
 def read_target(path: Path, name: str | None = None) -> Target:
-    """The target images of a file.
+    """The target images of a file, a square of the width of k-space where they are wider.
 
     Args:
         path: HDF5 file.
         name: dataset at its root; None takes the first of `TARGETS` that there is, and where there is none the
             image of fully sampled k-space: the magnitude of its inverse FFT (of several coils the root of their sum
             of squares), cropped to the header's reconSpace, which is how fastMRI makes its targets.
-
-    Returns:
-        The images, a square of the width of k-space where they are wider; where they come from; the acquisition.
 
     Raises:
         ScanError: no target, or not a volume of finite real numbers.

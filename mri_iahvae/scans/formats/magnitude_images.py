@@ -45,18 +45,14 @@ class Volume(NamedTuple):
 def read_magnitudes(path: str | Path) -> Iterator[Volume]:
     """Volumes of a file, one by one.
 
+    Slices that are square, of even size and at least 128 x 128 stay as they are; others are padded to the next size
+    that is, so that pixels stay square on a model's grid.
+
     Args:
         path: NIfTI (`.nii`, `.nii.gz`; of a 4-D file the first volume, of complex voxels the magnitude), cut into
             axial slices shown as in radiology: nose up, patient's right on the left; or `.npz` with `images`
             (n, H, W) and optionally `subject` (n,), which makes one volume per subject, in order of appearance; or
             a folder of PNG or JPEG slices, see `read_pictures`.
-
-    Yields:
-        One volume per file, folder or subject. Slices that are square, of even size and at least 128 x 128 stay as they
-        are; others are padded to the next size that is, so that pixels stay square on a model's grid.
-
-    Raises:
-        ScanError: one line with what was expected, found, and what to do.
     """
     path = Path(path)
     if path.is_dir():

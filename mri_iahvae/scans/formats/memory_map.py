@@ -15,13 +15,7 @@ from mri_iahvae.scans.scan import Scan, Source, file_changed
 
 @dataclass(frozen=True)
 class MappedSource(Source):
-    """k-space in a file that is mapped anew for each call.
-
-    Attributes:
-        path: the file.
-        view: maps it, (slices, coils, height, width) of any strides; checks what the file says of itself.
-        slices: how many there were when it was opened first.
-    """
+    """k-space in a file that `view` checks and maps for each call, (slices, coils, height, width), any strides."""
 
     path: Path
     view: Callable[[Path], NDArray]
@@ -38,16 +32,7 @@ class MappedSource(Source):
 
 
 def mapped_scan(path: Path, view: Callable[[Path], NDArray], warnings: tuple[str, ...] = ()) -> Scan:
-    """Describe k-space that comes with nothing else: no mask, no header, no reference. All of it is read once.
-
-    Args:
-        path: the file.
-        view: as in `MappedSource`.
-        warnings: one sentence each.
-
-    Raises:
-        ScanError: the data cannot be read.
-    """
+    """Describe k-space that comes with nothing else: no mask, no header, no reference. All of it is read once."""
     slices, coils, height, width = view(path).shape
     source = MappedSource(path, view, slices)
     mask, mask_source, acquired = mask_from_zeros(source.kspace(range(slices)))
@@ -58,11 +43,7 @@ def mapped_scan(path: Path, view: Callable[[Path], NDArray], warnings: tuple[str
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Errors of the system on reading a file become one line.
-
-    Raises:
-        ScanError: it cannot be read.
-    """
+    """Errors of the system on reading a file become one line."""
     try:
         yield
     except OSError as error:

@@ -28,14 +28,7 @@ _GROUP = "dataset"
 
 @dataclass(frozen=True, eq=False)
 class MRDSource(Source):
-    """Arrays of an ISMRMRD file, which is opened for each call.
-
-    Attributes:
-        path: the file.
-        slices: its lines.
-        shape: (coils, height, width).
-        records: how many acquisitions there were when it was opened first.
-    """
+    """Arrays of an ISMRMRD file of so many records, each (coils, height, width); it is opened for each call."""
 
     path: Path
     slices: Sequence[Slice] = field(repr=False)
@@ -72,11 +65,7 @@ class MRDSource(Source):
 
 
 def is_mrd(path: Path) -> bool:
-    """Whether an HDF5 file is ISMRMRD raw data: has a group `dataset`, and no k-space at its root.
-
-    Raises:
-        ScanError: it cannot be read.
-    """
+    """Whether an HDF5 file is ISMRMRD raw data: has a group `dataset`, and no k-space at its root."""
     with guarded_file(path) as file:
         return KSPACE not in file and group(file, _GROUP) is not None
 
@@ -84,16 +73,10 @@ def is_mrd(path: Path) -> bool:
 def open_mrd(path: Path) -> Scan:
     """Check a file and describe it.
 
-    Args:
-        path: HDF5 with the group `dataset`, in it `xml` (the header) and `data` (the acquisitions). One 2-D image
-            per slice, Cartesian; the readout becomes rows, kspace_encode_step_1 columns.
-
-    Returns:
-        The scan, in the order of position where the file states it, else of slice numbers. What no line covers is
-        unmeasured; symmetric gaps at both sides are padding.
-
-    Raises:
-        ScanError: one line with the file, what was expected, what was found, and what to do.
+    It is HDF5 with the group `dataset`, in it `xml` (the header) and `data` (the acquisitions): one 2-D image per
+    slice, Cartesian; the readout becomes rows, kspace_encode_step_1 columns. Slices are in the order of position
+    where the file states it, else of their numbers. What no line covers is unmeasured; symmetric gaps at both sides
+    are padding.
     """
     if find_spec("ismrmrd") is None:
         raise unusable(path, "the ismrmrd package, to read raw data", "none", "pip install ismrmrd")

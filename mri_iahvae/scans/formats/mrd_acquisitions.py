@@ -35,15 +35,7 @@ _OTHER_TOOLS = "take them apart with the `ismrmrd` package, or reconstruct with 
 
 
 class Line(NamedTuple):
-    """One acquisition, and where it goes.
-
-    Attributes:
-        record: its number in the file.
-        column: in k-space.
-        rows: in k-space.
-        samples: those that go there.
-        stored: how many samples the record holds.
-    """
+    """Acquisition number `record` of `stored` samples, and where some of these go: one column and several rows."""
 
     record: int
     column: int
@@ -87,20 +79,11 @@ class Slice:
 def imaging_slices(
     path: Path, data: h5py.Dataset, header: Header
 ) -> tuple[list[Slice], int, tuple[str, ...]]:
-    """Sort the acquisitions of a Cartesian 2-D scan.
+    """Sort the acquisitions of a Cartesian 2-D scan: slices in the order of their numbers, number of coils, warnings.
 
-    Args:
-        path: the file, for messages.
-        data: its dataset of acquisitions.
-        header: its header. Lines lie at kspace_encode_step_1, shifted so that the centre of the encoding limits
-            comes to width // 2; samples so that the centre sample comes to height // 2.
-
-    Returns:
-        The slices in the order of their numbers, the number of coils, and warnings. Noise, navigator,
-        calibration-only and other measurements that are not for the image are left out, as are discarded samples.
-
-    Raises:
-        ScanError: nothing for an image, another kind of scan, or acquisitions that do not fit the header.
+    Lines lie at kspace_encode_step_1, shifted so that the centre of the encoding limits comes to width // 2; samples
+    so that the centre sample comes to height // 2. Noise, navigator, calibration-only and other measurements that are
+    not for the image are left out, as are discarded samples.
     """
     heads = _heads(path, data)
     chosen = _imaging(heads)

@@ -13,14 +13,10 @@ _RAS = np.diag([-1.0, -1.0, 1.0])  # ISMRMRD counts to the left and back, NIfTI 
 
 
 def in_order(slices: Sequence[Slice]) -> tuple[list[Slice], tuple[str, ...]]:
-    """Slices along their normal; numbers often follow the order of excitation.
+    """Slices along their normal, as numbers often follow the order of excitation; and perhaps a warning.
 
-    Args:
-        slices: at least one.
-
-    Returns:
-        The slices, and a warning where they cannot make a volume: not parallel, or not evenly spaced. They then
-        stay as they were, or along their normal. No warning where the file states no position.
+    That is where they cannot make a volume: not parallel, or not evenly spaced. They then stay as they were, or along
+    their normal. No warning where the file states no position.
     """
     slices = list(slices)
     if len(slices) == 1 or not all(_stated(one) for one in slices):
@@ -37,16 +33,11 @@ def in_order(slices: Sequence[Slice]) -> tuple[list[Slice], tuple[str, ...]]:
 
 
 def native_affine(slices: Sequence[Slice], header: Header) -> NDArray[np.float64] | None:
-    """The affine of the image of the whole k-space array.
+    """The affine of the image of the whole k-space array, of slices in order.
 
-    Args:
-        slices: in order.
-        header: with the size of a pixel.
-
-    Returns:
-        (4, 4), from (column, row, slice) to mm, x to the patient's left-to-right, y back to front, z feet to head.
-        The position of a slice is that of pixel (height // 2, width // 2), where the FFT has its origin. None
-        where the file does not say, or the slices make no even volume.
+    It is (4, 4), from (column, row, slice) to mm, x to the patient's left-to-right, y back to front, z feet to head.
+    The position of a slice is that of pixel (height // 2, width // 2), where the FFT has its origin. None where the
+    file does not say, or the slices make no even volume.
     """
     first = slices[0]
     if header.pixel is None or not all(_stated(one) for one in slices) or not _even(slices):

@@ -25,12 +25,7 @@ _MAX_OFFSET = 2**24  # extensions lie before the voxels; they are not read
 
 @dataclass(frozen=True)
 class NiftiSource(Source):
-    """k-space of the slices of a NIfTI volume, which is opened for each call.
-
-    Attributes:
-        path: the file.
-        shape: (columns, rows, slices) when it was opened first.
-    """
+    """k-space of the slices of a NIfTI volume (columns, rows, slices), which is opened for each call."""
 
     path: Path
     shape: tuple[int, int, int]
@@ -50,17 +45,10 @@ class NiftiSource(Source):
 
 
 def open_nifti(path: Path) -> Scan:
-    """Check a volume and describe it.
+    """Check a volume, `.nii` or `.nii.gz`, real or complex, and describe it; everything is measured.
 
-    Args:
-        path: `.nii` or `.nii.gz`, real or complex, one volume. Voxel (i, j, k) becomes column i and row j of slice
-            k, as `results.nifti.write_nifti` has them, so a result lies where the volume lay.
-
-    Returns:
-        The scan: everything is measured.
-
-    Raises:
-        ScanError: one line with the file, what was expected, what was found, and what to do.
+    Voxel (i, j, k) becomes column i and row j of slice k, as `results.nifti.write_nifti` has them, so a result lies
+    where the volume lay.
     """
     image = nifti_image(path)
     if prod(image.shape[3:]) > 1:
@@ -88,16 +76,9 @@ def open_nifti(path: Path) -> Scan:
 
 
 def nifti_image(path: Path) -> Any:  # noqa: ANN401 - nibabel has no types
-    """Check the header of a volume; voxels are read on demand, extensions never.
+    """A nibabel image of two dimensions or more, with real or complex voxels, its header checked.
 
-    Args:
-        path: `.nii` or `.nii.gz`.
-
-    Returns:
-        A nibabel image of two dimensions or more, with real or complex voxels.
-
-    Raises:
-        ScanError: not NIfTI, damaged, or of a size that no scan has.
+    Voxels are read on demand, extensions never.
     """
     import nibabel  # noqa: PLC0415 - only this format needs it
     from nibabel.arrayproxy import ArrayProxy  # noqa: PLC0415
@@ -129,11 +110,7 @@ def nifti_image(path: Path) -> Any:  # noqa: ANN401 - nibabel has no types
 
 @contextmanager
 def foreign_file(path: Path) -> Iterator[None]:
-    """What nibabel raises within, on bytes of any kind, becomes one line.
-
-    Raises:
-        ScanError: the file cannot be used.
-    """
+    """What nibabel raises within, on bytes of any kind, becomes one line."""
     import nibabel  # noqa: PLC0415
 
     errors = (

@@ -22,15 +22,9 @@ _HEADERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_ar
 def open_npy(path: Path) -> Scan:
     """Check a file and describe it.
 
-    Args:
-        path: complex numbers of any width and byte order, (slices, coils, height, width), (slices, height, width),
-            or (height, width) for one slice; rows are the readout, DC lies at n // 2.
-
-    Returns:
-        The scan. Columns or bins that are exactly zero are unmeasured.
-
-    Raises:
-        ScanError: one line with the file, what was expected, what was found, and what to do.
+    It holds complex numbers of any width and byte order, (slices, coils, height, width), (slices, height, width), or
+    (height, width) for one slice; rows are the readout, DC lies at n // 2. Columns or bins that are exactly zero are
+    unmeasured.
     """
     return mapped_scan(path, _view)
 
@@ -59,10 +53,7 @@ def _view(path: Path) -> NDArray:
 
 
 def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """What an npy stream declares; its data come next in the stream.
-
-    Returns:
-        Shape, whether the first axis varies fastest, and type.
+    """Shape, whether the first axis varies fastest, and type that an npy stream declares; its data come next in it.
 
     Raises:
         ValueError: no header that can be trusted; one line.

@@ -27,16 +27,10 @@ def npz_member(archive: ZipFile, name: str) -> IO[bytes]:
 
 
 def npz_array(archive: ZipFile, name: str, kinds: str, most: int) -> NDArray:
-    """An array, by the name that `numpy.savez` was given.
-
-    Args:
-        archive: open.
-        name: without its suffix.
-        kinds: of numpy types that are read, such as "iuf"; nothing is unpickled.
-        most: bytes.
+    """An array of at most `most` bytes, by the name that `numpy.savez` was given; nothing is unpickled.
 
     Raises:
-        ValueError: another type, or too large.
+        ValueError: a type that is not among the numpy `kinds`, such as "iuf", or too large.
         KeyError: no such array.
         Exception: whatever the parsers raise on damaged bytes.
     """

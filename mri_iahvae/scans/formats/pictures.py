@@ -18,18 +18,10 @@ _WIDE = ("I", "F")  # Pillow's modes with more than 8 bits; I;16 and its like am
 
 
 def read_pictures(folder: Path) -> NDArray[np.float32]:
-    """Read the pictures of a folder.
+    """Read a folder of `.png`, `.jpg` or `.jpeg` files of one size, one per slice: float32 (slices, H, W).
 
-    Args:
-        folder: with `.png`, `.jpg` or `.jpeg` files of one size, one per slice, sorted by name (numbers within it
-            by value: 2 before 10). 16-bit greyscale keeps its depth; colours become their luminance. Other files
-            and hidden ones are left out.
-
-    Returns:
-        float32 (slices, H, W), grey values as stored.
-
-    Raises:
-        ScanError: no pictures, sizes that differ or are too large, or a picture that cannot be read.
+    They are sorted by name (numbers within it by value: 2 before 10). 16-bit greyscale keeps its depth; colours
+    become their luminance. Other files and hidden ones are left out.
     """
     paths = sorted((path for path in folder.iterdir() if _is_picture(path)), key=_by_number)
     if not paths:

@@ -56,11 +56,7 @@ def guarded_file(path: Path) -> Iterator[h5py.File]:
 
 
 def group(file: h5py.File, name: str) -> h5py.Group | None:
-    """A group at the root of the file, or None where there is none of that name; a dataset is none.
-
-    Raises:
-        ScanError: it is a link, which may lead out of this file.
-    """
+    """A group at the root of the file, or None where there is none of that name; a dataset is none."""
     found = _member(file, name)
     return found if isinstance(found, h5py.Group) else None
 

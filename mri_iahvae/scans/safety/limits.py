@@ -15,16 +15,7 @@ MAX_VOXELS = 2**28
 
 
 def require_size(path: str | Path, shape: tuple[int, int, int, int], found: str) -> None:
-    """Check the size of k-space.
-
-    Args:
-        path: the file, for the message.
-        shape: (slices, coils, height, width).
-        found: the same as the file states it, for the message.
-
-    Raises:
-        ScanError: nothing, or too much.
-    """
+    """Refuse k-space (slices, coils, height, width) that is empty or too large; `found` is how the file has it."""
     slices, coils, *sides = shape
     if not (0 < slices <= MAX_SLICES and 0 < coils <= MAX_COILS and all(0 < n <= MAX_SIDE for n in sides)):
         wanted = f"1 to {MAX_SLICES} slices of at most {MAX_COILS} coils and {MAX_SIDE}x{MAX_SIDE} bins"
