@@ -17,8 +17,10 @@ from mri_iahvae.inference import bounds
 from mri_iahvae.inference.bounds import MARGIN, REACH
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import save_model
+from mri_iahvae.model.guide import Guide
+from mri_iahvae.model.guide_file import save_guide
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.model.presets import preset
+from mri_iahvae.model.presets import guide_of, preset
 from mri_iahvae.pipeline import output
 from mri_iahvae.results.hdf5 import write_scan
 from mri_iahvae.training.statistics import canonical_batch, measure
@@ -130,16 +132,17 @@ def within_bounds(monkeypatch):
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
-    """Folder of a tiny model on the 32 x 32 grid: random weights, gains measured on head-like slices."""
+    """Folder of a tiny model on the 32 x 32 grid: random weights, gains measured on head-like slices; with a guide."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = IAHVAE(preset("tiny"))
+        model, guide = IAHVAE(preset("tiny")), Guide(guide_of("tiny"))
         for parameter in model.parameters():
             parameter.data += 0.05 * torch.randn_like(parameter)
     kspace = fft2c(torch.from_numpy(head_images(8, 32)))
     model.set_config(measure(canonical_batch(kspace, 32), replace(model.config, sigma=0.1)))
     folder = tmp_path_factory.mktemp("checkpoint")
     save_model(model, folder, {})
+    save_guide(guide, folder, {})
     return folder
 
 

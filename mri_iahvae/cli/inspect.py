@@ -128,10 +128,12 @@ def _plan(inspection: "Inspection") -> str:
     words = []
     if plan.field[0] < height:
         words.append(f"readout oversampling {height / plan.field[0]:.3g}x removed: {_size(plan.field)}")
+    beyond = "the guide" if plan.guided else "the coils" if inspection.scan.coils > 1 else ""
+    beyond = "" if max(plan.field) <= plan.grid else beyond
     central = min(plan.grid, plan.field[0]), min(plan.grid, plan.field[1])
     words.append(
         f"the {plan.grid} x {plan.grid} model completes what is missing of the central {_size(central)}"
-        + (", the coils what is missing beyond" if inspection.scan.coils > 1 else "")
+        + (f", {beyond} what is missing beyond" if beyond else "")
     )
     words.append(f"image {_size(plan.image)}")
     fractions = ", ".join(f"{fraction:.1%} {name}" for name, fraction in plan.fractions.items())

@@ -77,6 +77,10 @@ def model_config(folder: Path) -> ModelConfig:
         raise CheckpointError(f"{folder / 'config.json'}: {error}") from None
 
 
+GUIDE = "guide.safetensors"
+"""Name of the guide's file, where a checkpoint has one."""
+
+
 def unfinished(folder: Path) -> str:
     """What there is to warn of where the training of a checkpoint has not come to its end; else nothing.
 

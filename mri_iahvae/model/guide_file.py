@@ -11,11 +11,9 @@ from safetensors.torch import load, save
 
 from mri_iahvae.errors import CheckpointError, reason
 from mri_iahvae.files import atomic_path
-from mri_iahvae.model.checkpoint_config import find_checkpoint
+from mri_iahvae.model.checkpoint_config import GUIDE, find_checkpoint
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_config import GuideConfig
-
-NAME = "guide.safetensors"
 
 
 def save_guide(guide: Guide, folder: Path, training: dict[str, Any], *, half: bool = False) -> None:
@@ -33,7 +31,7 @@ def save_guide(guide: Guide, folder: Path, training: dict[str, Any], *, half: bo
     dtype = torch.float16 if half else torch.float32
     weights = {key: value.detach().cpu().to(dtype).contiguous() for key, value in guide.state_dict().items()}
     header = {"guide": json.dumps({"config": guide.config.to_json(), "training": training})}
-    with atomic_path(folder / NAME) as part:
+    with atomic_path(folder / GUIDE) as part:
         part.write_bytes(save(weights, header))
 
 
@@ -51,7 +49,7 @@ def load_guide(checkpoint: str | Path, device: torch.device | None = None) -> tu
         UsageError: no such model or folder.
         CheckpointError: the file cannot be read as a guide.
     """
-    path = find_checkpoint(checkpoint) / NAME
+    path = find_checkpoint(checkpoint) / GUIDE
     if not path.is_file():
         return None
     try:

@@ -153,8 +153,9 @@ def reconstruct_coils(
     )
     images, steps, bounded = torch.from_numpy(virtual.image), virtual.steps, virtual.bounded
     errors = torch.from_numpy(virtual.factors).abs() * _prior_error(model, known)
+    reach = model.size if guide is None else max(measured.shape)
     slices = [
-        _Slice(one, measured, known, coil, _weights(one, measured, level, error, image, model.size), device)
+        _Slice(one, measured, known, coil, _weights(one, measured, level, error, image, reach), device)
         for one, coil, level, error, image in zip(values, coils, noise, errors, images, strict=True)
     ]
     for number in range(rounds):
@@ -251,7 +252,7 @@ def _weights(
 ) -> Tensor:
     """What a data step gives the prior, float32 (H, W): noise variance over the variance of the prior's error.
 
-    Beyond the model's grid the prior is zero, and wrong by the signal there.
+    Beyond the model's grid the prior is zero without a guide, and wrong by the signal there.
 
     Args:
         kspace: complex64 (C, H, W), zero where not measured.
@@ -259,11 +260,11 @@ def _weights(
         noise_sigma: of every coil, per part.
         error: float (), of the prior on its grid, per part.
         image: complex64 (H, W), a first estimate.
-        grid: side N of the model's grid.
+        grid: side of the centred block that the prior completes.
     """
     variance = noise_sigma**2 + _CALIBRATION**2 * float(image.abs().square().mean())
     inside = block_mask(grid, *measured.shape)
     outer = kspace[:, measured & ~inside].abs().square().sum(dim=0).mean() / 2 - len(kspace) * noise_sigma**2
     # At most 1: a half of what is measured then stays, and conjugate gradients converge as soon.
-    beyond = variance / max(float(outer), variance) if outer.isfinite() else 1.0
+    beyond = variance / max(float(outer), variance, _TINY) if outer.isfinite() else 1.0
     return torch.where(inside, variance / max(float(error) ** 2, _TINY), beyond)

@@ -201,7 +201,9 @@ class VolumeOutput:
             *domain_warnings(score, loaded.domain),
             *doubts,
             *notes,
-            *self._doubts(details, settings, fractions, grid, nothing=bool(zero_signal.all())),
+            *self._doubts(
+                details, settings, fractions, None if loaded.guide else grid, nothing=bool(zero_signal.all())
+            ),
         ]
         return record.write_report(self._path, files, warnings)
 
@@ -236,11 +238,11 @@ class VolumeOutput:
         details: dict[str, Any],
         settings: InferenceSettings,
         fractions: dict[str, float],
-        grid: int,
+        grid: int | None,
         *,
         nothing: bool,
     ) -> Iterator[str]:
-        """Warnings; `nothing`: no slice has any signal."""
+        """Warnings; `grid`: what the model is confined to; `nothing`: no slice has any signal."""
         if self._reference_doubt:
             yield self._reference_doubt
         if details.get("noise_source") == "estimate" and details["noise_sigma"] == 0:
@@ -248,7 +250,7 @@ class VolumeOutput:
         idle = fractions["completed"] == 0 and fractions["measured"] > 0 and not nothing
         if idle and settings.data_consistency == "hard":
             yield "every bin that the model could add is measured, so the result is the data: see --up-to, denoise"
-        if details["task"] == "denoise" and max(self._geometry.field) > grid:
+        if details["task"] == "denoise" and grid is not None and max(self._geometry.field) > grid:
             yield f"bins beyond the central {grid}x{grid} keep their noise"
 
     def _reference(self, chosen: slice) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mri_iahvae.errors import ScanError
 from mri_iahvae.kspace.centre_crop import centre_block
 from mri_iahvae.kspace.sampling_pattern import Pattern, sampling_pattern
-from mri_iahvae.model.checkpoint_config import find_checkpoint, model_config
+from mri_iahvae.model.checkpoint_config import GUIDE, find_checkpoint, model_config
 from mri_iahvae.scans.findings import (
     LEVELS,
     Finding,
@@ -49,6 +49,7 @@ class Plan:
 
     Attributes:
         grid: side N of the model's grid.
+        guided: whether the model has a guide, which completes bins beyond.
         field: (rows, width) of k-space once readout oversampling is removed.
         image: (height, width) of the result.
         fractions: of the bins of that k-space, those "measured", "completed" by the model (and by the coils, where
@@ -56,6 +57,7 @@ class Plan:
     """
 
     grid: int
+    guided: bool
     field: tuple[int, int]
     image: tuple[int, int]
     fractions: dict[str, float]
@@ -121,7 +123,8 @@ def inspect(path: str | Path, checkpoint: str | Path = "small") -> Inspection:
         UsageError: no such checkpoint.
         CheckpointError: the checkpoint cannot be read.
     """
-    grid = model_config(find_checkpoint(checkpoint)).size
+    folder = find_checkpoint(checkpoint)
+    grid, guided = model_config(folder).size, (folder / GUIDE).is_file()
     scan = open_scan(path)
     geometry = scan_geometry(scan)
     pattern = sampling_pattern(scan.mask, scan.acquired)
@@ -137,7 +140,7 @@ def inspect(path: str | Path, checkpoint: str | Path = "small") -> Inspection:
         odd = level_doubts(scan, geometry, mask, noise.sigma, noise.source) if scan.coils == 1 else ()
         findings += [Finding("warning", text, "state another with --sigma") for text in odd]
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
-    return Inspection(scan, pattern, noise, _plan(scan, geometry, mask, grid), tuple(findings))
+    return Inspection(scan, pattern, noise, _plan(scan, geometry, mask, grid, guided=guided), tuple(findings))
 
 
 def _survey(scan: Scan) -> tuple[NDArray[np.float64], list[int]]:
@@ -167,11 +170,13 @@ def _noise(scan: Scan, geometry: Geometry, mask: NDArray[np.bool_], power: NDArr
     return Noise(sigma, float(sigma / np.sqrt(clean)) if clean > 0 else None, source)
 
 
-def _plan(scan: Scan, geometry: Geometry, mask: NDArray[np.bool_], grid: int) -> Plan:
-    filled = np.full_like(mask, scan.coils > 1)  # by the sensitivities, beyond the grid
+def _plan(scan: Scan, geometry: Geometry, mask: NDArray[np.bool_], grid: int, *, guided: bool) -> Plan:
+    filled = np.full_like(
+        mask, guided or scan.coils > 1
+    )  # by the guide or the sensitivities, beyond the grid
     rows, columns = (centre_block(n, grid) for n in mask.shape)
     filled[rows, columns] = True
     filled[:, : scan.acquired[0]] = filled[:, scan.acquired[1] :] = False
     bins = {"measured": mask, "completed": ~mask & filled, "zero": ~mask & ~filled}
     fractions = {name: float(which.mean()) for name, which in bins.items()}
-    return Plan(grid, geometry.field, geometry.image, fractions)
+    return Plan(grid, guided, geometry.field, geometry.image, fractions)

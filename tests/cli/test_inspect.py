@@ -45,8 +45,8 @@ def test_what_a_person_reads(inspect, scan):
     assert facts["reference"] == "64 x 64"
     assert facts["acquisition"] == "AXT2"
     assert facts["reconstruct"] == (
-        "the 32 x 32 model completes what is missing of the central 32 x 32; image 64 x 64; "
-        "k-space 32.8% measured, 14.1% completed, 53.1% zero"
+        "the 32 x 32 model completes what is missing of the central 32 x 32, the guide what is missing "
+        "beyond; image 64 x 64; k-space 32.8% measured, 67.2% completed, 0.0% zero"
     )
     assert "0123" not in result.output
 

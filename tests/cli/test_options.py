@@ -66,19 +66,17 @@ def test_what_cannot_be_read(read, texts, words):
         (["--part", "3/2"], ["--part"]),
         (["--batch", 0], ["--batch"]),
         (["--seed", 2**32], ["--seed"]),
-        (["--shifts", 9], ["--shifts"]),
         (["--samples", -1], ["--samples"]),
         (["--samples", 2, "--temperature", "nan"], ["--temperature"]),
-        (["--samples", 2, "--shifts", 2], ["shifts", "samples"]),
         (["--temperature", 0.5], ["--temperature needs --samples"]),
-        (["--keep-samples", "--samples", 0], ["--keep-samples needs --samples"]),
+        (["--method", "hybrid", "--keep-samples", "--samples", 0], ["--keep-samples needs --samples"]),
         (["--method", "amortized", "--steps", 5], ["--steps does not apply to --method amortized"]),
         (["--method", "paper", "--samples", 3], ["--samples does not apply to --method paper"]),
         (["--method", "paper", "--steps", "auto"], ["steps auto"]),
         (["--quality", "fast", "--steps", 5], ["--steps does not apply to --quality fast"]),
         (["--quality", "fast", "--method", "hybrid"], ["quality fast chooses method itself: leave one"]),
-        (["--quality", "best", "--shifts", 2], ["quality best chooses shifts itself: leave one"]),
-        (["--quality", "best", "--samples", 2], ["quality best averages shifted estimates", "leave one"]),
+        (["--quality", "best", "--steps", 2], ["quality best chooses steps itself: leave one"]),
+        (["--quality", "fast", "--samples", 2], ["--samples does not apply to --quality fast"]),
         (["--compile"], ["--compile: expected a CUDA device, found cpu"]),
         (["--optimizer", "adam"], ["--optimizer"]),
         (["--unknown"], ["--unknown"]),
@@ -92,7 +90,7 @@ def test_what_cannot_be_read(read, texts, words):
 )
 def test_impossible_options(reconstruct, make_scan, expect_error, options, words):
     arguments = ["--quality", "fast"] if "--quality" not in options and "--method" not in options else []
-    if {"--steps", "--shifts"} & set(options):
+    if "--steps" in options:
         arguments = []
     expect_error(reconstruct(make_scan(), *arguments, *options), 2, *words)
 
@@ -105,7 +103,7 @@ def test_impossible_options(reconstruct, make_scan, expect_error, options, words
         (["--sigma", "inf"], ["--sigma"]),
         (["--relative-sigma", "loud"], ["--relative-sigma"]),
         (["--up-to", "8x8"], ["--up-to"]),
-        (["--quality", "best", "--samples", 2], ["quality best averages shifted estimates"]),
+        (["--quality", "fast", "--samples", 2], ["--samples does not apply to --quality fast"]),
     ],
 )
 def test_impossible_options_of_denoise(denoise, make_scan, expect_error, options, words):

@@ -45,7 +45,7 @@ def test_result_figure_and_report(reconstruct, make_scan, tmp_path, outputs, rea
     lines = result.stdout.splitlines()
     assert lines[0].endswith("scan.h5: 3 slices, k-space 6.2% measured, 93.8% completed, 0.0% zero")
     assert lines[1] == "  mask: full sampling, up to 8x8: true acceleration 16.00x"
-    assert lines[2] == "  method hybrid; mean steps at scales 1, 2, 4 ...: 2 2 2 2 0 0"
+    assert lines[2] == "  method hybrid; mean steps at scales 1, 2, 4 ...: 2 2 2 2 2 2"
     assert [line.split()[0] for line in lines[3:5]] == ["zero-filled", "reconstruction"]
     assert all(word in line for line in lines[3:5] for word in ("NMSE", "PSNR", "dB", "SSIM"))
     assert [line.strip() for line in lines[5:]] == [
@@ -61,9 +61,8 @@ def test_result_figure_and_report(reconstruct, make_scan, tmp_path, outputs, rea
         ("--samples", 2, "--temperature", 0.5, "--seed", 5),
         ("--method", "paper"),
         ("--quality", "fast"),
-        ("--quality", "best"),
         ("--steps", "auto", "--precision", "bfloat16"),
-        ("--method", "iterative", "--shifts", 2),
+        ("--method", "iterative", "--steps", 3),
     ],
 )
 def test_the_attributes_reproduce_the_run(cli, make_scan, checkpoint, read, command, options):
@@ -200,11 +199,11 @@ def test_samples(reconstruct, make_scan, read):
     np.testing.assert_allclose(deviation, np.abs(data["samples"]).std(axis=1), rtol=1e-3, atol=1e-12)
     assert (deviation > 0).all()
     assert (stored["samples"], stored["temperature"]) == (4, 1)
-    assert stored["steps_used"].tolist() == [2, 2, 2, 2, 0, 0]
-    steps = "method hybrid; mean steps at scales 1, 2, 4 ...: 2 2 2 2 0 0"
+    assert stored["steps_used"].tolist() == [2, 2, 2, 2, 2, 2]
+    steps = "method hybrid; mean steps at scales 1, 2, 4 ...: 2 2 2 2 2 2"
     assert f"\n  {steps}; 4 posterior samples at temperature 1\n" in result.stdout
     report = json.loads(reconstruct(make_scan(), *options[:4], "--json").stdout)["files"][0]
-    assert report["steps_used"] == [2, 2, 2, 2, 0, 0]
+    assert report["steps_used"] == [2, 2, 2, 2, 2, 2]
     assert set(data) - set(read()[0]) == {"samples"}
 
 

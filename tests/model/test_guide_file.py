@@ -5,9 +5,10 @@ import torch
 from safetensors.torch import save_file
 
 from mri_iahvae.errors import CheckpointError
+from mri_iahvae.model.checkpoint_config import GUIDE
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_config import GuideConfig
-from mri_iahvae.model.guide_file import NAME, load_guide, save_guide
+from mri_iahvae.model.guide_file import load_guide, save_guide
 
 CONFIG = GuideConfig(steps=1, widths=(4, 8), blocks=1)
 
@@ -54,7 +55,7 @@ def not_finite(path):
 )
 def test_what_is_no_guide_is_refused(tmp_path, damage):
     save_guide(Guide(CONFIG), tmp_path, {})
-    damage(tmp_path / NAME)
+    damage(tmp_path / GUIDE)
     with pytest.raises(CheckpointError, match="cannot be read as a guide") as caught:
         load_guide(tmp_path)
     assert "\n" not in str(caught.value)

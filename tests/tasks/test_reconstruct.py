@@ -114,13 +114,13 @@ def test_checkpoints_that_cannot_be_are_refused(tmp_path, head_kspace):
 def test_qualities_are_names_for_settings(checkpoint, head_kspace):
     options = {"checkpoint": checkpoint, "device": "cpu", "up_to": 8}
     for quality, settings in (
-        ("fast", InferenceSettings("amortized")),
+        ("fast", InferenceSettings("guide")),
         ("default", InferenceSettings()),
-        ("best", InferenceSettings(shifts=4)),
+        ("best", InferenceSettings(steps=15)),
     ):
         assert mri_iahvae.reconstruct(head_kspace(1), quality=quality, **options).settings == settings
     noisy = mri_iahvae.denoise(head_kspace(1), 0.1, quality="fast", checkpoint=checkpoint, device="cpu")
-    assert noisy.settings == InferenceSettings("amortized", data_consistency="soft")
+    assert noisy.settings == InferenceSettings("guide", data_consistency="soft")
     with pytest.raises(UsageError, match="compile: expected a CUDA device, found cpu"):
         mri_iahvae.reconstruct(head_kspace(1), compile=True, **options)
 
