@@ -19,7 +19,7 @@ from mri_iahvae.cli import main
 from mri_iahvae.cli.train import train
 from mri_iahvae.errors import UsageError
 from mri_iahvae.model.checkpoint import load_model
-from mri_iahvae.processes import ALONE, Processes, joined, process_count, rank
+from mri_iahvae.processes import Processes, joined
 from mri_iahvae.training.states import state_path, states
 
 CPU = torch.device("cpu")
@@ -234,18 +234,6 @@ def test_the_script_for_slurm(tmp_path):
         (tmp_path / "calls").unlink()
         state_path(tmp_path / "run", 0, 0).parent.mkdir(parents=True, exist_ok=True)
         state_path(tmp_path / "run", 0, 0).touch()
-
-
-def test_one_process_joins_nothing():
-    with joined(ALONE, CPU) as device:
-        assert device == CPU
-        assert (rank(), process_count()) == (0, 1)
-
-
-@pytest.mark.parametrize("options", [(0, 1), (1, -1)])
-def test_impossible_processes(options):
-    with pytest.raises(UsageError, match="expected"):
-        Processes(*options)
 
 
 def test_devices_that_are_not_there():

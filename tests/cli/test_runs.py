@@ -2,14 +2,12 @@
 
 import json
 import signal
-from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from mri_iahvae.cli.group import Entry, LazyGroup
-from mri_iahvae.cli.report import report_text
 from mri_iahvae.cli.runs import run_files
 from mri_iahvae.errors import ScanError, UsageError
 
@@ -96,20 +94,6 @@ def test_a_folder(run, scans, tmp_path):
     assert lines[1].startswith("[2/3] b.h5: 2 slices; 0:00:0")
     assert lines[2] == f"Warning: {scans / 'b.h5'}: odd"
     assert lines[4:] == ["3 files: 3 done"]
-
-
-@pytest.mark.parametrize(
-    ("found", "words"),
-    [
-        ({"coils": 8}, "k-space of the coils 25.0% measured, 75.0% completed, 0.0% zero"),
-        ({"task": "denoise"}, "k-space 25.0% measured, 75.0% completed, 0.0% zero"),
-        ({"task": "denoise", "fraction_completed": 0.0}, "k-space 25.0% measured, 0.0% zero"),
-        ({"fraction_completed": 0.0}, "k-space 25.0% measured, 0.0% completed, 0.0% zero"),
-    ],
-)
-def test_what_the_fractions_are_of(found, words):
-    text = report_text({**report(Path("a.h5"), Path("b.h5")), **found})
-    assert text.splitlines()[0] == f"a.h5: 2 slices, {words}"
 
 
 def test_a_file_beside_its_folder_counts_once(run, scans):
