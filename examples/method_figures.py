@@ -115,7 +115,7 @@ def refinement(
     tasks = (("everything measured (consistency none)", None, "none"), ("random columns 4x", columns, "hard"))
     figure = Figure(figsize=(8, 3.2), dpi=110, layout="constrained")
     for axis, (title, mask, consistency) in zip(figure.subplots(1, 2), tasks, strict=True):
-        common = {"mask": mask, "data_consistency": consistency, "joint_steps": 0}
+        common = {"mask": mask, "data_consistency": consistency}
         encoder = mri_iahvae.reconstruct(kspace, method="amortized", **common).magnitude
         axis.axhline(score(target, encoder).nmse, color="0.6", label="amortized (no steps)")
         for method, style in METHODS.items():

@@ -175,7 +175,7 @@ def test_a_start(linear, monkeypatch, method):
         return latents, [torch.ones_like(e) for e in latents]
 
     monkeypatch.setitem(METHODS, method, methods.Method(from_another_slice, methods.minimise))
-    started = inferred(linear, kspace, mask, method, sigma=0.3, steps=0, joint_steps=0)
+    started = inferred(linear, kspace, mask, method, sigma=0.3, steps=0)
     found = inferred(linear, kspace, mask, method, sigma=0.3)
     for begun, ended, theirs, own in zip(
         started.latents, found.latents, other.latents, expected.latents, strict=True

@@ -22,8 +22,7 @@ from benchmarks.shared.tasks import TASKS, Task, scans
 from mri_iahvae.evaluation.metrics import score
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c
-from mri_iahvae.model.checkpoint import load_model
-from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.volume import reconstruct_volume
 
 CHOSEN = ("up to 8x8", "up to 32x32", "random columns 4x / 0.08", "2-D variable density 6x", "denoise 0.2")
@@ -46,7 +45,7 @@ class Tally:
 
 
 def run(
-    model: IAHVAE, data: Path, task: Task, settings: InferenceSettings, limit: int | None
+    loaded: LoadedModel, data: Path, task: Task, settings: InferenceSettings, limit: int | None
 ) -> dict[str, float]:
     """One task at one temperature."""
     tally = Tally()
@@ -54,7 +53,14 @@ def run(
         truth, reference = full[:limit], target[:limit]
         kspace, mask, sigma = task.measure(name, truth)
         result = reconstruct_volume(
-            model, kspace, mask, settings, up_to=task.up_to, noise_sigma=sigma, keep_samples=True
+            loaded.model,
+            kspace,
+            mask,
+            settings,
+            guide=loaded.guide,
+            up_to=task.up_to,
+            noise_sigma=sigma,
+            keep_samples=True,
         )
         if result.samples is None or result.std is None:
             raise AssertionError("asked for, so returned")
@@ -86,7 +92,7 @@ def run(
     "--temperature", "temperatures", type=float, multiple=True, default=(0.8, 1.0, 1.2), show_default=True
 )
 @click.option("--samples", default=8, show_default=True)
-@click.option("--steps", default=10, show_default=True)
+@click.option("--steps", default=5, show_default=True)
 @click.option("--method", default="hybrid", show_default=True)
 @click.option("--slices", "limit", type=int, help="Only the first slices of each file.")
 def main(
@@ -101,7 +107,7 @@ def main(
     limit: int | None,
 ) -> None:
     """Compare variance and error on the fully sampled fastMRI-schema files in DATA."""
-    model, digest = load_model(checkpoint)
+    loaded = LoadedModel.load(checkpoint, torch.device("cpu"))
     results: dict[str, dict[str, dict[str, float]]] = {}
     for task in TASKS:
         if task.name not in CHOSEN or (only and not any(text in task.name for text in only)):
@@ -109,14 +115,15 @@ def main(
         for temperature in temperatures:
             settings = InferenceSettings(method, steps, samples=samples, temperature=temperature)  # type: ignore[arg-type]
             settings = replace(settings, data_consistency=task.consistency)
-            row = run(model, data, task, settings, limit)
+            row = run(loaded, data, task, settings, limit)
             results.setdefault(task.name, {})[str(temperature)] = row
             click.echo(
                 f"{task.name:28} T {temperature:4} " + "  ".join(f"{k} {v:.3f}" for k, v in row.items())
             )
     if output:
         record = {
-            "model_sha256": digest,
+            "model_sha256": loaded.sha256,
+            "guide_sha256": loaded.guide_sha256,
             "samples": samples,
             "steps": steps,
             "method": method,

@@ -46,7 +46,7 @@ NAMES = (
 METHODS = {
     "amortized": InferenceSettings("amortized"),
     # Scale after scale, as in the paper.
-    **{f"hybrid N={n}": InferenceSettings("hybrid", n, joint_steps=0) for n in (10, 25)},
+    **{f"hybrid N={n}": InferenceSettings("hybrid", n) for n in (10, 25)},
 }
 
 

@@ -20,7 +20,7 @@ from mri_iahvae.kspace.bands import block_mask
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.kspace.phase import smooth_phase
-from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.volume import reconstruct_volume
 from mri_iahvae.results.figures import grid_figure
 from mri_iahvae.scans.reader import open_scan
@@ -39,7 +39,8 @@ def with_phase(magnitude: NDArray[np.floating], size: int) -> NDArray[np.complex
 @click.option("--checkpoint", default="small", show_default=True)
 def main(scan: Path, output: Path, checkpoint: str) -> None:
     """Draw reference, zero-filled, reconstruction and error."""
-    model, _ = load_model(checkpoint)
+    loaded = LoadedModel.load(checkpoint, torch.device("cpu"))
+    model = loaded.model
     size = model.size
     head = open_scan(scan).read(slice(None))
     head = head[len(head) // 2]
@@ -57,7 +58,9 @@ def main(scan: Path, output: Path, checkpoint: str) -> None:
     )
     rows = []
     for name, kspace, mask in cases:
-        result = reconstruct_volume(model, kspace[None], mask.numpy(), InferenceSettings())
+        result = reconstruct_volume(
+            loaded.model, kspace[None], mask.numpy(), InferenceSettings(), guide=loaded.guide
+        )
         images = [
             np.abs(ifft2c(torch.from_numpy(k)).numpy())
             for k in (kspace, result.zero_filled[0], result.kspace[0])

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.classical import CLASSICAL
 from benchmarks.shared.tasks import Measurement, Task
-from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.inference.settings import GUIDED, InferenceSettings
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.model.guide import Guide
+from mri_iahvae.model.guide_file import load_guide
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.pipeline.volume import reconstruct_volume
 
@@ -24,18 +26,19 @@ Images = NDArray[np.complex64]
 """(slices, N, N)."""
 
 OURS = {
+    "guide": InferenceSettings("guide"),
+    "guide bfloat16": InferenceSettings("guide", precision="bfloat16"),
     "amortized": InferenceSettings("amortized"),
     **{
         f"{method} N={n}": InferenceSettings(method, n)
         for method in ("hybrid", "iterative", "paper")
-        for n in (5, 10, 25, 50)
+        for n in (5, 10, 15, 25, 50)
     },
-    "hybrid N=10, 4 shifts": InferenceSettings("hybrid", 10, shifts=4),
     "hybrid N=auto": InferenceSettings("hybrid", "auto"),
-    "hybrid N=10 bfloat16": InferenceSettings("hybrid", 10, precision="bfloat16"),
+    "hybrid N=5 bfloat16": InferenceSettings("hybrid", 5, precision="bfloat16"),
     **{f"adam N={n}": InferenceSettings("hybrid", n, optimizer="adam") for n in (10, 50)},
 }
-DEFAULT = ("amortized", "hybrid N=10", "hybrid N=10, 4 shifts")
+DEFAULT = ("guide", "hybrid N=5", "iterative N=10")
 """Of ours, what the table shows."""
 
 
@@ -61,6 +64,8 @@ class Tools:
     Attributes:
         model: our model.
         digest: SHA-256 of its weights.
+        guide: its guide.
+        guide_digest: SHA-256 of that.
         weights: regularisation weights of the classical methods by task and method, `classical.json`.
         unet: `unet.UnetBaseline`.
         unet_digest: SHA-256 of its weights.
@@ -68,6 +73,8 @@ class Tools:
 
     model: IAHVAE
     digest: str
+    guide: Guide | None
+    guide_digest: str
     weights: Mapping[str, Mapping[str, float]]
     unet: Any = None
     unet_digest: str = ""
@@ -76,15 +83,17 @@ class Tools:
     def load(cls, checkpoint: str, weights: Path, unet: Path | None) -> "Tools":
         """Load our model, the weights that `classical.py --tune` found, and the U-Net."""
         model, digest = load_model(checkpoint)
+        guide, guide_digest = load_guide(checkpoint) or (None, "")
+        ours = model, digest, guide, guide_digest
         tuned = json.loads(weights.read_text())["weights"] if weights.exists() else {}
         if unet is None or not unet.exists():
-            return cls(model, digest, tuned)
+            return cls(*ours, tuned)
         from benchmarks.quality.unet import UnetBaseline  # noqa: PLC0415 - fastmri takes seconds to import
 
         network = UnetBaseline.load(unet)
-        if network.power.shape[-1] != model.size:
-            return cls(model, digest, tuned)
-        return cls(model, digest, tuned, network, hashlib.sha256(unet.read_bytes()).hexdigest())
+        if network.power.shape[-1] != ours[0].size:
+            return cls(*ours, tuned)
+        return cls(*ours, tuned, network, hashlib.sha256(unet.read_bytes()).hexdigest())
 
 
 def methods(task: Task, tools: Tools, names: Sequence[str] = ()) -> list[Method]:
@@ -145,7 +154,15 @@ def _ours(tools: Tools, name: str) -> Method:
     def run(measurement: Measurement) -> Images:
         chosen = replace(settings, data_consistency=measurement.task.consistency)
         return reconstruct_volume(
-            tools.model, measurement.kspace, measurement.mask, chosen, noise_sigma=measurement.sigma
+            tools.model,
+            measurement.kspace,
+            measurement.mask,
+            chosen,
+            guide=tools.guide,
+            noise_sigma=measurement.sigma,
         ).image
 
-    return Method(name, {"model": tools.digest, **identity(settings)}, run)
+    weights = {"model": tools.digest}
+    if settings.method in GUIDED:
+        weights["guide"] = tools.guide_digest
+    return Method(name, {**weights, **identity(settings)}, run)

@@ -43,10 +43,7 @@ from mri_iahvae.training.objective import posterior_pass
 
 CHOSEN = ("everything measured", "up to 8x8", "up to 32x32", "random columns 4x / 0.08", "denoise 1.0")
 NAMES = ("amortized", *(f"{m} N={n}" for m in ("iterative", "hybrid", "paper") for n in (5, 10, 25, 50)))
-METHODS = {
-    **{name: replace(OURS[name], joint_steps=0) for name in NAMES},
-    "hybrid N=10, all scales": OURS["hybrid N=10"],
-}
+METHODS = {name: OURS[name] for name in NAMES}
 ACTIVE = 0.01
 """Variance over the slices, in whitened units, above which a latent counts as active."""
 

@@ -21,9 +21,9 @@ METHODS = {
     "wavelets": ("L1-wavelet", "wavelet shrinkage"),
     "BM3D": ("BM3D",),
     "U-Net": ("U-Net",),
-    "ours, fast": ("amortized",),
-    "ours, default": ("hybrid N=10",),
-    "ours, best": ("hybrid N=10, 4 shifts",),
+    "ours, fast": ("guide",),
+    "ours, default": ("hybrid N=5",),
+    "prior alone": ("iterative N=10",),
 }
 """Columns: the method of each, or the one of these that the task has; ours by the names of `--quality`."""
 IN_README = {label: names for label, names in METHODS.items() if label != "wavelets"}

@@ -9,7 +9,6 @@ import click
 
 from mri_iahvae.cli.options import (
     MAX_SLICES,
-    MOST_STEPS,
     Decorator,
     FiniteRange,
     batch_option,
@@ -46,7 +45,7 @@ sampling_options = (
 )
 _quality = section("Quality and time",
     click.option("--quality", type=click.Choice(["fast", "default", "best"]), show_default="default",
-        help="fast: encoder only. default: refined. best: the average of 4 refined estimates, in 4 times the time."),
+        help="fast: the guide alone. default: refined with the prior. best: refined in three times as many steps."),
     click.option("--samples", type=click.IntRange(0, 10_000), metavar="K", show_default="0",
         help="Draw K posterior samples, and return their mean and standard deviation, in K times the time."),
     seed_option,
@@ -74,13 +73,12 @@ _machine = section("Model and machine",
         help="Process only the I-th of N parts of the list of files. Several machines share a list in this way."),
 )
 _expert = (
-    click.option("--method", type=click.Choice(["amortized", "iterative", "hybrid", "paper"]), show_default="hybrid",
-        help="amortized: encoder only. iterative: refined from the prior. hybrid: refined from the encoder. paper:"
-        " Algorithm 1 as printed."),
-    click.option("--steps", type=steps, metavar="N|auto", show_default="10",
+    click.option("--method", type=click.Choice(["guide", "amortized", "hybrid", "iterative", "paper"]),
+        show_default="hybrid",
+        help="guide: the unrolled network alone. amortized: guide, encoder and decoder in one pass. hybrid: refined"
+        " from there. iterative: refined from the prior, without guide. paper: Algorithm 1 as printed."),
+    click.option("--steps", type=steps, metavar="N|auto", show_default="5",
         help="Refinement steps per scale; auto stops a scale when it has converged."),
-    click.option("--shifts", type=click.IntRange(1, 8), metavar="K", show_default="1",
-        help="Average the estimates of K shifted versions of each slice, in K times the time."),
     click.option("--temperature", type=FiniteRange(min=0), metavar="T", show_default="1",
         help="Factor on the standard deviation of samples."),
     click.option("--keep-samples", is_flag=True, help="Write every sample too (`samples`, complex)."),
@@ -89,8 +87,8 @@ _expert = (
     click.option("--compile", is_flag=True,
         help="Compile the networks with torch.compile: minutes at first, then faster. CUDA only."),
     deterministic_option,
-    # Not in the help: the Python setting, by the name that scripts of earlier versions give it.
-    click.option("--across-steps", "joint_steps", type=click.IntRange(0, MOST_STEPS), hidden=True),
+    # Not in the help: scripts of earlier versions switch joint refinement off with it, which there is no more.
+    click.option("--across-steps", type=click.IntRange(0, 0), hidden=True, expose_value=False),
 )
 # fmt: on
 

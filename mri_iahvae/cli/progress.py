@@ -14,6 +14,14 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from mri_iahvae.training.recorder import Display
 
 _LINE_SECONDS = 10.0
+_TERMS = {
+    "loss": "loss",
+    "elbo_loss": "ELBO loss",
+    "completion": "completion",
+    "masked": "masked",
+    "likelihood": "likelihood",
+    "sigma": "sigma",
+}
 
 
 class _Lines:
@@ -35,11 +43,10 @@ class _Lines:
     def text(self, entry: dict[str, Any], total: int) -> str:
         """The most important first, for terminals of 80 columns: step, time left of the stage, last validation."""
         left = timedelta(seconds=round(entry["seconds_left"]))
-        term = next(name for name in ("completion", "masked") if name in entry)
+        terms = [f"{label} {entry[name]:.3f}" for name, label in _TERMS.items() if name in entry]
         return (
             f"grid {entry['grid']} step {entry['step']}/{total}, {left} left, {self._error}; "
-            f"{entry['slices_per_second']:.1f} slices/s, loss {entry['loss']:.3f}, ELBO loss {entry['elbo_loss']:.3f}, "
-            f"{term} {entry[term]:.3f}, sigma {entry['sigma']:.3f}, gradient {entry['gradient_norm']:.2f}, "
+            f"{entry['slices_per_second']:.1f} slices/s, {', '.join(terms)}, gradient {entry['gradient_norm']:.2f}, "
             f"skipped {entry['skipped']}"
         )
 
@@ -47,6 +54,10 @@ class _Lines:
         def row(name: str, values: list[float], form: str) -> str:
             return f"\n    {name:32}" + "  ".join(format(value, form) for value in values)
 
+        if "relative_error" in entry:  # of the guide
+            self._error = f"validation error {entry['relative_error']:.4f} of zero-filling's"
+            self.begin(f"guide step {entry['step']}: {self._error}, SSIM {entry['ssim']:.4f}")
+            return
         self._error = f"validation NMSE {entry['nmse']:.4f}"
         self.begin(
             f"grid {entry['grid']} step {entry['step']}: {self._error} (amortized), "

@@ -81,8 +81,9 @@ def _number(name: str, default: float, help: str, metavar: str | None = None, **
     click.option(
         "--stages",
         metavar="GRID:STEPS[@SCALES],...",
-        show_default="32:2000,64:1500,128:1300 up to the grid",
-        help="Growth plan; 128:600@16-128 trains scales 16 to 128 alone and holds the others.",
+        show_default="guide:3000,32:2000,64:1500,128:1300 up to the grid",
+        help="Plan: the guide, then the hierarchy on growing grids; 128:600@16-128 trains scales 16 to 128 alone and "
+        "holds the others.",
     ),
     _number("--batch", 16, "Slices per step, of all devices together.", "SLICES", min=1),
     _number("--rate", 2e-3, "Peak learning rate of each stage.", min=0, min_open=True),
@@ -214,6 +215,7 @@ def _model(options: dict[str, Any]) -> "ModelConfig":
 
 def _settings(config: "ModelConfig", options: dict[str, Any]) -> "TrainSettings":
     """The plan and all else that decides the training."""
+    from mri_iahvae.model.presets import guide_of  # noqa: PLC0415
     from mri_iahvae.training.settings import (  # noqa: PLC0415
         SMALLEST,
         TrainSettings,
@@ -223,10 +225,13 @@ def _settings(config: "ModelConfig", options: dict[str, Any]) -> "TrainSettings"
 
     start = _start(options)
     first = SMALLEST if start is None else min(start.size, config.size)
-    plan = options["stages"] or default_stages(config.size, grows=config.grows, first=first)
+    plan = options["stages"] or default_stages(
+        config.size, grows=config.grows, first=first, guided=start is None
+    )
     names = ("completion_weight", "masked_weight", "resampled", "validate_every", "precision", "half", "seed")
     return TrainSettings(
         parse_stages(plan, config.size, options["batch"], options["rate"], options["sigma"], first),
         save_seconds=options["save_every"],
+        guide=guide_of(options["preset"]),
         **{name: options[name] for name in names},
     )

@@ -23,9 +23,8 @@ from mri_iahvae.inference.bounds import bounded
 from mri_iahvae.inference.comparators import paper
 from mri_iahvae.inference.draws import Draws
 from mri_iahvae.inference.measurement import Datum, Measurement
-from mri_iahvae.inference.partial import encode_imputed, prior_precision, refine_jointly
 from mri_iahvae.inference.settings import InferenceSettings
-from mri_iahvae.model.protocols import Encoded, Latents, Model, Scale
+from mri_iahvae.model.protocols import Encoded, Latents, Model, Scale, Session
 from mri_iahvae.model.walk import Walk
 
 
@@ -50,7 +49,7 @@ class Inference:
 class Problem:
     """One scale's inference: minimise J over its whitened latents e, the context h fixed (paper, equation 7).
 
-        J(e) = c |e - e0|^2 / 2 + sum over measured coefficients |h(e) - y|^2 / (2 (v + n))
+        J(e) = |e - e0|^2 / 2 + sum over known coefficients |h(e) - y|^2 / (2 (v + n))
 
     The prior of e is standard normal: no log sigma_p term can reward shrinking the prior, and one step size fits all
     layers. With e0 and y drawn from their own distributions the minimum is a posterior sample, exactly so where h(e) is
@@ -62,7 +61,6 @@ class Problem:
         y: the data, with their noise variance n.
         e0: centre of the prior, of each layer; zero but for samples.
         variance: v, of the likelihood, per part.
-        precision: float (B,), c: 1 unless the prior is over-dispersed.
         encode: runs the encoder.
     """
 
@@ -71,7 +69,6 @@ class Problem:
     y: Datum
     e0: Latents
     variance: float
-    precision: Tensor
     encode: Callable[[], tuple[Any, Encoded]]
 
     @cached_property
@@ -90,7 +87,7 @@ class Problem:
         offsets = [own - centre for own, centre in zip(e, self.e0[first:], strict=True)]
         prior = torch.stack([offset.square().flatten(1).sum(1) for offset in offsets]).sum(0) / 2
         residual = torch.view_as_real(bins - self.y.value).square().sum(-1)
-        return self.precision * prior + (self.weight * residual).flatten(1).sum(1)
+        return prior + (self.weight * residual).flatten(1).sum(1)
 
 
 METHODS = {
@@ -99,6 +96,18 @@ METHODS = {
     "hybrid": methods.Method(methods.from_encoder, methods.minimise),
     "paper": methods.Method(methods.from_encoder, paper.descend, noise=False),
 }
+
+
+def encode(scale: Scale, h: Tensor, walk: Walk, session: Session, y: Datum) -> tuple[Any, Encoded]:
+    """Features and posterior of a scale.
+
+    A scale-causal encoder wants complete scales without noise: it sees the data fused with the prior mean.
+    """
+    block = y.value
+    if bool((y.fraction < 1).any()):
+        block = y.fuse(scale.bins(scale.run(h)), scale.variance())
+    features = session.features(scale, walk.block(block))
+    return features, scale.encode(h, features, fraction=y.fraction)
 
 
 @methods.lower_precision
@@ -127,8 +136,7 @@ def infer(model: Model, measured: Measurement, settings: InferenceSettings, draw
                 data.shifted(residual),
                 e0,
                 model.sigma**2,
-                prior_precision(model, measured, scale, y, draws),
-                partial(encode_imputed, model, scale, h, walk, session, seen, settings.imputation_rounds),
+                partial(encode, scale, h, walk, session, seen),
             )
             refined = method.refine(problem, *method.start(problem), settings, draws)
             here = here.replaced(y.fraction > 0, refined)
@@ -136,12 +144,12 @@ def infer(model: Model, measured: Measurement, settings: InferenceSettings, draw
         out |= beyond
         predicted = own + residual
         fused = data.fuse(predicted, model.sigma**2)
-        bins = model.decomposition.extend(
-            bins, y.shown(predicted, fused, settings.data_consistency), scale.index
-        )
+        shown = predicted if settings.data_consistency == "none" else fused
+        bins = model.decomposition.extend(bins, shown, scale.index)
         walk.extend(last, fused)
         session.extend(scale, walk.coarse)
         found.append(replace(here, latents=latents))
-    refine_jointly(model, measured, found, bins, out, settings, draws)
+    if settings.data_consistency == "hard":
+        bins = torch.where(measured.mask, measured.kspace, bins)
     steps = torch.stack([one.steps for one in found], dim=1)
     return Inference(bins, steps, [one.latents for one in found], out)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from mri_iahvae.inference.draws import Draws
-from mri_iahvae.inference.settings import DataConsistency
 from mri_iahvae.kspace.decomposition import Decomposition
+from mri_iahvae.model.guide import Estimate
 from mri_iahvae.model.protocols import Scale
 
 
@@ -16,9 +16,11 @@ class Datum:
     """One scale of a batch's measurement, canonical units.
 
     Attributes:
-        value: complex (B, s, s), y; zero where not measured.
-        variance: float (B, s, s), of each real and imaginary part: that of the noise where measured, else infinite.
-        fraction: float (B,), fraction of the scale's coefficients that is measured.
+        value: complex (B, s, s), y; zero where nothing is known.
+        variance: float (B, s, s), of each real and imaginary part: that of the noise, or of the guide's error; infinite
+            where nothing is known.
+        fraction: float (B,), fraction of the scale's prior variance that the data take away, if they are independent: 1
+            where all is measured without noise, 0 where nothing is known.
     """
 
     value: Tensor
@@ -26,8 +28,8 @@ class Datum:
     fraction: Tensor
 
     @property
-    def mask(self) -> Tensor:
-        """Bool (B, s, s), true where measured."""
+    def known(self) -> Tensor:
+        """Bool (B, s, s), true where anything is known."""
         return self.variance.isfinite()
 
     def fuse(self, predicted: Tensor, variance: float | Tensor) -> Tensor:
@@ -42,28 +44,17 @@ class Datum:
         """
         return predicted + variance / (variance + self.variance) * (self.value - predicted)
 
-    def shown(self, predicted: Tensor, fused: Tensor, data_consistency: DataConsistency) -> Tensor:
-        """What the output holds: complex (B, s, s).
-
-        Args:
-            predicted: the model's coefficients.
-            fused: their posterior mean given the data.
-            data_consistency: "hard" puts the data back, "soft" takes the posterior mean, "none" the model's own.
-        """
-        hard = torch.where(self.mask, self.value, predicted)
-        return {"none": predicted, "soft": fused, "hard": hard}[data_consistency]
-
     def weight(self, variance: float) -> Tensor:
-        """1 / (2 (v + n)), float (B, s, s): zero where not measured."""
+        """1 / (2 (v + n)), float (B, s, s): zero where nothing is known."""
         return 0.5 / (variance + self.variance)
 
     def shifted(self, offset: Tensor) -> "Datum":
         """The same with `offset`, complex (B, s, s), taken from the values."""
-        return replace(self, value=torch.where(self.mask, self.value - offset, 0))
+        return replace(self, value=torch.where(self.known, self.value - offset, 0))
 
     def exact(self) -> "Datum":
         """The same with the noise not known of."""
-        return replace(self, variance=torch.where(self.mask, 0.0, torch.inf))
+        return replace(self, variance=torch.where(self.known, 0.0, torch.inf))
 
 
 @dataclass(frozen=True)
@@ -75,20 +66,28 @@ class Measurement:
         mask: bool (B, N, N), true where measured.
         noise_sigma: float (B,), noise per real and imaginary part, canonical units; zero for none.
         decomposition: of the grid.
+        estimate: of all bins by the guide, canonical: it takes the place of the data, from which it was made. None:
+            nothing is known of bins that were not measured.
     """
 
     kspace: Tensor
     mask: Tensor
     noise_sigma: Tensor
     decomposition: Decomposition
+    estimate: Estimate | None = None
 
     @classmethod
     def of(
-        cls, kspace: Tensor, mask: Tensor, noise_sigma: Tensor, decomposition: Decomposition
+        cls,
+        kspace: Tensor,
+        mask: Tensor,
+        noise_sigma: Tensor,
+        decomposition: Decomposition,
+        estimate: Estimate | None = None,
     ) -> "Measurement":
         """A measurement; values at unmeasured bins are ignored, and `mask` may be (1, N, N)."""
         mask = mask.expand(kspace.shape)
-        return cls(torch.where(mask, kspace, 0), mask, noise_sigma, decomposition)
+        return cls(torch.where(mask, kspace, 0), mask, noise_sigma, decomposition, estimate)
 
     def __len__(self) -> int:
         """Batch elements."""
@@ -101,20 +100,19 @@ class Measurement:
 
     def at(self, scale: Scale) -> Datum:
         """What is known of a scale."""
+        values, variance = self.estimate or (self.kspace, self._noise())
         ring = self.decomposition.ring(scale.index, self.device)
-        mask = self.decomposition.block(self.mask, scale.index) & ring
-        noise = self.noise_sigma.square()[:, None, None]
-        value = torch.where(mask, self.decomposition.block(self.kspace, scale.index), 0)
-        return Datum(value, torch.where(mask, noise, torch.inf), mask.flatten(1).sum(1) / ring.sum())
+        variance = torch.where(ring, self.decomposition.block(variance, scale.index), torch.inf)
+        value = torch.where(variance.isfinite(), self.decomposition.block(values, scale.index), 0)
+        gained = scale.variance() / (scale.variance() + variance)
+        return Datum(value, variance, gained.flatten(1).sum(1) / ring.sum())
 
-    def elements(self, chosen: Tensor) -> "Measurement":
-        """Some of the batch elements, int64 (n,)."""
-        return replace(
-            self, kspace=self.kspace[chosen], mask=self.mask[chosen], noise_sigma=self.noise_sigma[chosen]
-        )
+    def _noise(self) -> Tensor:
+        """Variance of the data, float (B, N, N), infinite where there are none."""
+        return torch.where(self.mask, self.noise_sigma.square()[:, None, None], torch.inf)
 
     def perturbed(self, y: Datum, scale: Scale, sigma: float, draws: Draws) -> tuple[Datum, Tensor]:
-        """The data of posterior samples: y less a draw of its noise ("randomize then optimize", Bardsley et al. 2014).
+        """The data of posterior samples: y less a draw of its error ("randomize then optimize", Bardsley et al. 2014).
 
         Args:
             y: the data of a scale.
@@ -125,6 +123,6 @@ class Measurement:
         Returns:
             The data, and a draw of what the latents leave open, complex (B, s, s), zero outside the ring.
         """
-        noise = self.noise_sigma[:, None, None] * draws.bins(scale, "noise")
+        error = torch.where(y.known, y.variance, 0).sqrt() * draws.bins(scale, "noise")
         ring = self.decomposition.ring(scale.index, self.device)
-        return y.shifted(noise), torch.where(ring, sigma * draws.bins(scale, "model"), 0)
+        return y.shifted(error), torch.where(ring, sigma * draws.bins(scale, "model"), 0)

@@ -1,21 +1,40 @@
 """Starts and refinements of a scale: what the table of methods (`inference.infer`) is made of."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from mri_iahvae.inference.bounds import choose
 from mri_iahvae.inference.draws import Draws
 from mri_iahvae.inference.measurement import Measurement
-from mri_iahvae.inference.partial import Found
 from mri_iahvae.inference.refine import refine
 from mri_iahvae.inference.settings import InferenceSettings
 
 if TYPE_CHECKING:
     from mri_iahvae.inference.infer import Inference, Problem
     from mri_iahvae.model.protocols import Model
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was inferred of one scale.
+
+    Attributes:
+        latents: whitened, of each layer, (B, latent, r, r).
+        steps: int64 (B,), refinement steps.
+    """
+
+    latents: list[Tensor]
+    steps: Tensor
+
+    def replaced(self, where: Tensor, other: "Found") -> "Found":
+        """With the batch elements of `other` where bool (B,) is true."""
+        latents = [choose(where, b, a) for a, b in zip(self.latents, other.latents, strict=True)]
+        return Found(latents, choose(where, other.steps, self.steps))
 
 
 Infer = Callable[["Model", Measurement, InferenceSettings, Draws], "Inference"]
@@ -39,7 +58,7 @@ class Refine(Protocol):
         settings: InferenceSettings,
         draws: Draws,
     ) -> Found:
-        """Latents, their deviation as given, and the steps taken."""
+        """Latents, and the steps taken."""
 
 
 class Method(NamedTuple):
@@ -65,7 +84,7 @@ def lower_precision(infer: Infer) -> Infer:
 def prior(e0: list[Tensor]) -> Found:
     """A scale of which nothing is measured: the prior mean, or a sample."""
     steps = torch.zeros(len(e0[0]), dtype=torch.int64, device=e0[0].device)
-    return Found(e0, [torch.ones_like(e) for e in e0], steps)
+    return Found(e0, steps)
 
 
 def from_prior(problem: "Problem") -> tuple[list[Tensor], list[Tensor]]:
@@ -97,7 +116,7 @@ def keep(
     more = draws.latents(problem.scale, "posterior")
     rest = [r * (1 - r.square()).clamp(min=0).sqrt() * e for r, e in zip(std, more, strict=True)]
     latents = [a + b for a, b in zip(start, rest, strict=True)]
-    return Found(latents, std, torch.zeros(len(latents[0]), dtype=torch.int64, device=latents[0].device))
+    return Found(latents, torch.zeros(len(latents[0]), dtype=torch.int64, device=latents[0].device))
 
 
 def minimise(
@@ -108,5 +127,4 @@ def minimise(
     draws: Draws,  # noqa: ARG001 - as `Refine`
 ) -> Found:
     """The minimum of J."""
-    latents, steps = refine(problem, start, std, settings)
-    return Found(latents, std, steps)
+    return Found(*refine(problem, start, std, settings))

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from mri_iahvae.errors import UsageError
 
-Method = Literal["amortized", "iterative", "hybrid", "paper"]
+Method = Literal["guide", "amortized", "iterative", "hybrid", "paper"]
 DataConsistency = Literal["hard", "soft", "none"]
 Optimizer = Literal["lbfgs", "adam"]
 Schedule = Literal["joint", "sequential"]
@@ -16,7 +16,6 @@ Steps = int | Literal["auto"]
 
 _MOST_STEPS = 100
 _TOLERANCE = 1e-2
-_MOST_SHIFTS = 8  # as many as `kspace.shifts` has
 
 METHODS: tuple[Method, ...] = get_args(Method)
 DATA_CONSISTENCY: tuple[DataConsistency, ...] = get_args(DataConsistency)
@@ -32,18 +31,24 @@ CONVERGES: dict[Optimizer, bool] = {"lbfgs": True, "adam": False}
 """Optimizers, and whether they end once the objective has converged."""
 
 QUALITY: dict[Quality, dict[str, Any]] = {
-    "fast": {"method": "amortized"},
+    "fast": {"method": "guide"},
     "default": {},
-    "best": {"shifts": 4},
+    "best": {"steps": 15},
 }
 """Settings that each quality chooses; all others keep their defaults."""
 
 IDLE: dict[str, tuple[str, ...]] = {
-    "amortized": ("steps", "optimizer", "schedule", "joint_steps"),
-    "paper": ("optimizer", "schedule", "samples", "joint_steps"),
-    "iterative": ("imputation_rounds",),
+    "guide": ("steps", "optimizer", "schedule", "samples"),
+    "amortized": ("steps", "optimizer", "schedule"),
+    "paper": ("optimizer", "schedule", "samples"),
 }
 """Settings that a method ignores."""
+
+GUIDED: tuple[Method, ...] = ("guide", "amortized", "hybrid")
+"""Methods that begin with the guide's estimate, of models that have a guide."""
+
+LADDERLESS: tuple[Method, ...] = ("guide",)
+"""Methods that end with it."""
 
 
 @dataclass(frozen=True)
@@ -51,21 +56,15 @@ class InferenceSettings:
     """Settings of the scale loop.
 
     Attributes:
-        method: "amortized" (encoder only), "iterative" (refined from the prior mean), "hybrid" (refined from
-            the encoder's posterior) or "paper" (Algorithm 1 as printed, see `inference.comparators.paper`).
+        method: "guide" (its estimate alone), "amortized" (guide, encoder and decoder in one pass), "hybrid" (refined
+            from there), "iterative" (refined from the prior mean, without guide) or "paper" (Algorithm 1 as printed,
+            without guide, see `inference.comparators.paper`).
         steps: of refinement per scale (per layer where the schedule is sequential), a step being one evaluation
             of the objective with its gradient; "auto": until the objective has converged. Unused by "amortized".
         optimizer: "lbfgs" (see `inference.lbfgs`) or "adam"; "paper" has its own.
         schedule: "joint" refines all layers of a scale together, "sequential" one layer after the other.
-        imputation_rounds: rounds in which missing bins are imputed for the encoder, at scales that are measured in
-            part; a bottom-up encoder sees them as zeros.
-        joint_steps: of a last refinement of all scales together, of slices whose measured bins predict missing
-            coarser ones (`inference.partial`); not for samples, "amortized", "paper" and ordinary
-            decoders.
         data_consistency: what the output holds at measured bins: "hard" the data, "soft" their posterior mean
             given noise, "none" the model's own bins.
-        shifts: estimates of the slice shifted by a few pixels that are averaged (`kspace.shifts`), 1 to 8; not for
-            samples, which are single draws.
         samples: posterior samples per slice; 0: the most probable latents, and prior means where nothing was
             measured.
         temperature: factor on the standard deviation of all that is drawn.
@@ -75,13 +74,10 @@ class InferenceSettings:
     """
 
     method: Method = "hybrid"
-    steps: Steps = 10
+    steps: Steps = 5
     optimizer: Optimizer = "lbfgs"
     schedule: Schedule = "joint"
-    imputation_rounds: int = 4
-    joint_steps: int = 20
     data_consistency: DataConsistency = "hard"
-    shifts: int = 1
     samples: int = 0
     temperature: float = 1.0
     seed: int = 0
@@ -105,20 +101,10 @@ class InferenceSettings:
             raise UsageError(
                 "steps auto: give a number, or take the optimizer lbfgs and a method other than paper"
             )
-        if self.samples and self.method == "paper":
-            raise UsageError("method paper gives one estimate: take another one for samples")
-        if (
-            self.imputation_rounds < 1
-            or min(self.samples, self.joint_steps) < 0
-            or not 0 <= self.seed < 2**32
-        ):
-            raise UsageError(
-                "imputation rounds must be positive, samples and joint steps not negative, the seed from 0 to 2^32 - 1"
-            )
-        if not 1 <= self.shifts <= _MOST_SHIFTS:
-            raise UsageError(f"shifts {self.shifts}: expected 1 to {_MOST_SHIFTS}")
-        if self.shifts > 1 and self.samples:
-            raise UsageError("shifts are averaged, samples are single draws: take one of them")
+        if self.samples and "samples" in IDLE.get(self.method, ()):
+            raise UsageError(f"method {self.method} gives one estimate: take another one for samples")
+        if self.samples < 0 or not 0 <= self.seed < 2**32:
+            raise UsageError("samples must not be negative, the seed from 0 to 2^32 - 1")
         if not math.isfinite(self.temperature) or self.temperature < 0:
             raise UsageError("the temperature must be finite and not negative")
 
@@ -127,18 +113,13 @@ class InferenceSettings:
         """Most steps, and the fraction of the objective by which each must lower it for more to follow."""
         return (_MOST_STEPS, _TOLERANCE) if self.steps == "auto" else (self.steps, 0.0)
 
-    @property
-    def refines_jointly(self) -> bool:
-        """Whether the method ends with joint refinement, of slices that it helps."""
-        return self.joint_steps > 0 and self.method in ("hybrid", "iterative")
-
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and strings."""
         return asdict(self)
 
     def in_effect(self) -> dict[str, Any]:
         """The same, None for what the method ignores."""
-        idle = {*IDLE.get(self.method, ()), *(("joint_steps",) if self.samples else ("temperature",))}
+        idle = {*IDLE.get(self.method, ()), *(() if self.samples else ("temperature",))}
         return {name: None if name in idle else value for name, value in self.to_json().items()}
 
 
@@ -146,7 +127,7 @@ def inference_settings(quality: Quality = "default", **values: Any) -> Inference
     """Settings by name, beside those that a quality chooses.
 
     Args:
-        quality: "fast" (encoder only), "default", or "best" (the average of four shifted estimates); see `QUALITY`.
+        quality: "fast" (the guide), "default", or "best" (more steps); see `QUALITY`.
         **values: fields of `InferenceSettings`.
 
     Raises:
@@ -162,8 +143,4 @@ def inference_settings(quality: Quality = "default", **values: Any) -> Inference
     for name in chosen:
         if name in values:
             raise UsageError(f"quality {quality} chooses {name} itself: leave one of the two out")
-    if values.get("samples") and chosen.get("shifts", 1) > 1:
-        raise UsageError(
-            f"quality {quality} averages shifted estimates, samples are single draws: leave one of the two out"
-        )
     return InferenceSettings(**chosen, **values)

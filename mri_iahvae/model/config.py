@@ -39,7 +39,8 @@ DECODERS: dict[Decoder, DecoderRules] = {
 }
 
 _CHOICES: dict[str, Collection[str]] = {"encoder": GROWS, "heads": IMAGES, "decoder": DECODERS}
-_RENAMED = {"detail": "super_resolution", "spread": "dispersion"}  # keys of earlier versions
+_RENAMED = {"detail": "super_resolution"}  # keys of earlier versions
+_DROPPED = {"spread", "dispersion"}  # likewise
 _MAX_SCALES = 13  # a grid of 4096 x 4096
 
 SUPER_RESOLUTION_BLOCKS = 6
@@ -92,8 +93,6 @@ class ModelConfig:
             ordinary HVAE, one head on the last context answers for all bins. It wants the bottom-up encoder.
         sigma: likelihood standard deviation per real and imaginary part, canonical units.
         gains: RMS per k-space bin of each band on the training set, canonical units.
-        dispersion: energy of the prior's samples about its mean over that of the mean's error, for each band, on
-            held-back slices, at least 1; empty where it was not measured (`inference.partial`).
         core_power: mean power per bin of block B_8 on the training set, canonical units, row by row.
     """
 
@@ -107,7 +106,6 @@ class ModelConfig:
     sigma: float = 0.1
     gains: tuple[float, ...] = ()
     core_power: tuple[tuple[float, ...], ...] = ()
-    dispersion: tuple[float, ...] = ()
 
     @property
     def size(self) -> int:
@@ -141,9 +139,7 @@ class ModelConfig:
     def coarse(self, size: int) -> Self:
         """The same model up to scale `size` only: where growth starts."""
         count = size.bit_length()
-        return replace(
-            self, scales=self.scales[:count], gains=self.gains[:count], core_power=(), dispersion=()
-        )
+        return replace(self, scales=self.scales[:count], gains=self.gains[:count], core_power=())
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers, lists and dicts."""
@@ -167,7 +163,6 @@ class ModelConfig:
                     **values,
                     "scales": tuple(ScaleConfig(**scale) for scale in values["scales"]),
                     "gains": tuple(float(g) for g in values.get("gains", ())),
-                    "dispersion": tuple(float(d) for d in values.get("dispersion", ())),
                     "core_power": tuple(tuple(float(p) for p in row) for row in values.get("core_power", ())),
                 }
             )
@@ -179,7 +174,7 @@ class ModelConfig:
 
 def _renamed(values: dict[str, Any]) -> dict[str, Any]:
     """With the keys of this version."""
-    return {_RENAMED.get(key, key): value for key, value in dict(values).items()}
+    return {_RENAMED.get(key, key): value for key, value in dict(values).items() if key not in _DROPPED}
 
 
 def _check_keys(values: dict[str, Any], cls: type) -> None:
@@ -210,10 +205,8 @@ def _check_values(config: ModelConfig) -> None:
         raise ValueError("an ordinary decoder needs a bottom-up encoder and an image head")
     if any(2**k % scale.patch for k, scale in enumerate(config.scales)):
         raise ValueError("a patch must divide the side of its scale")
-    if not all(math.isfinite(v) and v > 0 for v in (config.sigma, *config.gains, *config.dispersion)):
-        raise ValueError("sigma, gains and dispersion must be positive")
-    if len(config.dispersion) not in (0, len(config.scales)):
-        raise ValueError("dispersion must be given for every scale or none")
+    if not all(math.isfinite(v) and v > 0 for v in (config.sigma, *config.gains)):
+        raise ValueError("sigma and gains must be positive")
     rows = len(config.core_power)
     if len(config.gains) > len(config.scales) or any(len(row) != rows for row in config.core_power):
         raise ValueError("more gains than scales, or a core that is not square")

@@ -12,6 +12,7 @@ from mri_iahvae.model.config import (
     can_super_resolve,
     combined,
 )
+from mri_iahvae.model.guide_config import GuideConfig
 
 _SMALLEST = 16  # side of a grid that is trained
 
@@ -58,6 +59,13 @@ PRESETS = {
         encoder_blocks=3,
     ),
 }
+
+_TINY = GuideConfig(steps=2, widths=(8, 16), blocks=1)
+
+
+def guide_of(name: str | None) -> GuideConfig:
+    """The size of the guide that goes with a preset, by its name; None for the default."""
+    return _TINY if name == "tiny" else GuideConfig()
 
 
 def preset(

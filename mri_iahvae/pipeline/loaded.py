@@ -9,6 +9,8 @@ from mri_iahvae.files import name_as_text
 from mri_iahvae.model.checkpoint import load_domain, load_model
 from mri_iahvae.model.checkpoint_config import find_checkpoint, unfinished
 from mri_iahvae.model.domain import Domain
+from mri_iahvae.model.guide import Guide
+from mri_iahvae.model.guide_file import load_guide
 from mri_iahvae.model.iahvae import IAHVAE
 
 
@@ -20,6 +22,8 @@ class LoadedModel:
         model: on its device.
         name: for the record: of a shipped model, or of the checkpoint's folder.
         sha256: of its weights, for the record.
+        guide: on the same device; None where the checkpoint has none.
+        guide_sha256: of its file, for the record.
         domain: what it was trained on; None where the checkpoint does not say.
         warnings: one sentence each, such as that training had not ended.
     """
@@ -27,6 +31,8 @@ class LoadedModel:
     model: IAHVAE
     name: str
     sha256: str
+    guide: Guide | None = None
+    guide_sha256: str | None = None
     domain: Domain | None = None
     warnings: tuple[str, ...] = ()
 
@@ -36,4 +42,6 @@ class LoadedModel:
         model, digest = load_model(checkpoint, device)
         doubt = unfinished(find_checkpoint(checkpoint))
         warnings = (doubt,) if doubt else ()
-        return cls(model, name_as_text(Path(checkpoint)), digest, load_domain(checkpoint), warnings)
+        guide, guide_digest = load_guide(checkpoint, device) or (None, None)
+        name = name_as_text(Path(checkpoint))
+        return cls(model, name, digest, guide, guide_digest, load_domain(checkpoint), warnings)

@@ -22,6 +22,7 @@ from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.noise_estimate import estimate_sigma
 from mri_iahvae.kspace.sensitivities import Coils, calibrate
 from mri_iahvae.model.domain import Domain
+from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.pipeline.arrays import checked_arrays
 from mri_iahvae.pipeline.batches import Batches
@@ -51,6 +52,7 @@ def reconstruct_coils(
     mask: NDArray[np.bool_] | None,
     settings: InferenceSettings,
     *,
+    guide: Guide | None = None,
     coil_combine: CoilCombine = "rss",
     rounds: int = 3,
     domain: Domain | None = None,
@@ -72,6 +74,7 @@ def reconstruct_coils(
         mask: bool (W,) for columns or (H, W), true where measured; None when all is.
         settings: how; no samples. Data consistency "hard" puts each coil's measured bins back in the end; otherwise
             measured bins are what the last data step makes of them, which weighs them by the noise.
+        guide: as in `reconstruct_volume`.
         coil_combine: "rss": root of the sum of squares of the coil images, fastMRI's target; "sensitivity": sum of
             the coil images times the conjugate sensitivities, which gathers less noise.
         rounds: of inference and data step; 0: the virtual coil alone.
@@ -119,16 +122,13 @@ def reconstruct_coils(
         known[:, : acquired[0]] = known[:, acquired[1] :] = True
     batches = make_batches(batch, device)
 
-    def inferred(
-        bins: Tensor, mask: Tensor, noise: Tensor, consistency: DataConsistency, *, last: bool
-    ) -> Reconstruction:
-        # Joint refinement takes longest, and most of its gain is that of the last round.
-        steps = settings.joint_steps if last else 0
+    def inferred(bins: Tensor, mask: Tensor, noise: Tensor, consistency: DataConsistency) -> Reconstruction:
         return reconstruct_volume(
             model,
             bins.numpy(),
             mask.numpy(),
-            replace(settings, data_consistency=consistency, joint_steps=steps),
+            replace(settings, data_consistency=consistency),
+            guide=guide,
             domain=domain,
             noise_sigma=noise.numpy(),
             acquired=acquired,
@@ -150,7 +150,6 @@ def reconstruct_coils(
         measured,
         sigma * torch.linalg.vector_norm(weights, dim=1),
         "none" if rounds else settings.data_consistency,
-        last=rounds < 2,
     )
     images, steps, bounded = torch.from_numpy(virtual.image), virtual.steps, virtual.bounded
     errors = torch.from_numpy(virtual.factors).abs() * _prior_error(model, known)
@@ -162,8 +161,7 @@ def reconstruct_coils(
         better = max(1, number)  # errors fall from round to round, and the coils reach further
         if number:
             covered = torch.stack([one.covered(_COVERED / better) for one in slices])
-            last = number == rounds - 1
-            found = inferred(fft2c(images), covered, errors / better**0.5, "none", last=last)
+            found = inferred(fft2c(images), covered, errors / better**0.5, "none")
             images, steps = torch.from_numpy(found.image), found.steps
             bounded = bounded | found.bounded
         pairs = zip(slices, images, strict=True)

@@ -152,11 +152,25 @@ def _infer(
         if kspace.shape[1] > 1:
             combine = request.coil_combine or "rss"
             return reconstruct_coils(
-                loaded.model, kspace, mask, settings, coil_combine=combine, domain=loaded.domain, **given
+                loaded.model,
+                kspace,
+                mask,
+                settings,
+                guide=loaded.guide,
+                coil_combine=combine,
+                domain=loaded.domain,
+                **given,
             )
         keep, single = request.keep_samples, kspace[:, 0]
         return reconstruct_volume(
-            loaded.model, single, mask, settings, domain=loaded.domain, keep_samples=keep, **given
+            loaded.model,
+            single,
+            mask,
+            settings,
+            guide=loaded.guide,
+            domain=loaded.domain,
+            keep_samples=keep,
+            **given,
         )
 
     return infer

@@ -10,14 +10,15 @@ from torch import Tensor
 
 from mri_iahvae.errors import UsageError
 from mri_iahvae.inference.draws import Draws, Element
+from mri_iahvae.inference.guidance import estimate
 from mri_iahvae.inference.infer import infer
 from mri_iahvae.inference.measurement import Measurement
-from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.inference.settings import GUIDED, LADDERLESS, InferenceSettings
 from mri_iahvae.kspace.bands import block_mask, recentre
 from mri_iahvae.kspace.canonical import canonical_factor
 from mri_iahvae.kspace.fft import ifft2c
-from mri_iahvae.kspace.shifts import shift_ramps
 from mri_iahvae.model.domain import Domain
+from mri_iahvae.model.guide import Estimate, Guide
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.pipeline.arrays import checked_arrays
 from mri_iahvae.pipeline.batches import Batches
@@ -92,6 +93,7 @@ def reconstruct_volume(
     mask: NDArray[np.bool_] | None,
     settings: InferenceSettings,
     *,
+    guide: Guide | None = None,
     domain: Domain | None = None,
     up_to: int | None = None,
     noise_sigma: NDArray[np.floating] | float = 0.0,
@@ -106,10 +108,10 @@ def reconstruct_volume(
     Args:
         model: as `load_model` gives it.
         kspace: complex (slices, H, W), any size; DC at (H // 2, W // 2). The central N x N bins are the model's
-            grid, where it completes what was not measured (a smaller array is zero-padded); bins beyond are
-            kept as measured.
+            grid (a smaller array is zero-padded); bins beyond are the guide's, or without one kept as measured.
         mask: bool (W,) for columns, (H, W) or (slices, H, W), true where measured; None when all is.
         settings: how.
+        guide: as `load_guide` gives it; None for a model without one.
         domain: what the model knows, to warn of volumes that lie outside; None where the checkpoint does not say.
         up_to: use the measured bins of block B_s only; all others count as unmeasured.
         noise_sigma: per real and imaginary part, in the units of `kspace`: one number or (slices,); zero when
@@ -127,8 +129,8 @@ def reconstruct_volume(
         measured there become a sample from the prior; both with a warning.
 
     Raises:
-        UsageError: an array of the wrong shape, values that are not finite, no slices at a time, or no samples
-            to keep.
+        UsageError: an array of the wrong shape, values that are not finite, no slices at a time, no samples
+            to keep, or no guide for the method "guide".
         IahvaeError: out of memory with one slice at a time.
     """
     device = model.gains.device
@@ -144,19 +146,24 @@ def reconstruct_volume(
     unmeasured = ~wanted[:, central].any(dim=1)
     zero_signal = ~unmeasured & ~(measured[:, central] != 0).any(dim=1)
 
+    if guide is None and settings.method in LADDERLESS:
+        raise UsageError(f"method {settings.method}: the checkpoint has no guide; take another method")
+    if settings.method not in GUIDED:
+        guide = None
+
     score = volume_score(model, domain, measured, wanted, sigma, batches)
-    task = _Task(model, settings, measured, wanted, sigma, unmeasured, first)
     padding = torch.zeros(size[1], dtype=torch.bool)
     if acquired is not None:
         padding[: acquired[0]] = padding[acquired[1] :] = True
-    modelled = central & ~padding
+    task = _Task(model, guide, settings, measured, wanted, sigma, unmeasured, padding, first)
+    modelled = (central if guide is None else torch.ones_like(central)) & ~padding
     count = max(1, settings.samples)
     result, factors = measured.clone(), torch.ones(len(values), dtype=torch.complex64)
     steps = torch.zeros(len(values), len(model.scales), dtype=torch.float64)
     bounded = torch.zeros(len(values), dtype=torch.bool)
     std = torch.zeros(values.shape) if count > 1 else None
     samples = torch.zeros(len(values), count, *size, dtype=torch.complex64) if keep_samples else None
-    group = max(1, batches.size // (count * settings.shifts))  # slices whose samples are held at a time
+    group = max(1, batches.size // count)  # slices whose samples are held at a time
     for start in range(0, len(values), group):
         chosen = slice(start, min(start + group, len(values)))
         bins, factors[chosen], steps[chosen], bounded[chosen] = task.infer(
@@ -164,7 +171,7 @@ def reconstruct_volume(
         )
         held = zero_signal[chosen, None, None, None]
         here, outer = wanted[chosen, None], measured[chosen, None]
-        bins = torch.where(modelled & ~held, recentre(bins, *size), outer)
+        bins = torch.where(modelled & ~held, bins, outer)
         mean = bins.mean(dim=1)
         if settings.data_consistency == "hard":  # exactly, not up to the rounding of divisions and means
             bins, mean = torch.where(here, outer, bins), torch.where(wanted[chosen], measured[chosen], mean)
@@ -204,54 +211,100 @@ class _Task:
     """Slices that wait for inference."""
 
     model: IAHVAE
+    guide: Guide | None
     settings: InferenceSettings
     kspace: Tensor
     mask: Tensor
     sigma: Tensor
     unmeasured: Tensor
+    padding: Tensor
     first: int
 
     def infer(self, chosen: range, batches: Batches) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Central N x N bins of some slices (n, K, N, N) in their own units, canonical factors (n,), steps (n, S), and
-        which of them were bounded (n,).
+        """Bins of some slices (n, K, H, W) in their own units, canonical factors (n,), steps (n, S), and which of them
+        were bounded (n,).
         """
-        model, count, shifts = self.model, max(1, self.settings.samples), self.settings.shifts
+        model, count = self.model, max(1, self.settings.samples)
+        device, size = model.gains.device, self.kspace.shape[-2:]
+        guided, dropped = self._guided(chosen, batches)
+        inner, scanned = (
+            block_mask(model.size, *size),
+            recentre(torch.ones(size, dtype=torch.bool), model.size),
+        )
         elements = [
             # Where nothing is measured a sample is drawn even if none is asked for: the prior mean is nearly empty.
             Element(self.first + number, sample if self.settings.samples or self.unmeasured[number] else None)
             for number in chosen
             for sample in range(count)
-            for _ in range(shifts)
         ]
-        ramps = shift_ramps(shifts, model.size, model.gains.device)
-        bins = torch.empty(len(elements), model.size, model.size, dtype=torch.complex64)
+        bins = torch.empty(len(elements), *size, dtype=torch.complex64)
         factors = torch.empty(len(elements), dtype=torch.complex64)
-        steps = torch.empty(len(elements), len(model.scales), dtype=torch.float64)
-        bounded = torch.empty(len(elements), dtype=torch.bool)
+        steps = torch.zeros(len(elements), len(model.scales), dtype=torch.float64)
+        bounded = torch.zeros(len(elements), dtype=torch.bool)
 
         def work(rng: slice) -> None:
-            device, numbers = model.gains.device, [element.slice - self.first for element in elements[rng]]
+            numbers = [element.slice - self.first for element in elements[rng]]
+            within = [number - chosen.start for number in numbers]
             grid = recentre(self.kspace[numbers], model.size).to(device)
             mask = recentre(self.mask[numbers], model.size).to(device)
             factor = canonical_factor(grid, mask, model.power)
-            sigma = (self.sigma[numbers].to(device) / factor.abs()).clamp_max(_LOUDEST)
-            ramp = ramps[torch.arange(rng.start, rng.stop, device=device) % shifts]
-            ramp = torch.where(
-                self.unmeasured[numbers].to(device)[:, None, None], 1, ramp
-            )  # samples of the prior are not shifted
-            canonical = grid / factor[:, None, None] * ramp
+            factors[rng] = factor.cpu()
+            if guided is None:
+                estimated = None
+                bins[rng] = self.kspace[numbers]
+            else:
+                variance = recentre(guided.variance[within], model.size)
+                # Of bins of the grid that the scan does not have, nothing is known.
+                variance = torch.where(scanned, variance, torch.inf).to(device)
+                estimated = Estimate(
+                    recentre(guided.kspace[within], model.size).to(device) / factor[:, None, None],
+                    variance / factor.abs().square()[:, None, None],
+                )
+                bins[rng] = guided.kspace[within]
+            if self.settings.method in LADDERLESS:
+                return
             draws = Draws(self.settings.seed, self.settings.temperature, tuple(elements[rng]), device)
-            measured = Measurement.of(canonical, mask, sigma, model.decomposition)
+            if guided is not None:  # beyond the grid, which the rest is written over
+                error = draws.normal((*size, 2), len(model.scales), "noise").cpu()
+                variance = guided.variance[within]
+                deviation = torch.where(variance.isfinite(), variance, 0).sqrt()
+                bins[rng] += torch.view_as_complex(error) * deviation
+            sigma = (self.sigma[numbers].to(device) / factor.abs()).clamp_max(_LOUDEST)
+            canonical = grid / factor[:, None, None]
+            measured = Measurement.of(canonical, mask, sigma, model.decomposition, estimated)
             found = infer(model, measured, self.settings, draws)
-            bins[rng] = (found.bins * factor[:, None, None] * ramp.conj()).cpu()
-            factors[rng], steps[rng] = factor.cpu(), found.steps.cpu().double()
-            bounded[rng] = found.bounded.cpu()
+            bins[rng] = torch.where(
+                inner, recentre((found.bins * factor[:, None, None]).cpu(), *size), bins[rng]
+            )
+            steps[rng], bounded[rng] = found.steps.cpu().double(), found.bounded.cpu()
 
         batches.run(work, len(elements))
-        shape = (len(chosen), count, shifts)
-        mean_steps = steps.unflatten(0, shape).mean(dim=(1, 2))
-        hit = bounded.unflatten(0, shape).flatten(1).any(dim=1)
-        return bins.unflatten(0, shape).mean(dim=2), factors[:: count * shifts], mean_steps, hit
+        shape = (len(chosen), count)
+        mean_steps = steps.unflatten(0, shape).mean(dim=1)
+        hit = bounded.unflatten(0, shape).any(dim=1) | dropped
+        return bins.unflatten(0, shape), factors[::count], mean_steps, hit
+
+    def _guided(self, chosen: range, batches: Batches) -> tuple[Estimate | None, Tensor]:
+        """The guide's estimate of some slices on the scan's own grid, and which of them were out of bounds (n,)."""
+        if self.guide is None:
+            return None, torch.zeros(len(chosen), dtype=torch.bool)
+        guide, device = self.guide, self.model.gains.device
+        parts: list[tuple[Tensor, Tensor, Tensor]] = []
+
+        def work(rng: slice) -> None:
+            one = chosen[rng]
+            where = slice(one.start, one.stop)
+            known = self.mask[where] | self.padding  # zeros beyond what was acquired are no missing bins
+            kspace, known, sigma = (
+                part.to(device) for part in (self.kspace[where], known, self.sigma[where])
+            )
+            found, out = estimate(guide, kspace, known, sigma, self.settings.precision)
+            parts.append((found.kspace.cpu(), found.variance.cpu(), out.cpu()))
+
+        batches.run(work, len(chosen))
+        kspace, variance, out = (torch.cat(part) for part in zip(*parts, strict=True))
+        variance[self.unmeasured[chosen.start : chosen.stop]] = torch.inf
+        return Estimate(kspace, variance), out
 
 
 def _deviation(samples: Tensor) -> Tensor:

@@ -61,6 +61,7 @@ def reconstruct(
         kspace,
         mask,
         chosen,
+        guide=loaded.guide,
         domain=loaded.domain,
         up_to=limit,
         noise_sigma=noise_sigma,

@@ -15,6 +15,8 @@ from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.checkpoint import load_domain, load_model
 from mri_iahvae.model.checkpoint_config import find_checkpoint, read_config
 from mri_iahvae.model.config import ModelConfig
+from mri_iahvae.model.guide import Guide
+from mri_iahvae.model.guide_file import load_guide
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.pipeline.training_data import TrainingData
 from mri_iahvae.processes import ALONE, Processes, joined, of_the_first, rank
@@ -73,11 +75,16 @@ def train(
     """
     opened = TrainingData.open(Path(data), preset.size)
     _require_trainable(preset, settings, processes.count)
-    model, source = None, {}
+    model, guide, source = None, None, {}
     if start is not None:
         model, digest = load_model(start)
         _require_start(model, preset, settings, str(start))
         source = {"start_sha256": digest}
+        guide, _ = load_guide(start) or (None, "")
+    elif all(stage.guide for stage in settings.stages):
+        raise UsageError(
+            "--stages: the guide alone is no model; add stages of a grid, or --from a checkpoint"
+        )
     record = RunRecord(
         untrained(preset),
         settings,
@@ -88,7 +95,8 @@ def train(
         {**provenance(device), "lightning": lightning.__version__, "processes": processes.count, **source},
     )
 
-    return _run(record, opened, None if run is None else Path(run), display, device, processes, start=model)
+    folder = None if run is None else Path(run)
+    return _run(record, opened, folder, display, device, processes, start=model, start_guide=guide)
 
 
 def resume(
@@ -139,7 +147,10 @@ def calibrate(
     opened = TrainingData.open(Path(data), model.size)
     stated = opened.description if known is None else known.description
     description = stated if domain is None else domain
-    calibrate_and_save(model, target, training, opened.held_out, description, torch.device("cpu"), half=half)
+    guide, _ = load_guide(checkpoint) or (None, "")
+    calibrate_and_save(
+        model, guide, target, training, opened.held_out, description, torch.device("cpu"), half=half
+    )
 
 
 def _run(
@@ -151,6 +162,7 @@ def _run(
     processes: Processes,
     *,
     start: IAHVAE | None = None,
+    start_guide: Guide | None = None,
     resume: bool = False,
 ) -> Path:
     """Run in all processes; the first one makes the folder and keeps other runs out."""
@@ -181,6 +193,7 @@ def _run(
                 },
                 description=opened.description if record.domain is None else record.domain,
                 start=start,
+                start_guide=start_guide,
                 processes=processes,
             )
         except KeyboardInterrupt:
@@ -210,13 +223,13 @@ def _interrupted(run: Path, settings: TrainSettings) -> str:
 
 def _require_trainable(preset: ModelConfig, settings: TrainSettings, count: int) -> None:
     """Refuse stages that the model or so many processes cannot train."""
-    stages = settings.stages
-    if not preset.grows and (len(stages) > 1 or stages[0].scales is not None):
+    stages = [stage for stage in settings.stages if not stage.guide]
+    if not preset.grows and stages and (len(stages) > 1 or stages[0].scales is not None):
         raise UsageError(
             "--stages: a model with a bottom-up encoder cannot grow or hold scales, because its finest scale feeds all "
             f"others; expected one stage, such as {preset.size}:2000"
         )
-    for stage in stages:
+    for stage in settings.stages:
         # Each process needs as many slices of each batch, and of the half that the second term is computed on.
         if count > 1 and stage.batch % (2 * count):
             raise UsageError(
@@ -227,7 +240,7 @@ def _require_trainable(preset: ModelConfig, settings: TrainSettings, count: int)
 
 def _require_start(model: IAHVAE, preset: ModelConfig, settings: TrainSettings, start: str) -> None:
     """Refuse a model that is not the coarse part of the one that is to be trained."""
-    first = settings.stages[0].size
+    first = next((stage.size for stage in settings.stages if not stage.guide), preset.size)
     if model.size > first:
         raise UsageError(
             f"--from {start}: its grid is {model.size}, larger than that of the first stage, {first}"

@@ -1,20 +1,22 @@
 """The end of a training: what inference must know of a model is measured on held-out slices, and stored with it."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mri_iahvae.model.checkpoint import save_model
+from mri_iahvae.model.guide import Guide
+from mri_iahvae.model.guide_file import save_guide
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.training.dispersion import measure_dispersion
 from mri_iahvae.training.domain import measure_domain
+from mri_iahvae.training.guide_calibration import calibrate_guide
 from mri_iahvae.training.slices import SliceSource
 
 
 def calibrate_and_save(
     model: IAHVAE,
+    guide: Guide | None,
     folder: Path,
     training: dict[str, Any],
     held_out: SliceSource,
@@ -24,10 +26,11 @@ def calibrate_and_save(
     seed: int = 0,
     half: bool = False,
 ) -> None:
-    """Measure the domain and the over-dispersion of the prior, and write the checkpoint.
+    """Measure the domain and the errors of the guide, and write the checkpoint.
 
     Args:
         model: trained; it is left on `device`, its weights rounded when they are stored in half precision.
+        guide: likewise; None for a model without one.
         folder: of the checkpoint.
         training: plain JSON values about the training, for the record.
         held_out: fully sampled slices that the model was not trained on, at least as large as its grid.
@@ -42,7 +45,9 @@ def calibrate_and_save(
     if half:  # what is measured holds for what is stored
         model = model.half().float()
         model.set_config(model.config)  # buffers stay exact
+    if guide is not None:
+        guide = guide.half().float().eval() if half else guide.eval()
+        calibrate_guide(guide, held_out, device, seed)
+        save_guide(guide, folder, training, half=half)
     domain = measure_domain(model, held_out, description, device, seed)
-    dispersion = measure_dispersion(model, held_out, device, seed)
-    model.set_config(replace(model.config, dispersion=dispersion))
     save_model(model, folder, training, domain=domain, half=half)

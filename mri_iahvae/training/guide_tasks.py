@@ -8,11 +8,13 @@ import math
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.kspace.phase import smooth_phase
+from mri_iahvae.training.share import Share
 
 _NOISY = 0.3  # fraction of the slices that are fully measured, with noise
 _BLOCK = 0.2  # ... of which a centred block is measured
@@ -28,6 +30,7 @@ _ROWS = 0.15  # fraction of line masks that are rows
 _PHASE = 1.7  # largest standard deviation of the smooth phase, in radians
 _JUMPS = 0.15  # fraction of the slices with phase jumps between tissues
 _JUMP = 3.0  # largest jump, in radians
+_RESIZED = 0.25  # fraction of the batches of another size
 
 
 class Measured(NamedTuple):
@@ -46,21 +49,42 @@ class Measured(NamedTuple):
     truth: Tensor
 
 
-def random_measurements(image: Tensor, generator: torch.Generator) -> Measured:
+def random_field_of_view(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Now and then another size, for the whole batch: borders are cut or air is added, sides need not be equal.
+
+    Args:
+        image: (B, H, W).
+        generator: on the same device.
+    """
+    drawn = torch.rand(3, generator=generator, device=generator.device).tolist()
+    if drawn[0] >= _RESIZED:
+        return image
+    sides = [round(side * (0.75 + 0.5 * part)) for side, part in zip(image.shape[1:], drawn[1:], strict=True)]
+    for axis, side in ((1, sides[0]), (2, sides[1])):
+        missing = side - image.shape[axis]
+        before = (side // 2) - (image.shape[axis] // 2)  # the centre stays the centre
+        pads = [before, missing - before]
+        image = F.pad(image, pads if axis == 2 else [0, 0, *pads])
+    return image
+
+
+def random_measurements(image: Tensor, generator: torch.Generator, share: Share | None = None) -> Measured:
     """Give every slice a phase, a mask and noise.
 
     Args:
         image: complex or float (B, H, W), free of noise.
         generator: its device is the result's.
+        share: of the batch that `image` is, by default all of it.
     """
-    count, height, width = image.shape
-    device = generator.device
+    height, width = image.shape[1:]
+    share = share or Share(len(image))
+    count, device = share.total, generator.device
 
     def uniform(low: float, high: float) -> Tensor:
-        return torch.rand(count, generator=generator, device=device) * (high - low) + low
+        return share.of(torch.rand(count, generator=generator, device=device)) * (high - low) + low
 
     strength, chance, jump = uniform(0, _PHASE), uniform(0, 1), uniform(0.5, _JUMP)
-    phase = smooth_phase(count, (height, width), generator) * strength[:, None, None]
+    phase = share.of(smooth_phase(count, (height, width), generator)) * strength[:, None, None]
     level = image.abs() / image.abs().amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
     low = uniform(0.1, 0.6)
     tissue = (level > low[:, None, None]) & (level < (low + uniform(0.15, 0.5))[:, None, None])
@@ -69,9 +93,11 @@ def random_measurements(image: Tensor, generator: torch.Generator) -> Measured:
     truth = fft2c(image * torch.polar(torch.ones_like(phase), phase))
 
     kind = uniform(0, 1)
-    mask = torch.ones(count, height, width, dtype=torch.bool, device=device)
-    draw = _Draw(generator, height, width)
-    for number, value in enumerate(kind.tolist()):
+    mask = torch.ones(len(image), height, width, dtype=torch.bool, device=device)
+    # Masks take as many numbers as they need: each slice has a generator of its own.
+    seeds = share.of(torch.randint(2**62, (count,), generator=generator, device=device))
+    for number, (value, seed) in enumerate(zip(kind.tolist(), seeds.tolist(), strict=True)):
+        draw = _Draw(torch.Generator(device).manual_seed(seed), height, width)
         if value < _NOISY:
             continue
         if value < _NOISY + _BLOCK:
@@ -84,7 +110,7 @@ def random_measurements(image: Tensor, generator: torch.Generator) -> Measured:
     noisy = (kind < _NOISY) | (uniform(0, 1) < _ALSO_NOISY)
     power = rms(truth)
     sigma = power * torch.where(noisy, ratio, uniform(0, _WEAK))
-    kspace = truth + complex_noise((count, height, width), 1.0, generator) * sigma[:, None, None]
+    kspace = truth + share.of(complex_noise((count, height, width), 1.0, generator)) * sigma[:, None, None]
     return Measured(kspace, mask, torch.where(noisy, sigma, 0), truth)
 
 

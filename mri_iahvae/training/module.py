@@ -1,14 +1,14 @@
-"""The Lightning module of one stage."""
+"""The Lightning module of a stage that trains the hierarchy."""
 
-import copy
 import math
+from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 
 from mri_iahvae.kspace.bands import crop, embed, split
+from mri_iahvae.model.checkpoint import save_model
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.processes import process_count
 from mri_iahvae.training.augment import augment
@@ -22,18 +22,14 @@ from mri_iahvae.training.objective import (
 )
 from mri_iahvae.training.settings import TrainSettings
 from mri_iahvae.training.share import Share
+from mri_iahvae.training.stage import StageBase
 from mri_iahvae.training.statistics import canonical_batch
 
-_WARM_UP = 100  # steps
-_LAST_RATE = 0.05  # of the peak learning rate
-# Of the other parameters' rate: at the full one the super-resolution branches, which see each other's predictions,
-# amplify each other and diverge.
-_SUPER_RESOLUTION_RATE = 0.3
 _FIRST_CUT = 4  # coarsest scale that the completion-aware term starts from
 
 
-class StageModule(L.LightningModule):
-    """Trains one stage; validation and the stored model use the averaged (EMA) weights.
+class StageModule(StageBase):
+    """Trains scales of the hierarchy.
 
     Scales that the stage holds get no gradient, no weight decay and no averaging; scales coarser than the trained ones
     are not differentiated at all.
@@ -45,56 +41,41 @@ class StageModule(L.LightningModule):
         sigma_start: sigma of the stage's first step.
     """
 
-    skipped: Tensor
+    model: IAHVAE
+    average: IAHVAE
 
     def __init__(self, model: IAHVAE, settings: TrainSettings, stage: int, sigma_start: float) -> None:
-        super().__init__()
-        self.model = model
-        self.average = copy.deepcopy(model).requires_grad_(requires_grad=False)
-        self.settings = settings
-        self.stage_index = stage
-        self.stage = settings.stages[stage]
+        super().__init__(model, settings, stage)
         self.sigma_start = sigma_start
         if self.stage.scales is not None:
             self.model.requires_grad_(requires_grad=False)
             for index in self.stage.trained:
                 for parameter in self.model.scale_parameters(index):
                     parameter.requires_grad_()
-        self.statistics: dict[str, Any] = {}  # of the latest step, for the log
-        self.validation: dict[str, Any] = {}  # of the latest validation
-        self.validated = -1  # the step of that
-        self.skipped_in_a_row = 0
-        self._scores: list[dict[str, Tensor]] = []
-        self.register_buffer("skipped", torch.zeros((), dtype=torch.int64))
+
+    def slow(self) -> set[nn.Parameter]:
+        """The super-resolution branches: they see each other's predictions, amplify each other, and would diverge."""
+        return set(self.model.super_resolution_parameters())
+
+    def scores(self, kspace: Tensor, noise: torch.Generator, share: Share) -> dict[str, Tensor]:
+        """See `StageBase.scores`; at the stage's final sigma."""
+        kspace = canonical_batch(kspace, self.model.size)
+        return validation_scores(self.average, kspace, self.stage.sigma, noise, share)
+
+    def store(self, folder: Path, training: dict[str, Any]) -> None:
+        """See `StageBase.store`."""
+        save_model(self.average, folder, training)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A state describes its own model, so that a run resumes from it alone."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["model_config"] = self.model.config.to_json()
+        checkpoint["sigma_start"] = self.sigma_start
 
     def sigma(self, step: int) -> float:
         """Likelihood sigma at a step: geometric from start to end over the first half, then constant."""
         progress = min(1.0, step / max(1, self.stage.steps / 2))
         return self.sigma_start * (self.stage.sigma / self.sigma_start) ** progress
-
-    def rate_factor(self, step: int) -> float:
-        """Learning rate over its peak: linear warm-up, then a cosine."""
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.stage.steps)))
-        return min(1.0, (step + 1) / _WARM_UP) * (_LAST_RATE + (1 - _LAST_RATE) * cosine)
-
-    def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own type is a union of many
-        """AdamW; biases and other vectors are not decayed, super-resolution branches learn more slowly."""
-        slow = set(self.model.super_resolution_parameters())
-        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-        for parameter in self.model.parameters():
-            if parameter.requires_grad:
-                decay = self.settings.weight_decay if parameter.ndim > 1 else 0.0
-                rate = self.stage.rate * (_SUPER_RESOLUTION_RATE if parameter in slow else 1.0)
-                groups.setdefault((rate, decay), []).append(parameter)
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": parameters, "lr": rate, "weight_decay": decay}
-                for (rate, decay), parameters in groups.items()
-            ],
-            fused=self.device.type == "cuda",  # one kernel for all parameters
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate_factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: tuple[Tensor, int], batch_idx: int) -> Tensor:  # noqa: ARG002
         """Negative ELBO; plus, on half of the batch, the completion-aware or the masked term in turn at random."""
@@ -127,52 +108,6 @@ class StageModule(L.LightningModule):
         values = self.trainer.strategy.reduce(torch.stack([loss, elbo_loss, term]).detach(), reduce_op="mean")
         self.statistics = {**dict(zip(("loss", "elbo_loss", name), values, strict=True)), "sigma": sigma}
         return loss
-
-    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:  # noqa: ANN401
-        """Clip; drop the gradients of a step whose loss or gradient is not finite or far too large, and count it."""
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
-        self.statistics["gradient_norm"] = norm.detach()
-        if bool(torch.isfinite(self.statistics["loss"]) & (norm <= self.settings.skip)):  # NaN is not
-            self.skipped_in_a_row = 0
-            return
-        optimizer.zero_grad(set_to_none=True)  # AdamW passes over parameters without a gradient
-        self.skipped += 1
-        self.skipped_in_a_row += 1
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        """One step, then the average moves towards the weights; its decay is warmed up."""
-        super().optimizer_step(*args, **kwargs)
-        decay = min(self.settings.ema, (1 + self.global_step) / (10 + self.global_step))
-        for average, weight in zip(self.average.parameters(), self.model.parameters(), strict=True):
-            if weight.requires_grad:
-                average.data.lerp_(weight.data, 1 - decay)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A state describes its own model, so that a run resumes from it alone."""
-        checkpoint["model_config"] = self.model.config.to_json()
-        checkpoint["sigma_start"] = self.sigma_start
-        checkpoint["skipped_in_a_row"] = self.skipped_in_a_row
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """What is neither a weight nor Lightning's own."""
-        self.skipped_in_a_row = checkpoint["skipped_in_a_row"]
-
-    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
-        """Scores of one batch of held-out slices, with the averaged weights, at the stage's final sigma."""
-        share = Share.of_this_process(len(batch))
-        kspace = canonical_batch(share.of(batch), self.model.size)
-        noise = torch.Generator(self.device).manual_seed(self.settings.seed + batch_idx)
-        with torch.autocast(self.device.type, enabled=False):  # float32, whatever the training's precision
-            scores = validation_scores(self.average, kspace, self.stage.sigma, noise, share)
-        self._scores.append({key: share.gather(value) for key, value in scores.items()})
-
-    def on_validation_epoch_end(self) -> None:
-        """Mean of the scores over the held-out slices."""
-        joined = {key: torch.cat([score[key] for score in self._scores]) for key in self._scores[0]}
-        self._scores.clear()
-        self.validation = {key: value.mean(dim=0).tolist() for key, value in joined.items()}
-        self.validated = self.global_step
-        self.log("validation_elbo_loss", self.validation["elbo_loss"], sync_dist=True, logger=False)
 
 
 def completion_cut(draw: int, count: int) -> int:

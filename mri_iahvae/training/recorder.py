@@ -13,10 +13,8 @@ import torch
 
 from mri_iahvae.errors import IahvaeError
 from mri_iahvae.files import atomic_path
-from mri_iahvae.model.checkpoint import save_model
-from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.processes import rank
-from mri_iahvae.training.module import StageModule
+from mri_iahvae.training.stage import StageBase
 from mri_iahvae.training.states import prune, state_path
 
 _LOG_STEPS = 10
@@ -42,12 +40,12 @@ class Recorder(L.Callback):
     Args:
         run: folder of the run.
         display: shows progress.
-        draw: draws pictures of a model to a path.
+        draw: draws pictures of the averaged model to a path; None for none.
         training: record for the checkpoint.
     """
 
     def __init__(
-        self, run: Path, display: Display, draw: Callable[[IAHVAE, Path], None], training: dict[str, Any]
+        self, run: Path, display: Display, draw: Callable[[Path], None] | None, training: dict[str, Any]
     ) -> None:
         self.run = run
         self.display = display
@@ -64,7 +62,7 @@ class Recorder(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:  # noqa: ANN401
         """Log, show, save when it is time or the run is asked to stop, or must."""
-        assert isinstance(pl_module, StageModule)  # noqa: S101 - narrows the type, not a check of input
+        assert isinstance(pl_module, StageBase)  # noqa: S101 - narrows the type, not a check of input
         self._slices += pl_module.stage.batch
         done = trainer.global_step >= pl_module.stage.steps
         if trainer.global_step % _LOG_STEPS == 0 or done:
@@ -80,7 +78,7 @@ class Recorder(L.Callback):
         if hopeless and rank() == 0:
             raise IahvaeError(
                 f"{self.run}: loss or gradient was not finite, or far too large, in {_TOO_MANY} steps in a row up to "
-                f"step {trainer.global_step} of grid {pl_module.model.size}; the model of the last good step is in "
+                f"step {trainer.global_step} of grid {pl_module.stage.size}; the model of the last good step is in "
                 f"{self.run / 'model'}: start again with a lower --rate, and look for odd slices in the data"
             )
         if stop or hopeless:
@@ -88,23 +86,25 @@ class Recorder(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log, show, draw."""
-        assert isinstance(pl_module, StageModule)  # noqa: S101
+        assert isinstance(pl_module, StageBase)  # noqa: S101
         if rank():
             return
         entry = {
             "kind": "validation",
             "stage": pl_module.stage_index,
-            "grid": pl_module.model.size,
+            "grid": pl_module.stage.size,
             "step": trainer.global_step,
             **pl_module.validation,
         }
         self._write(entry)
         self.display.validation(entry)
-        place = f"stage{pl_module.stage_index}-grid{pl_module.model.size:03d}"
+        if self.draw is None:
+            return
+        place = f"stage{pl_module.stage_index}-grid{pl_module.stage.size:03d}"
         name = f"{place}-step{trainer.global_step:06d}.png"
-        self.draw(pl_module.average, self.run / "pictures" / name)
+        self.draw(self.run / "pictures" / name)
 
-    def _log_step(self, step: int, module: StageModule) -> None:
+    def _log_step(self, step: int, module: StageBase) -> None:
         if rank():
             return
         now = time.monotonic()
@@ -112,7 +112,7 @@ class Recorder(L.Callback):
         entry: dict[str, Any] = {
             "kind": "step",
             "stage": module.stage_index,
-            "grid": module.model.size,
+            "grid": module.stage.size,
             "step": step,
             "slices_per_second": speed,
             "seconds_left": (module.stage.steps - step) * module.stage.batch / speed,  # of the stage
@@ -125,14 +125,14 @@ class Recorder(L.Callback):
         self.display.step(entry, module.stage.steps)
 
     def _save(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        assert isinstance(module, StageModule)  # noqa: S101
+        assert isinstance(module, StageBase)  # noqa: S101
         trainer.save_checkpoint(state_path(self.run, module.stage_index, trainer.global_step))
         if rank() == 0:
             prune(self.run)
             settings, step = module.settings, trainer.global_step
             steps = {"steps_done": settings.done(module.stage_index, step), "steps_planned": settings.planned}
             training = {**self.training, "step": step, **steps, "validation": module.validation}
-            save_model(module.average, self.run / "model", training)
+            module.store(self.run / "model", training)
         self._saved = time.monotonic()
 
     def _write(self, entry: dict[str, Any]) -> None:

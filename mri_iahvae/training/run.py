@@ -12,18 +12,24 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader, Dataset
 
 from mri_iahvae.errors import CheckpointError, IahvaeError
+from mri_iahvae.model.checkpoint import load_model, save_model
 from mri_iahvae.model.checkpoint_config import read_config
 from mri_iahvae.model.config import ModelConfig
+from mri_iahvae.model.guide import Guide
+from mri_iahvae.model.guide_config import GuideConfig
+from mri_iahvae.model.guide_file import load_guide, save_guide
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.processes import ALONE, TIMEOUT, Processes, cluster_plugins, quiet_lightning, rank
 from mri_iahvae.training.augment import augment
 from mri_iahvae.training.calibration import calibrate_and_save
+from mri_iahvae.training.guide_module import GuideModule
 from mri_iahvae.training.interruption import Interruption
 from mri_iahvae.training.module import StageModule
 from mri_iahvae.training.recorder import Display, Recorder, cut_log
 from mri_iahvae.training.settings import TrainSettings
 from mri_iahvae.training.share import Share
 from mri_iahvae.training.slices import CachedSlices, SliceSource, StepBatches, step_seed
+from mri_iahvae.training.stage import StageBase
 from mri_iahvae.training.states import SafeStates, states
 from mri_iahvae.training.statistics import canonical_batch, grow, measure
 
@@ -53,6 +59,7 @@ def run_training(
     record: dict[str, Any],
     description: str = "",
     start: IAHVAE | None = None,
+    start_guide: Guide | None = None,
     processes: Processes = ALONE,
 ) -> Path:
     """Train a model through all stages.
@@ -72,6 +79,7 @@ def run_training(
         record: what the checkpoint says of its training, beside the settings.
         description: anatomy and contrasts of the slices, in words.
         start: model whose weights the first stage starts from; its scales are the coarsest of `preset`.
+        start_guide: guide that the guide's stage starts from, or that stays as it is.
         processes: that share the run.
 
     Returns:
@@ -92,15 +100,27 @@ def run_training(
         )
     if finished and _is_stored(run):
         return run / "model"
+    if not resume and rank() == 0:  # what no stage trains is part of the finished model
+        if start is not None:
+            save_model(start, run / "model", record)
+        if start_guide is not None:
+            save_guide(start_guide, run / "model", record)
     slices = CachedSlices(training)
     validation = _validation_batches(held_out)
     for index in range(first, len(settings.stages)):
         if module is None or module.stage_index != index:
-            before = start if module is None else module.average
-            module, state = _next_module(preset, settings, index, slices, before), None
+            if settings.stages[index].guide:
+                module = _guide_module(settings, index, module, start_guide)
+            else:
+                before = module.average if isinstance(module, StageModule) else start or _stored_model(run)
+                module = _next_module(preset, settings, index, slices, before)
+            state = None
         record_now = {**record, "settings": settings.to_json(), "stage": index}
-        shown = canonical_batch(torch.cat(validation), module.model.size)
-        recorder = Recorder(run, display, partial(draw, kspace=shown), record_now)
+        pictures = None
+        if isinstance(module, StageModule):
+            shown = canonical_batch(torch.cat(validation), module.model.size)
+            pictures = partial(draw, module.average, kspace=shown)
+        recorder = Recorder(run, display, pictures, record_now)
         _fit(module, slices, validation, recorder, device, state, processes)
     assert module is not None  # noqa: S101 - there is a stage
     if int(module.skipped) >= module.stage.steps:
@@ -109,11 +129,33 @@ def run_training(
         )
     if rank() == 0:
         made = {**record, "settings": settings.to_json(), "finished": True, "validation": module.validation}
+        model = module.average if isinstance(module, StageModule) else load_model(run / "model")[0]
+        guide, _ = load_guide(run / "model") or (None, "")
         measured = (held_out, description, device)
         calibrate_and_save(
-            module.average, run / "model", made, *measured, seed=settings.seed, half=settings.half
+            model, guide, run / "model", made, *measured, seed=settings.seed, half=settings.half
         )
     return run / "model"
+
+
+def _stored_model(run: Path) -> IAHVAE | None:
+    """The hierarchy that the run started from, where it is resumed before a stage that trains scales."""
+    stored = (run / "model" / "config.json").is_file()
+    return load_model(run / "model")[0].requires_grad_() if stored else None
+
+
+def _guide_module(
+    settings: TrainSettings, index: int, module: StageBase | None, start: Guide | None
+) -> GuideModule:
+    """The module of a stage that trains the guide, from the stage before, from `start`, or afresh."""
+    torch.manual_seed(settings.seed + index)
+    guide = Guide(settings.guide)
+    before = module.average if isinstance(module, GuideModule) else start
+    if before is not None:
+        guide = Guide(before.config)
+        guide.load_state_dict(before.state_dict())
+        guide.calibration.fill_(1.0)
+    return GuideModule(guide, settings, index)
 
 
 def _is_stored(run: Path) -> bool:
@@ -125,7 +167,7 @@ def _is_stored(run: Path) -> bool:
 
 
 def _fit(
-    module: StageModule,
+    module: StageBase,
     slices: CachedSlices,
     validation: list[torch.Tensor],
     recorder: Recorder,
@@ -209,7 +251,7 @@ def _next_module(
     return StageModule(model, settings, index, sigma_start)
 
 
-def _resume(run: Path, settings: TrainSettings) -> tuple[StageModule, tuple[int, int], Path]:
+def _resume(run: Path, settings: TrainSettings) -> tuple[StageBase, tuple[int, int], Path]:
     """Module of the newest readable state, its stage and step, and its path."""
     failure: IahvaeError = IahvaeError(f"{run}: --resume found no state there; start without it")
     for stage, step, path in reversed(states(run)):
@@ -218,8 +260,12 @@ def _resume(run: Path, settings: TrainSettings) -> tuple[StageModule, tuple[int,
         except CheckpointError as error:  # of two states that are kept, one may be damaged
             failure = error
             continue
-        model = IAHVAE(ModelConfig.from_json(state["model_config"]))
-        module = StageModule(model, settings, stage, state["sigma_start"])
+        module: StageBase
+        if settings.stages[stage].guide:
+            module = GuideModule(Guide(GuideConfig.from_json(state["model_config"])), settings, stage)
+        else:
+            model = IAHVAE(ModelConfig.from_json(state["model_config"]))
+            module = StageModule(model, settings, stage, state["sigma_start"])
         module.load_state_dict(state["state_dict"])
         if rank() == 0:
             cut_log(run, stage, step)

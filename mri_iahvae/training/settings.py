@@ -1,15 +1,16 @@
 """Everything that decides a training run, in one frozen dataclass that is stored with it."""
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self, get_args
 
 from mri_iahvae.errors import UsageError
 from mri_iahvae.inference.settings import Precision
+from mri_iahvae.model.guide_config import GuideConfig
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
-_STAGE = re.compile(r"(\d{1,9}):(\d{1,9})(?:@(\d{1,9})(?:-(\d{1,9}))?)?")
+_STAGE = re.compile(r"(\d{1,9}|guide):(\d{1,9})(?:@(\d{1,9})(?:-(\d{1,9}))?)?")
 SMALLEST = 16
 """Side of the smallest grid that is trained."""
 
@@ -26,6 +27,7 @@ class Stage:
         sigma: likelihood standard deviation at the end of the stage, canonical units.
         scales: coarsest and finest scale that are trained, as sides of their blocks; the other scales are held.
             None: all scales are trained.
+        guide: train the guide, and no scale.
 
     Raises:
         UsageError: a grid or scales that cannot be trained, or no steps.
@@ -37,6 +39,7 @@ class Stage:
     rate: float = 2e-3
     sigma: float = 0.1
     scales: tuple[int, int] | None = None
+    guide: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -56,6 +59,8 @@ class Stage:
 
     def __str__(self) -> str:
         """As `parse_stages` reads it."""
+        if self.guide:
+            return f"guide:{self.steps}"
         if self.scales is None:
             return f"{self.size}:{self.steps}"
         coarsest, finest = self.scales
@@ -84,6 +89,7 @@ class TrainSettings:
         precision: of the convolutions while training; weights, FFT, likelihood and KL are always float32, and so
             is validation, so that runs of either precision compare.
         half: store the finished model in half precision.
+        guide: the size of the guide, where a stage trains one.
 
     Raises:
         UsageError: an unknown precision.
@@ -104,6 +110,7 @@ class TrainSettings:
     save_seconds: float = 60.0
     precision: Precision = "float32"
     half: bool = False
+    guide: GuideConfig = field(default_factory=GuideConfig)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be computed."""
@@ -137,13 +144,14 @@ class TrainSettings:
             stages.append(Stage(**{**stage, "scales": None if scales is None else (scales[0], scales[1])}))
         if not stages:
             raise ValueError("no stages")
-        return cls(**{**values, "stages": tuple(stages)})
+        guide = GuideConfig.from_json(values["guide"]) if "guide" in values else GuideConfig()
+        return cls(**{**values, "stages": tuple(stages), "guide": guide})
 
 
 def parse_stages(
     text: str, size: int, batch: int, rate: float, sigma: float, first: int = SMALLEST
 ) -> tuple[Stage, ...]:
-    """Read a plan such as "32:2000,64:1500,128:1300" (GRID:STEPS) or "128:600@16-128" (only scales 16 to 128).
+    """Read a plan such as "guide:3000,32:2000,64:1500" (GRID:STEPS) or "128:600@16-128" (only scales 16 to 128).
 
     Args:
         text: the plan.
@@ -160,30 +168,39 @@ def parse_stages(
     for part in text.split(","):
         if not (match := _STAGE.fullmatch(part.strip())):
             raise UsageError(
-                f"--stages {text}: expected GRID:STEPS,... such as 32:2000,64:1500,128:1300, where @16-128 after "
-                "the steps trains only the scales 16 to 128"
+                f"--stages {text}: expected GRID:STEPS,... such as guide:3000,32:2000,64:1500,128:1300, where @16-128 "
+                "after the steps trains only the scales 16 to 128"
             )
-        grid, steps, coarsest, finest = (None if number is None else int(number) for number in match.groups())
+        guide = match[1] == "guide"
+        steps, coarsest, finest = (None if number is None else int(number) for number in match.groups()[1:])
+        grid = size if guide else int(match[1])
         scales = None if coarsest is None else (coarsest, coarsest if finest is None else finest)
         try:
-            stages.append(Stage(grid or 0, steps or 0, batch, rate, sigma, scales))
+            if guide and scales is not None:
+                raise UsageError("the guide has no scales")
+            stages.append(Stage(grid, steps or 0, batch, rate, sigma, scales, guide))
         except UsageError as error:
             raise UsageError(f"--stages {text}: {error}") from None
-    grids = [stage.size for stage in stages]
+    kinds = [stage.guide for stage in stages]
+    if kinds != sorted(kinds, reverse=True):
+        raise UsageError(f"--stages {text}: expected the guide's stages first")
+    grids = [stage.size for stage in stages if not stage.guide] or [size]
     if grids != sorted(grids) or grids[0] < first or grids[-1] != size:
         smaller = f", or give --grid {grids[-1]}" if first <= grids[-1] < size else ""
         raise UsageError(f"--stages {text}: expected grids that grow from {first} or more to {size}{smaller}")
     return tuple(stages)
 
 
-def default_stages(size: int, *, grows: bool = True, first: int = SMALLEST) -> str:
+def default_stages(size: int, *, grows: bool = True, first: int = SMALLEST, guided: bool = False) -> str:
     """The plan of a model on a `size` x `size` grid; one stage for a model that cannot grow.
 
     Args:
         size: side of the grid.
         grows: whether the model can.
         first: smallest grid that a stage can have.
+        guided: whether a guide is trained first.
     """
     plan = {32: 2000, 64: 1500, 128: 1300}
     chosen = [f"{grid}:{steps}" for grid, steps in plan.items() if first <= grid <= size]
-    return ",".join(chosen) if grows and size in plan else f"{size}:2000"
+    ladder = ",".join(chosen) if grows and size in plan else f"{size}:2000"
+    return f"guide:3000,{ladder}" if guided else ladder

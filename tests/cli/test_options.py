@@ -1,6 +1,5 @@
 """Options: how they are read, which contradict each other, and how `--help` lists them."""
 
-import json
 import math
 import re
 
@@ -130,16 +129,15 @@ def test_help_lists_options_under_headings(command):
     listed = re.findall(r"^  (?:-\w, )?--([\w-]+)", text, re.MULTILINE)
     options = main.get_command(click.Context(main), command).params
     hidden = [option.name for option in options if getattr(option, "hidden", False)]
-    assert hidden == ["joint_steps"]
+    assert hidden == ["across_steps"]
     assert len(listed) == len(set(listed)) == len(options) - len(hidden)
     assert "default: (" not in text
 
 
-def test_the_earlier_name_of_joint_steps_is_taken(reconstruct, make_scan, read):
-    """Scripts of earlier versions give it."""
-    assert reconstruct(make_scan(), "--across-steps", "3").exit_code == 0
-    _, attributes = read()
-    assert json.loads(attributes["options"])["joint_steps"] == 3
+def test_an_option_of_earlier_versions_can_be_switched_off(reconstruct, make_scan):
+    """There is no joint refinement any more: scripts that do without it go on, others stop."""
+    assert reconstruct(make_scan(), "--across-steps", "0").exit_code == 0
+    assert reconstruct(make_scan("other.h5"), "--across-steps", "3").exit_code == 2
 
 
 def test_spellings_agree_across_commands():

@@ -243,7 +243,7 @@ def test_the_options_of_a_run_are_stored_as_it_understood_them(reconstruct, make
     }  # fmt: skip
     assert expected.items() <= report["options"].items()
     options = CliRunner().invoke(main, ["reconstruct", "--help"]).output
-    for name in set(report["options"]) - {"optimizer", "schedule", "imputation_rounds", "joint_steps"}:
+    for name in set(report["options"]) - {"optimizer", "schedule"}:
         assert f"--{name.replace('_', '-')} " in options, name
 
 

@@ -35,7 +35,7 @@ MASKS = {
 
 def inference(model, kspace, mask, method="hybrid", noise=0.0, elements=None, **settings):
     """Of the walk over scales alone: joint refinement has tests of its own; noise is a number or (B,)."""
-    settings = InferenceSettings(method=method, **{"steps": 3, "joint_steps": 0, **settings})
+    settings = InferenceSettings(method=method, **{"steps": 3, **settings})
     elements = elements or [Element(k) for k in range(len(kspace))]
     noise = torch.as_tensor(noise).expand(len(kspace))
     measured = Measurement.of(kspace, mask, noise, model.decomposition)

@@ -96,7 +96,7 @@ def test_one_wild_slice_changes_no_other(model, kspace, method, sample):
     """Nor is it changed itself where it is measured."""
     if method == "paper" and sample is not None:
         pytest.skip("it draws no samples")
-    settings = InferenceSettings(method=method, steps=3, joint_steps=3)
+    settings = InferenceSettings(method=method, steps=3)
     draws = Draws(0, 1.0, tuple(Element(k, sample) for k in range(3)), torch.device("cpu"))
     wild = kspace.clone()
     wild[1] = 1e4 * kspace[1] * ~block_mask(4, 16) + kspace[1] * block_mask(4, 16)

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from mri_iahvae.inference.draws import Draws, Element
+from mri_iahvae.inference.infer import METHODS
 from mri_iahvae.inference.prior import sample_prior
-from mri_iahvae.inference.settings import DATA_CONSISTENCY, METHODS
+from mri_iahvae.inference.settings import DATA_CONSISTENCY
 from mri_iahvae.kspace.bands import block_mask, crop
 from mri_iahvae.kspace.noise import complex_noise
 from mri_iahvae.model.walk import Walk
@@ -238,9 +239,7 @@ def test_amortized_samples_have_the_encoders_mean_and_variance(linear, noise, me
     """Of the latents r^2, the encoder's variance for the measured fraction of the band, else the prior's."""
     mask = torch.arange(16).reshape(4, 4) < measured  # the last five bins belong to the finest band
     kspace = complex_noise((4, 4), 1.5, noise)
-    found = samples(
-        linear, kspace, mask[None], 1200, "amortized", imputation_rounds=1, data_consistency="none"
-    )
+    found = samples(linear, kspace, mask[None], 1200, "amortized", data_consistency="none")
     finest = linear.scales[2]
     prior_mean = finest.bins(finest.run(finest.context(None, kspace[None])))[0]
     imputed = torch.where(mask, kspace, prior_mean)

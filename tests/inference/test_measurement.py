@@ -1,5 +1,7 @@
 """What is known of each coefficient, and the one formula that fuses it with a prediction."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from mri_iahvae.inference.draws import Draws, Element
 from mri_iahvae.inference.measurement import Datum, Measurement
 from mri_iahvae.kspace.bands import band_mask, crop, embed
 from mri_iahvae.kspace.noise import complex_noise
+from mri_iahvae.model.guide import Estimate
 
 SIGMAS = (0.0, 0.3, 2.0)
 
@@ -35,9 +38,11 @@ def test_every_measured_bin_belongs_to_one_scale(model, measured, kspace, mask):
     for scale in model.scales:
         y = measured.at(scale)
         ring = band_mask(scale.side)
-        assert torch.equal(y.mask, crop(mask, scale.side) & ring)
-        torch.testing.assert_close(y.fraction, y.mask.flatten(1).sum(1) / ring.sum())
-        for variance, known, sigma in zip(y.variance, y.mask, SIGMAS, strict=True):
+        assert torch.equal(y.known, crop(mask, scale.side) & ring)
+        gained = [scale.variance() / (scale.variance() + sigma**2) for sigma in SIGMAS]
+        expected = y.known.flatten(1).sum(1) / ring.sum() * torch.tensor(gained)
+        torch.testing.assert_close(y.fraction, expected)
+        for variance, known, sigma in zip(y.variance, y.known, SIGMAS, strict=True):
             torch.testing.assert_close(variance[known], torch.full_like(variance[known], sigma**2))
         found += embed(y.value, 16)
     assert torch.equal(found, torch.where(mask, kspace, 0))
@@ -47,7 +52,7 @@ def test_fusion_is_the_mean_of_two_gaussians_weighted_by_precision(datum, noise)
     predicted = complex_noise((3, 8, 8), 1.0, noise)
     fused = datum.fuse(predicted, 0.4**2)
     for k, sigma in enumerate(SIGMAS):
-        here, known = fused[k], datum.mask[k]
+        here, known = fused[k], datum.known[k]
         if sigma:
             model, data = 1 / 0.4**2, 1 / sigma**2
             mean = (model * predicted[k] + data * datum.value[k]) / (model + data)
@@ -56,11 +61,8 @@ def test_fusion_is_the_mean_of_two_gaussians_weighted_by_precision(datum, noise)
         torch.testing.assert_close(here[known], mean[known])
         assert torch.equal(here[~known], predicted[k][~known])  # imputation: the prediction
         torch.testing.assert_close(datum.weight(0.4**2)[k], known / (2 * (0.4**2 + sigma**2)))
-    hard = torch.where(datum.mask, datum.value, predicted)
+    hard = torch.where(datum.known, datum.value, predicted)
     torch.testing.assert_close(datum.exact().fuse(predicted, 1e-9), hard)  # as if there were no noise
-    assert torch.equal(datum.shown(predicted, fused, "hard"), hard)
-    assert datum.shown(predicted, fused, "none") is predicted
-    assert datum.shown(predicted, fused, "soft") is fused
 
 
 def test_data_of_samples_lose_a_draw_of_their_noise(model, measured):
@@ -71,8 +73,26 @@ def test_data_of_samples_lose_a_draw_of_their_noise(model, measured):
     y = measured.at(scale)
     data, residual = measured.perturbed(y, scale, 0.3, draws)
     expected = y.value - torch.tensor(SIGMAS)[:, None, None] * draws.bins(scale, "noise")
-    torch.testing.assert_close(data.value, torch.where(y.mask, expected, 0))
+    torch.testing.assert_close(data.value, torch.where(y.known, expected, 0))
     assert torch.equal(data.value[:2], y.value[:2])  # no noise; no sample
     assert torch.equal(data.variance, y.variance)
     torch.testing.assert_close(residual, 0.3 * draws.bins(scale, "model") * band_mask(8))
     assert not residual[1].any()
+
+
+def test_a_guide_takes_the_place_of_the_data(model, measured, noise):
+    estimate = Estimate(complex_noise((3, 16, 16), 1.0, noise), torch.rand(3, 16, 16, generator=noise))
+    estimate.variance[0] = torch.inf
+    guided = replace(measured, estimate=estimate)
+    scale = model.scales[3]
+    y, ring = guided.at(scale), band_mask(8)
+    assert torch.equal(y.known, ring & torch.tensor([False, True, True])[:, None, None])
+    assert torch.equal(y.value, torch.where(y.known, crop(estimate.kspace, 8), 0))
+    assert torch.equal(y.variance[y.known], crop(estimate.variance, 8)[y.known])
+    assert y.fraction[0] == 0
+    draws = Draws(0, 1.0, (Element(0, 0), Element(1, 0), Element(2)), torch.device("cpu"))
+    data, _ = guided.perturbed(y, scale, 0.3, draws)
+    deviation = crop(estimate.variance, 8)[1].sqrt()
+    expected = torch.where(ring, y.value[1] - deviation * draws.bins(scale, "noise")[1], 0)
+    torch.testing.assert_close(data.value[1], expected)
+    assert torch.equal(data.value[2], y.value[2])

@@ -23,14 +23,13 @@ def scale(model, request):
 
 @pytest.fixture
 def problem(model, kspace, scale, noise):
-    """Half of a band measured, from a random context, and a prior of precision 1, 2 and 5 about a random centre."""
+    """Half of a band measured, from a random context, and a prior about a random centre."""
     s, r = scale.side, scale.resolution
     h = torch.randn(3, scale.bias.shape[0], r, r, generator=noise)
     mask = model.decomposition.ring(scale.index) & ((torch.rand(3, s, s, generator=noise) < 0.5) | (s == 1))
     variance = torch.where(mask, SIGMA**2 / 2, torch.inf)  # the other half is the model's
     y = Datum(crop(kspace, s) * mask, variance, torch.ones(3))
-    precision = torch.tensor([1.0, 2.0, 5.0])
-    return Problem(scale, h, y, latents(scale, noise), SIGMA**2 / 2, precision, lambda: (None, None))
+    return Problem(scale, h, y, latents(scale, noise), SIGMA**2 / 2, lambda: (None, None))
 
 
 def latents(scale, noise, count=3):
@@ -63,12 +62,11 @@ def test_the_objective_is_the_negative_log_posterior(problem, start, noise):
 
     def negative_log_joint(whitened):
         bins = problem.scale.bins(problem.scale.run(problem.h, whitened))
-        deviation = problem.precision[:, None, None, None].rsqrt()
         pairs = zip(whitened, problem.e0, strict=True)
-        total = -sum(Normal(centre, deviation).log_prob(e).flatten(1).sum(1) for e, centre in pairs)
+        total = -sum(Normal(centre, 1.0).log_prob(e).flatten(1).sum(1) for e, centre in pairs)
         for part in (torch.real, torch.imag):
             likelihood = Normal(part(bins), SIGMA).log_prob(part(problem.y.value))
-            total = total - torch.where(problem.y.mask, likelihood, 0).flatten(1).sum(1)
+            total = total - torch.where(problem.y.known, likelihood, 0).flatten(1).sum(1)
         return total
 
     other = [e + 0.3 * torch.randn(e.shape, generator=noise) for e in start]
@@ -86,7 +84,7 @@ def test_the_objective_is_the_negative_log_posterior(problem, start, noise):
 def test_the_objective_of_later_layers_is_that_of_all_less_the_earlier_prior(problem, start):
     h = problem.scale.run(problem.h, start[:1])
     part = problem.objective(start[1:], 1, h)
-    earlier = problem.precision * (start[0] - problem.e0[0]).square().flatten(1).sum(1) / 2
+    earlier = (start[0] - problem.e0[0]).square().flatten(1).sum(1) / 2
     torch.testing.assert_close(part + earlier, problem.objective(start), rtol=1e-4, atol=1e-4)
 
 
@@ -171,7 +169,6 @@ def test_a_batch_element_does_not_depend_on_the_others(problem, start, optimizer
         h=problem.h[1:2],
         e0=[e[1:2] for e in problem.e0],
         y=Datum(y.value[1:2], y.variance[1:2], y.fraction[1:2]),
-        precision=problem.precision[1:2],
     )
     alone = refined(single, [e[1:2] for e in start], 10, **options)
     for a, b in zip(alone, together, strict=True):

@@ -19,16 +19,14 @@ def test_json_round_trip(name):
         sigma=0.25,
         gains=tuple(1.5**-k for k in range(len(config.scales))),
         core_power=((1.0, 2.0), (3.0, 0.1)),
-        dispersion=(1.5,) * len(config.scales),
     )
     for original in (config, measured):
         assert ModelConfig.from_json(json.loads(json.dumps(original.to_json()))) == original
 
 
 def test_keys_of_earlier_versions_are_read():
-    config = replace(preset("small"), dispersion=(2.0,) * 8)
-    values = config.to_json()
-    values["spread"] = values.pop("dispersion")
+    config = preset("small")
+    values = {**config.to_json(), "spread": [2.0] * 8}
     for scale in values["scales"]:
         scale["detail"] = scale.pop("super_resolution")
     assert ModelConfig.from_json(values) == config
@@ -76,8 +74,6 @@ ORDINARY = {"encoder": "bottom-up", "decoder": "ordinary"}
             {"gains": [1, 1]}, {"core_power": [1.0]})),
         *(({"scales": [SCALE], **other}, pattern) for other, pattern in (
             ({"tails": 2}, "unknown keys: tails"),
-            ({"dispersion": [0.0]}, "dispersion must be positive"),
-            ({"dispersion": [1.0, 1.0]}, "every scale or none"),
             ({"core_power": [[1.0, 1.0]] * 2}, "beyond the grid"),
             ({"core_power": [[-1.0]]}, "negative"),
             ({"core_power": [[float("nan")]]}, "not finite"),

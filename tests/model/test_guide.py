@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from mri_iahvae.kspace.bands import crop, embed
-from mri_iahvae.model.guide import Guide, GuideConfig, slice_unit
+from mri_iahvae.model.guide import OCTAVES, Guide, octaves, ring_means, slice_unit
+from mri_iahvae.model.guide_config import GuideConfig
 
 
 @pytest.fixture(scope="module")
@@ -32,22 +33,26 @@ def measurement(size, seed=0):
 @pytest.mark.parametrize("size", [(32, 32), (31, 24), (17, 45)])
 def test_without_noise_measured_bins_are_kept(guide, size):
     kspace, mask = measurement(size)
-    found = guide(kspace, mask, torch.zeros(2))
-    assert found.shape == kspace.shape
+    found, variance = guide(kspace, mask, torch.zeros(2))
+    assert found.shape == variance.shape == kspace.shape
     torch.testing.assert_close(found[mask], kspace[mask], rtol=1e-4, atol=1e-5)
     assert (found - kspace)[~mask].abs().max() > 1e-3
+    assert not variance[mask].any()
+    assert (variance[~mask] > 0).all()
 
 
 def test_noisy_bins_move(guide):
     kspace, mask = measurement((32, 32))
-    found = guide(kspace, mask, torch.full((2,), 0.5))
+    found, variance = guide(kspace, mask, torch.full((2,), 0.5))
     assert (found - kspace)[mask].abs().mean() > 1e-3
+    assert ((variance > 0) & (variance < 0.25))[mask].all()  # it knows more than the noisy datum says
 
 
 def test_what_was_not_measured_is_ignored(guide):
     kspace, mask = measurement((32, 24))
     other = torch.where(mask, kspace, torch.full_like(kspace, 7.0))
-    assert torch.equal(guide(kspace, mask, torch.zeros(2)), guide(other, mask, torch.zeros(2)))
+    found, same = (guide(bins, mask, torch.zeros(2)) for bins in (kspace, other))
+    assert all(torch.equal(a, b) for a, b in zip(found, same, strict=True))
 
 
 @pytest.mark.parametrize("unit", [1e-6, 1e5])
@@ -55,7 +60,8 @@ def test_units_do_not_matter(guide, unit):
     kspace, mask = measurement((32, 32))
     sigma = torch.tensor([0.0, 0.02])
     found, scaled = guide(kspace, mask, sigma), guide(unit * kspace, mask, unit * sigma)
-    torch.testing.assert_close(scaled / unit, found, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(scaled.kspace / unit, found.kspace, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(scaled.variance / unit**2, found.variance, rtol=1e-2, atol=1e-5)
 
 
 def test_batch_elements_are_independent(guide):
@@ -64,7 +70,48 @@ def test_batch_elements_are_independent(guide):
     both = guide(kspace, mask, sigma)
     for one in (0, 1):
         alone = guide(kspace[one : one + 1], mask[one : one + 1], sigma[one : one + 1])
-        torch.testing.assert_close(alone[0], both[one], rtol=1e-4, atol=1e-5)
+        for found, expected in zip(alone, both, strict=True):
+            torch.testing.assert_close(found[0], expected[one], rtol=1e-4, atol=1e-5)
+
+
+def test_calibration_is_a_factor_on_the_variance(guide):
+    kspace, mask = measurement((32, 24))
+    sigma = torch.full((2,), 0.1)
+    before = guide(kspace, mask, sigma).variance
+    ring, factors = octaves(mask), 1 + torch.arange(2 * OCTAVES).reshape(2, OCTAVES) / 3
+    guide.calibration.copy_(factors)
+    after = guide(kspace, mask, sigma).variance
+    guide.calibration.fill_(1.0)
+    torch.testing.assert_close(after, before * torch.where(mask, factors[0][ring], factors[1][ring]))
+
+
+def test_the_error_head_does_not_move_the_network():
+    guide = Guide(GuideConfig(steps=1, widths=(4, 8), blocks=1))
+    kspace, mask = measurement((16, 16))
+    guide(kspace, mask, torch.full((2,), 0.1)).variance.log().sum().backward()
+    moved = {name.split(".")[0] for name, weight in guide.named_parameters() if weight.grad is not None}
+    assert moved == {"error"}
+
+
+def test_octaves_and_their_means():
+    ring = octaves(torch.ones(1, 64, 48))
+    assert ring.shape == (64, 48)
+    assert ring[0].eq(0).all()
+    assert ring[32, 24] == OCTAVES - 1
+    assert ring[32 + 16, 24] == 1  # half the Nyquist frequency ends the ring
+    assert ring[32 + 17, 24] == 0
+    generator = torch.Generator().manual_seed(0)
+    values, where = (
+        torch.rand(2, 64, 48, generator=generator),
+        torch.rand(2, 64, 48, generator=generator) < 0.3,
+    )
+    where[0, ring == 2] = False
+    found = ring_means(values, where, ring)
+    for element in range(2):
+        for number in range(OCTAVES):
+            chosen = values[element][where[element] & (ring == number)]
+            expected = chosen.mean() if len(chosen) else torch.tensor(0.0)
+            torch.testing.assert_close(found[element, number], expected)
 
 
 def test_the_unit_is_the_rms_of_the_centre():

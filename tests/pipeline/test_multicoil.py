@@ -8,7 +8,6 @@ from mri_iahvae.errors import UsageError
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import load_model
-from mri_iahvae.pipeline import multicoil
 from mri_iahvae.pipeline.multicoil import COIL_COMBINE, reconstruct_coils
 from mri_iahvae.pipeline.volume import reconstruct_volume
 
@@ -92,27 +91,6 @@ def test_coils_tell_more_than_the_virtual_coil(model, simulate):
     images, kspace = simulate(noise=0.01)
     errors = [error(run(model, kspace, columns(32), rounds=rounds).image, images) for rounds in (0, 1)]
     assert errors[1] < 0.8 * errors[0]
-
-
-@pytest.mark.parametrize("rounds", [0, 1, 2, 3])
-def test_all_scales_are_refined_together_in_the_last_call_of_the_engine(model, simulate, monkeypatch, rounds):
-    taken, steps = [], []
-
-    def spy(model, kspace, mask, settings, **options):
-        taken.append(settings.joint_steps)
-        found = reconstruct_volume(model, kspace, mask, settings, **options)
-        steps.append(found.steps.tolist())
-        return found
-
-    monkeypatch.setattr(multicoil, "reconstruct_volume", spy)
-    settings = InferenceSettings(steps=1, joint_steps=3)
-    result = reconstruct_coils(model, simulate()[1], columns(32), settings, rounds=rounds)
-    assert taken == [*[0] * (len(taken) - 1), 3]
-    assert len(taken) == max(1, rounds)
-    assert result.settings == settings
-    assert result.steps.tolist() == steps[-1]
-    # One scale by scale, three across; later the coils cover all holes of so small a scan.
-    assert max(steps[-1]) == (4 if rounds < 2 else 1)
 
 
 def test_one_coil_is_a_single_coil_scan(model, simulate, head_kspace):

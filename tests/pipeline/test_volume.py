@@ -5,11 +5,10 @@ import pytest
 import torch
 
 from mri_iahvae.errors import IahvaeError, UsageError
-from mri_iahvae.inference.infer import infer
-from mri_iahvae.inference.settings import DATA_CONSISTENCY, METHODS, InferenceSettings
+from mri_iahvae.inference.infer import METHODS, infer
+from mri_iahvae.inference.settings import DATA_CONSISTENCY, InferenceSettings
 from mri_iahvae.kspace.bands import block
-from mri_iahvae.kspace.fft import fft2c, ifft2c
-from mri_iahvae.kspace.shifts import SHIFTS
+from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.pipeline import volume
 from mri_iahvae.pipeline.volume import _deviation, default_batch, reconstruct_volume
@@ -63,7 +62,7 @@ def test_types_and_shapes(model, head_kspace, columns):
         assert getattr(result, name).dtype == np.complex64
     assert result.magnitude.dtype == np.float32
     assert result.factors.shape == (3,)
-    assert result.steps.tolist() == [3 + 20] * 6  # at each scale, then at all
+    assert result.steps.tolist() == [3] * 6
     assert result.std is None
     assert result.samples is None
     assert result.warnings == ()
@@ -319,7 +318,7 @@ def test_samples_depend_on_the_seed_and_the_slice_alone(model, head_kspace):
 
 def test_steps_are_means_over_the_slices(model, head_kspace, columns):
     masks = np.stack([columns, np.zeros_like(columns)])
-    assert run(model, head_kspace(2), masks, steps=4, joint_steps=6).steps.tolist() == [5] * 6
+    assert run(model, head_kspace(2), masks, steps=4).steps.tolist() == [2] * 6
     assert run(model, head_kspace(2), up_to=4, steps=4, samples=2).steps.tolist() == [4, 4, 4, 0, 0, 0]
     assert run(model, head_kspace(2), method="amortized").steps.tolist() == [0] * 6
     automatic = run(model, head_kspace(2), columns, steps="auto").steps
@@ -447,31 +446,6 @@ def test_the_deviation_of_antithetic_pairs_is_unbiased(count):
     noise = torch.randn(20_000, (count + 1) // 2, generator=torch.Generator().manual_seed(0))
     pairs = torch.stack([noise, -noise], dim=2).flatten(1)[:, :count]
     assert _deviation(5 + 3 * pairs).square().mean().sqrt() == pytest.approx(3, rel=0.02)
-
-
-@pytest.mark.parametrize("masked", [False, True])
-def test_shifts_average_the_estimates_of_shifted_slices(model, head_kspace, columns, masked):
-    kspace, mask = head_kspace(2), columns if masked else None
-    settings = {"data_consistency": "none", "method": "amortized"}
-    expected = []
-    for rows, across in SHIFTS[:3]:
-        image = ifft2c(torch.from_numpy(kspace)).roll((rows, across), (1, 2))
-        found = torch.from_numpy(run(model, fft2c(image).numpy(), mask, **settings).image)
-        expected.append(found.roll((-rows, -across), (1, 2)).numpy())
-    found = run(model, kspace, mask, shifts=3, **settings)
-    np.testing.assert_allclose(found.image, np.mean(expected, axis=0), atol=1e-4 * np.abs(kspace).max())
-    assert error(found.image, expected[0]) > 1e-3
-    small = run(model, kspace, mask, shifts=3, batch=1, **settings)
-    np.testing.assert_allclose(small.image, found.image, atol=1e-4 * np.abs(kspace).max())
-    np.testing.assert_allclose(small.factors, found.factors)
-
-
-def test_shifted_estimates_keep_the_data_and_leave_prior_samples(model, head_kspace, columns):
-    kspace = head_kspace(2)
-    assert np.array_equal(run(model, kspace, columns, shifts=4).kspace[:, columns], kspace[:, columns])
-    nothing = np.zeros((32, 32), bool)
-    one, four = (run(model, kspace, nothing, shifts=n).image for n in (1, 4))
-    np.testing.assert_allclose(four, one, atol=1e-5 * np.abs(one).max())
 
 
 @pytest.mark.parametrize("unit", [1e-30, 1e30])

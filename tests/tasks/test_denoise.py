@@ -26,7 +26,7 @@ def test_without_noise_the_data_come_back(checkpoint, head_kspace):
 def test_the_more_noise_the_less_the_data_count(checkpoint, head_kspace):
     kspace = 1e-5 * head_kspace(1)
     # At each scale: across scales an untrained model may do anything in strong noise.
-    options = {"checkpoint": checkpoint, "joint_steps": 0}
+    options = {"checkpoint": checkpoint}
     distances = [error(denoise(kspace, s, **options).kspace, kspace) for s in (1e-7, 1e-6, 1e-5)]
     assert 1e-4 < distances[0] < distances[1] < distances[2]
 

@@ -137,7 +137,7 @@ def test_the_plan_of_several_coils_is_what_they_do(native, checkpoint):
 def amortized():
     from mri_iahvae.inference.settings import inference_settings  # noqa: PLC0415
 
-    return inference_settings(method="amortized", imputation_rounds=1)
+    return inference_settings(method="amortized")
 
 
 @pytest.mark.parametrize("coils", [None, 3])

@@ -230,8 +230,7 @@ def test_a_checkpoint_is_calibrated_again(files, checkpoint, tmp_path):
     assert same == digest
     domain = load_domain(target)
     assert (domain.description, domain.slices) == ("CORPD_FBK", 24)  # eight draws of each held-out slice
-    assert replace(after.config, dispersion=()) == before.config
-    assert len(after.config.dispersion) == len(after.config.scales)
+    assert after.config == before.config
     calibrate(target, data, target, domain="ellipses", half=True)
     assert load_domain(target).description == "ellipses"
     halved, _ = load_model(target)

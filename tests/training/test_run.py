@@ -12,9 +12,10 @@ import torch
 
 from mri_iahvae.errors import CheckpointError, IahvaeError
 from mri_iahvae.model.checkpoint import load_domain, load_model
+from mri_iahvae.model.guide_config import GuideConfig
+from mri_iahvae.model.guide_file import load_guide
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.model.presets import preset
-from mri_iahvae.training.dispersion import measure_dispersion
 from mri_iahvae.training.domain import measure_domain
 from mri_iahvae.training.module import StageModule, validation_scores
 from mri_iahvae.training.run import run_training
@@ -61,7 +62,9 @@ class Screen:
 def start(tmp_path_factory, make_blobs):
     """Starts a run, or goes on with one: its folder and what the screen showed."""
 
-    def run(folder=None, *, resume=False, stop_at=(), signals=(signal.SIGINT,), begin=None, **settings):
+    def run(
+        folder=None, *, resume=False, stop_at=(), signals=(signal.SIGINT,), begin=(None, None), **settings
+    ):
         folder = folder or tmp_path_factory.mktemp("run")
         screen = Screen(stop_at, signals)
         finished = run_training(
@@ -76,7 +79,8 @@ def start(tmp_path_factory, make_blobs):
             draw=screen.draw,
             record={"data": "blobs"},
             description="blobs of all kinds",
-            start=begin,
+            start=begin[0],
+            start_guide=begin[1],
         )
         assert finished == folder / "model"
         return folder, screen
@@ -186,9 +190,8 @@ def test_the_finished_model_is_the_average(finished, make_blobs):
     assert (domain.description, domain.slices) == ("blobs of all kinds", 32)
     assert domain == measure_domain(model, make_blobs(4, first=100), domain.description, CPU, seed=3)
     assert model.config.sigma == 0.1
-    assert replace(model.config, gains=(), core_power=(), dispersion=()) == preset("tiny")
+    assert replace(model.config, gains=(), core_power=()) == preset("tiny")
     assert len(model.config.gains) == 6
-    assert model.config.dispersion == measure_dispersion(model, make_blobs(4, first=100), CPU, seed=3)
 
 
 def test_growing_doubles_gains_and_sigma(finished):
@@ -214,7 +217,7 @@ def test_stages_hold_scales_and_start_from_other_weights(finished, start):
     begin = begin.requires_grad_()
     plan = {"batch": 4, "rate": 1e-2}
     stages = (Stage(32, 2, **plan, scales=(32, 32)), Stage(32, 3, **plan, scales=(4, 8)))
-    folder, screen = start(begin=begin, stages=stages, validate_every=3)
+    folder, screen = start(begin=(begin, None), stages=stages, validate_every=3)
     weights = [begin.state_dict(), *screen.weights]
     assert same_scales(*weights[:2], moved=[5])
     assert same_scales(*weights[1:], moved=[2, 3])
@@ -224,6 +227,59 @@ def test_stages_hold_scales_and_start_from_other_weights(finished, start):
     assert same_scales(*screen.weights, moved=[])
 
 
+GUIDED = {
+    "stages": (Stage(32, 8, batch=4, rate=1e-2, guide=True), Stage(16, 4, batch=4), Stage(32, 4, batch=4)),
+    "guide": GuideConfig(1, (4, 8), 1),
+    "validate_every": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def guided(start):
+    """A run whose first stage trains a guide."""
+    return start(**GUIDED)
+
+
+def test_a_guide_is_trained_first_and_calibrated_last(guided):
+    folder, screen = guided
+    guide, _ = load_guide(folder / "model")
+    assert guide.config == GUIDED["guide"]
+    assert not torch.equal(guide.calibration, torch.ones(2, 5))
+    assert load_model(folder / "model")[0].size == 32
+    first, last = (screen.validations[k] for k in (0, 1))
+    assert (first["stage"], last["stage"]) == (0, 0)
+    assert last["relative_error"] < first["relative_error"] < 1.2
+    assert screen.pictures[0].startswith("stage1-")  # of the hierarchy alone
+
+
+def test_a_run_with_a_guide_resumes_bit_for_bit(guided, start):
+    """In the guide's stage, and in one of the hierarchy."""
+    with pytest.raises(KeyboardInterrupt):
+        start(
+            folder := guided[0].with_name("again"),
+            stop_at=[("validation", 0, 4), ("validation", 1, 4)],
+            **GUIDED,
+        )
+    with pytest.raises(KeyboardInterrupt):
+        start(folder, resume=True, stop_at=[("validation", 1, 4)], **GUIDED)
+    start(folder, resume=True, **GUIDED)
+    for name in ("guide.safetensors", "model.safetensors"):
+        assert (folder / "model" / name).read_bytes() == (guided[0] / "model" / name).read_bytes()
+
+
+def test_what_no_stage_trains_is_kept(guided, start):
+    """A guide alone beside a model, and a model beside its guide."""
+    begin, guide = load_model(guided[0] / "model")[0], load_guide(guided[0] / "model")[0]
+    stage = {"batch": 4, "rate": 1e-2}
+    only, _ = start(begin=(begin, guide), **{**GUIDED, "stages": (Stage(32, 4, **stage, guide=True),)})
+    kept, found = load_model(only / "model")[0], load_guide(only / "model")[0]
+    assert all(torch.equal(a, b) for a, b in zip(kept.parameters(), begin.parameters(), strict=True))
+    assert not torch.equal(found.steps[0].embed.weight, guide.steps[0].embed.weight)
+    other, _ = start(begin=(begin, guide), stages=(Stage(32, 2, **stage),))
+    found = load_guide(other / "model")[0]
+    assert all(torch.equal(a, b) for a, b in zip(found.parameters(), guide.parameters(), strict=True))
+
+
 def test_a_model_in_half_precision_is_measured_as_it_is_stored(start, make_blobs):
     folder, _ = start(stages=(Stage(16, 2, batch=4),), half=True)
     model, _ = load_model(folder / "model")
@@ -231,7 +287,6 @@ def test_a_model_in_half_precision_is_measured_as_it_is_stored(start, make_blobs
     held_out = make_blobs(4, first=100)
     domain = load_domain(folder / "model")
     assert domain == measure_domain(model, held_out, domain.description, CPU, seed=3)
-    assert model.config.dispersion == measure_dispersion(model, held_out, CPU, seed=3)
 
 
 def test_an_interrupted_run_resumes_bit_for_bit(start, finished, tmp_path):

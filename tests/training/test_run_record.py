@@ -85,5 +85,5 @@ def test_damaged_records_are_refused_in_one_line(run, changes):
 
 def test_what_training_measures_is_no_part_of_the_architecture():
     config = preset("tiny")
-    measured = replace(config, gains=(1.0,) * 6, core_power=((1.0,),), dispersion=(2.0,) * 6, sigma=0.3)
+    measured = replace(config, gains=(1.0,) * 6, core_power=((1.0,),), sigma=0.3)
     assert untrained(measured) == config

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mri_iahvae.errors import UsageError
 from mri_iahvae.inference.draws import Draws
-from mri_iahvae.inference.partial import Found
+from mri_iahvae.inference.methods import Found
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.model.scale import BandScale
 
@@ -27,7 +27,7 @@ _BETA = 1.0
 def descend(
     problem: "Problem",
     start: list[Tensor],  # noqa: ARG001 - the encoder's posterior given contexts that are not refined
-    std: list[Tensor],
+    std: list[Tensor],  # noqa: ARG001 - as `Refine`
     settings: InferenceSettings,
     draws: Draws,  # noqa: ARG001 - as `Refine`
 ) -> Found:
@@ -54,13 +54,13 @@ def descend(
                 for later, latent in zip(layers[j + 1 :], held, strict=True):
                     last = later.advance(last, later.prior(last)[1], latent)
                 error = torch.view_as_real(scale.bins(last) - y.value).abs().sum(-1)
-                objective = prior.nll(z).sum() + _BETA * (error * y.mask).sum()
+                objective = prior.nll(z).sum() + _BETA * (error * y.known).sum()
                 (gradient,) = torch.autograd.grad(objective, z)
             z = (z - _STEP_SIZE * gradient).detach()
         refined.append((z - prior.mean) / prior.std)
         h = layer.advance(h, residual, z)
     steps = torch.full((len(h),), settings.budget[0] * len(layers), dtype=torch.int64, device=h.device)
-    return Found(refined, std, steps)
+    return Found(refined, steps)
 
 
 def _amortized(scale: BandScale, first: int, h: Tensor, features: Tensor) -> list[Tensor]:

@@ -1,0 +1,49 @@
+"""The guide's estimate of a measurement, within bounds: what takes the place of the data in inference."""
+
+import torch
+from torch import Tensor
+
+from mri_iahvae.inference.bounds import choose
+from mri_iahvae.inference.settings import Precision
+from mri_iahvae.model.guide import Estimate, Guide
+
+MOST_ADDED = 4.0
+"""Largest energy of the bins that the guide completes, over that of the measured ones."""
+
+
+@torch.no_grad()
+def estimate(
+    guide: Guide, kspace: Tensor, mask: Tensor, noise_sigma: Tensor, precision: Precision = "float32"
+) -> tuple[Estimate, Tensor]:
+    """Estimate all bins of a batch.
+
+    Where the guide adds more energy than `MOST_ADDED` times what was measured, or numbers that are not finite, or
+    nothing was measured at all, its estimate is dropped: measured bins are the data, of others nothing is known.
+
+    Args:
+        guide: the network.
+        kspace: complex64 (B, H, W), any units; values at unmeasured bins are ignored.
+        mask: bool (B, H, W), true where measured.
+        noise_sigma: float (B,), noise per real and imaginary part; zero for none.
+        precision: of the convolutions.
+
+    Returns:
+        The estimate, its variance infinite where nothing is known; and the batch elements whose estimate was dropped
+        although something was measured, bool (B,).
+    """
+    with torch.autocast(kspace.device.type, torch.bfloat16, enabled=precision != "float32"):
+        found, variance = guide(kspace, mask, noise_sigma)
+    measured = torch.where(mask, kspace, 0)
+    most = MOST_ADDED * _energy(measured)
+    within = (_energy(torch.where(mask, 0, found)) <= most) & (_energy(found) < torch.inf)
+    within &= variance.flatten(1).isfinite().all(1)
+    nothing = ~(measured != 0).flatten(1).any(1)
+    kept = within & ~nothing
+    noise = torch.where(mask, noise_sigma.square()[:, None, None], torch.inf)
+    # Exactly, not up to the rounding of units.
+    found = torch.where(mask & (noise_sigma == 0)[:, None, None], kspace, found)
+    return Estimate(choose(kept, found, measured), choose(kept, variance, noise)), ~within & ~nothing
+
+
+def _energy(bins: Tensor) -> Tensor:
+    return torch.view_as_real(bins).double().square().flatten(1).sum(1)

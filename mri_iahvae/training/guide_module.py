@@ -1,0 +1,69 @@
+"""The Lightning module of a stage that trains the guide."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mri_iahvae.model.guide import Guide
+from mri_iahvae.model.guide_file import save_guide
+from mri_iahvae.processes import process_count
+from mri_iahvae.training.augment import varied
+from mri_iahvae.training.guide_objective import dissimilarity, error_likelihood, guide_loss, relative_error
+from mri_iahvae.training.guide_tasks import random_field_of_view, random_measurements
+from mri_iahvae.training.settings import TrainSettings
+from mri_iahvae.training.share import Share
+from mri_iahvae.training.stage import StageBase
+
+
+class GuideModule(StageBase):
+    """Trains the guide on random measurements of the slices; its error head learns beside it.
+
+    Args:
+        model: the guide.
+        settings: of the run.
+        stage: number of the stage.
+    """
+
+    model: Guide
+    average: Guide
+
+    def __init__(self, model: Guide, settings: TrainSettings, stage: int) -> None:
+        super().__init__(model, settings, stage)
+
+    def training_step(self, batch: tuple[Tensor, int], batch_idx: int) -> Tensor:  # noqa: ARG002
+        """Relative error and dissimilarity; plus the likelihood of the errors, which moves the error head alone."""
+        kspace, seed = batch
+        noise = torch.Generator(self.device).manual_seed(seed)
+        share = Share.of_this_process(len(kspace) * process_count())
+        with torch.autocast(self.device.type, enabled=False):
+            image = random_field_of_view(varied(kspace, noise, share, self.settings.resampled).abs(), noise)
+            task = random_measurements(image, noise, share)
+        estimate = self.model(task.kspace, task.mask, task.sigma)
+        with torch.autocast(self.device.type, enabled=False):
+            loss = guide_loss(estimate, task).mean()
+            likelihood = error_likelihood(estimate, task).mean()
+        both = torch.stack([loss, likelihood]).detach()
+        values = self.trainer.strategy.reduce(both, reduce_op="mean")
+        self.statistics = dict(zip(("loss", "likelihood"), values, strict=True))
+        return loss + likelihood
+
+    def scores(self, kspace: Tensor, noise: torch.Generator, share: Share) -> dict[str, Tensor]:
+        """See `StageBase.scores`: of one random measurement of each slice, the same at each validation."""
+        task = random_measurements(varied(kspace, noise, share, 0.0).abs(), noise, share)
+        estimate = self.average(task.kspace, task.mask, task.sigma)
+        return {
+            "relative_error": relative_error(estimate.kspace, task),
+            "ssim": 1 - dissimilarity(estimate.kspace, task.truth),
+            "likelihood": error_likelihood(estimate, task),
+        }
+
+    def store(self, folder: Path, training: dict[str, Any]) -> None:
+        """See `StageBase.store`."""
+        save_guide(self.average, folder, training)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A state describes its own model, so that a run resumes from it alone."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["model_config"] = self.model.config.to_json()

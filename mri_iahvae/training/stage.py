@@ -1,0 +1,135 @@
+"""What all stages of a run have in common: schedule, optimizer, skipped steps, averaged weights, states."""
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from mri_iahvae.training.settings import TrainSettings
+from mri_iahvae.training.share import Share
+
+_WARM_UP = 100  # steps
+_LAST_RATE = 0.05  # of the peak learning rate
+_SLOW = 0.3  # rate of parameters that learn more slowly, of the others'
+
+
+class StageBase(L.LightningModule):
+    """Trains one stage; validation and what is stored use the averaged (EMA) weights.
+
+    A subclass says what a step computes, what is validated, and how the average is stored.
+
+    Args:
+        model: that is trained.
+        settings: of the run.
+        stage: number of the stage.
+
+    Attributes:
+        average: the same model with the averaged weights.
+        statistics: of the latest step, for the log.
+        validation: of the latest validation, whose step is `validated`.
+        skipped: steps whose loss or gradient was too large.
+    """
+
+    skipped: Tensor
+
+    def __init__(self, model: nn.Module, settings: TrainSettings, stage: int) -> None:
+        super().__init__()
+        self.model = model
+        self.average = copy.deepcopy(model).requires_grad_(requires_grad=False)
+        self.settings = settings
+        self.stage_index = stage
+        self.stage = settings.stages[stage]
+        self.statistics: dict[str, Any] = {}
+        self.validation: dict[str, Any] = {}
+        self.validated = -1
+        self.skipped_in_a_row = 0
+        self._scores: list[dict[str, Tensor]] = []
+        self.register_buffer("skipped", torch.zeros((), dtype=torch.int64))
+
+    def slow(self) -> set[nn.Parameter]:
+        """Parameters that learn more slowly."""
+        return set()
+
+    def scores(self, kspace: Tensor, noise: torch.Generator, share: Share) -> dict[str, Tensor]:
+        """Of held-out slices, complex64 (B, n, n), with the averaged weights: each (B, ...).
+
+        Args:
+            kspace: the process's own slices.
+            noise: for what is drawn.
+            share: of the batch that `kspace` is.
+        """
+        raise NotImplementedError
+
+    def store(self, folder: Path, training: dict[str, Any]) -> None:
+        """Write the averaged weights into the folder of the checkpoint, with the record of their training."""
+        raise NotImplementedError
+
+    def rate_factor(self, step: int) -> float:
+        """Learning rate over its peak: linear warm-up, then a cosine."""
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.stage.steps)))
+        return min(1.0, (step + 1) / _WARM_UP) * (_LAST_RATE + (1 - _LAST_RATE) * cosine)
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own type is a union of many
+        """AdamW; biases and other vectors are not decayed."""
+        slow = self.slow()
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for parameter in self.model.parameters():
+            if parameter.requires_grad:
+                decay = self.settings.weight_decay if parameter.ndim > 1 else 0.0
+                rate = self.stage.rate * (_SLOW if parameter in slow else 1.0)
+                groups.setdefault((rate, decay), []).append(parameter)
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": parameters, "lr": rate, "weight_decay": decay}
+                for (rate, decay), parameters in groups.items()
+            ],
+            fused=self.device.type == "cuda",  # one kernel for all parameters
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate_factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:  # noqa: ANN401
+        """Clip; drop the gradients of a step whose loss or gradient is not finite or far too large, and count it."""
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        self.statistics["gradient_norm"] = norm.detach()
+        if bool(torch.isfinite(self.statistics["loss"]) & (norm <= self.settings.skip)):  # NaN is not
+            self.skipped_in_a_row = 0
+            return
+        optimizer.zero_grad(set_to_none=True)  # AdamW passes over parameters without a gradient
+        self.skipped += 1
+        self.skipped_in_a_row += 1
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """One step, then the average moves towards the weights; its decay is warmed up."""
+        super().optimizer_step(*args, **kwargs)
+        decay = min(self.settings.ema, (1 + self.global_step) / (10 + self.global_step))
+        for average, weight in zip(self.average.parameters(), self.model.parameters(), strict=True):
+            if weight.requires_grad:
+                average.data.lerp_(weight.data, 1 - decay)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What is neither a weight nor Lightning's own."""
+        checkpoint["skipped_in_a_row"] = self.skipped_in_a_row
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What is neither a weight nor Lightning's own."""
+        self.skipped_in_a_row = checkpoint["skipped_in_a_row"]
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        """Scores of one batch of held-out slices."""
+        share = Share.of_this_process(len(batch))
+        noise = torch.Generator(self.device).manual_seed(self.settings.seed + batch_idx)
+        with torch.autocast(self.device.type, enabled=False):  # float32, whatever the training's precision
+            scores = self.scores(share.of(batch), noise, share)
+        self._scores.append({key: share.gather(value) for key, value in scores.items()})
+
+    def on_validation_epoch_end(self) -> None:
+        """Mean of the scores over the held-out slices."""
+        joined = {key: torch.cat([score[key] for score in self._scores]) for key in self._scores[0]}
+        self._scores.clear()
+        self.validation = {key: value.mean(dim=0).tolist() for key, value in joined.items()}
+        self.validated = self.global_step

@@ -1,0 +1,60 @@
+"""The guide's file: round trip, half precision, and files that are none."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mri_iahvae.errors import CheckpointError
+from mri_iahvae.model.guide import Guide
+from mri_iahvae.model.guide_config import GuideConfig
+from mri_iahvae.model.guide_file import NAME, load_guide, save_guide
+
+CONFIG = GuideConfig(steps=1, widths=(4, 8), blocks=1)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_round_trip(tmp_path, half):
+    guide = Guide(CONFIG)
+    guide.calibration.fill_(1.5)
+    save_guide(guide, tmp_path, {"steps": 3}, half=half)
+    found, digest = load_guide(tmp_path)
+    assert found.config == CONFIG
+    assert len(digest) == 64
+    assert not found.training
+    for name, weight in guide.state_dict().items():
+        stored = weight.half().float() if half else weight
+        assert torch.equal(found.state_dict()[name], stored), name
+
+
+def test_a_checkpoint_without_one(tmp_path):
+    assert load_guide(tmp_path) is None
+
+
+def other_weights(path):
+    weights = {name: weight.half() for name, weight in Guide(GuideConfig(1, (4, 4), 1)).state_dict().items()}
+    save_file(weights, path, {"guide": '{"config": {"steps": 1, "widths": [4, 8], "blocks": 1, "fold": 2}}'})
+
+
+def not_finite(path):
+    weights = {name: weight * torch.nan for name, weight in Guide(CONFIG).state_dict().items()}
+    save_file(weights, path, {"guide": '{"config": {"steps": 1, "widths": [4, 8], "blocks": 1, "fold": 2}}'})
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b"version https://git-lfs.github.com/spec/v1"),
+        lambda path: path.write_bytes(path.read_bytes()[:-100]),
+        lambda path: save_file({"a": torch.zeros(1)}, path),
+        lambda path: save_file({"a": torch.zeros(1)}, path, {"guide": "[]"}),
+        lambda path: save_file({"a": torch.zeros(1)}, path, {"guide": '{"config": {"widths": 3}}'}),
+        other_weights,
+        not_finite,
+    ],
+)
+def test_what_is_no_guide_is_refused(tmp_path, damage):
+    save_guide(Guide(CONFIG), tmp_path, {})
+    damage(tmp_path / NAME)
+    with pytest.raises(CheckpointError, match="cannot be read as a guide") as caught:
+        load_guide(tmp_path)
+    assert "\n" not in str(caught.value)
