@@ -47,7 +47,7 @@ def run(tmp_path):
 
         @click.command()
         def command():
-            run_files(inputs, tmp_path / "out", work, **options)
+            run_files(inputs, tmp_path / "out", lambda: work, **options)
 
         group = LazyGroup("group", entries={"run": Entry("", "")})
         group.get_command = lambda *_: command
@@ -203,5 +203,5 @@ def test_reports_are_printed_as_files_finish(scans, tmp_path, capsys):
         seen.append(capsys.readouterr().out)
         return report(path, target)
 
-    run_files([scans], tmp_path / "out", work, skip_existing=False, as_json=False, quiet=True)
+    run_files([scans], tmp_path / "out", lambda: work, skip_existing=False, as_json=False, quiet=True)
     assert [text.partition(":")[0] for text in seen] == ["", str(scans / "a.h5"), str(scans / "b.h5")]
