@@ -1,6 +1,5 @@
 """Commands and Python blocks of README and documentation run, page by page, on small files."""
 
-import importlib.util
 import os
 import re
 import shutil
@@ -21,20 +20,13 @@ from click.testing import CliRunner
 from mri_iahvae.cli import main
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.results.hdf5 import write_scan
+from tests.test_readme import cli_calls
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PAGES = [page for page in (README, *sorted(DOCS.rglob("*.md"))) if BLOCK.search(page.read_text())]
-
-
-def cli_calls(text):
-    """Those of the neighbouring test module."""
-    specification = importlib.util.spec_from_file_location("readme", ROOT / "tests" / "test_readme.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module.cli_calls(text)
 
 
 def cut(path):

@@ -2,10 +2,6 @@
 
 import json
 import shlex
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import h5py
@@ -13,6 +9,7 @@ import numpy as np
 from click.testing import CliRunner
 
 from mri_iahvae.cli import main
+from tests.test_docs_runs import train_a_little
 
 ROOT = Path(__file__).parents[1]
 RECIPE = (ROOT / "examples" / "fastmri_knee.md").read_text()
@@ -49,21 +46,6 @@ def blob(rows, columns, slices=2):
     return np.stack([np.exp(-3 * (x**2 + (1 + k) * y**2) + 1j * (x + k * y)) for k in range(slices)])
 
 
-def train_a_little(arguments, run):
-    """Start training as a process of its own, and interrupt it once it has logged a step."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "mri_iahvae", *arguments], stderr=subprocess.PIPE, text=True
-    ) as process:
-        deadline = time.monotonic() + 300
-        while process.poll() is None and not (run / "log.jsonl").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=300)
-    assert process.returncode == 130, errors
-    assert "Traceback" not in errors
-
-
 def test_the_recipe_runs_on_small_native_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     native(tmp_path / "knee" / "singlecoil_train" / "file1000001.h5", blob(160, 140, slices=3), padding=4)
@@ -75,7 +57,7 @@ def test_the_recipe_runs_on_small_native_files(tmp_path, monkeypatch):
             continue
         ran.append(arguments[0])
         if arguments[0] == "train":
-            train_a_little(arguments, Path("runs/knee-small"))
+            train_a_little(arguments)
         else:
             result = CliRunner().invoke(main, arguments)
             assert result.exit_code == 0, result.output

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from mri_iahvae import files
 from mri_iahvae.errors import IahvaeError, UsageError
 from mri_iahvae.files import atomic_path, folder_of_one_run, make_folder, name_as_text, write_json
 
@@ -146,24 +145,6 @@ def test_a_killed_run_blocks_nobody_and_its_leftovers_go(tmp_path):
     (tmp_path / "states" / part_of(process.pid)).write_text("half")
     with folder_of_one_run(tmp_path):
         assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".lock"]
-
-
-def test_a_folder_that_no_lock_can_be_written_to(tmp_path):
-    (tmp_path / ".lock").mkdir()
-    with (
-        pytest.raises(IahvaeError, match="cannot be written to: Is a directory"),
-        folder_of_one_run(tmp_path),
-    ):
-        pass
-
-
-def test_processes_that_are_alive(dead, monkeypatch):
-    assert files._alive(os.getpid())
-    assert files._alive(1)
-    assert not files._alive(dead)
-    assert not files._alive(10**30)
-    monkeypatch.setattr(os, "kill", raises(PermissionError()))  # another user's
-    assert files._alive(10**6)
 
 
 @pytest.mark.parametrize("where", ["file system", "system"])

@@ -1,8 +1,10 @@
 """Native sizes: files of fastMRI's exact schema (`benchmarks/shared/native_files.py`), against its own reader."""
 
 import json
+import re
 
 import h5py
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -197,72 +199,11 @@ def test_a_reference_wider_than_kspace_is_cropped_to_its_width(native, tool, tmp
     assert json.loads((tmp_path / "scores.json").read_text())["overall"]["mean"]["nmse"] < 1e-10
 
 
-def _pairs(names):
-    def change(file):
-        values = file["kspace"][()]
-        stored = np.empty(values.shape, [(name, "<f4") for name in names])
-        stored[names[0]], stored[names[1]] = values.real, values.imag
-        del file["kspace"]
-        file["kspace"] = stored
-
-    return change
-
-
-def _stored_as(make):
-    def change(file):
-        values = make(file["kspace"][()])
-        del file["kspace"]
-        file["kspace"] = values
-
-    return change
-
-
-def _extra(file):
-    file["reconstruction_rss"] = np.zeros((3, 4))  # of a single-coil file it is not the target
-    file["sensitivities"] = np.zeros(3)
-    file.create_group("dataset")["xml"] = "<a/>"
-
-
-def _minus_zero(file):
-    values, missing = file["kspace"][()], file["mask"][()] == 0
-    values[..., missing] = -0.0 * np.abs(values[..., missing]) - 0.0j
-    values.real[..., missing] = -0.0
-    values.imag[..., missing] = -0.0
-    file["kspace"][...] = values
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        _stored_as(lambda k: k.astype(np.complex128)),
-        _stored_as(lambda k: k[None]),
-        _stored_as(lambda k: k[:, None]),
-        _stored_as(lambda k: k[None, :, None]),
-        _pairs(("r", "i")),
-        _pairs(("real", "imag")),
-        _extra,
-        _minus_zero,
-    ],
-    ids=["complex128", "leading axis", "one coil", "both", "(r, i)", "(real, imag)", "extra", "minus zero"],
-)
-def test_other_ways_to_store_it_change_nothing(native, change):
-    plain = open_scan(native("640x368", acceleration=4))
-    values, mask = plain.read(0), plain.mask
-    scan = open_scan(native("640x368", acceleration=4, change=change))
-    assert (scan.slices, scan.coils, scan.height, scan.width) == (1, 1, 640, 368)
-    assert scan.acquired == (20, 348)
-    np.testing.assert_array_equal(scan.mask, mask)
-    np.testing.assert_array_equal(scan.read(0), values)
-    assert not np.signbit(scan.read(0)[..., ~mask].real).any()
-    assert not np.signbit(scan.read(0)[..., ~mask].imag).any()
-
-
 def test_without_a_header_padding_and_image_come_from_the_content(native):
     for acceleration in (None, 4, 8):
         whole = open_scan(native("640x368", acceleration=acceleration))
 
         def strip(file):
-            _pairs(("r", "i"))(file)
             del file["ismrmrd_header"]
 
         scan = open_scan(native("640x368", acceleration=acceleration, change=strip))
@@ -333,3 +274,65 @@ def test_several_coils_measured_as_a_whole_give_the_reference(native, tool, tmp_
     reference = open_scan(path).read_reference(slice(None))
     found, _ = result(tmp_path / "out" / path.name)
     assert np.abs(found["reconstruction"] - reference).max() < 1e-5 * reference.max()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ("<x>640</x><y>368</y>", "<x>640</x><y>372</y>", (320, 368)),
+        ("<x>640</x><y>368</y>", "<x>368</x><y>640</y>", (320, 368)),
+    ],
+    ids=["width", "axes swapped"],
+)
+def test_where_header_and_array_differ_both_sizes_are_said_and_the_array_counts(native, old, new, field):
+    def swap(file):
+        text = file["ismrmrd_header"][()].decode()
+        assert old in text
+        del file["ismrmrd_header"]
+        file["ismrmrd_header"] = text.replace(old, new)
+
+    scan = open_scan(native("640x368", change=swap))
+    (warning,) = scan.warnings
+    assert "640x368" in warning
+    assert "x".join(re.findall(r"\d+", new)) in warning
+    assert (scan.height, scan.width) == (640, 368)
+    assert scan.acquired == (20, 348)  # from the zeros, as the header is not to be trusted
+    assert scan_geometry(scan).field == field
+    assert scan_geometry(scan).image == (320, 320)
+
+
+def test_files_of_different_sizes_in_one_call(native, tool, tmp_path, no_figures):
+    paths = [native(size, f"{size}.h5", noise=0.002) for size in SIZES]
+    done = tool("reconstruct", *paths, "--acceleration", 4)
+    assert done.exit_code == 0, done.output
+    for path in paths:
+        images = result(tmp_path / "out" / path.name)[0]["reconstruction"]
+        assert images.shape == open_scan(path).read_reference(0).shape
+        assert np.isfinite(images).all()
+        assert images.any()
+
+
+def test_padding_is_neither_measured_nor_missing(native, tool, no_figures):
+    full = native("640x368", "full.h5")
+    done = tool("reconstruct", full)
+    assert "full sampling: true acceleration 1.00x" in done.stdout
+    assert f"k-space {328 / 368:.1%} measured, 0.0% completed, {40 / 368:.1%} zero" in done.stdout
+    test = native("640x368", "test.h5", acceleration=4)
+    scan = open_scan(test)
+    columns = scan.mask[0].sum()
+    done = tool("reconstruct", test)
+    assert f"the file's own: true acceleration {328 / columns:.2f}x" in done.stdout
+    assert f"k-space {columns / 368:.1%} measured" in done.stdout
+
+
+@pytest.mark.parametrize("size", ["640x368", "640x264"])
+def test_voxels_keep_their_size_and_place(native, tool, tmp_path, size, no_figures):
+    path = native(size, noise=0)
+    done = tool("reconstruct", path, "--nifti")
+    assert done.exit_code == 0, done.output
+    assert "orientation and slice gap unknown" in done.stderr
+    image = nibabel.load(tmp_path / "out" / "scan.nii.gz")
+    reference = open_scan(path).read_reference(slice(None))
+    np.testing.assert_allclose(image.header.get_zooms(), (0.6875, 0.6875, 5), rtol=1e-6)
+    voxels = np.asarray(image.dataobj)
+    assert np.abs(voxels.transpose(2, 1, 0) - reference).max() < 1e-5 * reference.max()

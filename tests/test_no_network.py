@@ -3,8 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-
 # An audit hook sees sockets whoever opens them, C code with Python's socket module included, and cannot be taken back.
 BLOCKED = """
 import sys
@@ -38,17 +36,6 @@ run("denoise", "data/0.h5", "-o", "denoised", *options)
 run("evaluate", "out/0.h5", "data/0.h5")
 run("sample", "--checkpoint", "run/model", "-o", "drawn", "--device", "cpu")
 """
-
-
-@pytest.mark.parametrize(
-    "use",
-    ["socket.create_connection(('127.0.0.1', 9))", "socket.getaddrinfo('localhost', 80)", "socket.socket()"],
-)
-def test_sockets_are_blocked(use):
-    """What the next test relies on."""
-    code = f"{BLOCKED}\nimport socket\n{use}"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "PermissionError: no network: socket." in result.stderr
 
 
 def test_every_command_works_without_a_network(tmp_path):

@@ -19,7 +19,7 @@ from mri_iahvae.cli import main
 from mri_iahvae.cli.train import train
 from mri_iahvae.errors import UsageError
 from mri_iahvae.model.checkpoint import load_model
-from mri_iahvae.processes import ALONE, Processes, joined, process_count, rank
+from mri_iahvae.processes import Processes, joined
 from mri_iahvae.training.states import state_path, states
 
 CPU = torch.device("cpu")
@@ -166,20 +166,20 @@ def test_what_one_skips_both_skip(data, start, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("what", "told"),
+    ("what", "said"),
     [
         ("raise IahvaeError('slice 7 is upside down')", ["Error: slice 7 is upside down"]),
         ("os.kill(os.getpid(), signal.SIGKILL)", ["another of the 2 processes", "process of this run died"]),
     ],
     ids=["fails", "is killed"],
 )
-def test_training_ends_when_one(data, start, tmp_path, what, told):
+def test_training_ends_when_one(data, start, tmp_path, what, said):
     run = tmp_path / "run"
     options = (*TRAIN, "--grid", 16, "--stages", "16:1000")
     change = IN_THE_THIRD_STEP.format(what=what)
     code, stdout, stderr = end(start("train", data, "-o", run, *options, *TWO, change=change))
     assert (code != 0, stdout) == (True, ""), stderr
-    assert any(text in stderr for text in told), stderr
+    assert any(text in stderr for text in said), stderr
     assert "Traceback" not in stderr
     assert states(run)  # to resume from
 
@@ -213,11 +213,11 @@ def test_the_script_for_slurm(tmp_path):
     for name, code in (("srun", 130), ("scontrol", 0)):
         (tmp_path / name).write_text(f'#!/bin/sh\nprintf "%s\\n" {name} "$@" >> "$CALLS"\nexit {code}\n')
         (tmp_path / name).chmod(0o755)
-    told = {"DATA": "data", "RUN": str(tmp_path / "run"), "CALLS": str(tmp_path / "calls")}
+    given = {"DATA": str(tmp_path), "RUN": str(tmp_path / "run"), "CALLS": str(tmp_path / "calls")}
     environment = {
         **os.environ,
         **slurm(0, tasks=8, nodes=2),
-        **told,
+        **given,
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
     }
     script = Path(__file__).parents[1] / "examples" / "slurm_train.sh"
@@ -229,23 +229,11 @@ def test_the_script_for_slurm(tmp_path):
         assert called[-4:-1] == ["scontrol", "requeue", str(os.getpid())]
         asked = train.make_context("train", called[tool + 2 : -4]).params
         assert (asked["devices"], asked["num_nodes"], asked["resume"]) == (4, 2, resume)
-        assert (asked["data"], asked["run"]) == (None if resume else Path("data"), tmp_path / "run")
+        assert (asked["data"], asked["run"]) == (None if resume else tmp_path, tmp_path / "run")
         assert resume or asked["batch"] % 16 == 0
         (tmp_path / "calls").unlink()
         state_path(tmp_path / "run", 0, 0).parent.mkdir(parents=True, exist_ok=True)
         state_path(tmp_path / "run", 0, 0).touch()
-
-
-def test_one_process_joins_nothing():
-    with joined(ALONE, CPU) as device:
-        assert device == CPU
-        assert (rank(), process_count()) == (0, 1)
-
-
-@pytest.mark.parametrize("options", [(0, 1), (1, -1)])
-def test_impossible_processes(options):
-    with pytest.raises(UsageError, match="expected"):
-        Processes(*options)
 
 
 def test_devices_that_are_not_there():

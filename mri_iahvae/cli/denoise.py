@@ -6,6 +6,7 @@ import click
 
 from mri_iahvae.cli.inference import common_options, inputs_argument, run, sampling_options
 from mri_iahvae.cli.options import FiniteRange, SectionedCommand, section
+from mri_iahvae.errors import UsageError
 
 
 @click.command(cls=SectionedCommand)
@@ -45,4 +46,6 @@ def denoise(**options: Any) -> None:  # noqa: ANN401 - Click passes options by n
       mri-iahvae denoise scan.h5 --relative-sigma 0.2 --quality best
       mri-iahvae denoise t1.nii.gz --nifti
     """
+    if options["sigma"] is not None and options["relative_sigma"] is not None:
+        raise UsageError("give --sigma or --relative-sigma, not both")
     run("denoise", **options)

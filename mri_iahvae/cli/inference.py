@@ -1,13 +1,14 @@
-"""What `reconstruct` and `denoise` share: their options, and the way from options to results."""
+"""What `reconstruct` and `denoise` have in common: their options, and the way from options to results."""
 
 import os
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from mri_iahvae.cli.options import (
+    EXISTING,
     MAX_SLICES,
     Decorator,
     FiniteRange,
@@ -26,7 +27,7 @@ from mri_iahvae.cli.options import (
     steps,
 )
 from mri_iahvae.cli.parts import Part, local_number, part, part_of_environment
-from mri_iahvae.cli.runs import run_files
+from mri_iahvae.cli.runs import Run, run_files
 from mri_iahvae.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,12 +36,11 @@ if TYPE_CHECKING:
 # Most have no default here: an option that was not given must differ from one that was given and does not apply.
 # Each has the name of the field that it sets, of `Sampling`, `Outputs`, `Request` or `InferenceSettings`.
 # fmt: off
-inputs_argument = click.argument("inputs", metavar="INPUT...", nargs=-1, required=True,
-    type=click.Path(path_type=Path))
+inputs_argument = click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=EXISTING)
 
 sampling_options = (
     *column_options,
-    click.option("--mask", "mask_path", metavar="FILE", type=click.Path(path_type=Path),
+    click.option("--mask", "mask_path", metavar="FILE", type=EXISTING,
         help="Use only the bins of this mask: npy, npz or HDF5 (`mask`), of 0 and 1, (width,) or (height, width)."),
 )
 _quality = section("Quality and time",
@@ -135,12 +135,8 @@ def run(
         CheckpointError: the checkpoint cannot be read.
         IahvaeError: as `runs.run_files`, whose exit codes this has.
     """
-    # Imported here: torch must not load for --help.
-    from mri_iahvae.kspace.bands import parse_scale  # noqa: PLC0415
-    from mri_iahvae.pipeline.devices import compile_networks, compute_deterministically, find_device  # noqa: PLC0415
-    from mri_iahvae.pipeline.loaded import LoadedModel  # noqa: PLC0415
-    from mri_iahvae.pipeline.output import Outputs  # noqa: PLC0415
-    from mri_iahvae.pipeline.stream import Request, Start, run_file  # noqa: PLC0415
+    from mri_iahvae.kspace.scales import parse_scale  # noqa: PLC0415 - nothing heavy must load for --help
+    from mri_iahvae.model.checkpoint_config import find_checkpoint, model_config  # noqa: PLC0415
     from mri_iahvae.scans.undersampling import Sampling  # noqa: PLC0415
 
     given = {name: value for name, value in options.items() if value is not None}
@@ -148,23 +144,33 @@ def run(
     def fields_of(kind: type) -> dict[str, Any]:
         return {field.name: given[field.name] for field in fields(kind) if field.name in given}
 
-    settings = _settings(given)
-    sampling, outputs = Sampling(**fields_of(Sampling)), Outputs(**fields_of(Outputs))
-    request = Request(task, sampling=sampling, outputs=outputs, **fields_of(Request))
-    where = find_device(device, local_number(os.environ))
-    if deterministic:
-        compute_deterministically(where)
-    loaded = LoadedModel.load(checkpoint, where)
-    if settings.compile:
-        compile_networks(loaded.model)
-    if up_to is not None:
-        request = replace(request, up_to=parse_scale(up_to, loaded.model.size))
+    settings, sampling = _settings(given), Sampling(**fields_of(Sampling))
+    size = model_config(find_checkpoint(checkpoint)).size
+    limit = None if up_to is None else parse_scale(up_to, size)
 
-    def run_one(path: Path, target: Path, start: Start) -> dict[str, Any]:
-        return run_file(loaded, path, target, request, settings, start)
+    def load() -> Run:
+        # Imported here: PyTorch takes seconds, and what is wrong with the command line is known before.
+        from mri_iahvae.pipeline.devices import (  # noqa: PLC0415
+            compile_networks,
+            compute_deterministically,
+            find_device,
+        )
+        from mri_iahvae.pipeline.loaded import LoadedModel  # noqa: PLC0415
+        from mri_iahvae.pipeline.output import Outputs  # noqa: PLC0415
+        from mri_iahvae.pipeline.stream import Request, run_file  # noqa: PLC0415
+
+        outputs = Outputs(**fields_of(Outputs))
+        request = Request(task, sampling=sampling, up_to=limit, outputs=outputs, **fields_of(Request))
+        where = find_device(device, local_number(os.environ))
+        if deterministic:
+            compute_deterministically(where)
+        loaded = LoadedModel.load(checkpoint, where)
+        if settings.compile:
+            compile_networks(loaded.model)
+        return lambda path, target, start: run_file(loaded, path, target, request, settings, start)
 
     part = part or part_of_environment(os.environ)
-    run_files(inputs, output, run_one, part, skip_existing=skip_existing, as_json=as_json, quiet=quiet)
+    run_files(inputs, output, load, part, skip_existing=skip_existing, as_json=as_json, quiet=quiet)
 
 
 def _settings(given: dict[str, Any]) -> "InferenceSettings":

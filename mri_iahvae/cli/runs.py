@@ -9,7 +9,6 @@ import click
 
 from mri_iahvae.cli.file_progress import Advance, FileProgress, file_progress
 from mri_iahvae.cli.interrupts import interrupts_kept
-from mri_iahvae.cli.options import EXISTING
 from mri_iahvae.cli.parts import Part
 from mri_iahvae.cli.report import report_text
 from mri_iahvae.errors import IahvaeError, UsageError
@@ -24,7 +23,7 @@ Run = Callable[[Path, Path, Start], dict[str, Any]]
 def run_files(
     inputs: Sequence[Path],
     output: Path,
-    run: Run,
+    load: Callable[[], Run],
     part: Part = Part(),  # noqa: B008 - frozen
     *,
     skip_existing: bool,
@@ -36,14 +35,13 @@ def run_files(
     Args:
         inputs: files and folders of them (`scans.listing.scan_files`).
         output: folder of the results.
-        run: does one file.
+        load: gives what does one file; called once it is known which files to do.
         part: of the list of files that this process does; all that is said is said of these.
         skip_existing: leave out files whose result exists: it is whole, as results are renamed into place.
         as_json: print the reports as one JSON object at the end, interrupted or not, instead of one by one.
         quiet: show no progress.
 
     Raises:
-        BadParameter: an input does not exist.
         UsageError: a folder without scans; two inputs of one name, whose results would overwrite each other; or
             options that do not fit the only file.
         IahvaeError, SystemExit: as `exit_on_failures`.
@@ -52,8 +50,6 @@ def run_files(
     from mri_iahvae.results.paths import output_path, result_name  # noqa: PLC0415
     from mri_iahvae.scans.listing import scan_files  # noqa: PLC0415
 
-    for path in inputs:
-        EXISTING.convert(path, None, None)
     files = scan_files(inputs)
     stems = [Path(result_name(path)).stem for path in files]  # the figure has no other part of the name
     doubled = sorted({stem for stem in stems if stems.count(stem) > 1})
@@ -63,6 +59,7 @@ def run_files(
     targets = {path: output_path(path, output) for path in part.of(files)}
     existing = {path: target for path, target in targets.items() if skip_existing and target.is_file()}
     name = f"part {part.number}/{part.count}: " if part.count > 1 else ""
+    run = load() if len(existing) < len(targets) else None
     interrupted = False
     with file_progress(len(targets) - len(existing), quiet=quiet, name=name) as progress:
         outcomes = _Outcomes(len(targets), progress, as_json=as_json)
@@ -72,7 +69,7 @@ def run_files(
             outcomes.skip(path, target)
         try:
             for path, target in targets.items():
-                if path not in existing:
+                if run and path not in existing:
                     outcomes.run(path, target, run)
         except KeyboardInterrupt:
             interrupted = True

@@ -40,22 +40,6 @@ def test_lines_tell_the_time_left(clock, capsys):
     ]
 
 
-def test_one_file_and_a_quick_one(clock, capsys):
-    with file_progress(1, quiet=False) as progress:
-        advance = progress.start("a.h5", 2)
-        clock(3600)
-        advance(1)
-        clock(3600)
-        advance(1)  # the report follows: no line
-    lines = ["a.h5: 2 slices", "a.h5: 1/2 slices; 1:00:00 elapsed, about 1:00:00 left"]
-    assert capsys.readouterr().err.splitlines() == lines
-    with file_progress(1, quiet=False, name="part 1/4: ") as progress:
-        advance = progress.start("a.h5", 1000)
-        for _ in range(1000):
-            advance(1)
-    assert capsys.readouterr().err == "part 1/4: a.h5: 1000 slices\n"
-
-
 def test_quiet_says_only_what_is_said(clock, capsys):
     with file_progress(2, quiet=True) as progress:
         advance = progress.start("a.h5", 10)

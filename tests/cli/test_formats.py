@@ -118,14 +118,6 @@ def test_a_folder_of_formats_and_names_that_clash(cli, make_nifti, make_scan, tm
     assert "overwrite each other" in result.stderr
 
 
-def test_dicom_is_told_what_it_is(cli, tmp_path):
-    (tmp_path / "IM_0001").write_bytes(bytes(128) + b"DICM")
-    result = cli("denoise", tmp_path / "IM_0001")
-    assert result.exit_code == 1
-    assert result.stderr.count("\n") == 1
-    assert "dcm2niix" in result.stderr
-
-
 def test_pictures_become_a_scan(cli, tmp_path, rng):
     folder = tmp_path / "head"
     folder.mkdir()

@@ -1,6 +1,5 @@
 import os
 import signal
-import subprocess
 import sys
 import time
 import weakref
@@ -10,37 +9,6 @@ from click.testing import CliRunner
 
 from mri_iahvae.cli import main
 from mri_iahvae.cli.interrupts import interruptible
-from mri_iahvae.errors import ScanError
-
-# Ctrl-C while a weak reference's callback runs, with threading's own lock held, as in its bookkeeping of threads.
-LOST = """
-import os, signal, sys, threading, time, weakref
-from mri_iahvae.cli import main
-from mri_iahvae.tasks import simulate
-
-class Thing:
-    pass
-
-def callback(_):
-    with threading._active_limbo_lock:
-        os.kill(os.getpid(), signal.SIGINT)
-        for _ in range(1000):
-            pass
-
-def work(*_, **__):
-    thing = Thing()
-    reference = weakref.ref(thing, callback)
-    del thing
-    print("went on", flush=True)
-    try:
-        time.sleep(20)
-    finally:
-        print("closed", flush=True)
-
-signal.signal(signal.SIGINT, signal.default_int_handler)
-simulate.write_example = work
-main(["example"])
-"""
 
 
 class Thing:
@@ -82,14 +50,6 @@ def test_termination_is_as_ctrl_c(example):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_an_interrupt_that_python_loses_comes_again():
-    """No traceback of what the callback raised, and the command does not run to its end."""
-    done = subprocess.run(
-        [sys.executable, "-c", LOST], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (130, "went on\nclosed\n", "Interrupted\n")
-
-
 @pytest.mark.parametrize(("number", "then"), [(signal.SIGINT, 10), (signal.SIGTERM, 10), (signal.SIGINT, 0)])
 def test_either_signal_comes_again_and_nothing_after_the_command(number, then):
     hook = sys.unraisablehook
@@ -105,21 +65,6 @@ def test_either_signal_comes_again_and_nothing_after_the_command(number, then):
     time.sleep(0.2)
     with pytest.raises(ValueError, match="own"), interruptible():
         raise ValueError("own")  # of the next command
-
-
-@pytest.mark.parametrize("error", [ValueError, ScanError])
-def test_an_interrupt_is_told_where_a_library_made_another_error_of_it(example, error):
-    """As C code does that calls Python: drawing a figure, reading a file."""
-
-    def swallowed():
-        try:
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(10)
-        except KeyboardInterrupt:
-            raise error("Invalid affine transformation matrix") from None
-
-    result = example(swallowed)
-    assert (result.exit_code, result.stderr) == (130, "Interrupted\n")
 
 
 def test_commands_in_the_background_ignore_ctrl_c():

@@ -58,13 +58,9 @@ def test_wrong_usage_exits_with_2(args):
     assert "Error: " in result.stderr
 
 
-@pytest.mark.parametrize(("typed", "more"), [("reconstrct", " Did you mean 'reconstruct'?"), ("xyz", "")])
-def test_a_mistyped_command_suggests_another(typed, more):
-    result = run(typed)
-    assert (result.exit_code, result.stderr.splitlines()[-1]) == (
-        2,
-        f"Error: No such command '{typed}'.{more}",
-    )
+def test_a_mistyped_command_suggests_another():
+    assert "Did you mean 'reconstruct'?" in run("reconstrct").stderr
+    assert "Did you mean" not in run("xyz").stderr
 
 
 @pytest.mark.parametrize(

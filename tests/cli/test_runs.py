@@ -2,14 +2,12 @@
 
 import json
 import signal
-from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from mri_iahvae.cli.group import Entry, LazyGroup
-from mri_iahvae.cli.report import report_text
 from mri_iahvae.cli.runs import run_files
 from mri_iahvae.errors import ScanError, UsageError
 
@@ -49,7 +47,7 @@ def run(tmp_path):
 
         @click.command()
         def command():
-            run_files(inputs, tmp_path / "out", work, **options)
+            run_files(inputs, tmp_path / "out", lambda: work, **options)
 
         group = LazyGroup("group", entries={"run": Entry("", "")})
         group.get_command = lambda *_: command
@@ -96,20 +94,6 @@ def test_a_folder(run, scans, tmp_path):
     assert lines[1].startswith("[2/3] b.h5: 2 slices; 0:00:0")
     assert lines[2] == f"Warning: {scans / 'b.h5'}: odd"
     assert lines[4:] == ["3 files: 3 done"]
-
-
-@pytest.mark.parametrize(
-    ("found", "words"),
-    [
-        ({"coils": 8}, "k-space of the coils 25.0% measured, 75.0% completed, 0.0% zero"),
-        ({"task": "denoise"}, "k-space 25.0% measured, 75.0% completed, 0.0% zero"),
-        ({"task": "denoise", "fraction_completed": 0.0}, "k-space 25.0% measured, 0.0% zero"),
-        ({"fraction_completed": 0.0}, "k-space 25.0% measured, 0.0% completed, 0.0% zero"),
-    ],
-)
-def test_what_the_fractions_are_of(found, words):
-    text = report_text({**report(Path("a.h5"), Path("b.h5")), **found})
-    assert text.splitlines()[0] == f"a.h5: 2 slices, {words}"
 
 
 def test_a_file_beside_its_folder_counts_once(run, scans):
@@ -219,5 +203,5 @@ def test_reports_are_printed_as_files_finish(scans, tmp_path, capsys):
         seen.append(capsys.readouterr().out)
         return report(path, target)
 
-    run_files([scans], tmp_path / "out", work, skip_existing=False, as_json=False, quiet=True)
+    run_files([scans], tmp_path / "out", lambda: work, skip_existing=False, as_json=False, quiet=True)
     assert [text.partition(":")[0] for text in seen] == ["", str(scans / "a.h5"), str(scans / "b.h5")]

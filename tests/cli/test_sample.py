@@ -30,19 +30,6 @@ def test_files_and_their_names(sample, checkpoint, tmp_path):
     np.testing.assert_allclose(images, expected, atol=1e-5)
 
 
-def test_progression(sample, tmp_path):
-    result = sample("--count", 2, "--progression", "--temperature", 0)
-    assert [line.rpartition("/")[2] for line in result.stdout.splitlines()] == [
-        "samples.png",
-        "progression.png",
-        "samples.h5",
-    ]
-    with h5py.File(tmp_path / "out" / "samples.h5") as file:
-        stages = file["progression"][()]
-        np.testing.assert_allclose(stages[:, -1], file["samples"][()], atol=1e-5)
-    np.testing.assert_allclose(stages[0], stages[1], atol=1e-5)  # both the prior mean
-
-
 @pytest.mark.parametrize(
     "args",
     [

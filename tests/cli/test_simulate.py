@@ -40,11 +40,6 @@ def test_overwrite(head, tmp_path):
     assert run(*args, "--overwrite").exit_code == 0
 
 
-@pytest.mark.parametrize("args", [["--mask-type", "random"], ["--acceleration", "1"], ["--noise", "loud"]])
-def test_impossible_options_exit_with_2(head, tmp_path, args):
-    assert run("simulate", head, "-o", tmp_path, *args).exit_code == 2
-
-
 def test_example(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = run("example")

@@ -6,7 +6,7 @@ from mri_iahvae.kspace.bands import block_mask
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.kspace.noise import complex_noise, rms
-from mri_iahvae.kspace.noise_estimate import _outermost_bins, _quietest, estimate_sigma
+from mri_iahvae.kspace.noise_estimate import _quietest, estimate_sigma
 
 ALL = torch.ones(1, 1, dtype=torch.bool)
 
@@ -120,18 +120,6 @@ def test_too_few_bins_or_nothing_but_zeros_give_zero():
 def test_one_mask_for_all_slices():
     with pytest.raises(ValueError, match="dimensions"):
         estimate_sigma(np.ones((2, 64, 64), np.complex64), np.ones((2, 64, 64), bool))
-
-
-@pytest.mark.parametrize(("size", "bins"), [((128, 128), 327), ((64, 63), 80), ((39, 40), 64)])
-def test_the_outermost_bins_are_the_farthest_two_per_cent_or_64(size, bins):
-    """By k-space whose power per part is the squared distance from DC, in half axes."""
-    height, width = size
-    y = (np.arange(height) - height // 2) / (height / 2)
-    x = (np.arange(width) - width // 2) / (width / 2)
-    distance = np.sqrt(y[:, None] ** 2 + x**2)
-    variance, count = _outermost_bins((distance * (1 + 1j))[None])
-    assert count == bins
-    assert variance == pytest.approx([np.sort(distance.ravel() ** 2)[-bins:].mean()])
 
 
 @pytest.mark.parametrize("bins", [16, 64])

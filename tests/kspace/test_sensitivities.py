@@ -10,7 +10,7 @@ from mri_iahvae.kspace.bands import recentre
 from mri_iahvae.kspace.coils import virtual_coil
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.noise import complex_noise
-from mri_iahvae.kspace.sensitivities import _espirit, _interpolation, calibrate, calibration_region
+from mri_iahvae.kspace.sensitivities import _espirit, calibrate, calibration_region
 
 
 def columns(height, width, centre):
@@ -135,15 +135,6 @@ def test_what_stands_out_of_the_noise_tells_something(factor, expected):
     edge = 2**0.5 * (patches**0.5 + size**0.5)
     found = eigenvalues_at_points(points(factor * edge / (patches * size) ** 0.5), 1.0)
     assert found == pytest.approx([expected, 0.0], abs=0.1)
-
-
-@pytest.mark.parametrize(("fine", "coarse"), [(96, 64), (75, 64), (65, 64), (63, 63)])
-def test_interpolation_keeps_places(fine, coarse):
-    matrix = _interpolation(fine, coarse)
-    torch.testing.assert_close(matrix.sum(dim=1), torch.ones(fine))
-    before, after = ((torch.arange(n) - n // 2) / n for n in (coarse, fine))
-    inside = after <= before.max()  # beyond it the field of view begins again
-    torch.testing.assert_close((matrix @ before)[inside], after[inside], rtol=0, atol=1e-5)
 
 
 def test_slices_are_independent(coil_maps, head_kspace):

@@ -8,7 +8,9 @@ import mri_iahvae
 
 ROOT = Path(mri_iahvae.__file__).parent
 NUMPY_ONLY = ["scans", "evaluation", "tasks/inspect.py"]
-NUMPY_ONLY += [f"kspace/{name}.py" for name in ("centre_crop", "masks", "noise_estimate", "sampling_pattern")]
+NUMPY_ONLY += [
+    f"kspace/{name}.py" for name in ("centre_crop", "masks", "noise_estimate", "sampling_pattern", "scales")
+]
 NUMPY_ONLY += [f"results/{name}.py" for name in ("figures", "hdf5", "nifti", "paths", "report")]
 
 

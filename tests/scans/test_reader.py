@@ -60,6 +60,12 @@ def test_other_complex_types(write, kspace, dtype):
     np.testing.assert_array_equal(values, kspace)
 
 
+@pytest.mark.parametrize("shape", [(3, 1, 20, 17), (1, 3, 1, 20, 17), (1, 3, 20, 17)])
+def test_axes_of_length_one(write, kspace, shape):
+    scan = open_scan(write(kspace=kspace.reshape(shape)))
+    np.testing.assert_array_equal(scan.read_coils(slice(None)).reshape(kspace.shape), kspace)
+
+
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float32])
 def test_column_mask_from_file(write, kspace, dtype):
     columns = np.arange(17) % 3 == 0

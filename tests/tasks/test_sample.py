@@ -134,14 +134,6 @@ def test_files_reproduce_themselves(sample, checkpoint, tmp_path):
         assert panels[middle] == pytest.approx(0.8 * constant, abs=0.01)
 
 
-def test_without_progression(checkpoint, tmp_path):
-    loaded = LoadedModel.load(str(checkpoint), CPU)
-    files = sample_to_folder(loaded, tmp_path, 1, temperature=1.0, seed=0)
-    assert [path.name for path in files] == ["samples.png", "samples.h5"]
-    with h5py.File(files[-1]) as file:
-        assert set(file) == {"samples"}
-
-
 @pytest.mark.parametrize(
     "options",
     [{"count": 0}, {"batch": 0}, {"temperature": -1.0}, {"temperature": float("nan")}, {"seed": -1}],
