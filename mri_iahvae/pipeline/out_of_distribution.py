@@ -51,7 +51,8 @@ def domain_warnings(score: NDArray[np.float32], domain: Domain | None) -> tuple[
     judged, outside = np.count_nonzero(~np.isnan(score)), np.count_nonzero(score > 1)
     if domain is None or outside <= _TOLERATED * judged:
         return ()
+    verb = "is" if outside == 1 else "are"
     return (
-        f"{outside} of {judged} slices are unlike the training data ({domain.description}): "
+        f"{outside} of {judged} slices {verb} unlike the training data ({domain.description}): "
         "do not trust what the model adds to them",
     )

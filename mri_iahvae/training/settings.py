@@ -47,7 +47,7 @@ class Stage:
         powers = all(side > 0 and side & (side - 1) == 0 for side in (self.size, coarsest, finest))
         if not powers or self.size < SMALLEST or not coarsest <= finest <= self.size or self.steps < 1:
             raise UsageError(
-                f"{self}: expected a grid that is a power of two from {SMALLEST} on, at least one step, and "
+                f"expected a grid that is a power of two from {SMALLEST} on, at least one step, and "
                 "scales that are powers of two up to the grid, the coarsest first"
             )
 
