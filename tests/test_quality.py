@@ -136,7 +136,7 @@ def test_compare_resumes_and_draws(tmp_path, folder, checkpoint):
     assert record["slices"] == 6
     assert (tmp_path / "figures" / "up_to_8x8.png").stat().st_size > 10_000
     found = record["tasks"]["up to 8x8"]
-    assert {"zero-filled", "amortized", "hybrid N=10"} <= set(found)
+    assert {"zero-filled", "guide", "hybrid N=5"} <= set(found)
     again = run(compare.main, *arguments, "--task", "up to").output.splitlines()
     assert all(line.endswith("(kept)") == line.startswith("up to 8x8") for line in again if "NMSE" in line)
     assert json.loads(rows.read_text())["tasks"]["up to 8x8"] == found

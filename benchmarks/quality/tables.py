@@ -23,7 +23,6 @@ METHODS = {
     "U-Net": ("U-Net",),
     "ours, fast": ("guide",),
     "ours, default": ("hybrid N=5",),
-    "prior alone": ("iterative N=10",),
 }
 """Columns: the method of each, or the one of these that the task has; ours by the names of `--quality`."""
 IN_README = {label: names for label, names in METHODS.items() if label != "wavelets"}
