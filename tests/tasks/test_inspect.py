@@ -11,6 +11,7 @@ import pytest
 from mri_iahvae.errors import CheckpointError, UsageError
 from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.model.guide_file import load_guide
 from mri_iahvae.pipeline.multicoil import reconstruct_coils
 from mri_iahvae.pipeline.volume import reconstruct_volume
 from mri_iahvae.scans.geometry import scan_geometry
@@ -115,7 +116,8 @@ def test_the_plan_is_what_the_engine_does(write, checkpoint, shape, padding):
     geometry = scan_geometry(scan)
     model, _ = load_model(checkpoint)
     reduced, used = geometry.reduce(scan.read(0)), geometry.reduce_mask(scan.mask)
-    result = reconstruct_volume(model, reduced, used, amortized(), acquired=scan.acquired)
+    guide, _ = load_guide(checkpoint)
+    result = reconstruct_volume(model, reduced, used, amortized(), guide=guide, acquired=scan.acquired)
     assert plan.fractions == pytest.approx(result.fractions)
     assert geometry.crop(result.image).shape[1:] == plan.image
 
