@@ -23,7 +23,7 @@ from mri_iahvae.tasks.denoise import denoise
 from mri_iahvae.tasks.reconstruct import reconstruct
 
 SETTINGS = InferenceSettings("amortized")
-WARNING = "unlike the training data"
+WARNING = "unlike the training data (ellipses)"
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_a_reconstruction_tells_its_fit_and_warns(model, domain, head_kspace, no
     outside = reconstruct_volume(model, noise_kspace, None, SETTINGS, domain=domain)
     assert (outside.out_of_distribution > 1).all()
     (warning,) = outside.warnings
-    assert warning.startswith(f"6 of 6 slices {WARNING}")
+    assert warning.startswith(f"6 of 6 slices are {WARNING}")
     silent = reconstruct_volume(model, noise_kspace, None, SETTINGS)
     assert np.isnan(silent.out_of_distribution).all()
     assert silent.warnings == ()
