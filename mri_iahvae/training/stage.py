@@ -2,6 +2,7 @@
 
 import copy
 import math
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ _LAST_RATE = 0.05  # of the peak learning rate
 _SLOW = 0.3  # rate of parameters that learn more slowly, of the others'
 
 
-class StageBase(L.LightningModule):
+class StageBase(L.LightningModule, ABC):
     """Trains one stage; validation and what is stored use the averaged (EMA) weights.
 
     A subclass says what a step computes, what is validated, and how the average is stored.
@@ -54,6 +55,7 @@ class StageBase(L.LightningModule):
         """Parameters that learn more slowly."""
         return set()
 
+    @abstractmethod
     def scores(self, kspace: Tensor, noise: torch.Generator, share: Share) -> dict[str, Tensor]:
         """Of held-out slices, complex64 (B, n, n), with the averaged weights: each (B, ...).
 
@@ -62,11 +64,10 @@ class StageBase(L.LightningModule):
             noise: for what is drawn.
             share: of the batch that `kspace` is.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def store(self, folder: Path, training: dict[str, Any]) -> None:
         """Write the averaged weights into the folder of the checkpoint, with the record of their training."""
-        raise NotImplementedError
 
     def rate_factor(self, step: int) -> float:
         """Learning rate over its peak: linear warm-up, then a cosine."""
