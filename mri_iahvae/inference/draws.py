@@ -7,6 +7,7 @@ Samples come in antithetic pairs, 0 and 1, 2 and 3 ...: the second takes the fir
 Their mean is free of all that is odd in the noise, so that few samples already give the posterior mean well.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -78,3 +79,7 @@ class Draws:
         """Complex numbers of that deviation per real and imaginary part, complex64 (B, s, s)."""
         shape = (scale.side, scale.side, 2)
         return torch.view_as_complex(self.normal(shape, scale.index, purpose))
+
+    def noise(self, size: Sequence[int]) -> Tensor:
+        """The same for a grid of any size, complex64 (B, H, W): what the errors of data are drawn from."""
+        return torch.view_as_complex(self.normal((*size, 2), 0, "noise"))

@@ -5,7 +5,8 @@ from torch import Tensor
 
 from mri_iahvae.inference.bounds import choose
 from mri_iahvae.inference.settings import Precision
-from mri_iahvae.model.guide import Estimate, Guide
+from mri_iahvae.model.estimate import Estimate
+from mri_iahvae.model.guide import Guide
 
 MOST_ADDED = 4.0
 """Largest energy of the bins that the guide completes, over that of the measured ones."""
@@ -32,17 +33,17 @@ def estimate(
         although something was measured, bool (B,).
     """
     with torch.autocast(kspace.device.type, torch.bfloat16, enabled=precision != "float32"):
-        found, variance = guide(kspace, mask, noise_sigma)
-    measured = torch.where(mask, kspace, 0)
-    most = MOST_ADDED * _energy(measured)
+        found, variance, spread = guide(kspace, mask, noise_sigma)
+    data = Estimate.of_data(kspace, mask, noise_sigma)
+    most = MOST_ADDED * _energy(data.kspace)
     within = (_energy(torch.where(mask, 0, found)) <= most) & (_energy(found) < torch.inf)
-    within &= variance.flatten(1).isfinite().all(1)
-    nothing = ~(measured != 0).flatten(1).any(1)
+    within &= variance.flatten(1).isfinite().all(1) & spread.flatten(1).isfinite().all(1)
+    nothing = ~(data.kspace != 0).flatten(1).any(1)
     kept = within & ~nothing
-    noise = torch.where(mask, noise_sigma.square()[:, None, None], torch.inf)
     # Exactly, not up to the rounding of units.
     found = torch.where(mask & (noise_sigma == 0)[:, None, None], kspace, found)
-    return Estimate(choose(kept, found, measured), choose(kept, variance, noise)), ~within & ~nothing
+    parts = zip((found, variance, spread), data, strict=True)
+    return Estimate(*(choose(kept, own, other) for own, other in parts)), ~within & ~nothing
 
 
 def _energy(bins: Tensor) -> Tensor:

@@ -123,10 +123,11 @@ def infer(model: Model, measured: Measurement, settings: InferenceSettings, draw
     method = METHODS[settings.method]
     session = model.encoder.begin(measured.kspace, measured.mask)
     walk, found, bins = Walk(model, len(measured), measured.device), [], measured.kspace[:, :0, :0]
+    error = measured.draw(draws)
     out = torch.zeros(len(measured), dtype=torch.bool, device=measured.device)
     for scale, h in walk:  # 1x1 ... NxN; an ordinary HVAE has a single one
         y, e0 = measured.at(scale), draws.latents(scale)
-        data, residual = measured.perturbed(y, scale, model.sigma, draws)
+        data, residual = measured.perturbed(y, scale, model.sigma, error, draws)
         here = methods.prior(e0)
         if bool((y.fraction > 0).any()):
             seen = y if method.noise else y.exact()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mri_iahvae.inference.draws import Draws
 from mri_iahvae.kspace.decomposition import Decomposition
-from mri_iahvae.model.guide import Estimate
+from mri_iahvae.model.estimate import Estimate
 from mri_iahvae.model.protocols import Scale
 
 _CORRELATION = 4.0
@@ -66,30 +66,32 @@ class Measurement:
     Attributes:
         kspace: complex64 (B, N, N), canonical; zero where not measured.
         mask: bool (B, N, N), true where measured.
-        noise_sigma: float (B,), noise per real and imaginary part, canonical units; zero for none.
         decomposition: of the grid.
-        estimate: of all bins by the guide, canonical: it takes the place of the data, from which it was made. None:
-            nothing is known of bins that were not measured.
+        estimate: of all bins, canonical: the measured values with the noise's variance, or what a guide made of them.
+        guided: whether it is a guide's.
     """
 
     kspace: Tensor
     mask: Tensor
-    noise_sigma: Tensor
     decomposition: Decomposition
-    estimate: Estimate | None = None
+    estimate: Estimate
+    guided: bool = False
 
     @classmethod
     def of(
-        cls,
-        kspace: Tensor,
-        mask: Tensor,
-        noise_sigma: Tensor,
-        decomposition: Decomposition,
-        estimate: Estimate | None = None,
+        cls, kspace: Tensor, mask: Tensor, noise_sigma: Tensor, decomposition: Decomposition
     ) -> "Measurement":
-        """A measurement; values at unmeasured bins are ignored, and `mask` may be (1, N, N)."""
+        """A measurement of which no guide says anything.
+
+        Args:
+            kspace: complex64 (B, N, N), canonical; values at unmeasured bins are ignored.
+            mask: bool (B, N, N) or (1, N, N), true where measured.
+            noise_sigma: float (B,), noise per real and imaginary part, canonical units; zero for none.
+            decomposition: of the grid.
+        """
         mask = mask.expand(kspace.shape)
-        return cls(torch.where(mask, kspace, 0), mask, noise_sigma, decomposition, estimate)
+        data = Estimate.of_data(kspace, mask, noise_sigma)
+        return cls(data.kspace, mask, decomposition, data)
 
     def __len__(self) -> int:
         """Batch elements."""
@@ -107,33 +109,37 @@ class Measurement:
         A prediction that was fitted to the guide's estimate has errors in common with it, and adds less than its
         variance says. Between 2.5 and 6 the error was the same on tuning slices, and at 1 larger in noise.
         """
-        return 1.0 if self.estimate is None else _CORRELATION
+        return _CORRELATION if self.guided else 1.0
 
     def at(self, scale: Scale) -> Datum:
         """What is known of a scale."""
-        values, variance = self.estimate or (self.kspace, self._noise())
         ring = self.decomposition.ring(scale.index, self.device)
-        variance = torch.where(ring, self.decomposition.block(variance, scale.index), torch.inf)
-        value = torch.where(variance.isfinite(), self.decomposition.block(values, scale.index), 0)
+        variance = torch.where(ring, self.decomposition.block(self.estimate.variance, scale.index), torch.inf)
+        value = torch.where(
+            variance.isfinite(), self.decomposition.block(self.estimate.kspace, scale.index), 0
+        )
         gained = scale.variance() / (scale.variance() + variance)
         return Datum(value, variance, gained.flatten(1).sum(1) / ring.sum())
 
-    def _noise(self) -> Tensor:
-        """Variance of the data, float (B, N, N), infinite where there are none."""
-        return torch.where(self.mask, self.noise_sigma.square()[:, None, None], torch.inf)
+    def draw(self, draws: Draws) -> Tensor:
+        """A draw of the data's error, complex64 (B, N, N): of posterior samples, zero for the others."""
+        return self.estimate.draw(draws.noise(self.kspace.shape[1:]))
 
-    def perturbed(self, y: Datum, scale: Scale, sigma: float, draws: Draws) -> tuple[Datum, Tensor]:
+    def perturbed(
+        self, y: Datum, scale: Scale, sigma: float, error: Tensor, draws: Draws
+    ) -> tuple[Datum, Tensor]:
         """The data of posterior samples: y less a draw of its error ("randomize then optimize", Bardsley et al. 2014).
 
         Args:
             y: the data of a scale.
             scale: the scale.
             sigma: of the likelihood.
+            error: complex64 (B, N, N), as `draw` gives it.
             draws: batch elements that are no samples keep their data.
 
         Returns:
             The data, and a draw of what the latents leave open, complex (B, s, s), zero outside the ring.
         """
-        error = torch.where(y.known, y.variance, 0).sqrt() * draws.bins(scale, "noise")
         ring = self.decomposition.ring(scale.index, self.device)
-        return y.shifted(error), torch.where(ring, sigma * draws.bins(scale, "model"), 0)
+        residual = torch.where(ring, sigma * draws.bins(scale, "model"), 0)
+        return y.shifted(self.decomposition.block(error, scale.index)), residual

@@ -38,7 +38,7 @@ QUALITY: dict[Quality, dict[str, Any]] = {
 """Settings that each quality chooses; all others keep their defaults."""
 
 IDLE: dict[str, tuple[str, ...]] = {
-    "guide": ("steps", "optimizer", "schedule", "samples"),
+    "guide": ("steps", "optimizer", "schedule"),
     "amortized": ("steps", "optimizer", "schedule"),
     "paper": ("optimizer", "schedule", "samples"),
 }

@@ -7,65 +7,36 @@ density scale and shift the channels of every block, and there are convolutions 
 """
 
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mri_iahvae.kspace.fft import fft2c, ifft2c, to_channels, to_complex
+from mri_iahvae.kspace.octaves import OCTAVES, distances, octave_of, ring_means
+from mri_iahvae.model.estimate import Estimate
 from mri_iahvae.model.guide_config import GuideConfig
+from mri_iahvae.model.guide_error import Evidence, GuideError
 
 _CORE = 16  # side of the block whose RMS sets the unit
-OCTAVES = 5
-"""Rings |k| in (2^-j-1, 2^-j] of the Nyquist frequency, the last one with all that is inside it."""
-
 _FLOOR = 1e-3  # noise level, in units of the slice, below which all levels look alike
-_LEAST = 1e-8  # power of a bin, in units of the slice, below which all powers look alike
-_STATISTICS = 4 * OCTAVES  # inputs of the error head beside the conditions
-
-
-class Estimate(NamedTuple):
-    """What the guide says of all bins.
-
-    Attributes:
-        kspace: complex64 (B, H, W), in the units of the measurement.
-        variance: float (B, H, W), expected squared error of each real and imaginary part; zero where a bin was measured
-            without noise.
-    """
-
-    kspace: Tensor
-    variance: Tensor
+_CONDITIONS = 3 + 3 * OCTAVES
 
 
 class Guide(nn.Module):
     """Estimates all bins of slices of any size, and the error of that.
 
-    The error is one number per octave for the bins that were measured, as a fraction of the noise variance, and one for
-    those that were not. Its head learns beside the network, which gets no gradient from it.
-
     Args:
         config: size of the network.
     """
 
-    calibration: Tensor
-
     def __init__(self, config: GuideConfig) -> None:
         super().__init__()
         self.config = config
-        conditions = 3 + 3 * OCTAVES
-        self.condition = nn.Sequential(nn.Linear(conditions, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU())
+        self.condition = nn.Sequential(nn.Linear(_CONDITIONS, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU())
         self.steps = nn.ModuleList(_UNet(config, 64) for _ in range(config.steps))
         self.log_sigma = nn.Parameter(torch.full((config.steps,), -2.0))  # of each step's prediction
-        self.error = nn.Sequential(
-            nn.Linear(conditions + _STATISTICS, 64),
-            nn.SiLU(),
-            nn.Linear(64, 64),
-            nn.SiLU(),
-            nn.Linear(64, 2 * OCTAVES),
-        )
-        # Factors on the variance of measured and of missing bins, (2, octaves), from slices that were held back.
-        self.register_buffer("calibration", torch.ones(2, OCTAVES))
+        self.error = GuideError(config, _CONDITIONS)
 
     def forward(self, kspace: Tensor, mask: Tensor, noise_sigma: Tensor) -> Estimate:
         """Estimate all bins.
@@ -78,9 +49,22 @@ class Guide(nn.Module):
         Returns:
             The estimate: a measured bin is the measured value where there is no noise.
         """
-        unit = slice_unit(kspace, mask)[:, None, None]
-        measured = torch.where(mask, kspace / unit, 0)
-        sigma = noise_sigma / unit[:, 0, 0]
+        evidence = self.look(kspace, mask, noise_sigma)
+        variance, spread = self.error(evidence)
+        unit = evidence.unit[:, None, None]
+        return Estimate(evidence.kspace * unit, variance * unit.square(), spread)
+
+    def look(self, kspace: Tensor, mask: Tensor, noise_sigma: Tensor) -> Evidence:
+        """The estimate in units of the slice, and what its error is found from.
+
+        Args:
+            kspace: as in `forward`.
+            mask: as in `forward`.
+            noise_sigma: as in `forward`.
+        """
+        unit = slice_unit(kspace, mask)
+        measured = torch.where(mask, kspace / unit[:, None, None], 0)
+        sigma = noise_sigma / unit
         conditions = _conditions(mask, sigma)
         condition = self.condition(conditions)
         image = zero_filled = ifft2c(measured)
@@ -94,66 +78,8 @@ class Guide(nn.Module):
             weight = variance / (variance + sigma.square())[:, None, None]
             predicted = decoded + mask * weight * (measured - decoded)
             image = ifft2c(predicted)
-        variance = self._variance(mask, sigma, conditions, change, decoded - measured, predicted)
-        return Estimate(predicted * unit, variance * unit.square())
-
-    def _variance(
-        self,
-        mask: Tensor,
-        sigma: Tensor,
-        conditions: Tensor,
-        change: Tensor,
-        misfit: Tensor,
-        predicted: Tensor,
-    ) -> Tensor:
-        """Expected squared error, float (B, H, W), from what the last step changed, and how it fits the data."""
-        ring = octaves(mask)
-        looked_at = ((change, mask), (change, ~mask), (misfit, mask), (predicted, ~mask))
-        with torch.autocast(mask.device.type, enabled=False):
-            powers = [ring_means(_power(bins.detach()), where, ring) for bins, where in looked_at]
-            statistics = [power.clamp_min(_LEAST).log() / 4 + 2 for power in powers]
-            found = self.error(torch.cat([conditions, *statistics], dim=1)).unflatten(1, (2, OCTAVES))
-            measured = sigma.square()[:, None] * torch.sigmoid(found[:, 0]) * self.calibration[0]
-            missing = (2 * found[:, 1] - 4).clamp(-20, 12).exp() * self.calibration[1]
-        return torch.where(mask, measured[:, ring], missing[:, ring])
-
-
-def octaves(mask: Tensor) -> Tensor:
-    """The octave of each bin of a grid (..., H, W), int64 (H, W): 0 is the outermost, `OCTAVES` - 1 the centre."""
-    y, x = _distances(mask)
-    return _octave(torch.maximum(y, x))
-
-
-def ring_means(values: Tensor, where: Tensor, ring: Tensor) -> Tensor:
-    """Means over the chosen bins of each octave, float (B, octaves); 0 where there is none.
-
-    Args:
-        values: float (B, H, W).
-        where: bool (B, H, W).
-        ring: int64 (H, W), as `octaves` gives it.
-    """
-    index = ring.flatten().expand(len(values), -1)
-    chosen = where.flatten(1).to(values.dtype)
-    zeros = values.new_zeros(len(values), OCTAVES)
-    total = zeros.scatter_add(1, index, values.flatten(1) * chosen)
-    return total / zeros.scatter_add(1, index, chosen).clamp_min(1)
-
-
-def _octave(distance: Tensor) -> Tensor:
-    return (-distance.clamp_min(1e-6).log2()).floor().clamp(0, OCTAVES - 1).long()
-
-
-def _distances(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """|k| along each axis over the Nyquist frequency, (H, 1) and (1, W), for a grid (..., H, W)."""
-    height, width = mask.shape[-2:]
-    y = (torch.arange(height, device=mask.device) - height // 2).abs() / (height / 2)
-    x = (torch.arange(width, device=mask.device) - width // 2).abs() / (width / 2)
-    return y[:, None], x[None]
-
-
-def _power(bins: Tensor) -> Tensor:
-    """Mean square of real and imaginary part, float."""
-    return torch.view_as_real(bins).square().mean(-1)
+        assert hidden is not None  # noqa: S101 - there is a step
+        return Evidence(unit, predicted, mask, sigma, conditions, change, decoded - measured, hidden)
 
 
 def slice_unit(kspace: Tensor, mask: Tensor) -> Tensor:
@@ -179,10 +105,10 @@ def slice_unit(kspace: Tensor, mask: Tensor) -> Tensor:
 def _conditions(mask: Tensor, sigma: Tensor) -> Tensor:
     """Noise level and sampling density in rings of octaves, along each axis too: float (B, 3 + 3 octaves)."""
     density = mask.float()
-    y, x = _distances(mask)
+    y, x = distances(mask)
     parts = [sigma.square().add(_FLOOR**2).log() / 4 + 2, sigma.clamp(max=4.0), density.mean(dim=(1, 2))]
     for distance in (torch.maximum(y, x), y.expand(mask.shape[-2:]), x.expand(mask.shape[-2:])):
-        parts += ring_means(density, torch.ones_like(mask), _octave(distance)).unbind(1)
+        parts += ring_means(density, torch.ones_like(mask), octave_of(distance)).unbind(1)
     return torch.stack(parts, dim=1)
 
 

@@ -18,7 +18,8 @@ from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.out_of_distribution import domain_warnings
-from mri_iahvae.pipeline.volume import Reconstruction, volume_warnings
+from mri_iahvae.pipeline.volume import Reconstruction
+from mri_iahvae.pipeline.volume_warnings import volume_warnings
 from mri_iahvae.results.figures import SliceView, Titles, kspace_figure, plain_text
 from mri_iahvae.results.gif import scale_gif
 from mri_iahvae.results.hdf5 import ResultFile, result_file

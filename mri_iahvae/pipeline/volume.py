@@ -1,7 +1,7 @@
 """Inference of one volume: scanner units to canonical form, the scale loop in batches, and back."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mri_iahvae.errors import UsageError
 from mri_iahvae.inference.draws import Draws, Element
-from mri_iahvae.inference.guidance import estimate
+from mri_iahvae.inference.guidance import estimate as guided
 from mri_iahvae.inference.infer import infer
 from mri_iahvae.inference.measurement import Measurement
 from mri_iahvae.inference.settings import GUIDED, LADDERLESS, InferenceSettings
@@ -18,11 +18,13 @@ from mri_iahvae.kspace.bands import block_mask, recentre
 from mri_iahvae.kspace.canonical import canonical_factor
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.domain import Domain
-from mri_iahvae.model.guide import Estimate, Guide
+from mri_iahvae.model.estimate import Estimate
+from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.pipeline.arrays import checked_arrays
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.out_of_distribution import domain_warnings, volume_score
+from mri_iahvae.pipeline.volume_warnings import volume_warnings
 
 _LOUDEST = 1e6  # noise in canonical units: nothing is left of the signal there, and squares stay finite
 
@@ -223,88 +225,101 @@ class _Task:
     def infer(self, chosen: range, batches: Batches) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Bins of some slices (n, K, H, W) in their own units, canonical factors (n,), steps (n, S), and which of them
         were bounded (n,).
+
+        Where the guide says something, samples are the estimate less draws of the guide's error, and inferred once. The
+        others are inferred one by one from perturbed data.
         """
         model, count = self.model, max(1, self.settings.samples)
-        device, size = model.gains.device, self.kspace.shape[-2:]
-        guided, dropped = self._guided(chosen, batches)
-        inner, scanned = (
-            block_mask(model.size, *size),
-            recentre(torch.ones(size, dtype=torch.bool), model.size),
-        )
+        size, scales = self.kspace.shape[-2:], len(model.scales)
+        estimates, dropped = self._estimates(chosen, batches)
+        unmeasured = self.unmeasured[chosen.start : chosen.stop]
+        apart = unmeasured | dropped if self.guide is not None else torch.ones(len(chosen), dtype=torch.bool)
         elements = [
             # Where nothing is measured a sample is drawn even if none is asked for: the prior mean is nearly empty.
-            Element(self.first + number, sample if self.settings.samples or self.unmeasured[number] else None)
-            for number in chosen
-            for sample in range(count)
+            Element(number, k if apart[i] and (self.settings.samples or unmeasured[i]) else None)
+            for i, number in enumerate(range(self.first + chosen.start, self.first + chosen.stop))
+            for k in range(count if apart[i] else 1)
         ]
+        owner = torch.tensor([element.slice - self.first - chosen.start for element in elements])
         bins = torch.empty(len(elements), *size, dtype=torch.complex64)
-        factors = torch.empty(len(elements), dtype=torch.complex64)
-        steps = torch.zeros(len(elements), len(model.scales), dtype=torch.float64)
-        bounded = torch.zeros(len(elements), dtype=torch.bool)
+        factors = torch.empty(len(chosen), dtype=torch.complex64)
+        steps = torch.zeros(len(chosen), scales, dtype=torch.float64)
+        bounded = dropped.clone()
 
         def work(rng: slice) -> None:
-            numbers = [element.slice - self.first for element in elements[rng]]
-            within = [number - chosen.start for number in numbers]
-            grid = recentre(self.kspace[numbers], model.size).to(device)
-            mask = recentre(self.mask[numbers], model.size).to(device)
-            factor = canonical_factor(grid, mask, model.power)
-            factors[rng] = factor.cpu()
-            if guided is None:
-                estimated = None
-                bins[rng] = self.kspace[numbers]
-            else:
-                variance = recentre(guided.variance[within], model.size)
-                # Of bins of the grid that the scan does not have, nothing is known.
-                variance = torch.where(scanned, variance, torch.inf).to(device)
-                estimated = Estimate(
-                    recentre(guided.kspace[within], model.size).to(device) / factor[:, None, None],
-                    variance / factor.abs().square()[:, None, None],
-                )
-                bins[rng] = guided.kspace[within]
-            if self.settings.method in LADDERLESS:
-                return
-            draws = Draws(self.settings.seed, self.settings.temperature, tuple(elements[rng]), device)
-            if guided is not None:  # beyond the grid, which the rest is written over
-                error = draws.normal((*size, 2), len(model.scales), "noise").cpu()
-                variance = guided.variance[within]
-                deviation = torch.where(variance.isfinite(), variance, 0).sqrt()
-                bins[rng] += torch.view_as_complex(error) * deviation
-            sigma = (self.sigma[numbers].to(device) / factor.abs()).clamp_max(_LOUDEST)
-            canonical = grid / factor[:, None, None]
-            measured = Measurement.of(canonical, mask, sigma, model.decomposition, estimated)
-            found = infer(model, measured, self.settings, draws)
-            bins[rng] = torch.where(
-                inner, recentre((found.bins * factor[:, None, None]).cpu(), *size), bins[rng]
+            own = owner[rng]
+            estimate = Estimate(*(part[own] for part in estimates))
+            bins[rng], factors[own], made, hit = self._inferred(
+                tuple(elements[rng]), own + chosen.start, estimate
             )
-            steps[rng], bounded[rng] = found.steps.cpu().double(), found.bounded.cpu()
+            steps.index_add_(0, own, made / torch.bincount(owner)[own, None])
+            bounded[own] |= hit
 
         batches.run(work, len(elements))
-        shape = (len(chosen), count)
-        mean_steps = steps.unflatten(0, shape).mean(dim=1)
-        hit = bounded.unflatten(0, shape).any(dim=1) | dropped
-        return bins.unflatten(0, shape), factors[::count], mean_steps, hit
+        found = torch.stack([bins[owner == i].expand(count, *size) for i in range(len(chosen))])
+        if self.settings.samples and not apart.all():
+            for i in torch.nonzero(~apart).flatten().tolist():
+                number = self.first + chosen.start + i
+                draws = self._draws([Element(number, k) for k in range(count)])
+                estimate = Estimate(*(part[i : i + 1] for part in estimates))
+                found[i] -= estimate.draw(draws.noise(size))
+        return found, factors, steps, bounded
 
-    def _guided(self, chosen: range, batches: Batches) -> tuple[Estimate | None, Tensor]:
-        """The guide's estimate of some slices on the scan's own grid, and which of them were out of bounds (n,)."""
-        if self.guide is None:
-            return None, torch.zeros(len(chosen), dtype=torch.bool)
-        guide, device = self.guide, self.model.gains.device
-        parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    def _draws(self, elements: Sequence[Element]) -> Draws:
+        return Draws(self.settings.seed, self.settings.temperature, tuple(elements), torch.device("cpu"))
+
+    def _inferred(
+        self, elements: tuple[Element, ...], numbers: Tensor, estimate: Estimate
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Bins of batch elements (B, H, W), their canonical factors (B,), steps (B, S), and whether bounded (B,)."""
+        model, size = self.model, self.kspace.shape[-2:]
+        device = model.gains.device
+        data, mask = (recentre(part[numbers], model.size).to(device) for part in (self.kspace, self.mask))
+        factor = canonical_factor(data, mask, model.power)
+        unit = factor[:, None, None]
+        if self.settings.method in LADDERLESS:
+            none = torch.zeros(len(elements), len(model.scales), dtype=torch.float64)
+            return estimate.kspace, factor.cpu(), none, torch.zeros(len(elements), dtype=torch.bool)
+        # Of bins of the grid that the scan does not have, nothing is known.
+        scanned = recentre(torch.ones(size, dtype=torch.bool), model.size)
+        variance = torch.where(scanned, recentre(estimate.variance, model.size), torch.inf).to(device)
+        variance = variance / unit.abs().square()
+        variance = torch.where(variance.isfinite(), variance.clamp_max(_LOUDEST**2), torch.inf)
+        values = recentre(estimate.kspace, model.size).to(device) / unit
+        measured = Measurement(
+            data / unit,
+            mask,
+            model.decomposition,
+            Estimate(values, variance, torch.ones_like(variance)),
+            guided=self.guide is not None,
+        )
+        draws = replace(self._draws(elements), device=device)
+        found = infer(model, measured, self.settings, draws)
+        inner = block_mask(model.size, *size)
+        bins = torch.where(inner, recentre((found.bins * unit).cpu(), *size), estimate.kspace)
+        return bins, factor.cpu(), found.steps.cpu().double(), found.bounded.cpu()
+
+    def _estimates(self, chosen: range, batches: Batches) -> tuple[Estimate, Tensor]:
+        """Of some slices on the scan's own grid, and which of them were out of the guide's bounds (n,)."""
+        device = self.model.gains.device
+        parts: list[tuple[Tensor, ...]] = []
 
         def work(rng: slice) -> None:
             one = chosen[rng]
             where = slice(one.start, one.stop)
-            known = self.mask[where] | self.padding  # zeros beyond what was acquired are no missing bins
-            kspace, known, sigma = (
-                part.to(device) for part in (self.kspace[where], known, self.sigma[where])
-            )
-            found, out = estimate(guide, kspace, known, sigma, self.settings.precision)
-            parts.append((found.kspace.cpu(), found.variance.cpu(), out.cpu()))
+            kspace, mask, sigma = (part[where].to(device) for part in (self.kspace, self.mask, self.sigma))
+            if self.guide is None:
+                found = Estimate.of_data(kspace, mask, sigma)
+                out = torch.zeros(len(one), dtype=torch.bool)
+            else:  # zeros beyond what was acquired are no missing bins
+                known = mask | self.padding.to(device)
+                found, out = guided(self.guide, kspace, known, sigma, self.settings.precision)
+            parts.append((*(part.cpu() for part in found), out.cpu()))
 
         batches.run(work, len(chosen))
-        kspace, variance, out = (torch.cat(part) for part in zip(*parts, strict=True))
+        kspace, variance, spread, out = (torch.cat(part) for part in zip(*parts, strict=True))
         variance[self.unmeasured[chosen.start : chosen.stop]] = torch.inf
-        return Estimate(kspace, variance), out
+        return Estimate(kspace, variance, spread), out
 
 
 def _deviation(samples: Tensor) -> Tensor:
@@ -329,52 +344,6 @@ def make_batches(batch: int | Batches | None, device: torch.device) -> Batches:
     if batch is not None and batch < 1:
         raise UsageError(f"batch {batch}: expected at least one slice")
     return Batches(default_batch(device) if batch is None else batch)
-
-
-def volume_warnings(
-    size: int,
-    zero_signal: NDArray[np.bool_],
-    unmeasured: NDArray[np.bool_],
-    bounded: NDArray[np.bool_],
-    batches: Batches,
-    settings: InferenceSettings,
-) -> tuple[str, ...]:
-    """One sentence each.
-
-    Args:
-        size: side of the model's grid.
-        zero_signal: as in `Reconstruction`.
-        unmeasured: as in `Reconstruction`.
-        bounded: as in `Reconstruction`.
-        batches: whether memory sufficed.
-        settings: how it was computed.
-    """
-    where = f"in the central {size}x{size} bins of"
-    found = []
-    if zero_signal.any():
-        found.append(f"no signal {where} {_numbers(zero_signal)}: left zero")
-    if unmeasured.any():
-        found.append(
-            f"nothing measured {where} {_numbers(unmeasured)}: a sample of the prior, in canonical units"
-        )
-    if bounded.any():
-        found.append(
-            f"what the model predicted for {_numbers(bounded)} was out of bounds and was replaced by the prior mean or "
-            "zero: too unlike the training data"
-        )
-    if batches.size < batches.first:
-        found.append(f"out of memory with {batches.first} slices at a time: went on with {batches.size}")
-    if settings.samples % 2 and settings.temperature and not unmeasured.all():
-        found.append(
-            f"{settings.samples} posterior sample{'s' * (settings.samples > 1)}: they are drawn in mirrored pairs, and "
-            "the unpaired one leaves its noise in the mean: take an even number"
-        )
-    return tuple(found)
-
-
-def _numbers(chosen: NDArray[np.bool_]) -> str:
-    numbers = np.flatnonzero(chosen).tolist()
-    return ("slice " if len(numbers) == 1 else "slices ") + ", ".join(str(i) for i in numbers)
 
 
 def bin_fractions(mask: Tensor, filled: Tensor) -> dict[str, float]:

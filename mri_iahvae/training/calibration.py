@@ -10,7 +10,7 @@ from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_file import save_guide
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.training.domain import measure_domain
-from mri_iahvae.training.guide_calibration import calibrate_guide
+from mri_iahvae.training.guide_error import FITTED, calibrate_error, fit_error
 from mri_iahvae.training.slices import SliceSource
 
 
@@ -23,6 +23,8 @@ def calibrate_and_save(
     description: str,
     device: torch.device,
     *,
+    slices: SliceSource | None = None,
+    seen: int = 0,
     seed: int = 0,
     half: bool = False,
 ) -> None:
@@ -36,6 +38,8 @@ def calibrate_and_save(
         held_out: fully sampled slices that the model was not trained on, at least as large as its grid.
         description: anatomy and contrasts of the slices, in words.
         device: to compute on.
+        slices: that the guide was trained on, to fit its heads of the error; None: they are only calibrated.
+        seen: how many measurements it was trained on.
         seed: of everything drawn.
         half: store the weights in half precision, to ship them.
 
@@ -47,7 +51,10 @@ def calibrate_and_save(
         model.set_config(model.config)  # buffers stay exact
     if guide is not None:
         guide = guide.half().float().eval() if half else guide.eval()
-        calibrate_guide(guide, held_out, device, seed)
+        if slices is None:
+            calibrate_error(guide, held_out, device, seed)
+        else:
+            fit_error(guide, slices, held_out, device, seed, min(FITTED, seen))
         save_guide(guide, folder, training, half=half)
     domain = measure_domain(model, held_out, description, device, seed)
     save_model(model, folder, training, domain=domain, half=half)

@@ -10,7 +10,7 @@ from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_file import save_guide
 from mri_iahvae.processes import process_count
 from mri_iahvae.training.augment import varied
-from mri_iahvae.training.guide_objective import dissimilarity, error_likelihood, guide_loss, relative_error
+from mri_iahvae.training.guide_objective import dissimilarity, guide_loss, relative_error
 from mri_iahvae.training.guide_tasks import random_field_of_view, random_measurements
 from mri_iahvae.training.settings import TrainSettings
 from mri_iahvae.training.share import Share
@@ -18,7 +18,7 @@ from mri_iahvae.training.stage import StageBase
 
 
 class GuideModule(StageBase):
-    """Trains the guide on random measurements of the slices; its error head learns beside it.
+    """Trains the guide on random measurements of the slices; its error heads are fitted later.
 
     Args:
         model: the guide.
@@ -30,10 +30,11 @@ class GuideModule(StageBase):
     average: Guide
 
     def __init__(self, model: Guide, settings: TrainSettings, stage: int) -> None:
+        model.error.requires_grad_(requires_grad=False)
         super().__init__(model, settings, stage)
 
     def training_step(self, batch: tuple[Tensor, int], batch_idx: int) -> Tensor:  # noqa: ARG002
-        """Relative error and dissimilarity; plus the likelihood of the errors, which moves the error head alone."""
+        """Relative error and dissimilarity."""
         kspace, seed = batch
         noise = torch.Generator(self.device).manual_seed(seed)
         share = Share.of_this_process(len(kspace) * process_count())
@@ -43,11 +44,8 @@ class GuideModule(StageBase):
         estimate = self.model(task.kspace, task.mask, task.sigma)
         with torch.autocast(self.device.type, enabled=False):
             loss = guide_loss(estimate, task).mean()
-            likelihood = error_likelihood(estimate, task).mean()
-        both = torch.stack([loss, likelihood]).detach()
-        values = self.trainer.strategy.reduce(both, reduce_op="mean")
-        self.statistics = dict(zip(("loss", "likelihood"), values, strict=True))
-        return loss + likelihood
+        self.statistics = {"loss": self.trainer.strategy.reduce(loss.detach(), reduce_op="mean")}
+        return loss
 
     def scores(self, kspace: Tensor, noise: torch.Generator, share: Share) -> dict[str, Tensor]:
         """See `StageBase.scores`: of one random measurement of each slice, the same at each validation."""
@@ -56,7 +54,6 @@ class GuideModule(StageBase):
         return {
             "relative_error": relative_error(estimate.kspace, task),
             "ssim": 1 - dissimilarity(estimate.kspace, task.truth),
-            "likelihood": error_likelihood(estimate, task),
         }
 
     def store(self, folder: Path, training: dict[str, Any]) -> None:

@@ -1,11 +1,11 @@
-"""What the guide is trained by: error relative to the task's difficulty, similarity, and the likelihood of errors."""
+"""What the guide is trained by: error relative to the task's difficulty, and similarity."""
 
 import torch
 from fastmri.losses import SSIMLoss
 from torch import Tensor
 
 from mri_iahvae.kspace.fft import ifft2c
-from mri_iahvae.model.guide import Estimate, octaves, ring_means
+from mri_iahvae.model.estimate import Estimate
 from mri_iahvae.training.guide_tasks import Measured
 
 _EASY = 1e-3  # of the slice's energy: errors below it are as good as none
@@ -34,23 +34,6 @@ def dissimilarity(found: Tensor, truth: Tensor) -> Tensor:
         x / peak[:, None, None, None], y / peak[:, None, None, None], torch.ones_like(peak), reduced=False
     )
     return unlike.flatten(1).mean(1)
-
-
-def error_likelihood(estimate: Estimate, task: Measured) -> Tensor:
-    """Negative log likelihood of the errors under the expected variances, averaged over octaves: float (B,).
-
-    Octaves without bins, or whose bins are exact, are left out.
-    """
-    ring = octaves(task.mask)
-    found = torch.view_as_real(estimate.kspace.detach() - task.truth).square().mean(-1)
-    total = count = torch.zeros(len(found), device=found.device)
-    for where in (task.mask, ~task.mask):
-        error, variance = ring_means(found, where, ring), ring_means(estimate.variance, where, ring)
-        counted = (variance > 0) & (error > 0)
-        safe = torch.where(counted, variance, 1)
-        total = total + torch.where(counted, safe.log() + error / safe, 0).sum(1)
-        count = count + counted.sum(1)
-    return total / count.clamp_min(1)
 
 
 def _energy(bins: Tensor) -> Tensor:

@@ -131,9 +131,19 @@ def run_training(
         made = {**record, "settings": settings.to_json(), "finished": True, "validation": module.validation}
         model = module.average if isinstance(module, StageModule) else load_model(run / "model")[0]
         guide, _ = load_guide(run / "model") or (None, "")
-        measured = (held_out, description, device)
+        seen = sum(stage.steps * stage.batch for stage in settings.stages if stage.guide)
         calibrate_and_save(
-            model, guide, run / "model", made, *measured, seed=settings.seed, half=settings.half
+            model,
+            guide,
+            run / "model",
+            made,
+            held_out,
+            description,
+            device,
+            slices=training if seen else None,
+            seen=seen,
+            seed=settings.seed,
+            half=settings.half,
         )
     return run / "model"
 
@@ -154,7 +164,6 @@ def _guide_module(
     if before is not None:
         guide = Guide(before.config)
         guide.load_state_dict(before.state_dict())
-        guide.calibration.fill_(1.0)
     return GuideModule(guide, settings, index)
 
 

@@ -5,7 +5,8 @@ import torch
 
 from mri_iahvae.inference.guidance import MOST_ADDED, estimate
 from mri_iahvae.kspace.noise import complex_noise
-from mri_iahvae.model.guide import Estimate, Guide
+from mri_iahvae.model.estimate import Estimate
+from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_config import GuideConfig
 
 
@@ -18,7 +19,9 @@ def task(noise):
 
 def fixed(found, variance):
     """A guide that always says the same."""
-    return lambda kspace, *_: Estimate(found.expand(kspace.shape), variance.expand(kspace.shape))
+    return lambda kspace, *_: Estimate(
+        found.expand(kspace.shape), variance.expand(kspace.shape), torch.ones(kspace.shape)
+    )
 
 
 def test_measured_bins_without_noise_are_kept_to_the_bit(task):

@@ -9,7 +9,7 @@ from mri_iahvae.inference.draws import Draws, Element
 from mri_iahvae.inference.measurement import Datum, Measurement
 from mri_iahvae.kspace.bands import band_mask, crop, embed
 from mri_iahvae.kspace.noise import complex_noise
-from mri_iahvae.model.guide import Estimate
+from mri_iahvae.model.estimate import Estimate
 
 SIGMAS = (0.0, 0.3, 2.0)
 
@@ -71,8 +71,10 @@ def test_data_of_samples_lose_a_draw_of_their_noise(model, measured):
     draws = Draws(0, 1.0, elements, torch.device("cpu"))
     scale = model.scales[3]
     y = measured.at(scale)
-    data, residual = measured.perturbed(y, scale, 0.3, draws)
-    expected = y.value - torch.tensor(SIGMAS)[:, None, None] * draws.bins(scale, "noise")
+    error = measured.draw(draws)
+    torch.testing.assert_close(error[2], torch.where(measured.mask[2], 2.0 * draws.noise((16, 16))[2], 0))
+    data, residual = measured.perturbed(y, scale, 0.3, error, draws)
+    expected = y.value - crop(error, 8)
     torch.testing.assert_close(data.value, torch.where(y.known, expected, 0))
     assert torch.equal(data.value[:2], y.value[:2])  # no noise; no sample
     assert torch.equal(data.variance, y.variance)
@@ -81,9 +83,11 @@ def test_data_of_samples_lose_a_draw_of_their_noise(model, measured):
 
 
 def test_a_guide_takes_the_place_of_the_data(model, measured, noise):
-    estimate = Estimate(complex_noise((3, 16, 16), 1.0, noise), torch.rand(3, 16, 16, generator=noise))
-    estimate.variance[0] = torch.inf
-    guided = replace(measured, estimate=estimate)
+    variance, spread = torch.rand(2, 3, 16, 16, generator=noise)
+    variance[0] = torch.inf
+    estimate = Estimate(complex_noise((3, 16, 16), 1.0, noise), variance, spread)
+    guided = replace(measured, estimate=estimate, guided=True)
+    assert guided.correlation > measured.correlation == 1.0
     scale = model.scales[3]
     y, ring = guided.at(scale), band_mask(8)
     assert torch.equal(y.known, ring & torch.tensor([False, True, True])[:, None, None])
@@ -91,8 +95,9 @@ def test_a_guide_takes_the_place_of_the_data(model, measured, noise):
     assert torch.equal(y.variance[y.known], crop(estimate.variance, 8)[y.known])
     assert y.fraction[0] == 0
     draws = Draws(0, 1.0, (Element(0, 0), Element(1, 0), Element(2)), torch.device("cpu"))
-    data, _ = guided.perturbed(y, scale, 0.3, draws)
-    deviation = crop(estimate.variance, 8)[1].sqrt()
-    expected = torch.where(ring, y.value[1] - deviation * draws.bins(scale, "noise")[1], 0)
+    error = guided.draw(draws)
+    torch.testing.assert_close(error, estimate.draw(draws.noise((16, 16))))
+    data, _ = guided.perturbed(y, scale, 0.3, error, draws)
+    expected = torch.where(ring, (y.value - crop(error, 8))[1], 0)
     torch.testing.assert_close(data.value[1], expected)
     assert torch.equal(data.value[2], y.value[2])

@@ -14,7 +14,7 @@ from mri_iahvae.inference.settings import DATA_CONSISTENCY, METHODS, InferenceSe
     [{"method": "magic"}, {"method": "Hybrid"}, {"data_consistency": "maybe"}, {"optimizer": "newton"},
      {"schedule": "random"}, {"precision": "float16"}, {"steps": -1}, {"steps": 2.5}, {"steps": "many"},
      {"steps": "auto", "optimizer": "adam"}, {"steps": "auto", "method": "paper"}, {"samples": -1},
-     {"samples": 4, "method": "paper"}, {"samples": 4, "method": "guide"}, {"temperature": -0.1},
+     {"samples": 4, "method": "paper"}, {"temperature": -0.1},
      {"temperature": math.nan}, {"temperature": math.inf}, {"seed": -1}, {"seed": 2**32}],
 )  # fmt: skip
 def test_what_cannot_be_computed_is_refused(values):
@@ -77,7 +77,6 @@ def test_a_quality_is_a_name_for_settings():
         ("good", {}, "quality good: expected one of fast, default, best"),
         ("fast", {"method": "amortized"}, "quality fast chooses method itself: leave one of the two out"),
         ("best", {"steps": 2}, "quality best chooses steps itself"),
-        ("fast", {"samples": 2}, "method guide gives one estimate"),
     ],
 )
 def test_what_a_quality_excludes(quality, values, words):
@@ -88,7 +87,7 @@ def test_what_a_quality_excludes(quality, values, words):
 def test_what_a_method_ignores_is_not_in_effect():
     idle = {
         "hybrid": {"temperature"},
-        "guide": {"steps", "optimizer", "schedule", "samples", "temperature"},
+        "guide": {"steps", "optimizer", "schedule", "temperature"},
         "amortized": {"steps", "optimizer", "schedule", "temperature"},
         "iterative": {"temperature"},
         "paper": {"optimizer", "schedule", "samples", "temperature"},

@@ -16,7 +16,7 @@ CONFIG = GuideConfig(steps=1, widths=(4, 8), blocks=1)
 @pytest.mark.parametrize("half", [False, True])
 def test_round_trip(tmp_path, half):
     guide = Guide(CONFIG)
-    guide.calibration.fill_(1.5)
+    guide.error.calibration.fill_(1.5)
     save_guide(guide, tmp_path, {"steps": 3}, half=half)
     found, digest = load_guide(tmp_path)
     assert found.config == CONFIG

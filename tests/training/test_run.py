@@ -244,7 +244,7 @@ def test_a_guide_is_trained_first_and_calibrated_last(guided):
     folder, screen = guided
     guide, _ = load_guide(folder / "model")
     assert guide.config == GUIDED["guide"]
-    assert not torch.equal(guide.calibration, torch.ones(2, 5))
+    assert not torch.equal(guide.error.calibration, torch.ones(2, 5))
     assert load_model(folder / "model")[0].size == 32
     first, last = (screen.validations[k] for k in (0, 1))
     assert (first["stage"], last["stage"]) == (0, 0)

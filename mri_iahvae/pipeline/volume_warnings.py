@@ -1,0 +1,53 @@
+"""What a user is warned of after a volume's inference, one sentence each."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.pipeline.batches import Batches
+
+
+def volume_warnings(
+    size: int,
+    zero_signal: NDArray[np.bool_],
+    unmeasured: NDArray[np.bool_],
+    bounded: NDArray[np.bool_],
+    batches: Batches,
+    settings: InferenceSettings,
+) -> tuple[str, ...]:
+    """One sentence each.
+
+    Args:
+        size: side of the model's grid.
+        zero_signal: as in `Reconstruction`.
+        unmeasured: as in `Reconstruction`.
+        bounded: as in `Reconstruction`.
+        batches: whether memory sufficed.
+        settings: how it was computed.
+    """
+    where = f"in the central {size}x{size} bins of"
+    found = []
+    if zero_signal.any():
+        found.append(f"no signal {where} {_numbers(zero_signal)}: left zero")
+    if unmeasured.any():
+        found.append(
+            f"nothing measured {where} {_numbers(unmeasured)}: a sample of the prior, in canonical units"
+        )
+    if bounded.any():
+        found.append(
+            f"what the model predicted for {_numbers(bounded)} was out of bounds and was replaced by the prior mean or "
+            "zero: too unlike the training data"
+        )
+    if batches.size < batches.first:
+        found.append(f"out of memory with {batches.first} slices at a time: went on with {batches.size}")
+    if settings.samples % 2 and settings.temperature and not unmeasured.all():
+        found.append(
+            f"{settings.samples} posterior sample{'s' * (settings.samples > 1)}: they are drawn in mirrored pairs, and "
+            "the unpaired one leaves its noise in the mean: take an even number"
+        )
+    return tuple(found)
+
+
+def _numbers(chosen: NDArray[np.bool_]) -> str:
+    numbers = np.flatnonzero(chosen).tolist()
+    return ("slice " if len(numbers) == 1 else "slices ") + ", ".join(str(i) for i in numbers)

@@ -1,0 +1,198 @@
+"""The error that the guide states: its heads are fitted to a trained guide, then calibrated on held-out slices."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mri_iahvae.kspace.fft import ifft2c
+from mri_iahvae.kspace.octaves import OCTAVES, octaves, ring_means
+from mri_iahvae.model.estimate import Estimate
+from mri_iahvae.model.guide import Guide
+from mri_iahvae.model.guide_error import Evidence
+from mri_iahvae.training.augment import varied
+from mri_iahvae.training.guide_tasks import Measured, random_measurements
+from mri_iahvae.training.slices import CachedSlices, SliceSource
+
+_BATCH = 8
+_CALIBRATED = 2048  # measurements that they are calibrated on, at most
+_REPEATED = 8  # measurements of each held-out slice, at most
+_STEPS = 3000  # of the octaves' head, on what was found of all measurements, at most
+_CHOSEN = 256  # measurements of each of those steps
+_RATE = 2e-3
+_LEAST = 1e-10  # variance in units of the slice, below which all errors look alike
+
+
+FITTED = 4096
+"""Measurements that the heads are fitted to."""
+
+
+class Errors(NamedTuple):
+    """Squared errors of some measurements per part, in units of the slice.
+
+    Attributes:
+        statistics: float (B, ...), inputs of the octaves' head.
+        sigma: float (B,), noise per part.
+        power: float (B, 2, octaves), mean over the measured bins of each octave, and over the missing ones.
+        counted: bool (B, 2, octaves), where there are such bins, and they are not exact.
+    """
+
+    statistics: Tensor
+    sigma: Tensor
+    power: Tensor
+    counted: Tensor
+
+
+def fit_error(
+    guide: Guide,
+    slices: SliceSource,
+    held_out: SliceSource,
+    device: torch.device,
+    seed: int = 0,
+    count: int = FITTED,
+) -> None:
+    """Fit the heads of `Guide.error` to the errors that the guide makes, all else fixed, and calibrate the variance.
+
+    Args:
+        guide: trained, in evaluation mode; changed in place.
+        slices: fully sampled slices that it was trained on.
+        held_out: others.
+        device: to compute on.
+        seed: of the measurements.
+        count: measurements that the heads are fitted to.
+    """
+    guide.to(device).requires_grad_(requires_grad=False)
+    torch.manual_seed(seed)
+    fit_spread = _SpreadFit(guide, math.ceil(count / _BATCH))
+    found = []
+    for evidence, task in _measurements(guide, slices, device, seed, count):
+        error = _error(evidence, task)
+        fit_spread.step(evidence, error)
+        found.append(_errors(guide, evidence, error))
+    guide.error.calibration.fill_(1.0)
+    _fit_octaves(guide, Errors(*(torch.cat(part) for part in zip(*found, strict=True))))
+    calibrate_error(guide, held_out, device, seed + 1)
+
+
+@torch.no_grad()
+def calibrate_error(guide: Guide, held_out: SliceSource, device: torch.device, seed: int = 0) -> None:
+    """Set the calibration: of each octave the squared errors become what is stated, on average over measurements.
+
+    Each weighs by its stated deviation: by plain ratios a few whose variance is stated far too small would count alone,
+    by energies the hardest.
+
+    Args:
+        guide: in evaluation mode; changed in place.
+        held_out: fully sampled slices that the guide was not trained on.
+        device: to compute on.
+        seed: of the measurements.
+    """
+    guide.to(device).error.calibration.fill_(1.0)
+    made, stated = torch.zeros(2, 2, OCTAVES, dtype=torch.float64, device=device)
+    for evidence, task in _measurements(
+        guide, held_out, device, seed, min(_CALIBRATED, _REPEATED * len(held_out))
+    ):
+        errors = _errors(guide, evidence, _error(evidence, task))
+        deviation = torch.where(
+            errors.counted, guide.error.variances(errors.statistics, errors.sigma).sqrt(), 0
+        )
+        made += (
+            torch.where(errors.counted, errors.power / deviation.clamp_min(_LEAST**0.5), 0).double().sum(0)
+        )
+        stated += deviation.double().sum(0)
+    guide.error.calibration.copy_(torch.where(stated > 0, made / stated.clamp_min(1e-30), 1.0))
+
+
+def _measurements(
+    guide: Guide, source: SliceSource, device: torch.device, seed: int, count: int
+) -> Iterator[tuple[Evidence, Measured]]:
+    """Random measurements of random slices, and what the guide finds in them."""
+    slices, generator = CachedSlices(source), torch.Generator(device).manual_seed(seed)
+    order = torch.Generator().manual_seed(seed)
+    for _ in range(0, count, _BATCH):
+        chosen = torch.randint(len(slices), (_BATCH,), generator=order).tolist()
+        kspace = slices.stack(chosen).to(device)
+        task = random_measurements(varied(kspace, generator, resampled=0.0).abs(), generator)
+        with torch.no_grad():
+            evidence = guide.look(task.kspace, task.mask, task.sigma)
+        yield evidence, task
+
+
+def _error(evidence: Evidence, task: Measured) -> Tensor:
+    """Error of the bins in units of the slice, complex64 (B, H, W)."""
+    return evidence.kspace - task.truth / evidence.unit[:, None, None]
+
+
+def _errors(guide: Guide, evidence: Evidence, error: Tensor) -> Errors:
+    ring, mask = octaves(evidence.mask), evidence.mask
+    squares = torch.view_as_real(error).square().mean(-1)
+    power = torch.stack([ring_means(squares, where, ring) for where in (mask, ~mask)], dim=1)
+    exact = evidence.sigma[:, None] == 0
+    present = torch.stack([ring_means(w.float(), torch.ones_like(w), ring) > 0 for w in (mask, ~mask)], dim=1)
+    present[:, 0] &= ~exact
+    return Errors(guide.error.statistics(evidence), evidence.sigma, power, present & (power > _LEAST))
+
+
+class _SpreadFit:
+    """Fits the image's head: negative log likelihood of the errors of the pixels, the octaves' energies being right."""
+
+    def __init__(self, guide: Guide, steps: int) -> None:
+        self.head = guide.error
+        self.parameters = list(guide.error.image.requires_grad_().parameters())
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=_RATE)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps)
+
+    def step(self, evidence: Evidence, error: Tensor) -> None:
+        """One step of the optimizer on a batch."""
+        ring, squares = octaves(evidence.mask), torch.view_as_real(error).square().mean(-1)
+        power = [ring_means(squares, where, ring)[:, ring] for where in (evidence.mask, ~evidence.mask)]
+        variance = torch.where(evidence.mask, power[0], power[1])
+        loss = pixel_likelihood(Estimate(evidence.kspace, variance, self.head.spread(evidence)), error).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+
+
+def pixel_likelihood(estimate: Estimate, error: Tensor) -> Tensor:
+    """Negative log likelihood of the pixels of an error, float (B,), up to a constant.
+
+    Args:
+        estimate: states the error's distribution.
+        error: complex64 (B, H, W), of the bins.
+    """
+    squares = torch.view_as_real(ifft2c(error)).square().mean(-1)
+    variance = estimate.pixel_variance() + _LEAST
+    return (variance.log() + squares / variance).mean(dim=(1, 2))
+
+
+def octave_likelihood(variance: Tensor, errors: Errors) -> Tensor:
+    """Negative log likelihood of the errors under the variances, mean over the octaves that count: float (B,).
+
+    Args:
+        variance: float (B, 2, octaves).
+        errors: of the same measurements.
+    """
+    safe = torch.where(errors.counted, variance, 1)
+    total = torch.where(errors.counted, safe.log() + errors.power / safe, 0).sum(dim=(1, 2))
+    return total / errors.counted.sum(dim=(1, 2)).clamp_min(1)
+
+
+def _fit_octaves(guide: Guide, errors: Errors) -> None:
+    steps = min(_STEPS, len(errors.sigma))
+    parameters = list(guide.error.octaves.requires_grad_().parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=_RATE, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        chosen = torch.randint(len(errors.sigma), (_CHOSEN,), device=errors.sigma.device)
+        some = Errors(*(part[chosen] for part in errors))
+        loss = octave_likelihood(guide.error.variances(some.statistics, some.sigma), some).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+    guide.requires_grad_(requires_grad=False)

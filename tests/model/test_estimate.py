@@ -1,0 +1,56 @@
+"""Draws of an estimate's error, against the variances that it states."""
+
+import pytest
+import torch
+
+from mri_iahvae.kspace.fft import ifft2c
+from mri_iahvae.kspace.noise import complex_noise
+from mri_iahvae.model.estimate import Estimate
+
+
+@pytest.fixture(params=[(16, 16), (15, 12)])
+def estimate(request, noise):
+    """Some bins exact, some unknown; errors of the pixels differ by a factor of ten."""
+    shape = (1, *request.param)
+    variance = torch.rand(shape, generator=noise) + 0.1
+    variance[:, 3] = 0.0
+    variance[:, :, 5] = torch.inf
+    energy = torch.exp(2.3 * torch.rand(shape, generator=noise))
+    spread = (energy / energy.mean()).sqrt()
+    return Estimate(torch.zeros(shape) + 0j, variance, spread)
+
+
+def draws(estimate, noise, count=4000):
+    return torch.cat(
+        [estimate.draw(complex_noise(estimate.variance.shape, 1.0, noise)) for _ in range(count)]
+    )
+
+
+def test_each_bin_of_a_draw_has_the_variance_that_is_stated(estimate, noise):
+    found = torch.view_as_real(draws(estimate, noise)).square().mean(dim=(0, 3))
+    variance = estimate.variance[0]
+    drawn = (variance > 0) & variance.isfinite()
+    assert not found[~drawn].any()
+    assert ((found / variance)[drawn] - 1).abs().max() < 0.1  # 8000 numbers: a deviation of 1.6 %
+
+
+def test_the_variance_of_pixels_is_that_of_draws(estimate, noise):
+    found = torch.view_as_real(ifft2c(draws(estimate, noise))).square().mean(dim=(0, 3))
+    expected = estimate.pixel_variance()[0]
+    assert (found / expected - 1).abs().max() < 0.1
+    assert expected.max() > 2 * expected.min()
+    known = torch.where(estimate.variance.isfinite(), estimate.variance, 0)
+    torch.testing.assert_close(expected.mean(), known.mean())  # Parseval
+
+
+def test_data_are_an_estimate_with_the_variance_of_noise(noise):
+    kspace = complex_noise((2, 6, 5), 1.0, noise)
+    mask = torch.rand(2, 6, 5, generator=noise) < 0.5
+    found = Estimate.of_data(kspace, mask, torch.tensor([0.0, 0.3]))
+    assert torch.equal(found.kspace, torch.where(mask, kspace, 0))
+    assert found.variance[~mask].isinf().all()
+    torch.testing.assert_close(found.variance[1][mask[1]], torch.full((int(mask[1].sum()),), 0.09))
+    assert not found.variance[0][mask[0]].any()
+    error = found.draw(complex_noise((2, 6, 5), 1.0, noise))
+    assert not error[0].any()
+    assert torch.equal(error[1] != 0, mask[1])
