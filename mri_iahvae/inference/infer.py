@@ -144,7 +144,7 @@ def infer(model: Model, measured: Measurement, settings: InferenceSettings, draw
         last, own, latents, beyond = bounded(scale, h, here.latents, y, settings.temperature)
         out |= beyond
         predicted = own + residual
-        fused = data.fuse(predicted, measured.correlation * model.sigma**2)
+        fused = data.fuse(predicted, measured.prediction_variance(data, predicted, model.sigma))
         shown = predicted if settings.data_consistency == "none" else fused
         bins = model.decomposition.extend(bins, shown, scale.index)
         walk.extend(last, fused)

@@ -87,7 +87,9 @@ def test_a_guide_takes_the_place_of_the_data(model, measured, noise):
     variance[0] = torch.inf
     estimate = Estimate(complex_noise((3, 16, 16), 1.0, noise), variance, spread)
     guided = replace(measured, estimate=estimate, guided=True)
-    assert guided.correlation > measured.correlation == 1.0
+    assert (
+        measured.prediction_variance(measured.at(scale), measured.at(scale).value + 9, 0.3) == 0.3**2
+    ).all()
     scale = model.scales[3]
     y, ring = guided.at(scale), band_mask(8)
     assert torch.equal(y.known, ring & torch.tensor([False, True, True])[:, None, None])
@@ -101,3 +103,16 @@ def test_a_guide_takes_the_place_of_the_data(model, measured, noise):
     expected = torch.where(ring, (y.value - crop(error, 8))[1], 0)
     torch.testing.assert_close(data.value[1], expected)
     assert torch.equal(data.value[2], y.value[2])
+
+
+def test_a_prediction_unlike_the_guides_estimate_is_trusted_less(model, measured, noise):
+    """Its variance is a multiple of the mean squared residual, of the likelihood's at least."""
+    scale = model.scales[3]
+    guided = replace(measured, guided=True)
+    y = guided.at(scale)
+    offset = torch.tensor([0.0, 0.1, 2.0])[:, None, None] * (1 + 1j)
+    found = guided.prediction_variance(y, y.value + offset, 0.3)
+    least = found[0]
+    assert (least > 0.3**2).all()
+    torch.testing.assert_close(found[1], least)
+    torch.testing.assert_close(found[2] / least, torch.full_like(least, 2.0**2 / 0.3**2))
