@@ -25,13 +25,14 @@ from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.stream import Request, run_file
 from mri_iahvae.scans.listing import scan_files
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.scans.undersampling import OWN_SAMPLING, Sampling
+from mri_iahvae.scans.undersampling import Sampling
 
-TASKS: dict[str, tuple[Sampling, int | None]] = {
-    "random columns 4x": (Sampling(acceleration=4), None),
-    "random columns 8x": (Sampling(acceleration=8), None),
-    "up to 32x32": (OWN_SAMPLING, 32),
+TASKS = {
+    "random columns 4x": Request(sampling=Sampling(acceleration=4)),
+    "random columns 8x": Request(sampling=Sampling(acceleration=8)),
+    "up to 32x32": Request(up_to=32),
 }
+DENOISE = {"denoise": Request("denoise")}
 
 Row = dict[str, float]
 
@@ -48,17 +49,19 @@ def generate(archive: Path, folder: Path, count: int, noise: float) -> None:
             write_native(folder / f"{subject}_{name}.h5", layout, images[chosen], noise=noise)
 
 
-def measure(loaded: LoadedModel, files: list[Path], settings: InferenceSettings) -> dict[str, dict[str, Row]]:
+def measure(
+    loaded: LoadedModel, files: list[Path], settings: InferenceSettings, requests: Mapping[str, Request]
+) -> dict[str, dict[str, Row]]:
     """Mean scores by size and task."""
     found: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     with tempfile.TemporaryDirectory() as folder:
         for path in files:
-            for task, (sampling, up_to) in TASKS.items():
+            for task, request in requests.items():
                 report = run_file(
                     loaded,
                     path,
                     Path(folder) / path.name,
-                    Request(sampling=sampling, up_to=up_to),
+                    request,
                     settings,
                 )
                 if not report["scores"]:
@@ -111,7 +114,10 @@ def _row(report: dict) -> Row:
 @click.option("--json", "output", type=click.Path(path_type=Path), help="Rows go here.")
 @click.option("--slices", default=3, show_default=True, help="Per subject of an npz.")
 @click.option("--noise", default=0.01, show_default=True, help="Of generated files, over their RMS.")
-def main(data: Path, checkpoint: str, output: Path | None, slices: int, noise: float) -> None:
+@click.option("--denoise", is_flag=True, help="Denoise, instead of undersampling.")
+def main(
+    data: Path, checkpoint: str, output: Path | None, slices: int, noise: float, *, denoise: bool
+) -> None:
     """Score files at their native size and print the table."""
     loaded = LoadedModel.load(checkpoint, find_device("auto"))
     with tempfile.TemporaryDirectory() as name:
@@ -119,7 +125,8 @@ def main(data: Path, checkpoint: str, output: Path | None, slices: int, noise: f
         if data.is_file():
             folder = Path(name)
             generate(data, folder, slices, noise)
-        results = measure(loaded, scan_files([folder]), InferenceSettings())
+        settings = InferenceSettings(data_consistency="soft" if denoise else "hard")
+        results = measure(loaded, scan_files([folder]), settings, DENOISE if denoise else TASKS)
     facts = {"model_sha256": loaded.sha256, "torch": str(torch.__version__), "results": results}
     if output is not None:
         output.write_text(json.dumps(facts, indent=1) + "\n")
