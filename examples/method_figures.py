@@ -159,7 +159,7 @@ def main(output: Path, slices: int, steps: int) -> None:
             kspace = file["kspace"] = source["kspace"][chosen]
             target = file["reconstruction_esc"] = source["reconstruction_esc"][chosen]
         results = folder / "results"
-        drawn = ["--samples", 8, "--steps", steps, "--slices", 0]
+        drawn = ["--samples", 32, "--steps", steps, "--slices", 0]
         run("reconstruct", scan, *COLUMNS, *drawn, "-q", "-o", results)
         (results / "scan_kspace.png").replace(output / "uncertainty.png")
         run("sample", "--count", 2, "--temperature", "0.7", "--progression", "-o", folder / "prior")

@@ -47,7 +47,7 @@ _quality = section("Quality and time",
     click.option("--quality", type=click.Choice(["fast", "default", "best"]), show_default="default",
         help="fast: the guide alone. default: refined with the prior. best: refined in three times as many steps."),
     click.option("--samples", type=click.IntRange(0, 10_000), metavar="K", show_default="0",
-        help="Draw K posterior samples, and return their mean and standard deviation, in K times the time."),
+        help="Draw K posterior samples, and return their mean and standard deviation (no guide: in K times the time)."),
     seed_option,
 )
 _more_results = (
