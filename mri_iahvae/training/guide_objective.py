@@ -9,7 +9,7 @@ from mri_iahvae.model.estimate import Estimate
 from mri_iahvae.training.guide_tasks import Measured
 
 _EASY = 1e-3  # of the slice's energy: errors below it are as good as none
-_DISSIMILARITY = 0.7  # its weight
+_DISSIMILARITY = 0.5  # its weight
 
 
 def guide_loss(estimate: Estimate, task: Measured) -> Tensor:
