@@ -39,7 +39,7 @@ def out_of_bounds(
         scale: the scale.
         latents: whitened, of each layer, (B, latent, r, r).
         predicted: complex (B, s, s), the model's bins, zero outside the scale's ring, canonical units.
-        y: what was measured of the scale.
+        y: what is known of the scale.
         temperature: of draws; above 1 it widens the bounds by as much.
     """
     wider = max(1.0, temperature) ** 2
@@ -58,7 +58,7 @@ def bounded(
         scale: the scale.
         h: (B, C, r, r), context that it starts from.
         latents: whitened, of each layer, (B, latent, r, r).
-        y: what was measured of the scale.
+        y: what is known of the scale.
         temperature: as in `out_of_bounds`.
 
     Returns:

@@ -36,7 +36,7 @@ def estimate(
         found, variance, spread = guide(kspace, mask, noise_sigma)
     data = Estimate.of_data(kspace, mask, noise_sigma)
     most = MOST_ADDED * _energy(data.kspace)
-    within = (_energy(torch.where(mask, 0, found)) <= most) & (_energy(found) < torch.inf)
+    within = (_energy(torch.where(mask, 0, found)) <= most) & (_energy(found) <= most + _energy(data.kspace))
     within &= variance.flatten(1).isfinite().all(1) & spread.flatten(1).isfinite().all(1)
     nothing = ~(data.kspace != 0).flatten(1).any(1)
     kept = within & ~nothing

@@ -7,6 +7,24 @@ from torch import Tensor
 
 from mri_iahvae.errors import UsageError
 
+LOUDEST = 1e6
+"""Noise over a slice's largest bin: nothing is left of the signal then, and squares stay finite."""
+
+
+def power_of_two(kspace: Tensor) -> Tensor:
+    """The power of two below each slice's largest bin, which changes no digit; 1 where all is zero.
+
+    Sums of squares of scanner units could leave float32's range.
+
+    Args:
+        kspace: complex (slices, ...).
+
+    Returns:
+        float32 (slices,).
+    """
+    largest = kspace.abs().flatten(1).amax(dim=1)
+    return torch.where(largest > 0, largest / (2 * torch.frexp(largest).mantissa), 1.0)
+
 
 def checked_arrays(
     kspace: NDArray[np.complexfloating],

@@ -24,7 +24,7 @@ from mri_iahvae.kspace.sensitivities import Coils, calibrate
 from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.pipeline.arrays import checked_arrays
+from mri_iahvae.pipeline.arrays import LOUDEST, checked_arrays, power_of_two
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.volume import (
     Progress,
@@ -42,7 +42,6 @@ _COVERED = 0.1  # bins of more coverage are data of inference, at first
 _ANATOMY = 0.9  # of ESPIRiT's eigenvalue: less is background, whose sensitivities mean nothing
 _WRONG = 0.5  # fraction of the energy of missing bins that inference gets wrong
 _CALIBRATION = 0.01  # error of the sensitivities, as noise over the slice's RMS
-_LOUDEST = 1e6  # noise over a slice's largest bin: nothing is left of the signal then
 _TINY = torch.finfo(torch.float32).tiny
 
 
@@ -115,8 +114,8 @@ def reconstruct_coils(
         measured = measured & block_mask(up_to, *measured.shape)
     values = torch.where(measured, values, 0)
     # Sums of squares of scanner units could leave float32's range.
-    unit = _unit(values)
-    values, sigma = values / unit[:, None, None, None], (sigma / unit).clamp_max(_LOUDEST)
+    unit = power_of_two(values)
+    values, sigma = values / unit[:, None, None, None], (sigma / unit).clamp_max(LOUDEST)
     known = measured.clone()  # what was never acquired is zero in the fully sampled scan as well
     if acquired is not None:
         known[:, : acquired[0]] = known[:, acquired[1] :] = True
@@ -187,12 +186,6 @@ def reconstruct_coils(
         bounded=bounded,
         settings=settings,
     )
-
-
-def _unit(kspace: Tensor) -> Tensor:
-    """The power of two below each slice's largest bin, which changes no digit; 1 where all is zero: float (slices,)."""
-    largest = kspace.abs().amax(dim=(1, 2, 3))
-    return torch.where(largest > 0, largest / (2 * torch.frexp(largest).mantissa), 1.0)
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,10 @@ from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.estimate import Estimate
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.pipeline.arrays import checked_arrays
+from mri_iahvae.pipeline.arrays import LOUDEST, checked_arrays, power_of_two
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.out_of_distribution import domain_warnings, volume_score
 from mri_iahvae.pipeline.volume_warnings import volume_warnings
-
-_LOUDEST = 1e6  # noise in canonical units: nothing is left of the signal there, and squares stay finite
 
 Progress = Callable[[int], None]
 """Called with the number of slices that were just finished."""
@@ -157,7 +155,9 @@ def reconstruct_volume(
     padding = torch.zeros(size[1], dtype=torch.bool)
     if acquired is not None:
         padding[: acquired[0]] = padding[acquired[1] :] = True
-    task = _Task(model, guide, settings, measured, wanted, sigma, unmeasured, padding, first)
+    unit = power_of_two(measured)
+    scaled = measured / unit[:, None, None], wanted, (sigma / unit).clamp_max(LOUDEST)
+    task = _Task(model, guide, settings, *scaled, unmeasured, padding, first)
     modelled = (central if guide is None else torch.ones_like(central)) & ~padding
     count = max(1, settings.samples)
     result, factors = measured.clone(), torch.ones(len(values), dtype=torch.complex64)
@@ -171,6 +171,7 @@ def reconstruct_volume(
         bins, factors[chosen], steps[chosen], bounded[chosen] = task.infer(
             range(len(values))[chosen], batches
         )
+        bins, factors[chosen] = bins * unit[chosen, None, None, None], factors[chosen] * unit[chosen]
         held = zero_signal[chosen, None, None, None]
         here, outer = wanted[chosen, None], measured[chosen, None]
         bins = torch.where(modelled & ~held, bins, outer)
@@ -253,7 +254,7 @@ class _Task:
                 tuple(elements[rng]), own + chosen.start, estimate
             )
             steps.index_add_(0, own, made / torch.bincount(owner)[own, None])
-            bounded[own] |= hit
+            bounded[own[hit]] = True
 
         batches.run(work, len(elements))
         found = torch.stack([bins[owner == i].expand(count, *size) for i in range(len(chosen))])
@@ -284,7 +285,7 @@ class _Task:
         scanned = recentre(torch.ones(size, dtype=torch.bool), model.size)
         variance = torch.where(scanned, recentre(estimate.variance, model.size), torch.inf).to(device)
         variance = variance / unit.abs().square()
-        variance = torch.where(variance.isfinite(), variance.clamp_max(_LOUDEST**2), torch.inf)
+        variance = torch.where(variance.isfinite(), variance.clamp_max(LOUDEST**2), torch.inf)
         values = recentre(estimate.kspace, model.size).to(device) / unit
         measured = Measurement(
             data / unit,

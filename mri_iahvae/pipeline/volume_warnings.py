@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.inference.settings import LADDERLESS, InferenceSettings
 from mri_iahvae.pipeline.batches import Batches
 
 
@@ -30,9 +30,8 @@ def volume_warnings(
     if zero_signal.any():
         found.append(f"no signal {where} {_numbers(zero_signal)}: left zero")
     if unmeasured.any():
-        found.append(
-            f"nothing measured {where} {_numbers(unmeasured)}: a sample of the prior, in canonical units"
-        )
+        left = "left zero" if settings.method in LADDERLESS else "a sample of the prior, in canonical units"
+        found.append(f"nothing measured {where} {_numbers(unmeasured)}: {left}")
     if bounded.any():
         found.append(
             f"what the model predicted for {_numbers(bounded)} was out of bounds and was replaced by the prior mean or "

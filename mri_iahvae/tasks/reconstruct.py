@@ -31,7 +31,7 @@ def reconstruct(
     Args:
         kspace: complex (slices, H, W), any size, centred (DC at H // 2, W // 2), any units, without readout
             oversampling; values at unmeasured bins are ignored. The model completes the central bins of its grid
-            (128 x 128 for the shipped one), bins beyond stay as they are.
+            (128 x 128 for the shipped one), its guide those beyond.
         mask: bool (W,) for columns, (H, W) or (slices, H, W), true where measured; None when everything is.
         up_to: "8x8", or 8: only the measured bins of the central 8 x 8 block are used; all others count as
             unmeasured and come from the prior. None uses every measured bin.
