@@ -1,0 +1,63 @@
+"""Posterior samples with a guide: draws of its error about the estimate."""
+
+import numpy as np
+import pytest
+import torch
+
+from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.pipeline.loaded import LoadedModel
+from mri_iahvae.pipeline.volume import reconstruct_volume
+
+
+@pytest.fixture(scope="module")
+def loaded(checkpoint):
+    return LoadedModel.load(checkpoint, torch.device("cpu"))
+
+
+@pytest.fixture
+def columns(rng):
+    """Bool (32,): the central 6 columns and a third of the others."""
+    chosen = rng.random(32) < 0.3
+    chosen[13:19] = True
+    return chosen
+
+
+def run(loaded, kspace, mask, samples, *, method="hybrid", **options):
+    settings = InferenceSettings(method, 2, samples=samples)
+    return reconstruct_volume(
+        loaded.model, kspace, mask, settings, guide=loaded.guide, keep_samples=bool(samples), **options
+    )
+
+
+@pytest.mark.parametrize("method", ["guide", "hybrid"])
+def test_their_mean_is_the_estimate_and_measured_bins_are_kept(loaded, head_kspace, columns, method):
+    kspace = head_kspace(2)
+    plain, drawn = (run(loaded, kspace, columns, k, method=method) for k in (0, 4))
+    np.testing.assert_allclose(drawn.image, plain.image, atol=1e-5 * np.abs(plain.image).max())
+    assert np.array_equal(drawn.kspace[..., columns], kspace[..., columns])
+    assert (drawn.std > 0).all()
+    assert np.abs(drawn.samples - drawn.image[:, None]).max() > 1e-3 * np.abs(drawn.image).max()
+
+
+def test_they_depend_on_their_slice_alone(loaded, head_kspace, columns):
+    kspace = head_kspace(3)
+    whole = run(loaded, kspace, columns, 4, batch=8).samples
+    alone = run(loaded, kspace[2:], columns, 4, first=2, batch=1).samples
+    np.testing.assert_allclose(alone[0], whole[2], atol=1e-5 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize("unit", [1e-20, 1e20])
+def test_units_beyond_the_range_of_squares(loaded, head_kspace, columns, unit):
+    kspace = head_kspace()
+    plain, scaled = (run(loaded, factor * kspace, columns, 2) for factor in (np.float32(1), np.float32(unit)))
+    np.testing.assert_allclose(scaled.image / unit, plain.image, atol=1e-4 * np.abs(plain.image).max())
+    np.testing.assert_allclose(scaled.std / unit, plain.std, rtol=0.02, atol=1e-4 * plain.std.max())
+
+
+def test_with_nothing_measured_samples_are_the_priors(loaded, head_kspace):
+    nothing = np.zeros(32, bool)
+    found = run(loaded, head_kspace(), nothing, 4)
+    assert (found.std > 0).any()
+    left = run(loaded, head_kspace(), nothing, 0, method="guide")
+    assert not left.image.any()
+    assert left.warnings == ("nothing measured in the central 32x32 bins of slices 0, 1: left zero",)
