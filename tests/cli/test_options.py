@@ -76,7 +76,6 @@ def test_what_cannot_be_read(read, texts, words):
         (["--quality", "fast", "--steps", 5], ["--steps does not apply to --quality fast"]),
         (["--quality", "fast", "--method", "hybrid"], ["quality fast chooses method itself: leave one"]),
         (["--quality", "best", "--steps", 2], ["quality best chooses steps itself: leave one"]),
-        (["--quality", "fast", "--samples", 2], ["--samples does not apply to --quality fast"]),
         (["--compile"], ["--compile: expected a CUDA device, found cpu"]),
         (["--optimizer", "adam"], ["--optimizer"]),
         (["--unknown"], ["--unknown"]),
@@ -103,7 +102,6 @@ def test_impossible_options(reconstruct, make_scan, expect_error, options, words
         (["--sigma", "inf"], ["--sigma"]),
         (["--relative-sigma", "loud"], ["--relative-sigma"]),
         (["--up-to", "8x8"], ["--up-to"]),
-        (["--quality", "fast", "--samples", 2], ["--samples does not apply to --quality fast"]),
     ],
 )
 def test_impossible_options_of_denoise(denoise, make_scan, expect_error, options, words):

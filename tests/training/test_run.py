@@ -228,7 +228,7 @@ def test_stages_hold_scales_and_start_from_other_weights(finished, start):
 
 
 GUIDED = {
-    "stages": (Stage(32, 8, batch=4, rate=1e-2, guide=True), Stage(16, 4, batch=4), Stage(32, 4, batch=4)),
+    "stages": (Stage(32, 8, batch=4, rate=5e-2, guide=True), Stage(16, 4, batch=4), Stage(32, 4, batch=4)),
     "guide": GuideConfig(1, (4, 8), 1),
     "validate_every": 4,
 }
