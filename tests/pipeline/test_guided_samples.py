@@ -1,10 +1,14 @@
 """Posterior samples with a guide: draws of its error about the estimate."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from mri_iahvae.inference.infer import infer
 from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.pipeline import volume
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.volume import reconstruct_volume
 
@@ -61,3 +65,13 @@ def test_with_nothing_measured_samples_are_the_priors(loaded, head_kspace):
     left = run(loaded, head_kspace(), nothing, 0, method="guide")
     assert not left.image.any()
     assert left.warnings == ("nothing measured in the central 32x32 bins of slices 0, 1: left zero",)
+
+
+def test_one_sample_out_of_bounds_marks_its_slice(loaded, head_kspace, columns, monkeypatch):
+    def first_is_out(*arguments):
+        found = infer(*arguments)
+        return replace(found, bounded=torch.arange(len(found.bounded)) == 0)
+
+    monkeypatch.setattr(volume, "infer", first_is_out)
+    found = run(loaded, head_kspace(2), columns, 4, method="iterative", batch=8)
+    assert found.bounded.tolist() == [True, False]
