@@ -105,10 +105,10 @@ class Measurement:
     def prediction_variance(self, y: Datum, predicted: Tensor, sigma: float) -> Tensor:
         """Variance of a scale's prediction where it is fused with the data, float (B, 1, 1).
 
-        It is that of the likelihood. A prediction that was fitted to a guide's estimate has errors in common with it,
-        and adds less than its variance says: a factor of 4 (between 2.5 and 6 the error was the same on tuning slices,
-        and at 1 larger in noise). Where the prior cannot explain the data, of scans unlike the training data, it is the
-        mean squared residual.
+        Without a guide it is that of the likelihood. With one it is that, or the mean squared residual where that is
+        larger: the prior cannot explain the data then. It is multiplied by 4, because a prediction that was fitted to
+        the guide's estimate has errors in common with it, and adds less than its variance says (between 2.5 and 6 the
+        error was the same on tuning slices, and at 1 larger in noise).
 
         Args:
             y: the data of the scale.
