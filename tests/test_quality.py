@@ -15,6 +15,7 @@ from benchmarks.quality import (
     coils,
     comparators,
     compare,
+    hard,
     native,
     noise,
     out_of_distribution,
@@ -244,6 +245,33 @@ def test_native_files_have_a_row_for_every_size_and_task(
     assert all(list(tasks) == list(native.TASKS) for tasks in rows.values())
 
 
+def test_noise_at_native_sizes_is_lowered(tmp_path, checkpoint, head_kspace, monkeypatch, no_figures):
+    monkeypatch.setattr(native, "LAYOUTS", {"512x320": LAYOUTS["512x320"]})
+    heads = ifft2c(torch.from_numpy(head_kspace(1, 256))).abs().numpy()
+    np.savez(tmp_path / "heads.npz", images=np.repeat(heads, 3, 0), subject=np.array(["a", "a", "a"]))
+    options = ["--slices", 1, "--denoise", "--noise", 0.5, "--json", tmp_path / "native.json"]
+    run(native.main, tmp_path / "heads.npz", "--checkpoint", checkpoint, *options)
+    (row,) = json.loads((tmp_path / "native.json").read_text())["results"]["512x320"].values()
+    assert row["zero-filled nmse"] > 0.05
+
+
+def test_phase_jumps_and_noise_have_a_row_for_each_method(folder, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(hard, "JUMPS", (180,))
+    monkeypatch.setattr(hard, "NOISE", (1.0,))
+    run(hard.main, folder, "--checkpoint", checkpoint, "--json", tmp_path / "hard.json")
+    cases = json.loads((tmp_path / "hard.json").read_text())["cases"]
+    assert list(cases) == ["phase jumps of 180 degrees", "noise 1", "noise 1, estimated"]
+    assert all(list(rows) == list(hard.METHODS) for rows in cases.values())
+    assert all(row["nmse"] > 0 and row["slices"] for rows in cases.values() for row in rows.values())
+
+
+def test_a_turn_of_some_pixels_leaves_magnitudes(head_kspace):
+    kspace = head_kspace()
+    plain, turned = (ifft2c(torch.from_numpy(k)) for k in (kspace, hard.with_jumps(kspace, np.pi)))
+    torch.testing.assert_close(turned.abs(), plain.abs(), rtol=1e-3, atol=1e-4 * float(plain.abs().max()))
+    assert 0.01 < float(((turned + plain).abs() < 0.1 * plain.abs()).float().mean()) < 0.9
+
+
 def test_phantoms_are_told_from_heads(tmp_path, monkeypatch):
     monkeypatch.setattr(out_of_distribution, "NOISES", (0.02,))
     (tmp_path / "heads").mkdir()
@@ -261,7 +289,9 @@ def test_tables_are_those_that_were_measured(document):
         assert tables.replace_between(text, name, table) == text, "run: python -m benchmarks.quality.tables"
 
 
-@pytest.mark.parametrize("name", ["quality", "table1", "paper", "calibration", "coils", "native"])
+@pytest.mark.parametrize(
+    "name", ["quality", "table1", "paper", "calibration", "coils", "native", "native_denoise", "hard"]
+)
 def test_stored_numbers_are_those_of_the_shipped_weights(name):
     shipped = json.loads((ROOT / "pretrained" / "small" / "config.json").read_text())["sha256"]
     stored = json.loads((ROOT / "benchmarks" / "quality" / f"{name}.json").read_text())
