@@ -92,7 +92,7 @@ class Header:
         return zip(self.encoded, self.recon, self.encoded_fov[:2], self.recon_fov[:2], strict=True)
 
 
-def parse_header(text: str, number: int = 0) -> Header:
+def parse_header(text: str, number: int = 0, size: tuple[int, int] | None = None) -> Header:
     """Read an `ismrmrd_header`.
 
     The matrix of encodedSpace is required, all else may be missing; a field that cannot be used is a warning. Whole
@@ -101,6 +101,7 @@ def parse_header(text: str, number: int = 0) -> Header:
     Args:
         text: XML. Characters that XML forbids, and what stands before or behind the document, are ignored.
         number: which of the encodings, in the order of the document.
+        size: of k-space, where no number is known: the first encoding of this size counts, or the first of all.
 
     Raises:
         HostileHeaderError: too long, or with a document type or entities.
@@ -117,10 +118,11 @@ def parse_header(text: str, number: int = 0) -> Header:
         root = ET.fromstring(text)  # noqa: S314 - document types and entities are refused above
     except ET.ParseError as error:
         raise ValueError(f"XML that cannot be parsed ({error})") from error
-    encodings = root.findall("{*}encoding")
+    encodings = [_Encoding(found) for found in root.findall("{*}encoding")]
     if number >= len(encodings):
         raise ValueError(f"no encoding number {number} among {len(encodings)}")
-    return _Encoding(encodings[number]).header()
+    fitting = (encoding for encoding in encodings if size and encoding.matrix("encodedSpace")[0] == size)
+    return next(fitting, encodings[number]).header()
 
 
 class _Encoding:
@@ -131,10 +133,12 @@ class _Encoding:
         self._warnings: list[str] = []
 
     def header(self) -> Header:
-        encoded, encoded_depth = self._matrix("encodedSpace")
+        """All of them."""
+        self._warnings.clear()
+        encoded, encoded_depth = self.matrix("encodedSpace")
         if encoded is None:
             raise ValueError("no usable encodedSpace matrix size")
-        recon, recon_depth = self._matrix("reconSpace")
+        recon, recon_depth = self.matrix("reconSpace")
         encoded_fov, recon_fov = self._fov("encodedSpace"), self._fov("reconSpace")
         # A slab's field of view is shared by its partitions; a slice's is that of one partition.
         depths = (recon_fov[2], recon_depth), (encoded_fov[2], encoded_depth)
@@ -153,7 +157,7 @@ class _Encoding:
             warnings=tuple(self._warnings),
         )
 
-    def _matrix(self, space: str) -> tuple[tuple[int, int] | None, int | None]:
+    def matrix(self, space: str) -> tuple[tuple[int, int] | None, int | None]:
         """(height, width) of a space, and its number of partitions."""
         height, width, depth = (self._integer(f"{space}/matrixSize/{axis}") for axis in "xyz")
         if height is None or width is None or not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
@@ -170,8 +174,8 @@ class _Encoding:
         path = "encodingLimits/kspace_encoding_step_1"
         first, last, centre = (self._integer(f"{path}/{name}") for name in ("minimum", "maximum", "center"))
         first = first or 0
-        if last is None or (centre is None and last + 1 - first != width):
-            return None, 0
+        if last is None or last == first or (centre is None and last + 1 - first != width):
+            return None, 0  # all zero where a converter knows nothing
         # With the first line 0 as the reference code of fastMRI derives it.
         left = 0 if centre is None else width // 2 - centre + first
         right = left + last + 1 - first

@@ -164,7 +164,7 @@ def read_header(file: h5py.File, size: tuple[int, int], warnings: list[str]) -> 
     if stored is None:
         return None
     try:
-        header = parse_header(dataset_text(stored))
+        header = parse_header(dataset_text(stored), size=size)
     except HostileHeaderError as error:
         raise _unusable(file, f"'{name}' with plain ISMRMRD XML", str(error), "remove it") from error
     except ValueError as error:

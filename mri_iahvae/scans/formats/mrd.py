@@ -140,11 +140,8 @@ def _header(path: Path, stored: h5py.Dataset, number: int) -> Header:
         raise unusable(path, "one line per echo", "an echo-planar trajectory", advice)
     header.require_cartesian(path)
     if header.multiband > 1:
-        found, advice = (
-            f"{header.multiband} together (multiband)",
-            "separate them first, for example with Gadgetron",
-        )
-        raise unusable(path, "slices that were excited one by one", found, advice)
+        found = f"{header.multiband} together (multiband)"
+        raise unusable(path, "slices excited one by one", found, "separate them first, as Gadgetron does")
     return header
 
 

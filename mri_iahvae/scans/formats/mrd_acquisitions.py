@@ -108,13 +108,11 @@ def _along_phase(
     if last + 1 - first == width:  # they fit in one way only
         moved = f"lines {first} to {last} are taken as 0 to {width - 1}, which they fill"
         return numbers - first, (moved,) if first or header.padding else ()
-    if header.padding or last >= width:
-        found = f"lines {first} to {last}"
-        raise unusable(
-            path, f"lines that fit into {width} columns by the header", found, "correct the header"
-        )
-    doubt = f"the header does not say which line is the centre of k-space: {width // 2} is taken"
-    return numbers, (doubt,)
+    if last >= width:
+        wanted = f"lines at 0 to {width - 1}, as the header says"
+        raise unusable(path, wanted, f"lines {first} to {last}", "correct the header")
+    limits = "limits do not fit the lines" if header.padding else "header has no usable limits of the lines"
+    return numbers, (f"the {limits}: {width // 2} of {first} to {last} is taken for the centre of k-space",)
 
 
 def _along_readout(

@@ -83,7 +83,9 @@ def image_lines(path: Path, heads: NDArray, header: Header) -> tuple[NDArray[np.
     _require_plain(path, heads[chosen])
     names, counts = np.unique(purpose[purpose != ""], return_counts=True)
     if names.size:
-        listed = (f"{count} {name.lower()}" for name, count in zip(names, counts, strict=True))
+        listed = (
+            f"{count} {name.lower().replace('_', ' ')}" for name, count in zip(names, counts, strict=True)
+        )
         warnings.append(f"acquisitions that are not for the image are left out: {', '.join(listed)}")
     return chosen, tuple(warnings)
 
