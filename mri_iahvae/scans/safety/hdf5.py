@@ -124,7 +124,8 @@ def dataset_text(stored: h5py.Dataset) -> str:
     if not isinstance(text, bytes):
         return str(text)
     if text.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
-        return text.decode("utf-16", "replace")
+        # HDF5 takes the last zero for padding.
+        return (text + bytes(len(text) % 2)).decode("utf-16", "replace")
     try:
         return text.decode("utf-8")
     except UnicodeDecodeError:
