@@ -76,9 +76,9 @@ def open_mrd(path: Path) -> Scan:
     """Check a file and describe it.
 
     It is HDF5 with the group `dataset`, in it `xml` (the header) and `data` (the acquisitions): one 2-D image per
-    slice, Cartesian. The encoding that the lines refer to counts; the image is that of its field of view. The readout becomes rows, kspace_encode_step_1 columns. Slices are in the order of position
-    where the file states it, else of their numbers. What no line covers is unmeasured; symmetric gaps at both sides
-    are padding.
+    slice, Cartesian; the readout becomes rows, kspace_encode_step_1 columns. The encoding that the lines refer to
+    counts, and lengths, not matrices. Slices are in the order of position where the file states it, else of their
+    numbers. What no line covers is unmeasured; symmetric gaps at both sides are padding.
     """
     if find_spec("ismrmrd") is None:
         raise unusable(path, "the ismrmrd package, to read raw data", "none", "pip install ismrmrd")
