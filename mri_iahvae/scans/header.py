@@ -14,7 +14,6 @@ _MAX_MM = 10_000.0
 _MAX_WORD = 32
 _ROUNDING = 0.01  # of fields of view, which some converters state in whole mm
 _NOT_XML = re.compile(r"[^\t\n\r -\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
-_DECLARATION = re.compile(r"[^<]*(<\?xml.*?\?>)?", re.DOTALL)
 
 FieldOfView = tuple[float | None, float | None, float | None]
 """In mm along x (readout, the rows), y (phase encoding, the columns) and z (through the slice or slab); None where
@@ -96,33 +95,47 @@ def parse_header(text: str, number: int = 0, size: tuple[int, int] | None = None
     """Read an `ismrmrd_header`.
 
     The matrix of encodedSpace is required, all else may be missing; a field that cannot be used is a warning. Whole
-    numbers may carry decimals ("640.0"). Of the text only ASCII counts, so it may have been decoded wrongly.
+    numbers may carry decimals ("640.0").
 
     Args:
-        text: XML. Characters that XML forbids, and what stands before or behind the document, are ignored.
+        text: XML. What is wrong outside the encodings is ignored. Only ASCII counts, so it may have been decoded
+            wrongly.
         number: which of the encodings, in the order of the document.
         size: of k-space, where no number is known: the first encoding of this size counts, or the first of all.
 
     Raises:
         HostileHeaderError: too long, or with a document type or entities.
-        ValueError: not XML, no such encoding, or no usable matrix of encodedSpace.
+        ValueError: no such encoding, one that is not XML, or no usable matrix of encodedSpace.
     """
     if len(text) > _MAX_CHARACTERS:
         raise HostileHeaderError(f"{len(text)} characters of XML")
     text = _NOT_XML.sub("", text)
     if re.search(r"<!\s*(DOCTYPE|ENTITY)", text, re.IGNORECASE):
         raise HostileHeaderError("XML with a document type or entities")
-    # No field that matters here holds a reference, and names hold bare ampersands.
-    text = _DECLARATION.sub("", text[: text.rfind(">") + 1], count=1).replace("&", " ")
     try:
-        root = ET.fromstring(text)  # noqa: S314 - document types and entities are refused above
+        # S314: document types and entities are refused above.
+        encodings = [_Encoding(ET.fromstring(found)) for found in _encodings(text)]  # noqa: S314
     except ET.ParseError as error:
         raise ValueError(f"XML that cannot be parsed ({error})") from error
-    encodings = [_Encoding(found) for found in root.findall("{*}encoding")]
     if number >= len(encodings):
         raise ValueError(f"no encoding number {number} among {len(encodings)}")
     fitting = (encoding for encoding in encodings if size and encoding.matrix("encodedSpace")[0] == size)
     return next(fitting, encodings[number]).header()
+
+
+def _encodings(text: str) -> list[str]:
+    """The elements `encoding`, cut out: names of hospitals and protocols, the usual place of bad XML, stand outside.
+
+    In time linear in the text, whatever it holds.
+    """
+    before, *behind = text.split("<!--")
+    text = before + "".join(part.partition("-->")[2] for part in behind)
+    # Prefixes are bound outside, and no field that matters holds a reference.
+    text = re.sub(r"(</?)[\w.-]+:", r"\1", text).replace("&", " ")
+    parts = (
+        re.split(r"</encoding\s*>", part, maxsplit=1) for part in re.split(r"<encoding(?=[\s>])", text)[1:]
+    )
+    return [f"<encoding{inside}</encoding>" for inside, *_ in parts]
 
 
 class _Encoding:

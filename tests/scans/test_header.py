@@ -172,12 +172,28 @@ DECLARATION = '<?xml version="1.0" encoding="{}"?>'
     ],
 )
 @pytest.mark.parametrize(
-    "name", ["Universitätsklinikum", "Radiology & Nuclear Medicine", "a\x01\0b", "&uuml;"]
+    "name",
+    [
+        "Universitätsklinikum",
+        "Radiology & Nuclear Medicine",
+        "&uuml;",
+        "a\x01\0b",
+        "T1 <3 mm",
+        "<b>",
+        "<!-- <encoding></encoding> -->",
+    ],
 )
 def test_what_stands_around_the_fields_is_ignored(text, name):
     site = f"<institutionName>{name}</institutionName>"
     plain = document(ENCODED, RECON, limits())
     assert parse_header(text.format(plain.replace("<encoding>", site + "<encoding>"))) == parse_header(plain)
+
+
+def test_prefixes_of_namespaces():
+    plain = document(ENCODED, RECON, limits(), namespace=False)
+    root = '<i:ismrmrdHeader xmlns:i="http://www.ismrm.org/ISMRMRD">'
+    named = root + re.sub(r"(</?)", r"\1i:", plain.removeprefix("<ismrmrdHeader>"))
+    assert parse_header(named) == parse_header(plain)
 
 
 def test_the_encoding_is_chosen_by_number_or_size():
