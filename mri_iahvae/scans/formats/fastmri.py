@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from mri_iahvae.scans.formats.fastmri_fields import (
     header_padding,
+    image_size,
     kspace_dataset,
     kspace_shape,
     kspace_slice,
@@ -65,6 +66,7 @@ def open_fastmri(path: Path) -> Scan:
         if not mask.any():
             warnings.append("no k-space bin is measured")
         reference = reference_dataset(file, slices, coils, warnings)
+        attributes = read_attributes(file)
         return Scan(
             path=path,
             slices=slices,
@@ -78,6 +80,8 @@ def open_fastmri(path: Path) -> Scan:
             noise_sigma=read_noise_sigma(file, slices),
             reference=None if reference is None else reference.shape[1:],
             header=header,
-            attributes=read_attributes(file),
+            image=image_size(header, attributes),
+            voxel=None if header is None else header.voxel,
+            attributes=attributes,
             warnings=tuple(warnings),
         )
