@@ -45,7 +45,8 @@ sampling_options = (
 )
 _quality = section("Quality and time",
     click.option("--quality", type=click.Choice(["fast", "default", "best"]), show_default="default",
-        help="fast: the guide alone. default: refined with the prior. best: refined in three times as many steps."),
+        help="fast: the guide alone, once. default: averaged over symmetric copies, and refined with the prior. best:"
+        " over twice as many copies, in five times as many steps."),
     click.option("--samples", type=click.IntRange(0, 10_000), metavar="K", show_default="0",
         help="Draw K posterior samples, and return their mean and standard deviation (no guide: in K times the time)."),
     seed_option,
@@ -77,8 +78,10 @@ _expert = (
         show_default="hybrid",
         help="guide: the unrolled network alone. amortized: guide, encoder and decoder in one pass. hybrid: refined"
         " from there. iterative: refined from the prior, without guide. paper: Algorithm 1 as printed."),
-    click.option("--steps", type=steps, metavar="N|auto", show_default="5",
+    click.option("--steps", type=steps, metavar="N|auto", show_default="3",
         help="Refinement steps per scale; auto stops a scale when it has converged."),
+    click.option("--symmetries", type=click.IntRange(1, 8), metavar="N", show_default="4",
+        help="Average the guide's estimates of N flipped or phase-turned copies of the measurement."),
     click.option("--temperature", type=FiniteRange(min=0), metavar="T", show_default="1",
         help="Factor on the standard deviation of samples."),
     click.option("--keep-samples", is_flag=True, help="Write every sample too (`samples`, complex)."),

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from mri_iahvae.inference.bounds import choose
 from mri_iahvae.inference.settings import Precision
+from mri_iahvae.kspace.symmetry import SYMMETRIES
 from mri_iahvae.model.estimate import Estimate
 from mri_iahvae.model.guide import Guide
 
@@ -14,7 +15,12 @@ MOST_ADDED = 4.0
 
 @torch.no_grad()
 def estimate(
-    guide: Guide, kspace: Tensor, mask: Tensor, noise_sigma: Tensor, precision: Precision = "float32"
+    guide: Guide,
+    kspace: Tensor,
+    mask: Tensor,
+    noise_sigma: Tensor,
+    precision: Precision = "float32",
+    symmetries: int = 1,
 ) -> tuple[Estimate, Tensor]:
     """Estimate all bins of a batch.
 
@@ -27,6 +33,8 @@ def estimate(
         mask: bool (B, H, W), true where measured.
         noise_sigma: float (B,), noise per real and imaginary part; zero for none.
         precision: of the convolutions.
+        symmetries: copies of the measurement whose estimates are averaged (`kspace.symmetry`); the error is that which
+            the guide expects of the first.
 
     Returns:
         The estimate, its variance infinite where nothing is known; and the batch elements whose estimate was dropped
@@ -34,6 +42,10 @@ def estimate(
     """
     with torch.autocast(kspace.device.type, torch.bfloat16, enabled=precision != "float32"):
         found, variance, spread = guide(kspace, mask, noise_sigma)
+        for one in SYMMETRIES[1:symmetries]:
+            copy = guide.look(one.apply(kspace), one.flip(mask), noise_sigma)
+            found = found + one.undo(copy.kspace * copy.unit[:, None, None])
+        found = found / symmetries
     data = Estimate.of_data(kspace, mask, noise_sigma)
     most = MOST_ADDED * _energy(data.kspace)
     within = (_energy(torch.where(mask, 0, found)) <= most) & (_energy(found) <= most + _energy(data.kspace))

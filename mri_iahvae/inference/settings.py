@@ -15,6 +15,8 @@ Quality = Literal["fast", "default", "best"]
 Steps = int | Literal["auto"]
 
 _MOST_STEPS = 100
+MOST_SYMMETRIES = 8
+"""All of `kspace.symmetry`."""
 _TOLERANCE = 1e-2
 
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -31,16 +33,17 @@ CONVERGES: dict[Optimizer, bool] = {"lbfgs": True, "adam": False}
 """Optimizers, and whether they end once the objective has converged."""
 
 QUALITY: dict[Quality, dict[str, Any]] = {
-    "fast": {"method": "guide"},
+    "fast": {"method": "guide", "symmetries": 1},
     "default": {},
-    "best": {"steps": 15},
+    "best": {"steps": 15, "symmetries": 8},
 }
 """Settings that each quality chooses; all others keep their defaults."""
 
 IDLE: dict[str, tuple[str, ...]] = {
     "guide": ("steps", "optimizer", "schedule"),
     "amortized": ("steps", "optimizer", "schedule"),
-    "paper": ("optimizer", "schedule", "samples"),
+    "iterative": ("symmetries",),
+    "paper": ("optimizer", "schedule", "samples", "symmetries"),
 }
 """Settings that a method ignores."""
 
@@ -61,6 +64,7 @@ class InferenceSettings:
             without guide, see `inference.comparators.paper`).
         steps: of refinement per scale (per layer where the schedule is sequential), a step being one evaluation
             of the objective with its gradient; "auto": until the objective has converged. Unused by "amortized".
+        symmetries: copies of the measurement, 1 to 8, of which the guide's estimates are averaged (`kspace.symmetry`).
         optimizer: "lbfgs" (see `inference.lbfgs`) or "adam"; "paper" has its own.
         schedule: "joint" refines all layers of a scale together, "sequential" one layer after the other.
         data_consistency: what the output holds at measured bins: "hard" the data, "soft" their posterior mean
@@ -74,7 +78,8 @@ class InferenceSettings:
     """
 
     method: Method = "hybrid"
-    steps: Steps = 5
+    steps: Steps = 3
+    symmetries: int = 4
     optimizer: Optimizer = "lbfgs"
     schedule: Schedule = "joint"
     data_consistency: DataConsistency = "hard"
@@ -103,6 +108,8 @@ class InferenceSettings:
             )
         if self.samples and "samples" in IDLE.get(self.method, ()):
             raise UsageError(f"method {self.method} gives one estimate: take another one for samples")
+        if self.symmetries not in range(1, MOST_SYMMETRIES + 1):
+            raise UsageError(f"symmetries {self.symmetries}: expected 1 to {MOST_SYMMETRIES}")
         if self.samples < 0 or not 0 <= self.seed < 2**32:
             raise UsageError("samples must not be negative, the seed from 0 to 2^32 - 1")
         if not math.isfinite(self.temperature) or self.temperature < 0:

@@ -314,7 +314,8 @@ class _Task:
                 out = torch.zeros(len(one), dtype=torch.bool)
             else:  # zeros beyond what was acquired are no missing bins
                 known = mask | self.padding.to(device)
-                found, out = guided(self.guide, kspace, known, sigma, self.settings.precision)
+                how = self.settings.precision, self.settings.symmetries
+                found, out = guided(self.guide, kspace, known, sigma, *how)
             parts.append((*(part.cpu() for part in found), out.cpu()))
 
         batches.run(work, len(chosen))

@@ -5,6 +5,7 @@ import torch
 
 from mri_iahvae.inference.guidance import MOST_ADDED, estimate
 from mri_iahvae.kspace.noise import complex_noise
+from mri_iahvae.kspace.symmetry import SYMMETRIES
 from mri_iahvae.model.estimate import Estimate
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_config import GuideConfig
@@ -57,3 +58,19 @@ def test_each_slice_is_judged_alone_and_nothing_measured_is_no_fault(task):
     assert found.variance[1].isinf().all()  # nothing is known of it
     assert not found.kspace[1].any()
     assert torch.equal(found.kspace[0][~mask[0]], level.expand(kspace[0].shape)[~mask[0]] + 0j)
+
+
+def test_estimates_of_symmetric_copies_are_averaged(task):
+    """A guide without a sense of direction or phase says the same of each; another one says the mean."""
+    kspace, mask, sigma = task
+    torch.manual_seed(0)
+    guide = Guide(GuideConfig(1, (4, 8), 1))
+    with torch.no_grad():
+        for parameter in guide.steps.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    one, both = (estimate(guide, *task, symmetries=count)[0] for count in (1, 2))
+    other, _ = estimate(guide, SYMMETRIES[1].apply(kspace), SYMMETRIES[1].flip(mask), sigma)
+    expected = (one.kspace + SYMMETRIES[1].undo(other.kspace)) / 2
+    torch.testing.assert_close(both.kspace, torch.where(mask & (sigma == 0)[:, None, None], kspace, expected))
+    assert not torch.allclose(one.kspace, both.kspace)
+    assert torch.equal(one.variance, both.variance)
