@@ -41,7 +41,8 @@ inputs_argument = click.argument("inputs", metavar="INPUT...", nargs=-1, require
 sampling_options = (
     *column_options,
     click.option("--mask", "mask_path", metavar="FILE", type=EXISTING,
-        help="Use only the bins of this mask: npy, npz or HDF5 (`mask`), of 0 and 1, (width,) or (height, width)."),
+        help="Use only the bins of this mask: npy, npz, HDF5 (`mask`) or BART's cfl, of 0 and 1, (width,) or (height,"
+        " width), or one for each slice."),
 )
 _quality = section("Quality and time",
     click.option("--quality", type=click.Choice(["fast", "default", "best"]), show_default="default",

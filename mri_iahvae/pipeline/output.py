@@ -130,7 +130,7 @@ class VolumeOutput:
                 zero_filled=baseline[i],
                 reconstruction=magnitude[i],
                 # Of several coils it is k-space of their combination, which fills missing bins.
-                measured=np.where(self._sampled.mask, result.zero_filled[i], 0),
+                measured=np.where(self._sampled.of(number), result.zero_filled[i], 0),
                 completed=result.kspace[i],
                 reference=None if reference is None else reference[i],
                 reference_kspace=self._left_out(number) if reference is not None else None,
@@ -260,7 +260,7 @@ class VolumeOutput:
     def _left_out(self, number: int) -> NDArray[np.complex64] | None:
         """k-space that the scan holds and this run left out, shown beside the reference."""
         scan = self._scan
-        used = self._sampled.mask[:, slice(*scan.acquired)]
+        used = self._sampled.of(number)[:, slice(*scan.acquired)]
         if not scan.fully_sampled or used.all() or scan.coils > 1:
             return None
         return self._geometry.reduce(scan.read(number))[0]
@@ -303,5 +303,5 @@ def _reference_doubt(scan: Scan, geometry: Geometry) -> str:
 
 
 def _shortest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """A mask of columns as fastMRI stores it, (width,); another one as it is."""
-    return mask[0].copy() if (mask == mask[0]).all() else mask
+    """A mask of columns as fastMRI stores it, (width,), or (slices, width) where they differ; another as it is."""
+    return mask[..., 0, :].copy() if (mask == mask[..., :1, :]).all() else mask

@@ -107,7 +107,7 @@ def run_file(
     batches = make_batches(request.batch, loaded.model.gains.device)
     progress, size = start(path.name, scan.slices), batches.size
     levels = np.zeros(scan.slices)
-    infer = _infer(loaded, sampled.mask, settings, request)
+    infer = _infer(loaded, settings, request)
     with volume_output(output, scan, geometry, sampled, request.outputs) as out:
         for first in range(0, scan.slices, size):
             chosen = slice(first, min(first + size, scan.slices))
@@ -115,7 +115,8 @@ def run_file(
             if level is not None:
                 levels[chosen] = level.of(chosen, kspace)
             given = {"acquired": scan.acquired, "batch": batches, "first": first, "progress": progress}
-            result = infer(kspace, noise_sigma=levels[chosen], **given)
+            mask = sampled.mask if sampled.mask.ndim == 2 else sampled.mask[chosen]
+            result = infer(kspace, mask, noise_sigma=levels[chosen], **given)
             out.add(result, first)
         options = _options(loaded, scan, geometry, settings, request, batches)
         details = {**_details(scan, request), "options": options}
@@ -144,11 +145,11 @@ def _check_coils(scan: Scan, settings: InferenceSettings, request: Request) -> N
 
 
 def _infer(
-    loaded: LoadedModel, mask: NDArray[np.bool_], settings: InferenceSettings, request: Request
+    loaded: LoadedModel, settings: InferenceSettings, request: Request
 ) -> Callable[..., Reconstruction]:
     """Reconstructs k-space (n, coils, rows, width), of one coil or several."""
 
-    def infer(kspace: NDArray[np.complex64], **given: Any) -> Reconstruction:  # noqa: ANN401 - of either function
+    def infer(kspace: NDArray[np.complex64], mask: NDArray[np.bool_], **given: Any) -> Reconstruction:  # noqa: ANN401 - of either function
         if kspace.shape[1] > 1:
             combine = request.coil_combine or "rss"
             return reconstruct_coils(

@@ -127,7 +127,7 @@ def inspect(path: str | Path, checkpoint: str | Path = "small") -> Inspection:
     grid, guided = model_config(folder).size, (folder / GUIDE).is_file()
     scan = open_scan(path)
     geometry = scan_geometry(scan)
-    pattern = sampling_pattern(scan.mask, scan.acquired)
+    pattern = sampling_pattern(scan.masks[scan.slices // 2], scan.acquired)
     findings = [*opening_findings(scan, geometry), *sampling_findings(scan, pattern)]
     mask, noise = geometry.reduce_mask(scan.mask), None
     try:
@@ -171,10 +171,9 @@ def _noise(scan: Scan, geometry: Geometry, mask: NDArray[np.bool_], power: NDArr
 
 
 def _plan(scan: Scan, geometry: Geometry, mask: NDArray[np.bool_], grid: int, *, guided: bool) -> Plan:
-    filled = np.full_like(
-        mask, guided or scan.coils > 1
-    )  # by the guide or the sensitivities, beyond the grid
-    rows, columns = (centre_block(n, grid) for n in mask.shape)
+    # By the guide or the sensitivities, beyond the grid.
+    filled = np.full(geometry.field, guided or scan.coils > 1)
+    rows, columns = (centre_block(n, grid) for n in geometry.field)
     filled[rows, columns] = True
     filled[:, : scan.acquired[0]] = filled[:, scan.acquired[1] :] = False
     bins = {"measured": mask, "completed": ~mask & filled, "zero": ~mask & ~filled}

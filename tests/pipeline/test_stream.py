@@ -73,6 +73,32 @@ def test_the_noise_level_does_not_depend_on_groups(run, make_scan, source):
     )
 
 
+@pytest.mark.parametrize("coils", [1, 2])
+def test_each_slice_is_taken_by_its_own_mask(run, make_scan, tmp_path, coils):
+    """As if it were alone; the result holds the masks, which serve as --mask again."""
+
+    def write(name, values):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["kspace"] = values
+        return tmp_path / name
+
+    kspace = open_scan(make_scan(slices=3, noise=0.01)).read(slice(None))
+    kspace = np.stack([kspace, 1j * kspace], 1)[:, :coils]
+    masks = np.random.default_rng(0).random((3, 32)) < 0.4
+    masks[:, 12:20] = True
+    each = write("each.h5", np.where(masks[:, None, None], kspace, 0))
+    report, found = run(each, Request(batch=2), name="together")
+    np.testing.assert_array_equal(found["mask"], masks)
+    assert any("differ from slice to slice" in text for text in report["warnings"])
+    close = {"atol": 1e-4 * np.abs(found["image"]).max()}
+    for number, mask in enumerate(masks):
+        _, alone = run(write("alone.h5", np.where(mask, kspace[number], 0)[None]), name="alone")
+        np.testing.assert_allclose(found["image"][number], alone["image"][0], **close)
+    request = Request(sampling=Sampling(tmp_path / "together" / "each.h5"))
+    _, again = run(write("whole.h5", kspace), request, name="again")
+    np.testing.assert_allclose(again["image"], found["image"], **close)
+
+
 def test_two_noise_levels_are_refused():
     with pytest.raises(UsageError, match="--sigma or --relative-sigma"):
         Request("denoise", sigma=1.0, relative_sigma=0.1)

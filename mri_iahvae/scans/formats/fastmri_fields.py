@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError, unusable
 from mri_iahvae.scans.header import Header, HostileHeaderError, parse_header
-from mri_iahvae.scans.inferred_mask import acquired_columns, mask_from_zeros
+from mri_iahvae.scans.inferred_mask import acquired_columns, filled_bins, mask_from_zeros
 from mri_iahvae.scans.mask_file import require_mask, to_mask
 from mri_iahvae.scans.safety.hdf5 import dataset, dataset_text, scalar_attribute
 from mri_iahvae.scans.safety.limits import MAX_SIDE, require_size
-from mri_iahvae.scans.scan import KSPACE, RECONSTRUCTION, REFERENCE, MaskSource, nonzero_bins
+from mri_iahvae.scans.scan import KSPACE, RECONSTRUCTION, REFERENCE, MaskSource
 
 RSS = "reconstruction_rss"
 _ATTRIBUTES = ("acquisition", "patient_id", "max", "norm", "acceleration", "num_low_frequency")
@@ -51,12 +51,11 @@ def kspace_shape(kspace: h5py.Dataset) -> tuple[int, int, int, int]:
     return kspace.shape[-4:]
 
 
-def kspace_slice(kspace: h5py.Dataset, number: int, columns: slice = slice(None)) -> NDArray:
-    """One slice as stored, (coils, height, columns)."""
-    _, coils, height, _ = kspace_shape(kspace)
+def kspace_slice(kspace: h5py.Dataset, number: int) -> NDArray:
+    """One slice as stored, (coils, height, width)."""
     before = (0,) * (kspace.ndim - 4)  # empty for three axes as well
-    values: NDArray = kspace[(*before, number, ..., columns)]
-    return values.reshape(coils, height, -1)
+    values: NDArray = kspace[(*before, number)]
+    return values.reshape(kspace_shape(kspace)[1:])
 
 
 def read_mask(
@@ -67,14 +66,14 @@ def read_mask(
     The dataset `mask` decides; without one, exact zeros in every slice and coil do.
     """
     stored = dataset(file, "mask")
-    slices, _, *size = kspace_shape(kspace)
+    slices, _, height, width = kspace_shape(kspace)
     if stored is None:
         return mask_from_zeros((kspace_slice(kspace, number) for number in range(slices)), padding)
-    height, width = size
-    require_mask(file.filename, stored.shape, stored.dtype, (height, width))
-    mask = to_mask(file.filename, stored[()], (height, width))
-    acquired = padding or _acquired(kspace, np.asarray(mask.any(axis=0)))
-    mask[:, : acquired[0]] = mask[:, acquired[1] :] = False
+    size = slices, height, width
+    require_mask(file.filename, stored.shape, stored.dtype, size)
+    mask = to_mask(file.filename, stored[()], size)
+    acquired = padding or _acquired(kspace, np.asarray(mask.reshape(-1, width).any(axis=0)))
+    mask[..., : acquired[0]] = mask[..., acquired[1] :] = False
     return mask, "file", acquired
 
 
@@ -88,11 +87,11 @@ def _acquired(kspace: h5py.Dataset, measured: NDArray[np.bool_]) -> tuple[int, i
     width, slices = measured.size, kspace_shape(kspace)[0]
     columns = np.flatnonzero(_filled(kspace, slices // 2))
     left, right = (columns[0], columns[-1] + 1) if columns.size else (0, width)
-    for number in range(slices):  # only the edges: most files have none to look at
-        if measured[:left].any() and (edge := _filled(kspace, number, slice(0, left))).any():
-            left = np.flatnonzero(edge)[0]
-        if measured[right:].any() and (edge := _filled(kspace, number, slice(right, width))).any():
-            right += np.flatnonzero(edge)[-1] + 1
+    for number in range(slices):  # most files have no edges to look at
+        if not (measured[:left].any() or measured[right:].any()):
+            break
+        edge = np.flatnonzero(_filled(kspace, number))
+        left, right = min([left, *edge[:1]]), max([right, *(edge[-1:] + 1)])
     # Padding: columns that the mask calls measured and that hold nothing. Others at the edge were left out.
     first, end = _run(measured[:left]), width - _run(measured[right:][::-1])
     return acquired_columns((np.arange(width) >= first) & (np.arange(width) < end))
@@ -116,9 +115,9 @@ def header_padding(
     return None
 
 
-def _filled(kspace: h5py.Dataset, number: int, columns: slice = slice(None)) -> NDArray[np.bool_]:
+def _filled(kspace: h5py.Dataset, number: int) -> NDArray[np.bool_]:
     """Columns of a slice that hold anything."""
-    return np.asarray(nonzero_bins(kspace_slice(kspace, number, columns)).any(axis=(0, 1)))
+    return np.asarray(filled_bins(kspace_slice(kspace, number)).any(axis=0))
 
 
 def _run(flags: NDArray[np.bool_]) -> int:
