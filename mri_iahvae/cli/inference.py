@@ -21,6 +21,7 @@ from mri_iahvae.cli.options import (
     json_option,
     output_option,
     quiet_option,
+    reading_options,
     section,
     seed_option,
     slice_list,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from mri_iahvae.inference.settings import InferenceSettings
 
 # Most have no default here: an option that was not given must differ from one that was given and does not apply.
-# Each has the name of the field that it sets, of `Sampling`, `Outputs`, `Request` or `InferenceSettings`.
+# Each has the name of the field that it sets, of `Sampling`, `Reading`, `Outputs`, `Request` or `InferenceSettings`.
 # fmt: off
 inputs_argument = click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=EXISTING)
 
@@ -109,9 +110,10 @@ def common_options(folder: str, consistency: str) -> Decorator:
         help="What measured bins become. hard: the data. soft: their posterior mean, given the noise level. none: the"
         " model's bins.",
     )
+    reading = section("Reading", *reading_options)
     results = section("Results", output_option(folder), *_more_results)
     expert = section("Expert", data_consistency, *_expert)
-    return lambda command: _quality(results(_machine(expert(command))))
+    return lambda command: _quality(results(_machine(reading(expert(command)))))
 
 
 def run(
@@ -127,7 +129,7 @@ def run(
     as_json: bool,
     quiet: bool,
     up_to: str | None = None,
-    **options: Any,  # noqa: ANN401 - fields of `Request`, `Sampling`, `Outputs` and `InferenceSettings`
+    **options: Any,  # noqa: ANN401 - fields of `Request`, `Sampling`, `Reading`, `Outputs` and `InferenceSettings`
 ) -> None:
     """Run all files of a command.
 
@@ -138,6 +140,7 @@ def run(
     """
     from mri_iahvae.kspace.scales import parse_scale  # noqa: PLC0415 - nothing heavy must load for --help
     from mri_iahvae.model.checkpoint_config import find_checkpoint, model_config  # noqa: PLC0415
+    from mri_iahvae.scans.reader import Reading  # noqa: PLC0415
     from mri_iahvae.scans.undersampling import Sampling  # noqa: PLC0415
 
     given = {name: value for name, value in options.items() if value is not None}
@@ -145,7 +148,11 @@ def run(
     def fields_of(kind: type) -> dict[str, Any]:
         return {field.name: given[field.name] for field in fields(kind) if field.name in given}
 
-    settings, sampling = _settings(given), Sampling(**fields_of(Sampling))
+    settings, sampling, reading = (
+        _settings(given),
+        Sampling(**fields_of(Sampling)),
+        Reading(**fields_of(Reading)),
+    )
     size = model_config(find_checkpoint(checkpoint)).size
     limit = None if up_to is None else parse_scale(up_to, size)
 
@@ -161,7 +168,9 @@ def run(
         from mri_iahvae.pipeline.stream import Request, run_file  # noqa: PLC0415
 
         outputs = Outputs(**fields_of(Outputs))
-        request = Request(task, sampling=sampling, up_to=limit, outputs=outputs, **fields_of(Request))
+        request = Request(
+            task, sampling=sampling, reading=reading, up_to=limit, outputs=outputs, **fields_of(Request)
+        )
         where = find_device(device, local_number(os.environ))
         if deterministic:
             compute_deterministically(where)

@@ -1,7 +1,7 @@
 """One scan from file to file, a group of slices at a time: memory does not grow with the volume."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,10 +16,13 @@ from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.multicoil import CoilCombine, reconstruct_coils
 from mri_iahvae.pipeline.output import PLAIN, Outputs, volume_output
 from mri_iahvae.pipeline.volume import Progress, Reconstruction, make_batches, reconstruct_volume
+from mri_iahvae.scans.findings import require_consistent, sampling_doubts
 from mri_iahvae.scans.geometry import Geometry, scan_geometry
 from mri_iahvae.scans.noise_level import level_doubts, scan_noise
-from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.scans.outliers import without_outliers
+from mri_iahvae.scans.reader import AS_STORED, Reading, open_scan
 from mri_iahvae.scans.scan import Scan
+from mri_iahvae.scans.survey import survey
 from mri_iahvae.scans.undersampling import OWN_SAMPLING, Sampling
 
 Start = Callable[[str, int], Progress]
@@ -38,6 +41,7 @@ class Request:
     Attributes:
         task: "reconstruct" or "denoise". `denoise` takes the noise level into account; `reconstruct` does so with
             "soft" data consistency only.
+        reading: how the file is read.
         sampling: which of the file's bins count as measured.
         up_to: use the measured bins of block B_s only.
         sigma: noise level per real and imaginary part, in the units of the file. None takes `relative_sigma`.
@@ -51,6 +55,7 @@ class Request:
 
     task: Literal["reconstruct", "denoise"] = "reconstruct"
     sampling: Sampling = OWN_SAMPLING
+    reading: Reading = AS_STORED
     up_to: int | None = None
     sigma: float | None = None
     relative_sigma: float | None = None
@@ -95,11 +100,18 @@ def run_file(
         UsageError: the request does not fit the file.
         IahvaeError: the output cannot be written.
     """
-    scan = open_scan(path)
+    scan = open_scan(path, request.reading)
     _check_coils(scan, settings, request)
+    request.outputs.shown(scan)  # what is wrong with the request comes before what takes time
     own = request.sampling.apply(scan)
-    used = replace(scan, mask=own.mask)
     geometry = scan_geometry(scan, own.mask, request.outputs.image_size)
+    seen, keep = survey(scan), request.reading.keep_outliers
+    doubts = require_consistent(scan, seen, keep_outliers=keep)
+    if not keep:  # readout oversampling is removed of whole columns
+        reduced = geometry.field != geometry.native
+        own = replace(own, mask=without_outliers(own.mask, scan.slices, seen.outliers, columns=reduced))
+    used = replace(scan, mask=own.mask)
+    doubts += sampling_doubts(used)
     sampled = own.within(geometry, request.up_to)
     level = None
     if request.task == "denoise" or settings.data_consistency == "soft":
@@ -120,11 +132,10 @@ def run_file(
             out.add(result, first)
         options = _options(loaded, scan, geometry, settings, request, batches)
         details = {**_details(scan, request), "options": options}
-        doubts: tuple[str, ...] = ()
         if level is not None:
             stated = float(np.median(levels))
             details |= {"noise_sigma": stated, "noise_source": level.source}
-            doubts = level_doubts(used, geometry, sampled.mask, stated, level.source)
+            doubts += level_doubts(used, geometry, sampled.mask, stated, level.source)
         return out.finish(loaded, settings, batches, details, doubts)
 
 
@@ -189,6 +200,7 @@ def _options(
     height, width = geometry.image
     options = {
         "checkpoint": loaded.name,
+        **asdict(request.reading),
         **request.sampling.to_json(),
         "up_to": f"{request.up_to}x{request.up_to}" if request.up_to else None,
         **settings.in_effect(),

@@ -17,6 +17,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError, reason, unusable
+from mri_iahvae.scans.contents import foreign_content
 from mri_iahvae.scans.formats.bart import bart_name, cfl_array
 from mri_iahvae.scans.formats.npy import npy_header, short
 from mri_iahvae.scans.formats.npz import npz_member
@@ -74,6 +75,8 @@ def read_mask_file(path: str | Path, height: int, width: int, slices: int = 1) -
     """
     path, size = bart_name(Path(path)), (slices, height, width)
     suffix = path.suffix.lower()
+    if path.is_file() and (foreign := foreign_content(path)):
+        raise _refused(path, *foreign)
     if suffix in {".h5", ".hdf5"}:
         values = _read_hdf5(path, size)
     elif suffix == ".cfl":
@@ -169,5 +172,5 @@ def _not_a_mask(path: str | Path, size: Size, found: str) -> ScanError:
 
 
 def _refused(path: Path, found: str, advice: str = "save it again") -> ScanError:
-    wanted = f"a mask as npy, npz (one array, or one called '{MASK}') or HDF5 (dataset '{MASK}')"
+    wanted = f"a mask as npy, npz (one array, or one called '{MASK}'), HDF5 (dataset '{MASK}') or cfl"
     return unusable(path, wanted, found, advice)

@@ -27,7 +27,7 @@ def open_bart(path: Path) -> Scan:
     warning, as it is a phase encoding in 3-D k-space. All others must be 1. DC lies at n // 2, as `bart fft` leaves
     it. Columns or bins that are exactly zero are unmeasured.
     """
-    path = bart_name(path)
+    path = path.with_suffix(".cfl")
     return mapped_scan(path, _view, (_THREE_D,) if _dimensions(path)[_PARTITIONS] > 1 else ())
 
 
@@ -36,10 +36,11 @@ def bart_name(path: Path) -> Path:
 
     Other paths come back as they are.
     """
-    if path.suffix.lower() == ".hdr":
-        return path.with_suffix(".cfl")
-    data = path.with_name(f"{path.name}.cfl")
-    return data if path.name and data.is_file() and not path.is_file() else path
+    if path.suffix.lower() == ".hdr":  # other formats have such headers, too
+        data = path.with_suffix(".cfl")
+        return path if path.is_file() and not data.is_file() else data
+    data = Path(f"{path}.cfl")
+    return data if data.is_file() and not path.exists() else path
 
 
 def cfl_array(path: Path) -> NDArray[np.complex64]:

@@ -10,7 +10,7 @@ from mri_iahvae.errors import ScanError, unusable
 from mri_iahvae.scans.header import Header, HostileHeaderError, parse_header
 from mri_iahvae.scans.inferred_mask import acquired_columns, filled_bins, mask_from_zeros
 from mri_iahvae.scans.mask_file import require_mask, to_mask
-from mri_iahvae.scans.safety.hdf5 import dataset, dataset_text, scalar_attribute
+from mri_iahvae.scans.safety.hdf5 import dataset, dataset_list, dataset_text, scalar_attribute
 from mri_iahvae.scans.safety.limits import MAX_SIDE, require_size
 from mri_iahvae.scans.scan import KSPACE, RECONSTRUCTION, REFERENCE, MaskSource
 
@@ -18,21 +18,25 @@ RSS = "reconstruction_rss"
 _ATTRIBUTES = ("acquisition", "patient_id", "max", "norm", "acceleration", "num_low_frequency")
 
 
-def kspace_dataset(file: h5py.File) -> h5py.Dataset:
-    """The k-space dataset, its rank, type and size checked."""
-    kspace = dataset(file, KSPACE)
-    wanted = f"'{KSPACE}' (slices, height, width) or (slices, coils, height, width)"
+def kspace_dataset(file: h5py.File, name: str = KSPACE) -> h5py.Dataset:
+    """The dataset of k-space by its path, its rank, type and size checked."""
+    kspace = dataset(file, name)
+    wanted = f"'{name}' (slices, height, width) or (slices, coils, height, width)"
     if kspace is None:
         if dataset(file, RECONSTRUCTION) is not None:
             advice = "give the scan that it was made of; `mri-iahvae evaluate` scores results"
             raise _unusable(file, wanted, f"a result, '{RECONSTRUCTION}'", advice)
-        raise _unusable(file, wanted, "no such dataset", "is it a fastMRI file?")
+        if others := dataset_list(file):
+            raise _unusable(
+                file, wanted, f"the datasets {others}", "choose that of k-space with --dataset NAME"
+            )
+        raise _unusable(file, wanted, "no dataset at all", "is it a fastMRI file?")
     if kspace.ndim < 3 or (kspace.ndim > 4 and max(kspace.shape[:-4]) > 1):
         raise _unusable(file, wanted, f"shape {kspace.shape}", "rearrange the array")
     if kspace.dtype.kind != "c" and not _is_pair(kspace.dtype):
-        wanted = f"complex numbers in '{KSPACE}'"
+        wanted = f"complex numbers in '{name}'"
         raise _unusable(file, wanted, f"type {kspace.dtype}", "store it as complex64")
-    require_size(file.filename, kspace_shape(kspace), f"shape {kspace.shape} of '{KSPACE}'")
+    require_size(file.file.filename, kspace_shape(kspace), f"shape {kspace.shape} of '{name}'")
     return kspace
 
 
@@ -59,7 +63,7 @@ def kspace_slice(kspace: h5py.Dataset, number: int) -> NDArray:
 
 
 def read_mask(
-    file: h5py.File, kspace: h5py.Dataset, padding: tuple[int, int] | None
+    file: h5py.Group, kspace: h5py.Dataset, padding: tuple[int, int] | None
 ) -> tuple[NDArray[np.bool_], MaskSource, tuple[int, int]]:
     """Measured bins, where the mask comes from, and the acquired columns, as `mask_from_zeros` returns them.
 
@@ -70,8 +74,8 @@ def read_mask(
     if stored is None:
         return mask_from_zeros((kspace_slice(kspace, number) for number in range(slices)), padding)
     size = slices, height, width
-    require_mask(file.filename, stored.shape, stored.dtype, size)
-    mask = to_mask(file.filename, stored[()], size)
+    require_mask(file.file.filename, stored.shape, stored.dtype, size)
+    mask = to_mask(file.file.filename, stored[()], size)
     acquired = padding or _acquired(kspace, np.asarray(mask.reshape(-1, width).any(axis=0)))
     mask[..., : acquired[0]] = mask[..., acquired[1] :] = False
     return mask, "file", acquired
@@ -125,7 +129,7 @@ def _run(flags: NDArray[np.bool_]) -> int:
     return flags.size if flags.all() else int(np.argmin(flags))
 
 
-def read_noise_sigma(file: h5py.File, slices: int) -> NDArray[np.float64] | None:
+def read_noise_sigma(file: h5py.Group, slices: int) -> NDArray[np.float64] | None:
     """(slices,), from the dataset or else the attribute `noise_sigma`; None where there is neither."""
     name = "noise_sigma"
     stored = dataset(file, name)
@@ -141,7 +145,7 @@ def read_noise_sigma(file: h5py.File, slices: int) -> NDArray[np.float64] | None
     return np.broadcast_to(values, (slices,)).copy()
 
 
-def reference_dataset(file: h5py.File, slices: int, coils: int, warnings: list[str]) -> h5py.Dataset | None:
+def reference_dataset(file: h5py.Group, slices: int, coils: int, warnings: list[str]) -> h5py.Dataset | None:
     """The dataset of the reference image; None where there is none that fits."""
     name = REFERENCE if coils == 1 else RSS
     stored = dataset(file, name)
@@ -154,7 +158,7 @@ def reference_dataset(file: h5py.File, slices: int, coils: int, warnings: list[s
     return stored
 
 
-def read_header(file: h5py.File, size: tuple[int, int], warnings: list[str]) -> Header | None:
+def read_header(file: h5py.Group, size: tuple[int, int], warnings: list[str]) -> Header | None:
     """The header, less what disagrees with the array: there the array is trusted."""
     name = "ismrmrd_header"
     stored = dataset(file, name)
@@ -167,7 +171,7 @@ def read_header(file: h5py.File, size: tuple[int, int], warnings: list[str]) -> 
     except ValueError as error:
         warnings.append(f"'{name}' has {error}: not used")
         return None
-    header.require_cartesian(file.filename)
+    header.require_cartesian(file.file.filename)
     if header.encoded == size:
         return header
     (y, x), (height, width) = header.encoded, size
@@ -176,11 +180,11 @@ def read_header(file: h5py.File, size: tuple[int, int], warnings: list[str]) -> 
     return replace(header, encoded=size, padding=None) if y == height else None
 
 
-def read_attributes(file: h5py.File) -> dict[str, str | float]:
+def read_attributes(file: h5py.Group) -> dict[str, str | float]:
     """fastMRI's scalar attributes, those that are present and of a plain type."""
     values = {name: scalar_attribute(file, name) for name in _ATTRIBUTES}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _unusable(file: h5py.File, expected: str, found: str, advice: str) -> ScanError:
-    return unusable(file.filename, expected, found, advice)
+def _unusable(file: h5py.Group, expected: str, found: str, advice: str) -> ScanError:
+    return unusable(file.file.filename, expected, found, advice)
