@@ -104,14 +104,14 @@ def run_file(
     _check_coils(scan, settings, request)
     request.outputs.shown(scan)  # what is wrong with the request comes before what takes time
     own = request.sampling.apply(scan)
-    geometry = scan_geometry(scan, own.mask, request.outputs.image_size)
-    seen, keep = survey(scan), request.reading.keep_outliers
-    doubts = require_consistent(scan, seen, keep_outliers=keep)
-    if not keep:  # readout oversampling is removed of whole columns
-        reduced = geometry.field != geometry.native
-        own = replace(own, mask=without_outliers(own.mask, scan.slices, seen.outliers, columns=reduced))
     used = replace(scan, mask=own.mask)
-    doubts += sampling_doubts(used)
+    geometry = scan_geometry(scan, own.mask, request.outputs.image_size)
+    seen, keep = survey(used), request.reading.keep_outliers
+    doubts = (*require_consistent(used, seen, keep_outliers=keep), *sampling_doubts(used))
+    if seen.outliers and not keep:  # readout oversampling is removed of whole columns
+        reduced = geometry.field != geometry.native
+        own = replace(own, mask=without_outliers(used.masks, seen.outliers, columns=reduced))
+        used = replace(scan, mask=own.mask)
     sampled = own.within(geometry, request.up_to)
     level = None
     if request.task == "denoise" or settings.data_consistency == "soft":

@@ -131,7 +131,7 @@ def _axes_findings(scan: Scan, seen: Survey) -> Iterator[Finding]:
     if flat and peaked:
         text = f"{shape}: the {peaked[0]} look like lines of k-space, with a peak at the centre, the {flat[0]} do not"
         yield Finding("error", text, advice)
-    elif min(scan.height, scan.width) <= 16 < max(scan.height, scan.width) / 3:
+    elif min(scan.height, scan.width) <= min(16, max(scan.height, scan.width) / 3):
         yield Finding("warning", f"{shape}: is that the order of the axes?", f"if not, {advice}")
 
 

@@ -43,12 +43,10 @@ def outliers(kspace: NDArray[np.complex64], number: int) -> list[Outlier]:
 
 
 def without_outliers(
-    mask: NDArray[np.bool_], slices: int, found: Sequence[Outlier], *, columns: bool
+    masks: NDArray[np.bool_], found: Sequence[Outlier], *, columns: bool
 ) -> NDArray[np.bool_]:
-    """A mask, (height, width) or (slices, height, width), less these bins, or less their whole columns."""
-    if not found:
-        return mask
-    masks = np.array(np.broadcast_to(mask, (slices, *mask.shape[-2:])))
+    """Masks (slices, height, width) less these bins, or less their whole columns."""
+    masks = masks.copy()
     for number, row, column in found:
         masks[number, slice(None) if columns else row, column] = False
     return masks

@@ -120,13 +120,13 @@ def test_a_damaged_slice_late_in_the_volume_leaves_nothing(run, make_scan, tmp_p
         file["kspace"][4, 3, 3] = np.nan
     with pytest.raises(ScanError, match="slice 4"):
         run(path, Request("reconstruct", batch=2))
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not list(tmp_path.glob("out/*"))
 
 
 def test_slices_to_show_are_checked_before_anything_is_computed(run, make_scan, tmp_path):
     with pytest.raises(UsageError, match=r"--slices 5: .*scan.h5 has slices 0 to 1"):
         run(make_scan(), Request("reconstruct", outputs=Outputs(slices=(0, 5))))
-    assert not list((tmp_path / "out").iterdir())
+    assert not list(tmp_path.glob("out/*"))
 
 
 @pytest.fixture

@@ -65,8 +65,8 @@ def open_fastmri(path: Path, name: str = KSPACE) -> Scan:
         if kspace.dtype.names == ("real", "imag"):
             _, _, height, width = kspace_shape(kspace)
             warnings.append(
-                f"'{name}' may be MATLAB's, which reverses axes: {height} rows and {width} columns are taken, as the file "
-                "has them"
+                f"'{name}' may be MATLAB's, which reverses axes: the order of the file is taken, {height} rows and "
+                f"{width} columns"
             )
         header = read_header(place, (height, width), warnings)
         mask, source, acquired = read_mask(place, kspace, header_padding(kspace, header, warnings))

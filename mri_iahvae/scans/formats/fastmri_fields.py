@@ -28,9 +28,9 @@ def kspace_dataset(file: h5py.File, name: str = KSPACE) -> h5py.Dataset:
             raise _unusable(file, wanted, f"a result, '{RECONSTRUCTION}'", advice)
         if others := dataset_list(file):
             raise _unusable(
-                file, wanted, f"the datasets {others}", "choose that of k-space with --dataset NAME"
+                file, wanted, f"no such dataset, but {others}", "choose that of k-space with --dataset NAME"
             )
-        raise _unusable(file, wanted, "no dataset at all", "is it a fastMRI file?")
+        raise _unusable(file, wanted, "no such dataset, nor any other", "is it a fastMRI file?")
     if kspace.ndim < 3 or (kspace.ndim > 4 and max(kspace.shape[:-4]) > 1):
         raise _unusable(file, wanted, f"shape {kspace.shape}", "rearrange the array")
     if kspace.dtype.kind != "c" and not _is_pair(kspace.dtype):

@@ -109,7 +109,8 @@ def dataset_list(file: h5py.File) -> str:
 
     def look(name: str, item: h5py.Group | h5py.Dataset) -> bool | None:
         if isinstance(item, h5py.Dataset):
-            found.append(f"{name[:60]!r} {item.shape} {item.dtype.kind if item.dtype.names else item.dtype}")
+            kind = "/".join(item.dtype.names)[:40] if item.dtype.names else item.dtype
+            found.append(f"{name[:60]!r} {item.shape} {kind}")
         return True if len(found) > _LISTED else None
 
     file.visititems(look)  # which follows no links out of the file
