@@ -69,13 +69,15 @@ def evaluate(
       mri-iahvae evaluate reconstructions singlecoil_val --acquisition CORPD_FBK
     """
     # Imported here: nothing heavy must load for --help.
-    from mri_iahvae.files import write_json  # noqa: PLC0415
+    from mri_iahvae.files import require_fitting, write_json  # noqa: PLC0415
     from mri_iahvae.scans.reader import Reading  # noqa: PLC0415
     from mri_iahvae.tasks.evaluate import file_pairs, score_pairs  # noqa: PLC0415
 
     pairs, left_out = file_pairs(predictions, targets, partial=partial)
     if output is not None and any(output.resolve() == path.resolve() for pair in pairs for path in pair):
         raise UsageError(f"--output {output}: that is one of the files to read; choose another name")
+    if output is not None:
+        require_fitting(output)
     with click.progressbar(pairs, label="Scoring", show_pos=True, file=sys.stderr, hidden=quiet) as bar:
         evaluation = score_pairs(
             bar, target=target, acquisition=acquisition, left_out=left_out, reading=Reading(**reading)

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +147,12 @@ class _Existing(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
         """Find a file or folder."""
-        bare = not Path(value).exists() and Path(f"{value}.cfl").is_file()
-        return super().convert(f"{value}.cfl" if bare else value, param, ctx)
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            with suppress(click.BadParameter):
+                return super().convert(f"{value}.cfl", param, ctx)
+            raise
 
 
 EXISTING: Any = _Existing(exists=True, path_type=Path)

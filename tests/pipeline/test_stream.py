@@ -16,7 +16,7 @@ from mri_iahvae.pipeline.output import Outputs
 from mri_iahvae.pipeline.stream import Request, run_file
 from mri_iahvae.results.figures import Titles
 from mri_iahvae.results.hdf5 import write_scan
-from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.scans.reader import Reading, open_scan
 from mri_iahvae.scans.undersampling import Sampling
 from mri_iahvae.tasks.reconstruct import reconstruct
 
@@ -97,6 +97,47 @@ def test_each_slice_is_taken_by_its_own_mask(run, make_scan, tmp_path, coils):
     request = Request(sampling=Sampling(tmp_path / "together" / "each.h5"))
     _, again = run(write("whole.h5", kspace), request, name="again")
     np.testing.assert_allclose(again["image"], found["image"], **close)
+
+
+def test_a_spike_is_left_out_unless_it_is_to_stay(run, make_scan):
+    path = make_scan(slices=3, noise=0.001)
+    _, clean = run(path)
+    with h5py.File(path, "r+") as file:
+        file["kspace"][1, 3, 20] += np.abs(file["kspace"][1]).max()
+    report, found = run(path)
+    (text,) = (text for text in report["warnings"] if "spike" in text)
+    assert "(slice 1, row 3, column 20); taken as not measured; --keep-outliers keeps it" in text
+    assert np.argwhere(~found["mask"]).tolist() == [[1, 3, 20]]
+    assert np.linalg.norm(found["image"] - clean["image"]) < 0.05 * np.linalg.norm(clean["image"])
+    report, kept = run(path, Request(reading=Reading(keep_outliers=True)))
+    assert kept["mask"].all()
+    assert np.linalg.norm(kept["image"] - clean["image"]) > 0.2 * np.linalg.norm(clean["image"])
+    assert report["options"]["keep_outliers"] is True
+
+
+def test_data_that_contradict_themselves_are_not_computed_with(run, make_scan):
+    path = make_scan(noise=0.001)
+    _, wanted = run(path)
+    with h5py.File(path, "r+") as file:
+        file["kspace"][:] = np.fft.ifftshift(file["kspace"], axes=(-2, -1))
+    with pytest.raises(ScanError, match="--fftshift both moves it there"):
+        run(path)
+    _, found = run(path, Request(reading=Reading(fftshift="both")))
+    np.testing.assert_array_equal(found["image"], wanted["image"])
+
+
+def test_kspace_of_another_name_is_read_with_what_lies_beside_it(run, make_scan):
+    path = make_scan(reference=True, mask=np.arange(32) % 4 > 0)
+    report, wanted = run(path)
+    with h5py.File(path, "r+") as file:
+        for name in list(file):
+            file.move(name, f"scan/data/{name}")
+        file.move("scan/data/kspace", "scan/data/ksp")
+    with pytest.raises(ScanError, match=r"no such dataset, but .*'scan/data/ksp' \(2, 32, 32\) complex64"):
+        run(path)
+    again, found = run(path, Request(reading=Reading("scan/data/ksp")))
+    np.testing.assert_array_equal(found["image"], wanted["image"])
+    assert (again["scores"], again["mask_source"]) == (report["scores"], "file")
 
 
 def test_two_noise_levels_are_refused():

@@ -39,8 +39,7 @@ def bart_name(path: Path) -> Path:
     if path.suffix.lower() == ".hdr":  # other formats have such headers, too
         data = path.with_suffix(".cfl")
         return path if path.is_file() and not data.is_file() else data
-    data = Path(f"{path}.cfl")
-    return data if data.is_file() and not path.exists() else path
+    return path if path.exists() or not (data := Path(f"{path}.cfl")).is_file() else data
 
 
 def cfl_array(path: Path) -> NDArray[np.complex64]:
