@@ -53,7 +53,8 @@ _quality = section("Quality and time",
     seed_option,
 )
 _more_results = (
-    click.option("--skip-existing", is_flag=True, help="Leave out inputs whose result exists."),
+    click.option("--skip-existing", is_flag=True,
+        help="Leave out inputs whose result exists. One that was made with other options is named."),
     click.option("--nifti", is_flag=True, help="Write the image as <stem>.nii.gz too."),
     click.option("--gif", is_flag=True,
         help="Write <stem>_scales.gif too: the image from the coarsest scale to the finest."),
@@ -140,6 +141,7 @@ def run(
     """
     from mri_iahvae.kspace.scales import parse_scale  # noqa: PLC0415 - nothing heavy must load for --help
     from mri_iahvae.model.checkpoint_config import find_checkpoint, model_config  # noqa: PLC0415
+    from mri_iahvae.results.options import asked_options  # noqa: PLC0415
     from mri_iahvae.scans.reader import Reading  # noqa: PLC0415
     from mri_iahvae.scans.undersampling import Sampling  # noqa: PLC0415
 
@@ -180,7 +182,11 @@ def run(
         return lambda path, target, start: run_file(loaded, path, target, request, settings, start)
 
     part = part or part_of_environment(os.environ)
-    run_files(inputs, output, load, part, skip_existing=skip_existing, as_json=as_json, quiet=quiet)
+    levels: dict[str, Any] = {name: given.get(name) for name in ("sigma", "relative_sigma")}
+    asked = asked_options(task, checkpoint, settings, sampling, reading, up_to=limit, **levels)
+    run_files(
+        inputs, output, load, part, skip_existing=skip_existing, as_json=as_json, quiet=quiet, asked=asked
+    )
 
 
 def _settings(given: dict[str, Any]) -> "InferenceSettings":

@@ -1,7 +1,7 @@
 """One scan from file to file, a group of slices at a time: memory does not grow with the volume."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.multicoil import CoilCombine, reconstruct_coils
 from mri_iahvae.pipeline.output import PLAIN, Outputs, volume_output
 from mri_iahvae.pipeline.volume import Progress, Reconstruction, make_batches, reconstruct_volume
+from mri_iahvae.results.options import asked_options
 from mri_iahvae.scans.findings import require_consistent, sampling_doubts
 from mri_iahvae.scans.geometry import Geometry, scan_geometry
 from mri_iahvae.scans.noise_level import level_doubts, scan_noise
@@ -198,12 +199,18 @@ def _options(
 ) -> dict[str, Any]:
     """Everything that decides the result, defaults filled in, under the names of options and settings; plain JSON."""
     height, width = geometry.image
-    options = {
-        "checkpoint": loaded.name,
-        **asdict(request.reading),
-        **request.sampling.to_json(),
-        "up_to": f"{request.up_to}x{request.up_to}" if request.up_to else None,
-        **settings.in_effect(),
+    asked = asked_options(
+        request.task,
+        loaded.name,
+        settings,
+        request.sampling,
+        request.reading,
+        up_to=request.up_to,
+        sigma=request.sigma,
+        relative_sigma=request.relative_sigma,
+    )
+    return {
+        **asked,
         "keep_samples": request.keep_samples,
         "coil_combine": (request.coil_combine or "rss") if scan.coils > 1 else None,
         "image_size": f"{height}x{width}",
@@ -214,10 +221,6 @@ def _options(
         "device": str(loaded.model.gains.device),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
     }
-    if request.task == "denoise":
-        options |= {"sigma": request.sigma, "relative_sigma": request.relative_sigma}
-        del options["up_to"]  # not an option of `denoise`
-    return options
 
 
 def _details(scan: Scan, request: Request) -> dict[str, Any]:
