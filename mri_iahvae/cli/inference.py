@@ -56,6 +56,8 @@ _more_results = (
     click.option("--skip-existing", is_flag=True,
         help="Leave out inputs whose result exists. One that was made with other options is named."),
     click.option("--nifti", is_flag=True, help="Write the image as <stem>.nii.gz too."),
+    click.option("--write-kspace", is_flag=True,
+        help="Write completed k-space too (`kspace`), shaped as the input's, with its header and attributes."),
     click.option("--gif", is_flag=True,
         help="Write <stem>_scales.gif too: the image from the coarsest scale to the finest."),
     click.option("--slices", type=slice_list, metavar="LIST", show_default="the middle one",

@@ -57,6 +57,7 @@ def reconstruct_coils(
     up_to: int | None = None,
     noise_sigma: NDArray[np.floating] | float = 0.0,
     acquired: tuple[int, int] | None = None,
+    keep_kspace: bool = False,
     batch: int | Batches | None = None,
     first: int = 0,
     progress: Progress = lambda _: None,
@@ -81,6 +82,7 @@ def reconstruct_coils(
         noise_sigma: of every coil, per real and imaginary part, in the units of `kspace`: one number or (slices,);
             zero when unknown, the coils then go by an estimate.
         acquired: first column that the scanner acquired, and the first one after the last; the result is zero beyond.
+        keep_kspace: return each coil's completed k-space, too.
         batch: slices at a time, as in `reconstruct_volume`.
         first: number of the first of these slices in its volume: what is drawn depends on it.
         progress: called with the number of slices that were just finished.
@@ -169,9 +171,12 @@ def reconstruct_coils(
         images = torch.stack([one.data_step(image, better * one.weight) for one, image in pairs])
     result, zero_filled = torch.empty_like(images), torch.empty_like(images)
     filled = torch.empty(images.shape, dtype=torch.bool)
+    completed = torch.empty_like(values) if keep_kspace else None
     for index, (one, image) in enumerate(zip(slices, images, strict=True)):
         bins = one.bins(image, settings.data_consistency)
         filled[index] = (bins != 0).any(dim=0)
+        if completed is not None:
+            completed[index] = bins
         result[index] = one.combined(bins, coil_combine)
         zero_filled[index] = one.combined(one.kspace, coil_combine)
         progress(1)
@@ -186,6 +191,7 @@ def reconstruct_coils(
         steps=steps,
         bounded=bounded,
         settings=settings,
+        coil_kspace=None if completed is None else (completed * unit[:, None, None, None]).numpy(),
     )
 
 

@@ -171,6 +171,7 @@ def _infer(
                 settings,
                 guide=loaded.guide,
                 coil_combine=combine,
+                keep_kspace=request.outputs.write_kspace,
                 domain=loaded.domain,
                 **given,
             )
@@ -217,6 +218,7 @@ def _options(
         "slices": list(request.outputs.shown(scan)),
         "nifti": request.outputs.nifti,
         "gif": request.outputs.gif,
+        "write_kspace": request.outputs.write_kspace,
         "batch": batches.first,
         "device": str(loaded.model.gains.device),
         "deterministic": torch.are_deterministic_algorithms_enabled(),

@@ -43,6 +43,16 @@ class Geometry:
         image = _centred(np.fft.ifft, kspace, _READOUT)
         return _centred(np.fft.fft, crop_image(image, *self.field), _READOUT).astype(kspace.dtype)
 
+    def expand(self, kspace: NDArray[np.complex64]) -> NDArray[np.complex64]:
+        """The native k-space (..., height, width) of an image that is zero beyond the field of (..., rows, width)."""
+        if self.field == self.native:
+            return kspace
+        image = _centred(np.fft.ifft, kspace, _READOUT)
+        whole = np.zeros((*kspace.shape[:-2], *self.native), image.dtype)
+        top = (self.native[0] - self.field[0]) // 2
+        whole[..., top : top + self.field[0], :] = image
+        return np.asarray(_centred(np.fft.fft, whole, _READOUT).astype(kspace.dtype))
+
     def reduce_mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The measured bins of reduced k-space: (..., height, width) to (..., rows, width)."""
         # Where rows were removed, all rows of a measured column were measured.

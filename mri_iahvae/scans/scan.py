@@ -41,6 +41,10 @@ class Source(Protocol):
         """Reference images one by one, real (rows, columns); none where the format has none."""
         return iter(())
 
+    def header_text(self) -> str | None:
+        """The ISMRMRD header as stored; None where the format has none."""
+        return None
+
 
 @dataclass(frozen=True, eq=False)
 class Scan:

@@ -35,6 +35,10 @@ class ShiftedSource(Source):
         """As `Source.reference`."""
         return self.source.reference(numbers)
 
+    def header_text(self) -> str | None:
+        """As `Source.header_text`."""
+        return self.source.header_text()
+
 
 def shifted(scan: Scan, fftshift: Axes | None, centre_image: Axes | None) -> Scan:
     """The scan with DC moved from index 0 to the centre of the axes `fftshift`, as `numpy.fft.fftshift` does, and the

@@ -7,6 +7,7 @@ from pathlib import Path
 from numpy.typing import NDArray
 
 from mri_iahvae.scans.formats.fastmri_fields import (
+    HEADER,
     header_padding,
     kspace_dataset,
     kspace_shape,
@@ -17,7 +18,7 @@ from mri_iahvae.scans.formats.fastmri_fields import (
     read_noise_sigma,
     reference_dataset,
 )
-from mri_iahvae.scans.safety.hdf5 import dataset, guarded_file
+from mri_iahvae.scans.safety.hdf5 import dataset, dataset_text, guarded_file
 from mri_iahvae.scans.scan import KSPACE, Scan, Source, file_changed
 
 
@@ -47,6 +48,12 @@ class FastMRISource(Source):
                 raise file_changed(self.path)
             for number in numbers:
                 yield stored[number]
+
+    def header_text(self) -> str | None:
+        """As `Source.header_text`."""
+        with guarded_file(self.path) as file:
+            stored = dataset(kspace_dataset(file, self.name).parent, HEADER)
+            return None if stored is None else dataset_text(stored)
 
 
 def open_fastmri(path: Path, name: str = KSPACE) -> Scan:

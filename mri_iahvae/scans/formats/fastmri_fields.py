@@ -15,6 +15,7 @@ from mri_iahvae.scans.safety.limits import MAX_SIDE, require_size
 from mri_iahvae.scans.scan import KSPACE, RECONSTRUCTION, REFERENCE, MaskSource
 
 RSS = "reconstruction_rss"
+HEADER = "ismrmrd_header"
 _ATTRIBUTES = ("acquisition", "patient_id", "max", "norm", "acceleration", "num_low_frequency")
 
 
@@ -160,7 +161,7 @@ def reference_dataset(file: h5py.Group, slices: int, coils: int, warnings: list[
 
 def read_header(file: h5py.Group, size: tuple[int, int], warnings: list[str]) -> Header | None:
     """The header, less what disagrees with the array: there the array is trusted."""
-    name = "ismrmrd_header"
+    name = HEADER
     stored = dataset(file, name)
     if stored is None:
         return None
