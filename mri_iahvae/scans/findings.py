@@ -18,6 +18,7 @@ _STRAY_ZEROS = 1e-3
 _PEAK = 25.0  # times the mean power: the largest of a million bins of noise is 14 times it
 _OFF_CENTRE = 3, 1 / 50  # bins, and of a side: the peak of a real scan is within a few bins of DC
 _HALF_FIELD = 0.75 * np.pi, 0.1  # angle that stands for 3/8 of the field; of the power that agrees on it
+_SMOOTH = 0.5  # of the power, that neighbours in an image have in common; and its deviation over the mean
 _LINE_PEAK = (
     8.0  # times the mean: power of the central line along an axis of k-space; slices and coils vary less
 )
@@ -139,8 +140,12 @@ def _centre_findings(scan: Scan, seen: Survey) -> Iterator[Finding]:
     """Whether DC and the image lie where they should."""
     size = scan.height, scan.width
     peak = np.unravel_index(seen.power.argmax(), size)
-    if seen.power.max() < _PEAK * seen.power.sum() / max(1, np.count_nonzero(seen.power)):
-        return  # noise
+    mean = seen.power.sum() / max(1, np.count_nonzero(seen.power))
+    if seen.power.max() < _PEAK * mean:  # noise, or no k-space
+        if (np.abs(seen.ramp) > _SMOOTH * seen.power.sum()).all() and seen.power.std() > _SMOOTH * mean:
+            text = "the values vary smoothly and have no peak: they look like an image, not like k-space"
+            yield Finding("warning", text, "an image is read as NIfTI")
+        return
     off = [int(at - n // 2) for at, n in zip(peak, size, strict=True)]
     corner = [n >= 16 and min(int(at), n - int(at)) <= 2 for at, n in zip(peak, size, strict=True)]
     centre = size[0] // 2, size[1] // 2

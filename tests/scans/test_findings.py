@@ -99,6 +99,18 @@ def test_narrow_arrays_are_asked_about(write):
     assert "48 rows and 16 columns: is that the order of the axes?" in text
 
 
+def test_an_image_is_not_taken_for_kspace(write):
+    def image(kspace):
+        return np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(kspace, axes=(-2, -1))), axes=(-2, -1))
+
+    (text,) = texts(write(image))
+    assert text.startswith("warning: the values vary smoothly and have no peak: they look like an image")
+    point = np.exp(0.1j * np.arange(48)) * np.ones((2, 48, 1))
+    assert not any(
+        "image" in text for text in texts(write(lambda kspace: point + 1e-3 * kspace / np.abs(kspace).max()))
+    )
+
+
 def test_repeated_lines_are_told(write):
     def repeat(kspace):
         kspace[1, :, 31:34] = kspace[1, :, 30:31]
