@@ -106,7 +106,9 @@ class RunRecord:
                 continue
             # The other options have the names of the settings.
             was = (
-                options[option] if option in options else getattr(self.settings, option[2:].replace("-", "_"))
+                options[option]
+                if option in options
+                else getattr(self.settings, option[2:].replace("-", "_"), None)
             )
             if was != (found.replace(" ", "") if option == "--stages" else found):
                 changed.append(f"{option} was {was}, found {found}")
