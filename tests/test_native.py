@@ -144,7 +144,8 @@ def test_inspect_foretells_the_result(native, size, tool, tmp_path, acceleration
     assert (found["height"], found["width"]) == (scan.height, scan.width)
     assert found["readout_oversampling"] == 2
     assert found["acquired_columns"] == list(scan.acquired)
-    assert {finding["level"] for finding in found["findings"]} == {"note"}
+    cut = {"warning"} if size == "640x264" else set()  # fastMRI's square lacks a part of the field of view
+    assert {finding["level"] for finding in found["findings"]} == {"note"} | cut
     assert "generated" not in inspected.stdout  # the patient's identifier
     done = tool("reconstruct", path, "--json")
     (report,) = json.loads(done.stdout)["files"]

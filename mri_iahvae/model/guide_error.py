@@ -14,6 +14,7 @@ from mri_iahvae.kspace.octaves import OCTAVES, octaves, ring_means
 from mri_iahvae.model.guide_config import GuideConfig
 
 _LEAST = 1e-8  # power of a bin, in units of the slice, below which all powers look alike
+_FAINTEST = 1e-4  # mean square of a feature, likewise
 _STATISTICS = 4 * OCTAVES  # beside the conditions
 _HIDDEN = 64
 _IMAGES = 4  # channels: two complex images
@@ -59,7 +60,7 @@ class GuideError(nn.Module):
         super().__init__()
         self.config = config
         self.octaves = nn.Sequential(
-            nn.Linear(conditions + _STATISTICS, _HIDDEN),
+            nn.Linear(conditions + _STATISTICS + config.widths[0], _HIDDEN),
             nn.SiLU(),
             nn.Linear(_HIDDEN, _HIDDEN),
             nn.SiLU(),
@@ -69,20 +70,20 @@ class GuideError(nn.Module):
         self.image = nn.Sequential(
             nn.Conv2d(config.widths[0] + _IMAGES * folded, _HIDDEN, 1),
             nn.SiLU(),
-            nn.Conv2d(_HIDDEN, folded, 3, padding=1),
+            nn.Conv2d(_HIDDEN, 2 * folded, 3, padding=1),  # in phase and in quadrature
         )
         # Factors on the variance of measured and of missing bins, (2, octaves), from slices that were held back.
         self.register_buffer("calibration", torch.ones(2, OCTAVES))
 
     def forward(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
-        """Variance of each bin, float (B, H, W) in units of the slice, and spread (B, H, W), as `Estimate` has them."""
+        """Variance of each bin, float (B, H, W) in units of the slice, and spread (B, 2, H, W): see `Estimate`."""
         ring = octaves(evidence.mask)
         measured, missing = self.variances(self.statistics(evidence), evidence.sigma).unbind(1)
         spread = self.spread(evidence)
         return torch.where(evidence.mask, measured[:, ring], missing[:, ring]), spread
 
     def statistics(self, evidence: Evidence) -> Tensor:
-        """Inputs of `variances`, float (B, conditions + 4 octaves), without gradient."""
+        """Inputs of `variances`, float (B, conditions + 4 octaves + widths[0]), without gradient."""
         ring, mask = octaves(evidence.mask), evidence.mask
         looked_at = (
             (evidence.change, mask),
@@ -91,8 +92,13 @@ class GuideError(nn.Module):
             (evidence.kspace, ~mask),
         )
         powers = [ring_means(_power(bins.detach()), where, ring) for bins, where in looked_at]
+        features = evidence.features.detach().float().square().mean(dim=(2, 3))
         return torch.cat(
-            [evidence.conditions.detach(), *(power.clamp_min(_LEAST).log() / 4 + 2 for power in powers)],
+            [
+                evidence.conditions.detach(),
+                *(power.clamp_min(_LEAST).log() / 4 + 2 for power in powers),
+                features.clamp_min(_FAINTEST).log() / 4,
+            ],
             dim=1,
         )
 
@@ -110,7 +116,7 @@ class GuideError(nn.Module):
         return torch.stack([measured, missing], dim=1) * self.calibration
 
     def spread(self, evidence: Evidence) -> Tensor:
-        """Relative size of the error over the image, float (B, H, W); mean square 1."""
+        """Relative size of the error over the image, float (B, 2, H, W), as `Estimate` has it."""
         height, width = evidence.mask.shape[-2:]
         multiple = self.config.multiple
         images = [_log_channels(ifft2c(bins.detach())) for bins in (evidence.kspace, evidence.change)]
@@ -118,8 +124,8 @@ class GuideError(nn.Module):
         folded = F.pixel_unshuffle(pixels, self.config.fold)
         with torch.autocast(evidence.mask.device.type, enabled=False):
             found = self.image(torch.cat([evidence.features.detach().float(), folded], dim=1))
-        energy = F.pixel_shuffle(found, self.config.fold)[:, 0, :height, :width].clamp(-12, 12).exp()
-        return (energy / energy.mean(dim=(1, 2), keepdim=True)).sqrt()
+        energy = F.pixel_shuffle(found, self.config.fold)[..., :height, :width].clamp(-12, 12).exp()
+        return (energy / energy.mean(dim=(1, 2, 3), keepdim=True)).sqrt()
 
 
 def _power(bins: Tensor) -> Tensor:

@@ -251,7 +251,7 @@ class VolumeOutput:
         files["nifti"] = beside(self._path, "nifti")
         images = self._file.dataset("reconstruction")
         affine = None if scan.affine is None else geometry.affine(scan.affine)
-        placement = place(images.shape, scan.header, affine)
+        placement = place(scan.voxel, affine)
         write_nifti(files["nifti"], images, placement)
         return files, (f"{files['nifti'].name}: {placement.note}",) if placement.note else ()
 

@@ -293,7 +293,7 @@ class _Task:
             data / unit,
             mask,
             model.decomposition,
-            Estimate(values, variance, torch.ones_like(variance)),
+            Estimate.even(values, variance),
             guided=self.guide is not None,
         )
         draws = replace(self._draws(elements), device=device)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from mri_iahvae.errors import IahvaeError
 from mri_iahvae.files import atomic_path
-from mri_iahvae.scans.header import Header
+from mri_iahvae.scans.scan import Voxel
 
-_SCANNER, _ALIGNED, _UNKNOWN = 1, 2, 0  # NIfTI's codes for what an affine leads to
+_SCANNER, _UNKNOWN = 1, 0  # NIfTI's codes for what an affine leads to
 _MAX_AXIS = 2**15 - 1  # NIfTI-1 counts voxels in 16 bits
 
 
@@ -26,15 +26,12 @@ class Placement:
     """What is not known, in at most 79 letters; empty where position and orientation are."""
 
 
-def place(
-    shape: tuple[int, ...], header: Header | None = None, affine: NDArray[np.floating] | None = None
-) -> Placement:
+def place(voxel: Voxel | None = None, affine: NDArray[np.floating] | None = None) -> Placement:
     """Find the placement of a volume.
 
     Args:
-        shape: (slices, H, W) of the images, cropped or not: their pixels have the size that the header says.
-        header: of the scan. It holds sizes but no orientation: axes are then parallel to those of the volume,
-            whose centre is the origin, and slices lie without a gap (1 mm apart where no thickness is stated).
+        voxel: what is known where orientation is not: slices then lie without a gap, 1 mm apart where no thickness is
+            stated.
         affine: (4, 4), where the source states position and orientation; it decides, unless it is singular.
 
     Returns:
@@ -42,22 +39,19 @@ def place(
     """
     if affine is not None and np.isfinite(affine).all() and np.linalg.matrix_rank(affine) == 4:
         return Placement(np.array(affine, np.float64))
-    if header is None or header.pixel is None:
+    if voxel is None:
         return Placement(np.eye(4), "voxel size and orientation unknown")
-    height, width = header.pixel
-    size = np.array([width, height, header.thickness or 1.0])
-    placed = np.diag([*size, 1.0])
-    placed[:3, 3] = -size * (np.array(shape[::-1]) - 1) / 2
-    unknown = "slice gap" if header.thickness else "slice thickness"
-    return Placement(placed, f"orientation and {unknown} unknown")
+    thickness, height, width = voxel
+    unknown = "slice gap" if thickness else "slice thickness"
+    return Placement(np.diag([width, height, thickness or 1.0, 1.0]), f"orientation and {unknown} unknown")
 
 
 def write_nifti(path: Path, images: NDArray | h5py.Dataset, placement: Placement) -> None:
     """Write a volume (slices, H, W), an array or a dataset, as float32, or complex64 where complex, slice by slice.
 
     Voxel (i, j, k) of the file is column i and row j of slice k. A placement without a note is stored as scanner
-    coordinates (code 1). Otherwise the affine is stored as nibabel stores any, with the code 2 and no quaternion, and
-    the note goes to the header's `descrip`.
+    coordinates (code 1). Otherwise voxel sizes alone count: the code is that of an unknown orientation (0), and the
+    note goes to the header's `descrip`.
     """
     import nibabel  # noqa: PLC0415 - only this format needs it
 
@@ -71,8 +65,9 @@ def write_nifti(path: Path, images: NDArray | h5py.Dataset, placement: Placement
     header.set_data_shape(images.shape[::-1])
     header.set_xyzt_units("mm")
     header.set_slope_inter(1, 0)
-    header.set_sform(placement.affine, _ALIGNED if placement.note else _SCANNER)
-    header.set_qform(placement.affine, _UNKNOWN if placement.note else _SCANNER)  # sets the voxel sizes too
+    code = _UNKNOWN if placement.note else _SCANNER
+    header.set_sform(placement.affine, code)
+    header.set_qform(placement.affine, code)  # sets the voxel sizes too
     header["descrip"] = placement.note.encode()
     header["vox_offset"] = header.single_vox_offset
     # NIfTI counts columns fastest, then rows, then slices: the very order of an array (slices, H, W).

@@ -42,10 +42,10 @@ def opening_findings(scan: Scan, geometry: Geometry) -> Iterator[Finding]:
     """What came up when the file was opened and its sizes were looked at."""
     for warning in (*scan.warnings, *geometry.warnings):
         yield Finding("warning", warning)
-    if scan.header is None and scan.affine is None:
-        text = "no header: voxel sizes are unknown"
+    if scan.voxel is None and scan.affine is None:
+        text = "no header: voxel sizes are unknown" if scan.header is None else "voxel sizes are unknown"
         yield Finding("note", text, "a NIfTI will not state them")
-        if scan.reference is None:
+        if scan.reference is None and scan.header is None:
             text = "nothing states the size of the image: that of k-space"
             yield Finding("note", text, "state another with --image-size")
     if scan.reference is None:

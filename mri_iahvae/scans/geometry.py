@@ -18,6 +18,7 @@ from mri_iahvae.kspace.centre_crop import crop_image, recentre
 from mri_iahvae.scans.scan import Scan
 
 _COLUMNS, _READOUT = -1, -2
+_MOST = 0.98  # of a field of view, less rounding
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,10 @@ def scan_geometry(
 ) -> Geometry:
     """The geometry of a scan.
 
-    The image has the size that the user states (`image`), else that of the reference, else the header's reconSpace,
-    else that of k-space; where k-space is narrower (fastMRI's brain data have such files), a square of its width. The
-    field of view along the readout is that of the image where the header or the user says so, or where it has at most
-    half of the rows. `mask` holds the bins that are used; None takes the scan's own.
+    The image has the size that the user states (`image`), else that of the reference, else the scan's own
+    (`Scan.image`), else that of k-space; where k-space is narrower (fastMRI's brain data have such files), a square of
+    its width. The field of view along the readout is that of the image where the file or the user says so, or where it
+    has at most half of the rows. `mask` holds the bins that are used; None takes the scan's own.
 
     Raises:
         UsageError: the image that the user states does not fit into k-space.
@@ -101,21 +102,40 @@ def scan_geometry(
             f"--image-size {image[0]}x{image[1]}: {scan.path} has {native[0]}x{native[1]} bins; ask for fewer"
         )
     reference = scan.reference if reference_fits(scan) else None
-    wanted = image or reference or (scan.header and scan.header.recon) or native
+    wanted = image or reference or scan.image or native
     if wanted[1] > native[1]:
         wanted = native[1], native[1]
     size = min(wanted[0], native[0]), wanted[1]
-    rows = max(size[0], min(scan.header.recon[0], native[0])) if scan.header else size[0]
-    if image is None and scan.header is None and 2 * rows > native[0]:
+    rows = max(size[0], min(scan.image[0], native[0])) if scan.image else size[0]
+    if image is None and scan.image is None and 2 * rows > native[0]:
         rows = native[0]  # a crop, not the oversampling of a readout
+    warnings = () if image else _cut(scan, size)
     used = scan.mask if mask is None else mask
     if rows < native[0] and (used != used.any(axis=_READOUT, keepdims=True)).any():
         warning = (
             "rows of measured columns are missing, so readout oversampling cannot be removed exactly: the whole "
             f"{native[0]}x{native[1]} field is reconstructed"
         )
-        return Geometry(native, native, size, (warning,))
-    return Geometry(native, (rows, native[1]), size)
+        return Geometry(native, native, size, (*warnings, warning))
+    return Geometry(native, (rows, native[1]), size, warnings)
+
+
+def _cut(scan: Scan, size: tuple[int, int]) -> tuple[str, ...]:
+    """A warning where an image of this size lacks a part of the field of view that the header states."""
+    header = scan.header
+    if header is None or header.pixel is None:
+        return ()
+    held = [n * mm for n, mm in zip(size, header.pixel, strict=True)]
+    stated = [whole or mm for mm, whole in zip(held, header.recon_fov[:2], strict=True)]
+    if all(mm > _MOST * whole for mm, whole in zip(held, stated, strict=True)):
+        return ()
+    text = "the image holds {:.0f} x {:.0f} mm of the {:.0f} x {:.0f} mm that the header states"
+    more = (
+        ""
+        if size == header.image
+        else ": --image-size {}x{} holds all that was encoded".format(*header.image)
+    )
+    return (text.format(*held, *stated) + more,)
 
 
 def reference_fits(scan: Scan) -> bool:

@@ -24,6 +24,9 @@ from numpy.typing import NDArray
 from mri_iahvae.errors import ScanError, unusable
 from mri_iahvae.scans.header import Header
 
+Voxel = tuple[float | None, float, float]
+"""Distance of slices, None where it is not known, of rows and of columns, in mm."""
+
 MaskSource = Literal["file", "zeros", "full"]
 
 KSPACE = "kspace"
@@ -72,6 +75,10 @@ class Scan:
     reference: tuple[int, int] | None = None
     """Size (rows, columns) of the reference images, None where there are none."""
     header: Header | None = None
+    image: tuple[int, int] | None = None
+    """Size (rows, columns) that the image is cropped to, where the file says; fastMRI's may be wider than k-space."""
+    voxel: Voxel | None = None
+    """Size of a voxel of k-space's image, where the file says."""
     affine: NDArray[np.float64] | None = field(default=None, repr=False)
     """(4, 4), from (column, row, slice) of the image to mm, where the file states position and orientation."""
     attributes: Mapping[str, str | float] = field(default_factory=dict, repr=False)

@@ -78,10 +78,10 @@ def fit_error(
 
 @torch.no_grad()
 def calibrate_error(guide: Guide, held_out: SliceSource, device: torch.device, seed: int = 0) -> None:
-    """Set the calibration: of each octave the squared errors become what is stated, on average over measurements.
+    """Set the calibration: of each octave the squared errors become what is stated, in the geometric mean.
 
-    Each weighs by its stated deviation: by plain ratios a few whose variance is stated far too small would count alone,
-    by energies the hardest.
+    Half of the measurements then have larger errors, half smaller ones. An arithmetic mean would follow the few whose
+    errors are largest.
 
     Args:
         guide: in evaluation mode; changed in place.
@@ -90,19 +90,15 @@ def calibrate_error(guide: Guide, held_out: SliceSource, device: torch.device, s
         seed: of the measurements.
     """
     guide.to(device).error.calibration.fill_(1.0)
-    made, stated = torch.zeros(2, 2, OCTAVES, dtype=torch.float64, device=device)
+    total, count = torch.zeros(2, 2, OCTAVES, dtype=torch.float64, device=device)
     for evidence, task in _measurements(
         guide, held_out, device, seed, min(_CALIBRATED, _REPEATED * len(held_out))
     ):
         errors = _errors(guide, evidence, _error(evidence, task))
-        deviation = torch.where(
-            errors.counted, guide.error.variances(errors.statistics, errors.sigma).sqrt(), 0
-        )
-        made += (
-            torch.where(errors.counted, errors.power / deviation.clamp_min(_LEAST**0.5), 0).double().sum(0)
-        )
-        stated += deviation.double().sum(0)
-    guide.error.calibration.copy_(torch.where(stated > 0, made / stated.clamp_min(1e-30), 1.0))
+        ratio = log_ratio(guide.error.variances(errors.statistics, errors.sigma), errors)
+        total += ratio.double().sum(0)
+        count += errors.counted.sum(0)
+    guide.error.calibration.copy_((total / count.clamp_min(1)).exp())
 
 
 def _measurements(
@@ -149,7 +145,8 @@ class _SpreadFit:
         ring, squares = octaves(evidence.mask), torch.view_as_real(error).square().mean(-1)
         power = [ring_means(squares, where, ring)[:, ring] for where in (evidence.mask, ~evidence.mask)]
         variance = torch.where(evidence.mask, power[0], power[1])
-        loss = pixel_likelihood(Estimate(evidence.kspace, variance, self.head.spread(evidence)), error).mean()
+        estimate = Estimate(evidence.kspace, variance, self.head.spread(evidence))
+        loss = pixel_likelihood(estimate, error).mean()
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
@@ -158,30 +155,31 @@ class _SpreadFit:
 
 
 def pixel_likelihood(estimate: Estimate, error: Tensor) -> Tensor:
-    """Negative log likelihood of the pixels of an error, float (B,), up to a constant.
+    """Negative log likelihood of the pixels of an error, float (B,), up to a constant and a factor.
 
     Args:
         estimate: states the error's distribution.
         error: complex64 (B, H, W), of the bins.
     """
-    squares = torch.view_as_real(ifft2c(error)).square().mean(-1)
+    pixels = torch.view_as_real(ifft2c(error) * estimate.phase().conj()).movedim(-1, 1)
     variance = estimate.pixel_variance() + _LEAST
-    return (variance.log() + squares / variance).mean(dim=(1, 2))
+    return (variance.log() + pixels.square() / variance).mean(dim=(1, 2, 3))
 
 
-def octave_likelihood(variance: Tensor, errors: Errors) -> Tensor:
-    """Negative log likelihood of the errors under the variances, mean over the octaves that count: float (B,).
+def log_ratio(variance: Tensor, errors: Errors) -> Tensor:
+    """Log of the squared errors over the variance, float (B, 2, octaves); zero for octaves that do not count.
 
     Args:
         variance: float (B, 2, octaves).
         errors: of the same measurements.
     """
-    safe = torch.where(errors.counted, variance, 1)
-    total = torch.where(errors.counted, safe.log() + errors.power / safe, 0).sum(dim=(1, 2))
-    return total / errors.counted.sum(dim=(1, 2)).clamp_min(1)
+    stated = torch.where(errors.counted, variance, 1)
+    made = torch.where(errors.counted, errors.power, 1)
+    return made.log() - stated.log()
 
 
 def _fit_octaves(guide: Guide, errors: Errors) -> None:
+    """Least squares of the log ratio: by likelihood the few measurements with the largest errors would decide."""
     steps = min(_STEPS, len(errors.sigma))
     parameters = list(guide.error.octaves.requires_grad_().parameters())
     optimizer = torch.optim.AdamW(parameters, lr=_RATE, weight_decay=1e-3)
@@ -189,7 +187,8 @@ def _fit_octaves(guide: Guide, errors: Errors) -> None:
     for _ in range(steps):
         chosen = torch.randint(len(errors.sigma), (_CHOSEN,), device=errors.sigma.device)
         some = Errors(*(part[chosen] for part in errors))
-        loss = octave_likelihood(guide.error.variances(some.statistics, some.sigma), some).mean()
+        ratio = log_ratio(guide.error.variances(some.statistics, some.sigma), some)
+        loss = ratio.square().sum() / some.counted.sum()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)

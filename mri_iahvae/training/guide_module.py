@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_file import save_guide
@@ -32,6 +32,10 @@ class GuideModule(StageBase):
     def __init__(self, model: Guide, settings: TrainSettings, stage: int) -> None:
         model.error.requires_grad_(requires_grad=False)
         super().__init__(model, settings, stage)
+
+    def kernels(self) -> set[nn.Parameter]:
+        """Those of the convolutions."""
+        return {parameter for parameter in self.model.parameters() if parameter.ndim == 4}
 
     def training_step(self, batch: tuple[Tensor, int], batch_idx: int) -> Tensor:  # noqa: ARG002
         """Relative error and dissimilarity."""

@@ -10,6 +10,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from mri_iahvae.training.muon import Muon
 from mri_iahvae.training.settings import TrainSettings
 from mri_iahvae.training.share import Share
 
@@ -55,6 +56,10 @@ class StageBase(L.LightningModule, ABC):
         """Parameters that learn more slowly."""
         return set()
 
+    def kernels(self) -> set[nn.Parameter]:
+        """Parameters that take the steps of Muon."""
+        return set()
+
     @abstractmethod
     def scores(self, kspace: Tensor, noise: torch.Generator, share: Share) -> dict[str, Tensor]:
         """Of held-out slices, complex64 (B, n, n), with the averaged weights: each (B, ...).
@@ -75,18 +80,18 @@ class StageBase(L.LightningModule, ABC):
         return min(1.0, (step + 1) / _WARM_UP) * (_LAST_RATE + (1 - _LAST_RATE) * cosine)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own type is a union of many
-        """AdamW; biases and other vectors are not decayed."""
-        slow = self.slow()
-        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        """AdamW, or Muon for kernels; biases and other vectors are not decayed."""
+        slow, kernels = self.slow(), self.kernels()
+        groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
         for parameter in self.model.parameters():
             if parameter.requires_grad:
                 decay = self.settings.weight_decay if parameter.ndim > 1 else 0.0
                 rate = self.stage.rate * (_SLOW if parameter in slow else 1.0)
-                groups.setdefault((rate, decay), []).append(parameter)
-        optimizer = torch.optim.AdamW(
+                groups.setdefault((rate, decay, parameter in kernels), []).append(parameter)
+        optimizer = Muon(
             [
-                {"params": parameters, "lr": rate, "weight_decay": decay}
-                for (rate, decay), parameters in groups.items()
+                {"params": parameters, "lr": rate, "weight_decay": decay, "orthogonal": orthogonal}
+                for (rate, decay, orthogonal), parameters in groups.items()
             ],
             fused=self.device.type == "cuda",  # one kernel for all parameters
         )
@@ -100,7 +105,7 @@ class StageBase(L.LightningModule, ABC):
         if bool(torch.isfinite(self.statistics["loss"]) & (norm <= self.settings.skip)):  # NaN is not
             self.skipped_in_a_row = 0
             return
-        optimizer.zero_grad(set_to_none=True)  # AdamW passes over parameters without a gradient
+        optimizer.zero_grad(set_to_none=True)  # optimizers pass over parameters without a gradient
         self.skipped += 1
         self.skipped_in_a_row += 1
 

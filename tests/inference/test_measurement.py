@@ -83,9 +83,9 @@ def test_data_of_samples_lose_a_draw_of_their_noise(model, measured):
 
 
 def test_a_guide_takes_the_place_of_the_data(model, measured, noise):
-    variance, spread = torch.rand(2, 3, 16, 16, generator=noise)
+    variance, *spread = torch.rand(3, 3, 16, 16, generator=noise)
     variance[0] = torch.inf
-    estimate = Estimate(complex_noise((3, 16, 16), 1.0, noise), variance, spread)
+    estimate = Estimate(complex_noise((3, 16, 16), 1.0, noise), variance, torch.stack(spread, dim=1))
     guided = replace(measured, estimate=estimate, guided=True)
     scale = model.scales[3]
     y, ring = guided.at(scale), band_mask(8)

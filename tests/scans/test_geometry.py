@@ -1,5 +1,6 @@
 """From the array of a scan to the field of view of its image."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -16,13 +17,12 @@ from mri_iahvae.scans.reader import open_scan
 
 @pytest.fixture
 def scan(tmp_path, rng):
-    """Noise of any size, opened; the header is replaced, the mask is the caller's."""
+    """Noise of any size, opened; what states the size of the image is the caller's, and the mask."""
 
     def make(height, width, recon=None, reference=None, mask=None):
         parts = rng.normal(size=(2, 2, height, width))
         write_scan(tmp_path / "scan.h5", (parts[0] + 1j * parts[1]).astype(np.complex64), mask=mask)
-        header = None if recon is None else Header((height, width), recon, None)
-        return replace(open_scan(tmp_path / "scan.h5"), header=header, reference=reference)
+        return replace(open_scan(tmp_path / "scan.h5"), header=None, image=recon, reference=reference)
 
     return make
 
@@ -86,6 +86,20 @@ def test_missing_rows_keep_the_whole_field(scan):
     kspace = one.read(slice(None))
     assert geometry.reduce(kspace) is kspace
     np.testing.assert_array_equal(geometry.reduce_mask(one.mask), mask)
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [((128, 80), ""), ((80, 80), "160 x 256 mm of the 256 x 256 mm .* --image-size 128x80"), (None, "")],
+)
+def test_a_field_of_view_that_is_cut_is_told(scan, size, told):
+    """Pixels of 2 mm x 3.2 mm: fastMRI's square of 80 pixels lacks a third of the rows."""
+    header = Header((256, 80), (128, 128), None, encoded_fov=(512, 256, 5), recon_fov=(256, 256, 5))
+    one = replace(scan(256, 80, recon=size or (80, 80)), header=header)
+    warnings = scan_geometry(one, image=None if size else (80, 80)).warnings
+    assert len(warnings) == bool(told)
+    if told:
+        assert re.search(told, warnings[0])
 
 
 def test_an_image_larger_than_k_space_is_refused(scan):

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from mri_iahvae.scans.header import Header, HostileHeaderError, parse_header
@@ -16,7 +18,9 @@ def space(name, size=(640, 368, 1), fov=(280, 161.42, 4.5)):
 
 
 def limits(step=(327, 164)):
-    step = f"<minimum>0</minimum><maximum>{step[0]}</maximum><center>{step[1]}</center>"
+    """Maximum, centre, and minimum."""
+    last, centre, first = (*step, 0)[:3]
+    step = f"<minimum>{first}</minimum><maximum>{last}</maximum><center>{centre}</center>"
     return f"<encodingLimits><kspace_encoding_step_1>{step}</kspace_encoding_step_1></encodingLimits>"
 
 
@@ -100,10 +104,145 @@ def test_the_depth_of_a_slab_is_that_of_its_partitions(depth, thickness):
     assert parse_header(document(ENCODED, recon)).thickness == thickness
 
 
-@pytest.mark.parametrize("step", [(367, 185), (368, 184), (327, 500)])
-def test_encoding_limits_that_do_not_fit(step):
-    with pytest.raises(ValueError, match="do not fit 368 columns"):
-        parse_header(document(ENCODED, RECON, limits(step)))
+@pytest.mark.parametrize(
+    ("step", "padding"),
+    [((367, 185), (0, 368)), ((368, 184), None), ((327, 500), None), ((327, 400), None)],
+)
+def test_encoding_limits_that_do_not_fit_are_left_out(step, padding):
+    """Limits as wide as k-space fit in one way only."""
+    header = parse_header(document(ENCODED, RECON, limits(step)))
+    assert header.padding == padding
+    assert header.thickness == 3
+    assert len(header.warnings) == 1
+    assert "do not fit" in header.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("step", "padding", "first_line"),
+    [
+        ((328, 165, 1), (20, 348), 1),  # counted from 1
+        ((368, 185, 1), (0, 368), 1),
+        ((367, "", 0), (0, 368), 0),  # no centre, and no need of it
+        ((327, "", 0), None, 0),
+        ((0, 0, 0), None, 0),  # nothing known
+    ],
+)
+def test_encoding_limits_in_their_own_count(step, padding, first_line):
+    header = parse_header(document(ENCODED, RECON, limits(step)))
+    assert (header.padding, header.first_line, header.warnings) == (padding, first_line, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("center", "middle"),
+        ("maximum", "-1"),
+        ("encodedSpace/fieldOfView_mm/y", "161,42"),
+        ("reconSpace/matrixSize/z", "one"),
+        ("reconSpace/matrixSize/x", "wide"),
+    ],
+)
+def test_a_field_that_cannot_be_used_costs_itself(name, text):
+    *outer, field = name.split("/")
+    around = r".*?".join(["", *(f"<{each}>" for each in outer), f"<{field}>"])
+    header = parse_header(
+        re.sub(f"({around})[^<]*", rf"\g<1>{text}", document(ENCODED, RECON, limits()), count=1)
+    )
+    assert f"{field} is '{text}'" in header.warnings[0]
+    assert header.encoded == (640, 368)
+    assert header.recon_fov == (140.0, 140.0, 3.0)
+    assert header.recon == ((640, 368) if "Size/x" in name else (320, 320))
+
+
+DECLARATION = '<?xml version="1.0" encoding="{}"?>'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "\n\t {}",
+        "\ufeff{}\n",
+        DECLARATION.format("ISO-8859-1") + "{}",
+        "\n " + DECLARATION.format("UTF-16") + "\n<!-- made by hand -->{}",
+        '<?xml version="1.1"?>{}',
+        "{}\0\0",
+        "{}\0 rest of a buffer",
+        "ï»¿{}",  # a mark of UTF-8, taken for Latin-1
+    ],
+)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Universitätsklinikum",
+        "Radiology & Nuclear Medicine",
+        "&uuml;",
+        "a\x01\0b",
+        "T1 <3 mm",
+        "<b>",
+        "<!-- <encoding></encoding> -->",
+    ],
+)
+def test_what_stands_around_the_fields_is_ignored(text, name):
+    site = f"<institutionName>{name}</institutionName>"
+    plain = document(ENCODED, RECON, limits())
+    assert parse_header(text.format(plain.replace("<encoding>", site + "<encoding>"))) == parse_header(plain)
+
+
+def test_prefixes_of_namespaces():
+    plain = document(ENCODED, RECON, limits(), namespace=False)
+    root = '<i:ismrmrdHeader xmlns:i="http://www.ismrm.org/ISMRMRD">'
+    named = root + re.sub(r"(</?)", r"\1i:", plain.removeprefix("<ismrmrdHeader>"))
+    assert parse_header(named) == parse_header(plain)
+
+
+def test_the_encoding_is_chosen_by_number_or_size():
+    other = "<encoding>{}</encoding>".format(space("encodedSpace", (64, 32, 1)) + RECON)
+    broken = "<encoding><trajectory>spiral</trajectory></encoding>"
+    both = document(ENCODED, RECON, limits()).replace("</ismrmrdHeader>", f"{broken}{other}</ismrmrdHeader>")
+    assert parse_header(both) == parse_header(document(ENCODED, RECON, limits()))
+    assert parse_header(both, 2) == parse_header(both, size=(64, 32))
+    assert parse_header(both, 2).encoded == (64, 32)
+    assert parse_header(both, 2).padding is None
+    assert parse_header(both, size=(7, 7)).encoded == (640, 368)
+    with pytest.raises(ValueError, match="no usable encodedSpace"):
+        parse_header(both, 1)
+    with pytest.raises(ValueError, match="no encoding number 3 among 3"):
+        parse_header(both, 3)
+
+
+@pytest.mark.parametrize(
+    ("encoded", "recon", "image", "pixel"),
+    [
+        # matrices and fields of view along rows (readout) and columns
+        ([(256, 512), (80, 256)], [(128, 256), (128, 256)], (128, 80), (2.0, 3.2)),  # phase resolution 62.5 %
+        ([(512, 460), (228, 204.54)], [(512, 230), (432, 194.06)], (256, 216), (460 / 512, 204.54 / 228)),
+        ([(256, 512), (160, 320)], [(256, 256), (256, 256)], (128, 128), (2.0, 2.0)),  # and oversampled
+        (
+            [(256, 384), (128, 192)],
+            [(128, 256), (128, 192)],
+            (170, 128),
+            (1.5, 1.5),
+        ),  # 1.5 times in the readout
+        ([(640, 280), (368, 161.42)], [(320, 140), (320, 140)], (320, 320), (0.4375, 0.4375)),
+        (
+            [(64, 200), (64, 200)],
+            [(128, 300), (64, 200)],
+            (64, 64),
+            (200 / 64, 200 / 64),
+        ),  # more than there is
+        ([(64, 200), (64, None)], [(32, 100), (48, 150)], (32, 48), (3.125, 3.125)),  # no length: by matrices
+        ([(64, 200), (64, None)], [(32, 100), (96, 150)], (32, 64), None),  # of an interpolated image
+    ],
+)
+def test_lengths_decide_on_image_and_pixel(encoded, recon, image, pixel):
+    spaces = [
+        space(name, (*(n for n, _ in axes), 1), (*(mm for _, mm in axes), 5))
+        for name, axes in (("encodedSpace", encoded), ("reconSpace", recon))
+    ]
+    header = parse_header(document(*spaces))
+    assert header.image == image
+    assert header.pixel == (pixel and pytest.approx(pixel))
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,6 @@ def test_other_trajectories_are_refused_with_a_tool(refused, write, kspace):
     "text",
     [
         HEADER.format(x=640, y=368, maximum=11, center=6),
-        HEADER.format(x=20, y=17, maximum=99, center=6),
         "<a>",
         "<a/>",
     ],

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from mri_iahvae.scans.formats.fastmri_fields import (
     HEADER,
     header_padding,
+    image_size,
     kspace_dataset,
     kspace_shape,
     kspace_slice,
@@ -80,6 +81,7 @@ def open_fastmri(path: Path, name: str = KSPACE) -> Scan:
         if not mask.any():
             warnings.append("no k-space bin is measured")
         reference = reference_dataset(place, slices, coils, warnings)
+        attributes = read_attributes(file)
         return Scan(
             path=path,
             slices=slices,
@@ -93,6 +95,8 @@ def open_fastmri(path: Path, name: str = KSPACE) -> Scan:
             noise_sigma=read_noise_sigma(place, slices),
             reference=None if reference is None else reference.shape[1:],
             header=header,
-            attributes=read_attributes(file),
+            image=image_size(header, attributes),
+            voxel=None if header is None else header.voxel,
+            attributes=attributes,
             warnings=tuple(warnings),
         )

@@ -1,5 +1,6 @@
 """The fields of a fastMRI file, each checked as it is read."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import h5py
@@ -16,6 +17,7 @@ from mri_iahvae.scans.scan import KSPACE, RECONSTRUCTION, REFERENCE, MaskSource
 
 RSS = "reconstruction_rss"
 HEADER = "ismrmrd_header"
+_ACQUISITIONS = {"CORPD_FBK", "CORPDFS_FBK", "AXT1", "AXT1PRE", "AXT1POST", "AXT2", "AXFLAIR"}
 _ATTRIBUTES = ("acquisition", "patient_id", "max", "norm", "acceleration", "num_low_frequency")
 
 
@@ -166,12 +168,13 @@ def read_header(file: h5py.Group, size: tuple[int, int], warnings: list[str]) ->
     if stored is None:
         return None
     try:
-        header = parse_header(dataset_text(stored))
+        header = parse_header(dataset_text(stored), size=size)
     except HostileHeaderError as error:
         raise _unusable(file, f"'{name}' with plain ISMRMRD XML", str(error), "remove it") from error
     except ValueError as error:
         warnings.append(f"'{name}' has {error}: not used")
         return None
+    warnings += [f"'{name}': {warning}" for warning in header.warnings]
     header.require_cartesian(file.file.filename)
     if header.encoded == size:
         return header
@@ -185,6 +188,13 @@ def read_attributes(file: h5py.Group) -> dict[str, str | float]:
     """fastMRI's scalar attributes, those that are present and of a plain type."""
     values = {name: scalar_attribute(file, name) for name in _ATTRIBUTES}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def image_size(header: Header | None, attributes: Mapping[str, str | float]) -> tuple[int, int] | None:
+    """Size of the image, where a header says; fastMRI's targets have that of reconSpace, whatever its pixels."""
+    if header is None:
+        return None
+    return header.recon if attributes.get("acquisition") in _ACQUISITIONS else header.image
 
 
 def _unusable(file: h5py.Group, expected: str, found: str, advice: str) -> ScanError:

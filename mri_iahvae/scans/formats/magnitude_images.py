@@ -1,7 +1,7 @@
 """Magnitude images from NIfTI volumes, npz archives and folders of pictures, on a square grid."""
 
 from collections.abc import Iterator
-from math import isfinite, prod
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 from zipfile import ZipFile
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mri_iahvae.errors import ScanError, reason, unusable
 from mri_iahvae.kspace.centre_crop import recentre
 from mri_iahvae.scans.contents import foreign_content
-from mri_iahvae.scans.formats.nifti import NIFTI_SUFFIXES, foreign_file, nifti_image
+from mri_iahvae.scans.formats.nifti import NIFTI_SUFFIXES, foreign_file, nifti_image, voxel_size
 from mri_iahvae.scans.formats.npz import npz_array
 from mri_iahvae.scans.formats.pictures import MAX_SIDE, read_pictures
 from mri_iahvae.scans.safety.limits import MAX_VOXELS
@@ -24,12 +24,6 @@ _FREE_BYTES = 2**30  # may be claimed by an archive of any size
 _MAX_RATIO = 64  # of the claimed size to the size of the archive: images compress far less
 
 
-Voxel = tuple[float, float, float]
-"""Distance of slices, rows and columns in mm."""
-
-_MILLIMETRES = {0: 1.0, 1: 1e3, 2: 1.0, 3: 1e-3}  # NIfTI's codes of units; 0 states none, and means this one
-
-
 class Volume(NamedTuple):
     """Slices of one volume."""
 
@@ -39,8 +33,8 @@ class Volume(NamedTuple):
     """(slices, N, N), N even, at least 128; zero-padded around the centre, at least 0, largest value 1."""
     size: tuple[int, int]
     """Rows and columns before padding."""
-    voxel: Voxel | None = None
-    """Where the file says."""
+    voxel: tuple[float, float, float] | None = None
+    """Distance of slices, rows and columns in mm, where the file says."""
 
 
 def read_magnitudes(path: str | Path) -> Iterator[Volume]:
@@ -73,7 +67,7 @@ def read_magnitudes(path: str | Path) -> Iterator[Volume]:
         raise unusable(path, wanted, f"'{path.suffix}'", "convert it")
 
 
-def _nifti_slices(path: Path) -> tuple[NDArray[np.float32], Voxel | None]:
+def _nifti_slices(path: Path) -> tuple[NDArray[np.float32], tuple[float, float, float] | None]:
     """Axial slices (z, y, x), from the feet up, front of the head at the top."""
     import nibabel  # noqa: PLC0415 - only this format needs it
 
@@ -88,11 +82,8 @@ def _nifti_slices(path: Path) -> tuple[NDArray[np.float32], Voxel | None]:
                 voxels = np.abs(np.asarray(volume.dataobj, np.complex64))
             else:
                 voxels = np.asarray(volume.dataobj, np.float32)
-        unit = _MILLIMETRES.get(int(volume.header["xyzt_units"]) & 7, 0)
-        columns, rows, slices = (float(zoom) * unit for zoom in volume.header.get_zooms()[:3])
-    voxel = slices, rows, columns
-    usable = all(isfinite(mm) and mm > 0 for mm in voxel)
-    return voxels[::-1, ::-1].transpose(2, 1, 0), voxel if usable else None
+        voxel = voxel_size(volume)
+    return voxels[::-1, ::-1].transpose(2, 1, 0), voxel
 
 
 def _npz_volumes(path: Path) -> Iterator[tuple[str, NDArray]]:
@@ -117,7 +108,9 @@ def _npz_volumes(path: Path) -> Iterator[tuple[str, NDArray]]:
         yield name, images[subject == name]
 
 
-def _prepare(path: Path, name: str, images: NDArray, voxel: Voxel | None = None) -> Volume:
+def _prepare(
+    path: Path, name: str, images: NDArray, voxel: tuple[float, float, float] | None = None
+) -> Volume:
     """Non-negative, scaled to 1 per volume (slices keep their relative brightness), padded to the grid."""
     count, height, width = images.shape
     side = max(MIN_SIDE, height + height % 2, width + width % 2)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mri_iahvae.errors import unusable
 from mri_iahvae.scans.formats.mrd_acquisitions import Line, Slice, imaging_slices
 from mri_iahvae.scans.formats.mrd_affine import in_order, native_affine
+from mri_iahvae.scans.formats.mrd_selection import acquisition_heads, image_encoding, image_lines
 from mri_iahvae.scans.header import Header, parse_header
 from mri_iahvae.scans.inferred_mask import acquired_columns
 from mri_iahvae.scans.safety.hdf5 import dataset, dataset_text, group, guarded_file
@@ -50,7 +51,8 @@ class MRDSource(Source):
                     for line, values in zip(run, records, strict=True):
                         # What is not finite is refused by the caller.
                         with np.errstate(over="ignore", invalid="ignore"):
-                            bins[:, line.rows, line.column] += self._samples(values, line)[:, line.samples]
+                            samples = self._samples(values, line)[:, line.samples]
+                            bins[:, line.rows, line.column] += samples[:, :: line.step]
                         times[line.rows, line.column] += 1
                 yield bins / np.maximum(times, 1)
 
@@ -74,17 +76,18 @@ def open_mrd(path: Path) -> Scan:
     """Check a file and describe it.
 
     It is HDF5 with the group `dataset`, in it `xml` (the header) and `data` (the acquisitions): one 2-D image per
-    slice, Cartesian; the readout becomes rows, kspace_encode_step_1 columns. Slices are in the order of position
-    where the file states it, else of their numbers. What no line covers is unmeasured; symmetric gaps at both sides
-    are padding.
+    slice, Cartesian; the readout becomes rows, kspace_encode_step_1 columns. The encoding that the lines refer to
+    counts, and lengths, not matrices. Slices are in the order of position where the file states it, else of their
+    numbers. What no line covers is unmeasured; symmetric gaps at both sides are padding.
     """
     if find_spec("ismrmrd") is None:
         raise unusable(path, "the ismrmrd package, to read raw data", "none", "pip install ismrmrd")
     with guarded_file(path) as file:
         xml, data = _datasets(path, file)
-        header = _header(path, xml)
-        slices, coils, warnings = imaging_slices(path, data, header)
-        records = len(data)
+        heads = acquisition_heads(path, data)
+        header = _header(path, xml, image_encoding(path, heads))
+        chosen, left_out = image_lines(path, heads, header)
+        slices, coils, warnings = imaging_slices(path, heads[chosen], chosen, header)
     slices, order_warnings = in_order(slices)
     height, width = size = header.encoded
     require_size(
@@ -104,11 +107,13 @@ def open_mrd(path: Path) -> Scan:
         width=width,
         mask=mask,
         mask_source="full" if mask[:, slice(*acquired)].all() else "file",
-        source=MRDSource(path, slices, (coils, *size), records),
+        source=MRDSource(path, slices, (coils, *size), len(heads)),
         acquired=acquired,
         header=header,
+        image=header.image,
+        voxel=header.voxel,
         affine=native_affine(slices, header),
-        warnings=(*warnings, *order_warnings, *mask_warnings),
+        warnings=(*header.warnings, *_lengths(header), *left_out, *warnings, *order_warnings, *mask_warnings),
     )
 
 
@@ -122,10 +127,10 @@ def _datasets(path: Path, file: h5py.File) -> tuple[h5py.Dataset, h5py.Dataset]:
     return xml, data
 
 
-def _header(path: Path, stored: h5py.Dataset) -> Header:
-    """The header of a Cartesian scan."""
+def _header(path: Path, stored: h5py.Dataset, number: int) -> Header:
+    """The header of one encoding of a Cartesian scan."""
     try:
-        header = parse_header(dataset_text(stored))
+        header = parse_header(dataset_text(stored), number)
     except ValueError as error:
         raise unusable(path, "an ISMRMRD header in 'xml'", str(error), "convert the file again") from error
     if header.trajectory == "epi":
@@ -134,7 +139,16 @@ def _header(path: Path, stored: h5py.Dataset) -> Header:
         )
         raise unusable(path, "one line per echo", "an echo-planar trajectory", advice)
     header.require_cartesian(path)
+    if header.multiband > 1:
+        found = f"{header.multiband} together (multiband)"
+        raise unusable(path, "slices excited one by one", found, "separate them first, as Gadgetron does")
     return header
+
+
+def _lengths(header: Header) -> tuple[str, ...]:
+    if None in (*header.encoded_fov[:2], *header.recon_fov[:2]):
+        return ("the header lacks fields of view: the image is cut by matrix sizes",)
+    return ()
 
 
 def _mask(slices: Sequence[Slice], size: tuple[int, int]) -> tuple[NDArray[np.bool_], tuple[str, ...]]:

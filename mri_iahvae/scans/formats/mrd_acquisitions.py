@@ -1,47 +1,30 @@
-"""The acquisitions of an ISMRMRD file: which of them make the image, and where in k-space each one goes."""
+"""The lines of an image in an ISMRMRD file: where in k-space each acquisition goes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
 import numpy as np
-from numpy.lib.recfunctions import repack_fields
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import unusable
+from mri_iahvae.scans.formats.mrd_selection import BLOCK, DIRECTIONS, flagged
 from mri_iahvae.scans.header import Header
-
-_MAX_ACQUISITIONS = 2**19
-_BLOCK = 16  # records at a time; in a hostile file many could point to one huge block of data
-_DIRECTIONS = ["read_dir", "phase_dir", "slice_dir"]
-_SAMPLES = ["number_of_samples", "discard_pre", "discard_post", "center_sample"]
-_NEEDED = ["flags", "active_channels", "encoding_space_ref", "idx", "position", *_DIRECTIONS, *_SAMPLES]
-_DYNAMIC = ("contrast", "phase", "repetition", "set")
-# Measured for another purpose than the image, by the names of the standard.
-_NOT_IMAGING = (
-    "NOISE_MEASUREMENT",
-    "NAVIGATION_DATA",
-    "PHASECORR_DATA",
-    "HPFEEDBACK_DATA",
-    "RTFEEDBACK_DATA",
-    "DUMMYSCAN_DATA",
-    "SURFACECOILCORRECTIONSCAN_DATA",
-    "PHASE_STABILIZATION_REFERENCE",
-    "PHASE_STABILIZATION",
-)
-_OTHER_TOOLS = "take them apart with the `ismrmrd` package, or reconstruct with BART, Gadgetron or MRpro"
 
 
 class Line(NamedTuple):
-    """Acquisition number `record` of `stored` samples, and where some of these go: one column and several rows."""
+    """Acquisition number `record` of `stored` samples, and where some of these go: one column and several rows.
+
+    `step` is -1 where the readout ran backwards.
+    """
 
     record: int
     column: int
     rows: slice
     samples: slice
     stored: int
+    step: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +45,7 @@ class Slice:
         """The lines, those together whose records follow each other: faster than one by one."""
         run: list[Line] = []
         for line in self.lines:
-            if run and (line.record != run[-1].record + 1 or len(run) == _BLOCK):
+            if run and (line.record != run[-1].record + 1 or len(run) == BLOCK):
                 yield run
                 run = []
             run.append(line)
@@ -77,92 +60,59 @@ class Slice:
 
 
 def imaging_slices(
-    path: Path, data: h5py.Dataset, header: Header
+    path: Path, heads: NDArray, records: NDArray[np.intp], header: Header
 ) -> tuple[list[Slice], int, tuple[str, ...]]:
-    """Sort the acquisitions of a Cartesian 2-D scan: slices in the order of their numbers, number of coils, warnings.
+    """Sort the lines of a Cartesian 2-D image: slices in the order of their numbers, number of coils, warnings.
 
     Lines lie at kspace_encode_step_1, shifted so that the centre of the encoding limits comes to width // 2; samples
-    so that the centre sample comes to height // 2. Noise, navigator, calibration-only and other measurements that are
-    not for the image are left out, as are discarded samples.
+    so that the centre sample comes to height // 2, reversed readouts turned. Discarded samples are left out.
+
+    Args:
+        path: the file.
+        heads: the headers of the lines.
+        records: their numbers among the acquisitions.
+        header: of their encoding.
     """
-    heads = _heads(path, data)
-    chosen = _imaging(heads)
-    heads, records = heads[chosen], np.flatnonzero(chosen)
-    if not records.size:
-        raise unusable(path, "acquisitions for an image", f"none in {chosen.size}", "check the conversion")
-    _require_plain(path, heads)
     height, width = header.encoded
-    columns = heads["idx"]["kspace_encode_step_1"].astype(int) + (header.padding[0] if header.padding else 0)
-    if columns.max() >= width:
-        found = f"one at {columns.max()}"
-        raise unusable(path, f"lines at 0 to {width - 1}, as the header says", found, "correct the header")
-    rows, first, samples, warnings = _along_readout(path, heads, height)
+    columns, column_warnings = _along_phase(path, heads, header, width)
+    rows, first, samples, row_warnings = _along_readout(path, heads, height)
     stored = heads["number_of_samples"].astype(int)
+    steps = np.where(flagged(heads, "REVERSE"), -1, 1)
     lines = [
-        Line(record, column, slice(row, row + count), slice(start, start + count), length)
-        for record, column, row, start, count, length in zip(
-            *(values.tolist() for values in (records, columns, rows, first, samples, stored)), strict=True
+        Line(record, column, slice(row, row + count), slice(start, start + count), length, step)
+        for record, column, row, start, count, length, step in zip(
+            *(values.tolist() for values in (records, columns, rows, first, samples, stored, steps)),
+            strict=True,
         )
     ]
     found_slices = []
     for number in np.unique(heads["idx"]["slice"]):
         members = np.flatnonzero(heads["idx"]["slice"] == number)
         head = heads[members[0]]
-        vectors = np.stack([head[name] for name in ("position", *_DIRECTIONS)])
+        vectors = np.stack([head[name] for name in ("position", *DIRECTIONS)])
         placed = vectors.astype(np.float64)
         found_slices.append(Slice(tuple(lines[i] for i in members), placed[0], placed[1:]))
-    return found_slices, int(heads["active_channels"][0]), warnings
+    return found_slices, int(heads["active_channels"][0]), (*column_warnings, *row_warnings)
 
 
-def _heads(path: Path, data: h5py.Dataset) -> NDArray:
-    """The headers of all acquisitions."""
-    from ismrmrd.hdf5 import acquisition_header_dtype as standard  # noqa: PLC0415 - an optional dependency
-
-    if data.ndim != 1 or not 0 < data.size <= _MAX_ACQUISITIONS:
-        wanted = f"1 to {_MAX_ACQUISITIONS} acquisitions"
-        raise unusable(path, wanted, f"shape {data.shape}", "check the conversion")
-    head = data.dtype["head"] if {"head", "data"} <= set(data.dtype.names or ()) else None
-    if head is None or any(
-        name not in (head.names or ()) or head[name] != standard[name] for name in _NEEDED
-    ):
-        wanted = "acquisitions as ISMRMRD defines them"
-        raise unusable(path, wanted, f"type {str(data.dtype)[:80]}", "convert the file again")
-    # Whole records: h5py leaks the variable-length parts of those that it reads in part.
-    blocks = (data[start : start + _BLOCK]["head"][_NEEDED] for start in range(0, data.size, _BLOCK))
-    return np.concatenate([repack_fields(block) for block in blocks])
-
-
-def _imaging(heads: NDArray) -> NDArray[np.bool_]:
-    import ismrmrd  # noqa: PLC0415
-
-    def flagged(name: str) -> NDArray[np.bool_]:
-        flag = int(getattr(ismrmrd, f"ACQ_IS_{name}"))
-        return (heads["flags"] >> np.uint64(flag - 1)) & np.uint64(1) != 0
-
-    other = flagged("PARALLEL_CALIBRATION") & ~flagged("PARALLEL_CALIBRATION_AND_IMAGING")
-    for name in _NOT_IMAGING:
-        other |= flagged(name)
-    return ~other
-
-
-def _require_plain(path: Path, heads: NDArray) -> None:
-    """One 2-D image per slice, from one encoding space and the same coils."""
-    import ismrmrd  # noqa: PLC0415
-
-    wanted = "one 2-D image per slice"
-    if (partitions := len(np.unique(heads["idx"]["kspace_encode_step_2"]))) > 1:
-        found = f"3-D k-space of {partitions} partitions"
-        raise unusable(path, wanted, found, "transform along the partitions first, for example with BART")
-    for name in _DYNAMIC:
-        if (count := len(np.unique(heads["idx"][name]))) > 1:
-            found = f"{count} of `{name}`"
-            raise unusable(path, wanted, found, _OTHER_TOOLS)
-    for name in ("encoding_space_ref", "active_channels"):
-        values = np.unique(heads[name])
-        if len(values) > 1:
-            raise unusable(path, f"one {name} throughout", f"{values[:8].tolist()}", _OTHER_TOOLS)
-    if ((heads["flags"] >> np.uint64(ismrmrd.ACQ_IS_REVERSE - 1)) & np.uint64(1)).any():
-        raise unusable(path, wanted, "reversed readouts (echo-planar)", _OTHER_TOOLS)
+def _along_phase(
+    path: Path, heads: NDArray, header: Header, width: int
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Columns, and warnings."""
+    numbers = heads["idx"]["kspace_encode_step_1"].astype(int)
+    first, last = int(numbers.min()), int(numbers.max())
+    if header.padding:
+        shift = header.padding[0] - header.first_line
+        if first + shift >= 0 and last + shift < width:
+            return numbers + shift, ()
+    if last + 1 - first == width:  # they fit in one way only
+        moved = f"lines {first} to {last} are taken as 0 to {width - 1}, which they fill"
+        return numbers - first, (moved,) if first or header.padding else ()
+    if last >= width:
+        wanted = f"lines at 0 to {width - 1}, as the header says"
+        raise unusable(path, wanted, f"lines {first} to {last}", "correct the header")
+    limits = "limits do not fit the lines" if header.padding else "header has no usable limits of the lines"
+    return numbers, (f"the {limits}: {width // 2} of {first} to {last} is taken for the centre of k-space",)
 
 
 def _along_readout(
@@ -171,15 +121,20 @@ def _along_readout(
     """First row, first sample, number of samples, and warnings."""
     stored = heads["number_of_samples"].astype(int)
     first, after = heads["discard_pre"].astype(int), stored - heads["discard_post"].astype(int)
-    start = height // 2 - heads["center_sample"].astype(int)
-    warnings: tuple[str, ...] = ()
-    outside = (start + first < 0) | (start + after > height)
-    # A line as long as the readout fits in one way only; not every converter states a centre.
+    stated, reverse = heads["center_sample"].astype(int), flagged(heads, "REVERSE")
+    warnings = []
+    # Rows of a readout that ran backwards count from its end.
+    before = np.where(reverse, stored - after, first)
+    start = height // 2 - np.where(reverse, stored - 1 - stated, stated)
+    outside = (start + before < 0) | (start + before + after - first > height)
+    # A line as long as the readout fits in one way only; not every converter states a centre, or counts it backwards.
     full = outside & (stored == height)
     if full.any():
         start[full] = 0
-        centre = heads["center_sample"][full][0]
-        warnings = (f"centre sample {centre} of {height}: taken as {height // 2}, where the whole line fits",)
+        odd = stated[full & (stated != height // 2)]
+        if odd.size:
+            text = f"centre sample {odd[0]} of {height}: taken as {height // 2}, where the whole line fits"
+            warnings.append(text)
         outside &= ~full
     if outside.any() or (first >= after).any():
         bad = heads[np.flatnonzero(outside | (first >= after))[0]]
@@ -188,4 +143,9 @@ def _along_readout(
             f"{bad['discard_post']}"
         )
         raise unusable(path, f"lines within {height} rows of the encoded space", found, "correct the header")
-    return start + first, first, after - first, warnings
+    if reverse.any():
+        warnings.append(
+            f"{np.count_nonzero(reverse)} reversed readouts are turned; phase differences to the others stay, and may "
+            "show as ghosts"
+        )
+    return start + before, first, after - first, tuple(warnings)

@@ -40,16 +40,19 @@ def native_affine(slices: Sequence[Slice], header: Header) -> NDArray[np.float64
     file does not say, or the slices make no even volume.
     """
     first = slices[0]
-    if header.pixel is None or not all(_stated(one) for one in slices) or not _even(slices):
+    if header.voxel is None or not all(_stated(one) for one in slices) or not _even(slices):
         return None
     read, phase, normal = first.directions
     height, width = header.encoded
+    thickness, pixel_height, pixel_width = header.voxel
     if len(slices) > 1:
         step = (slices[-1].position - first.position) / (len(slices) - 1)
+    elif thickness is None:
+        return None
     else:
-        step = normal * (header.thickness or 1.0)
+        step = normal * thickness
     affine = np.eye(4)
-    affine[:3, :3] = np.stack([phase * header.pixel[1], read * header.pixel[0], step], axis=1)
+    affine[:3, :3] = np.stack([phase * pixel_width, read * pixel_height, step], axis=1)
     affine[:3, 3] = first.position - affine[:3, 0] * (width // 2) - affine[:3, 1] * (height // 2)
     affine[:3] = _RAS @ affine[:3]
     return affine

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 _HEADER_BYTES = {348: "Nifti1Header", 540: "Nifti2Header"}
 _SINGLE_FILE = (b"n+1", b"n+2")
+_MILLIMETRES = {0: 1.0, 1: 1e3, 2: 1.0, 3: 1e-3}  # NIfTI's codes of units; 0 states none, and means this one
 _MAX_OFFSET = 2**24  # extensions lie before the voxels; they are not read
 
 
@@ -58,7 +59,9 @@ def open_nifti(path: Path) -> Scan:
     warnings = []
     if image.get_data_dtype().kind != "c":
         warnings.append("magnitude images have no phase: zero phase is assumed")
-    if not (image.header["sform_code"] or image.header["qform_code"]):
+    if oriented := bool(image.header["sform_code"] or image.header["qform_code"]):
+        affine = np.diag([_unit(image)] * 3 + [1.0]) @ image.affine
+    else:
         warnings.append("no orientation is stated: voxel sizes alone are known")
     return Scan(
         path=path,
@@ -70,7 +73,8 @@ def open_nifti(path: Path) -> Scan:
         mask_source="full",
         source=NiftiSource(path, (width, height, slices)),
         acquired=(0, width),
-        affine=image.affine,
+        voxel=voxel_size(image),
+        affine=affine if oriented else None,
         warnings=tuple(warnings),
     )
 
@@ -106,6 +110,18 @@ def nifti_image(path: Path) -> Any:  # noqa: ANN401 - nibabel has no types
         # The numbers of NIfTI-2 may be too large for the types of NIfTI-1.
         with np.errstate(all="ignore"):
             return nibabel.Nifti1Image(voxels, header.get_best_affine(), header)
+
+
+def voxel_size(image: Any) -> tuple[float, float, float] | None:  # noqa: ANN401
+    """Distance of slices, rows and columns in mm of a nibabel image; None where its header holds no usable numbers."""
+    columns, rows, slices = (float(zoom) * _unit(image) for zoom in (*image.header.get_zooms(), 1.0)[:3])
+    usable = all(isfinite(mm) and mm > 0 for mm in (columns, rows, slices))
+    return (slices, rows, columns) if usable else None
+
+
+def _unit(image: Any) -> float:  # noqa: ANN401
+    """In mm; 0 for a code that NIfTI does not have."""
+    return _MILLIMETRES.get(int(image.header["xyzt_units"]) & 7, 0.0)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ slice by slice, must not exceed a multiple of the size of the file: noise hardly
 undersampling make up at most a few dozen times the rest.
 """
 
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
@@ -131,16 +132,26 @@ def scalar_attribute(file: h5py.File, name: str) -> str | float | None:
 
 
 def dataset_text(stored: h5py.Dataset) -> str:
-    """The text of a dataset that holds one, decoded.
+    """The text of a dataset that holds one, in UTF-16 where it begins with a mark of it, else UTF-8, else Latin-1.
+
+    Any bytes are Latin-1, and ASCII is the same in all others.
 
     Raises:
         ValueError: it holds something else, or text of absurd length.
     """
     kind = stored.dtype
-    if stored.shape not in {(), (1,)} or kind.kind not in "OS" or kind.itemsize > _MAX_TEXT_BYTES:
+    if stored.size != 1 or kind.kind not in "OS" or kind.itemsize > _MAX_TEXT_BYTES:
         raise ValueError(f"shape {stored.shape}, type {kind}")
     text = np.asarray(stored[()]).item()
-    return text.decode("utf-8") if isinstance(text, bytes) else str(text)
+    if not isinstance(text, bytes):
+        return str(text)
+    if text.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        # HDF5 takes the last zero for padding.
+        return (text + bytes(len(text) % 2)).decode("utf-16", "replace")
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
 
 
 def _require_affordable_chunks(

@@ -129,6 +129,7 @@ def test_averages_are_averaged(write, kspace, rng):
 
 
 def test_what_is_not_for_the_image_is_left_out(refused, write, kspace):
+    """By name."""
     other = [
         acquisition(100 * kspace[0, :, :, 0], flags=[flag], kspace_encode_step_1=3, repetition=5)
         for flag in (
@@ -143,8 +144,154 @@ def test_what_is_not_for_the_image_is_left_out(refused, write, kspace):
     noise = acquisition(np.ones((5, 7), np.complex64), flags=[ismrmrd.ACQ_IS_NOISE_MEASUREMENT])
     both = [ismrmrd.ACQ_IS_PARALLEL_CALIBRATION, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING]
     kept = lines(kspace, [0], flags=both) + lines(kspace, range(1, 18), flags=[ismrmrd.ACQ_LAST_IN_SLICE])
-    np.testing.assert_array_equal(open_scan(write([noise, *other, *kept])).read_coils(slice(None)), kspace)
+    scan = open_scan(write([noise, *other, *kept]))
+    np.testing.assert_array_equal(scan.read_coils(slice(None)), kspace)
+    assert "left out: 1 dummyscan data, 1 navigation data, 2 noise measurement" in scan.warnings[-1]
     refused(write([noise, *other]), "none in 7")
+
+
+def with_mode(mode):
+    parallel = f"<parallelImaging><calibrationMode>{mode}</calibrationMode></parallelImaging></encoding>"
+    return FULL.replace("</encoding>", parallel)
+
+
+BETWEEN, ON_GRID, OFF_GRID = [7, 9, 11], [8, 10], [c for c in range(0, 18, 2) if c not in {8, 10}]
+
+
+@pytest.mark.parametrize(
+    ("mode", "taken", "told"),
+    [
+        ("embedded", True, ""),
+        ("separate", False, "left out: 9 parallel calibration"),
+        ("external", False, "left out: 9 parallel calibration"),
+        ("interleaved", True, "9 calibration lines belong to the image, and none lies upon its lines"),
+        ("", True, "9 calibration lines belong to the image, and none lies upon its lines"),
+    ],
+)
+def test_calibration_between_the_lines_of_the_image(write, kspace, mode, taken, told):
+    """Every second line, and all of the centre: those between are flagged as calibration alone."""
+    both = ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING
+    between = lines(kspace, BETWEEN, flags=[ismrmrd.ACQ_IS_PARALLEL_CALIBRATION])
+    acquisitions = lines(kspace, OFF_GRID) + lines(kspace, ON_GRID, flags=[both]) + between
+    scan = open_scan(write(acquisitions, with_mode(mode)))
+    columns = sorted([*OFF_GRID, *ON_GRID, *(BETWEEN if taken else [])])
+    assert np.flatnonzero(scan.mask.any(axis=0)).tolist() == columns
+    np.testing.assert_array_equal(scan.read_coils(0)[0][..., columns], kspace[0][..., columns])
+    assert len(scan.warnings) == bool(told)
+    assert told in "".join(scan.warnings)
+
+
+def test_calibration_upon_the_lines_of_the_image_is_separate(write, kspace):
+    """Unless the header calls it embedded: then it is one more average."""
+    separate = lines(3 * kspace, range(6, 12), flags=[ismrmrd.ACQ_IS_PARALLEL_CALIBRATION])
+    acquisitions = separate + lines(kspace, range(0, 18, 2))
+    scan = open_scan(write(acquisitions))
+    assert np.flatnonzero(scan.mask.any(axis=0)).tolist() == list(range(0, 18, 2))
+    np.testing.assert_array_equal(scan.read_coils(0)[0][..., 8], kspace[0][..., 8])
+    assert "some lie upon its lines: left out" in scan.warnings[0]
+    scan = open_scan(write(acquisitions, with_mode("embedded")))
+    np.testing.assert_allclose(scan.read_coils(0)[0][..., 8], 2 * kspace[0][..., 8], rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["embedded", "", "separate"])
+def test_the_encoding_that_the_lines_refer_to_counts(refused, write, kspace, mode):
+    """Calibration has an encoding of its own, the first of two."""
+    own = with_mode(mode)
+    small = own[own.index("<encoding>") : own.index("</ismrmrdHeader>")].replace("<x>24<", "<x>8<")
+    header = own.replace("<encoding>", small.replace("cartesian", "spiral") + "<encoding>")
+    calibration = acquisition(
+        np.ones((2, 8), np.complex64),
+        flags=[ismrmrd.ACQ_IS_PARALLEL_CALIBRATION],
+        kspace_encode_step_1=99,
+    )
+    image = lines(kspace, head={"center_sample": LINE, "encoding_space_ref": 1})
+    scan = open_scan(write([calibration, *image], header))
+    np.testing.assert_array_equal(scan.read_coils(slice(None)), kspace)
+    assert scan.header.encoded == (24, 18)
+    assert "left out: 1 parallel calibration" in scan.warnings[0]
+    refused(write(image), "no encoding number 1 among 1")
+
+
+def test_reversed_readouts_are_turned(write, kspace):
+    """Whole ones wherever their centre is counted from, and short ones: samples 6 to 23, from the end."""
+    flags = [ismrmrd.ACQ_IS_REVERSE]
+    for centre in (LINE, 23 - LINE):
+        back = lines(kspace[:, :, ::-1], range(1, 18, 2), flags=flags, head={"center_sample": centre})
+        scan = open_scan(write(back + lines(kspace, range(0, 18, 2))))
+        np.testing.assert_array_equal(scan.read_coils(slice(None)), kspace)
+        assert "27 reversed readouts are turned" in scan.warnings[-1]
+    short = np.concatenate([kspace[..., :1, :] * 9, kspace[..., :5:-1, :], kspace[..., :2, :] * 9], axis=2)
+    head = {"center_sample": 1 + 23 - LINE, "discard_pre": 1, "discard_post": 2}
+    found = open_scan(write(lines(short, flags=flags, head=head))).read_coils(slice(None))
+    np.testing.assert_array_equal(found[..., 6:, :], kspace[..., 6:, :])
+    assert not found[..., :6, :].any()
+
+
+def limited(first, last, centre):
+    header = HEADER.format(maximum=last, center=centre, trajectory="cartesian")
+    return header.replace("<minimum>0", f"<minimum>{first}").replace("<center></center>", "")
+
+
+@pytest.mark.parametrize(
+    ("first", "limits", "told"),
+    [
+        (0, (0, 17, ""), ""),  # no centre
+        (1, (1, 18, 10), ""),  # all counted from 1
+        (0, (0, 17, 10), "but fill them"),  # the centre alone
+        (1, (0, 17, 9), "lines 1 to 18 are taken as 0 to 17"),  # the lines alone
+        (0, (0, 0, 0), ""),  # nothing known
+        (0, (0, 17, "none"), "center is 'none'"),
+        (0, (0, 11, 6), "lines 0 to 17 are taken as 0 to 17"),  # for fewer lines than there are
+    ],
+)
+def test_lines_that_fill_k_space_fit_in_one_way(write, kspace, first, limits, told):
+    scan = open_scan(write(lines(kspace, first=-first), limited(*limits)))
+    np.testing.assert_array_equal(scan.read_coils(slice(None)), kspace)
+    assert len(scan.warnings) == bool(told)
+    assert told in "".join(scan.warnings)
+
+
+@pytest.mark.parametrize("limits", [(0, 11, ""), (0, 0, 0), (0, 99, 50), (0, 3, 2)])
+def test_a_centre_that_is_not_known_is_told(write, kspace, limits):
+    scan = open_scan(write(lines(kspace, range(12)), limited(*limits)))
+    np.testing.assert_array_equal(scan.read_coils(0)[0, ..., :12], kspace[0, ..., :12])
+    assert "9 of 0 to 11 is taken for the centre of k-space" in scan.warnings[-1]
+
+
+def test_one_bad_field_costs_that_field(write, kspace):
+    """Text in any encoding; a field of view that is none: the matrices have to do."""
+    path = write(lines(kspace), FULL.replace("<x>48</x>", "<x>n/a</x>"))
+    with h5py.File(path, "a") as file:
+        xml = file["dataset/xml"][0].decode().replace("<encoding>", "<a>Klinik für MR</a><encoding>")
+        del file["dataset/xml"]
+        file["dataset/xml"] = np.array([xml.encode("latin-1") + b"\0"], object).astype("S")
+    scan = open_scan(path)
+    assert scan.image == (12, 18)
+    assert "encodedSpace/fieldOfView_mm/x is 'n/a'" in scan.warnings[0]
+    assert "by matrix sizes" in scan.warnings[1]
+    np.testing.assert_array_equal(scan.read_coils(slice(None)), kspace)
+
+
+def test_pixels_of_another_shape_and_phase_oversampling(write, kspace):
+    """k-space of 96 mm x 108 mm, an interpolated image of 48 mm x 54 mm: pixels stay 4 mm x 6 mm."""
+    header = FULL.replace("<x>48</x><y>54<", "<x>96</x><y>108<").replace("<x>24</x><y>54<", "<x>48</x><y>54<")
+    header = header.replace("<x>12</x><y>18<", "<x>64</x><y>64<")
+    scan = open_scan(write(placed(kspace, [NORMAL * 6 * i for i in range(3)]), header))
+    geometry = scan_geometry(scan)
+    assert (geometry.field, geometry.image, geometry.warnings) == ((12, 18), (12, 10), ())
+    assert scan.voxel == (5, 4, 6)
+    affine = geometry.affine(scan.affine)
+    np.testing.assert_allclose(np.linalg.norm(affine[:3, :3], axis=0), [6, 4, 6], rtol=1e-6)
+    # The centre of the field of view is where the file says, in the middle of the image.
+    np.testing.assert_allclose(affine @ [5, 6, 0, 1], [0, 0, 0, 1], atol=1e-5)
+
+
+def test_simultaneous_slices_are_refused(refused, write, kspace):
+    header = with_mode("other").replace(
+        "</parallelImaging>",
+        "<multiband><multiband_factor>2</multiband_factor></multiband></parallelImaging>",
+    )
+    refused(write(lines(kspace), header), "one by one", "2 together")
 
 
 def test_lines_of_some_slices_only_are_left_out(write, kspace):
@@ -238,10 +385,9 @@ def test_more_than_one_image_per_slice_is_refused(refused, write, kspace, idx, p
 def test_acquisitions_that_do_not_fit_are_refused(refused, write, kspace):
     fine = lines(kspace)
     for odd, pattern in [
-        (acquisition(kspace[0, :, :, 0], kspace_encode_step_1=18), "one at 18"),
+        (acquisition(kspace[0, :, :, 0], kspace_encode_step_1=19), "lines 0 to 19"),
         (acquisition(kspace[0, :1, :, 0]), r"\[1, 2\]"),
         (acquisition(kspace[0, :, :, 0], head={"encoding_space_ref": 1}), "encoding_space_ref"),
-        (acquisition(kspace[0, :, :, 0], flags=[ismrmrd.ACQ_IS_REVERSE]), "echo-planar"),
         (acquisition(np.ones((2, 25), np.complex64)), "25 samples"),
         (
             acquisition(np.ones((2, 20), np.complex64), head={"center_sample": 19}),

@@ -69,7 +69,7 @@ def test_orientation_is_the_same_after_writing(save, rng, tmp_path):
     scan = open_scan(save(voxels))
     np.testing.assert_allclose(scan.affine, ROTATED, atol=1e-6)
     images = np.abs(image_of(scan, slice(None)))
-    write_nifti(tmp_path / "back.nii.gz", images, place(images.shape, scan.header, scan.affine))
+    write_nifti(tmp_path / "back.nii.gz", images, place(scan.voxel, scan.affine))
     back = nibabel.load(tmp_path / "back.nii.gz")
     np.testing.assert_allclose(back.affine, ROTATED, atol=1e-6)
     np.testing.assert_allclose(np.asarray(back.dataobj), voxels, atol=1e-5)
@@ -78,8 +78,18 @@ def test_orientation_is_the_same_after_writing(save, rng, tmp_path):
 def test_a_volume_without_orientation_says_so(save):
     path = save(np.ones(SHAPE, np.float32), name="image.nii")
     scan = open_scan(edited(path, sform_code=0, qform_code=0, pixdim=[1, 2, 3, 4, 0, 0, 0, 0]))
-    np.testing.assert_array_equal(np.abs(np.diag(scan.affine)), [2, 3, 4, 1])
+    assert (scan.affine, scan.voxel) == (None, (4, 3, 2))
     assert "no orientation is stated: voxel sizes alone are known" in scan.warnings
+
+
+@pytest.mark.parametrize(("unit", "mm"), [("meter", 1e3), ("micron", 1e-3), ("unknown", 1)])
+def test_lengths_are_converted_to_mm(tmp_path, unit, mm):
+    image = nibabel.Nifti1Image(np.ones(SHAPE, np.float32), ROTATED)
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / "image.nii")
+    scan = open_scan(tmp_path / "image.nii")
+    np.testing.assert_allclose(scan.affine, np.diag([mm, mm, mm, 1]) @ ROTATED, rtol=1e-6)
+    np.testing.assert_allclose(scan.voxel, mm * nibabel.affines.voxel_sizes(ROTATED)[::-1], rtol=1e-6)
 
 
 def test_several_volumes_are_refused(refused, save):

@@ -6,7 +6,7 @@ import pytest
 
 from mri_iahvae.errors import ScanError
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.scans.safety.hdf5 import scalar_attribute
+from mri_iahvae.scans.safety.hdf5 import dataset_text, scalar_attribute
 
 SHAPE = (2, 8, 8)
 
@@ -139,6 +139,25 @@ def test_chunks_shorter_than_their_checksum_are_refused(tmp_path, size):
         kspace.id.write_direct_chunk((1, 0, 0), bytes(size))
     with pytest.raises(ScanError, match="found chunks too short for their checksum"):
         open_scan(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "cp1252", "utf-16", "gb18030"])
+@pytest.mark.parametrize("kind", ["S64", h5py.string_dtype("ascii"), h5py.string_dtype()])
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_text_in_any_encoding(tmp_path, encoding, kind, shape):
+    """ASCII comes back in any, all of UTF-8, UTF-16 and Latin-1."""
+    text = "<a>für</a>"
+    stored = text.encode(encoding)
+    if encoding == "utf-16" and kind != "S64":
+        return  # a zero ends a string of any length
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        made = file.create_dataset("text", shape, kind)
+        made[...] = stored
+        found = dataset_text(made)
+    assert found.lstrip("\ufeff")[:4] == "<a>f"
+    assert found.endswith("r</a>")
+    if encoding != "gb18030":
+        assert found.lstrip("\ufeff") == text
 
 
 def test_attributes_are_text_or_a_number(tmp_path):
