@@ -307,12 +307,6 @@ def test_simultaneous_slices_are_refused(refused, write, kspace):
     refused(write(lines(kspace), header), "one by one", "2 together")
 
 
-def test_lines_of_some_slices_only_are_left_out(write, kspace):
-    scan = open_scan(write(lines(kspace[:2]) + lines(kspace, range(17))[2 * 17 :]))
-    assert np.flatnonzero(~scan.mask.any(axis=0)).tolist() == [17]
-    assert "5.6% of the bins" in scan.warnings[0]
-
-
 READ, PHASE, NORMAL = np.array([0, 0, -1.0]), np.array([0.6, 0.8, 0]), np.array([0.8, -0.6, 0])
 
 
