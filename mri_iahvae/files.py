@@ -1,5 +1,6 @@
 """Files that are never half-written, whatever ends the run; and folders that one run at a time writes to."""
 
+import hashlib
 import json
 import os
 import platform
@@ -25,8 +26,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         IahvaeError: the file or its folder cannot be written.
     """
-    part = path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}{_PART}")
     make_folder(path.parent)
+    part = path.with_name(f"{_part_stem(path)}.{platform.node()}-{os.getpid()}{_PART}")
     try:
         _remove_leftovers(path)
         part.unlink(missing_ok=True)  # a link under this name would lead the writing elsewhere
@@ -53,12 +54,42 @@ def name_as_text(path: Path) -> str:
     return path.name.encode("utf-8", "replace").decode()
 
 
+def longest_name(folder: Path) -> int:
+    """Bytes that a file's name may have in a folder that exists; 255 where the system does not say."""
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):
+        return 255
+
+
+def shortened(name: str, most: int) -> str:
+    """A file's name, or a part of it, of at most so many bytes: cut, and told from others by a digest of the whole."""
+    encoded = os.fsencode(name)
+    if len(encoded) <= most:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:8]
+    return encoded[: most - 9].decode(errors="ignore") + f"~{digest}"
+
+
+def require_fitting(path: Path) -> None:
+    """Refuse a file to be written whose name its folder cannot hold, before anything is computed.
+
+    Raises:
+        UsageError: the name is too long.
+    """
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    size, most = len(os.fsencode(path.name)), longest_name(folder)
+    if size > most:
+        raise UsageError(f"{path}: the name has {size} bytes, at most {most} fit there; choose a shorter one")
+
+
 def require_new(path: Path, *, overwrite: bool) -> None:
     """Refuse to replace a file, unless that is asked for.
 
     Raises:
-        UsageError: it exists.
+        UsageError: it exists, or its name is too long.
     """
+    require_fitting(path)
     if path.exists() and not overwrite:
         raise UsageError(f"{path}: exists already; choose another output, or overwrite it with --overwrite")
 
@@ -125,10 +156,16 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
+def _part_stem(path: Path) -> str:
+    """What the names of a half-written file begin with; node, process and suffix have to fit behind it."""
+    return shortened(path.name, longest_name(path.parent) - len(os.fsencode(platform.node())) - 20)
+
+
 def _remove_leftovers(path: Path) -> None:
     """Remove what dead processes of this machine left of a file; on others they may be alive."""
-    for part in path.parent.glob(f"{escape(path.name)}.*{_PART}"):
-        node, _, process = part.name.removeprefix(f"{path.name}.").removesuffix(_PART).rpartition("-")
+    stem = _part_stem(path)
+    for part in path.parent.glob(f"{escape(stem)}.*{_PART}"):
+        node, _, process = part.name.removeprefix(f"{stem}.").removesuffix(_PART).rpartition("-")
         if node == platform.node() and process.isdecimal() and not _alive(int(process)):
             with suppress(OSError):  # another user's
                 part.unlink()

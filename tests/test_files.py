@@ -13,7 +13,15 @@ from pathlib import Path
 import pytest
 
 from mri_iahvae.errors import IahvaeError, UsageError
-from mri_iahvae.files import atomic_path, folder_of_one_run, make_folder, name_as_text, write_json
+from mri_iahvae.files import (
+    atomic_path,
+    folder_of_one_run,
+    make_folder,
+    name_as_text,
+    require_new,
+    shortened,
+    write_json,
+)
 
 
 @pytest.fixture
@@ -168,3 +176,30 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
 )
 def test_every_name_becomes_text(name, text):
     assert name_as_text(Path("folder") / os.fsdecode(name)) == text
+
+
+@pytest.mark.parametrize("name", ["s" * 252 + ".h5", "\u00e9" * 126 + ".h5", "\u6838" * 84 + ".h5"])
+def test_the_longest_names_can_be_written(tmp_path, dead, name):
+    with atomic_path(tmp_path / name) as part:
+        part.write_text("new")
+        stem = part.name.removesuffix(f".{platform.node()}-{os.getpid()}.part")
+    left = tmp_path / f"{stem}.{platform.node()}-{dead}.part"
+    left.touch()
+    with atomic_path(tmp_path / name) as part:
+        part.write_text("newer")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_names_that_are_too_long_are_refused_at_once(tmp_path):
+    with pytest.raises(
+        UsageError, match="the name has 256 bytes, at most 255 fit there; choose a shorter one"
+    ):
+        require_new(tmp_path / "missing" / ("s" * 253 + ".h5"), overwrite=True)
+
+
+def test_shortened_names_stay_apart():
+    assert shortened("scan", 20) == "scan"
+    first, second = (shortened("s" * 250 + end, 240) for end in "ab")
+    assert first != second
+    assert len(first) == len(second) == 240
+    assert len(shortened("\u6838" * 80, 100).encode()) <= 100

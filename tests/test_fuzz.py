@@ -57,8 +57,8 @@ def test_headers(text, repeats):
 )
 def test_masks(values):
     try:
-        require_mask("mask.npy", values.shape, values.dtype, (4, 5))
-        mask = to_mask("mask.npy", values, (4, 5))
+        require_mask("mask.npy", values.shape, values.dtype, (1, 4, 5))
+        mask = to_mask("mask.npy", values, (1, 4, 5))
     except ScanError as error:
         one_line(error)
     else:

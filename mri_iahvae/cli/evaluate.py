@@ -4,11 +4,18 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mri_iahvae.cli.options import EXISTING, SectionedCommand, json_option, quiet_option
+from mri_iahvae.cli.options import (
+    EXISTING,
+    SectionedCommand,
+    json_option,
+    quiet_option,
+    reading_options,
+    section,
+)
 from mri_iahvae.cli.runs import exit_on_failures
 from mri_iahvae.errors import UsageError
 
@@ -31,6 +38,7 @@ _LOG_WIDTH = 160  # columns of a table that goes to a file or pipe, which has no
 @click.option("--partial", is_flag=True, help="Leave out targets without a prediction, and say how many.")
 @click.option("-o", "--output", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
     help="Write all scores to this JSON file too.")  # fmt: skip
+@section("Reading", *reading_options[:-1])  # outliers do not keep a target from being one
 @json_option
 @quiet_option
 def evaluate(
@@ -42,6 +50,7 @@ def evaluate(
     output: Path | None,
     as_json: bool,
     quiet: bool,
+    **reading: Any,  # noqa: ANN401 - fields of `Reading`
 ) -> None:
     """Score reconstructions against their targets as fastMRI does.
 
@@ -60,14 +69,19 @@ def evaluate(
       mri-iahvae evaluate reconstructions singlecoil_val --acquisition CORPD_FBK
     """
     # Imported here: nothing heavy must load for --help.
-    from mri_iahvae.files import write_json  # noqa: PLC0415
+    from mri_iahvae.files import require_fitting, write_json  # noqa: PLC0415
+    from mri_iahvae.scans.reader import Reading  # noqa: PLC0415
     from mri_iahvae.tasks.evaluate import file_pairs, score_pairs  # noqa: PLC0415
 
     pairs, left_out = file_pairs(predictions, targets, partial=partial)
     if output is not None and any(output.resolve() == path.resolve() for pair in pairs for path in pair):
         raise UsageError(f"--output {output}: that is one of the files to read; choose another name")
+    if output is not None:
+        require_fitting(output)
     with click.progressbar(pairs, label="Scoring", show_pos=True, file=sys.stderr, hidden=quiet) as bar:
-        evaluation = score_pairs(bar, target=target, acquisition=acquisition, left_out=left_out)
+        evaluation = score_pairs(
+            bar, target=target, acquisition=acquisition, left_out=left_out, reading=Reading(**reading)
+        )
     if as_json:
         click.echo(json.dumps(evaluation.to_json(), indent=1))
     elif evaluation.volumes:

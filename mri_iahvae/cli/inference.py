@@ -21,6 +21,7 @@ from mri_iahvae.cli.options import (
     json_option,
     output_option,
     quiet_option,
+    reading_options,
     section,
     seed_option,
     slice_list,
@@ -34,14 +35,15 @@ if TYPE_CHECKING:
     from mri_iahvae.inference.settings import InferenceSettings
 
 # Most have no default here: an option that was not given must differ from one that was given and does not apply.
-# Each has the name of the field that it sets, of `Sampling`, `Outputs`, `Request` or `InferenceSettings`.
+# Each has the name of the field that it sets, of `Sampling`, `Reading`, `Outputs`, `Request` or `InferenceSettings`.
 # fmt: off
 inputs_argument = click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=EXISTING)
 
 sampling_options = (
     *column_options,
     click.option("--mask", "mask_path", metavar="FILE", type=EXISTING,
-        help="Use only the bins of this mask: npy, npz or HDF5 (`mask`), of 0 and 1, (width,) or (height, width)."),
+        help="Use only the bins of this mask: npy, npz, HDF5 (`mask`) or BART's cfl, of 0 and 1, (width,) or (height,"
+        " width), or one for each slice."),
 )
 _quality = section("Quality and time",
     click.option("--quality", type=click.Choice(["fast", "default", "best"]), show_default="default",
@@ -52,8 +54,11 @@ _quality = section("Quality and time",
     seed_option,
 )
 _more_results = (
-    click.option("--skip-existing", is_flag=True, help="Leave out inputs whose result exists."),
+    click.option("--skip-existing", is_flag=True,
+        help="Leave out inputs whose result exists. One that was made with other options is named."),
     click.option("--nifti", is_flag=True, help="Write the image as <stem>.nii.gz too."),
+    click.option("--write-kspace", is_flag=True,
+        help="Write completed k-space too (`kspace`), shaped as the input's, with its header and attributes."),
     click.option("--gif", is_flag=True,
         help="Write <stem>_scales.gif too: the image from the coarsest scale to the finest."),
     click.option("--slices", type=slice_list, metavar="LIST", show_default="the middle one",
@@ -111,9 +116,10 @@ def common_options(folder: str, consistency: str) -> Decorator:
         help="What measured bins become. hard: the data. soft: their posterior mean, given the noise level. none: the"
         " model's bins.",
     )
+    reading = section("Reading", *reading_options)
     results = section("Results", output_option(folder), *_more_results)
     expert = section("Expert", data_consistency, *_expert)
-    return lambda command: _quality(results(_machine(expert(command))))
+    return lambda command: _quality(results(_machine(reading(expert(command)))))
 
 
 def run(
@@ -129,7 +135,7 @@ def run(
     as_json: bool,
     quiet: bool,
     up_to: str | None = None,
-    **options: Any,  # noqa: ANN401 - fields of `Request`, `Sampling`, `Outputs` and `InferenceSettings`
+    **options: Any,  # noqa: ANN401 - fields of `Request`, `Sampling`, `Reading`, `Outputs` and `InferenceSettings`
 ) -> None:
     """Run all files of a command.
 
@@ -140,6 +146,8 @@ def run(
     """
     from mri_iahvae.kspace.scales import parse_scale  # noqa: PLC0415 - nothing heavy must load for --help
     from mri_iahvae.model.checkpoint_config import find_checkpoint, model_config  # noqa: PLC0415
+    from mri_iahvae.results.options import asked_options  # noqa: PLC0415
+    from mri_iahvae.scans.reader import Reading  # noqa: PLC0415
     from mri_iahvae.scans.undersampling import Sampling  # noqa: PLC0415
 
     given = {name: value for name, value in options.items() if value is not None}
@@ -147,7 +155,11 @@ def run(
     def fields_of(kind: type) -> dict[str, Any]:
         return {field.name: given[field.name] for field in fields(kind) if field.name in given}
 
-    settings, sampling = _settings(given), Sampling(**fields_of(Sampling))
+    settings, sampling, reading = (
+        _settings(given),
+        Sampling(**fields_of(Sampling)),
+        Reading(**fields_of(Reading)),
+    )
     size = model_config(find_checkpoint(checkpoint)).size
     limit = None if up_to is None else parse_scale(up_to, size)
 
@@ -163,7 +175,9 @@ def run(
         from mri_iahvae.pipeline.stream import Request, run_file  # noqa: PLC0415
 
         outputs = Outputs(**fields_of(Outputs))
-        request = Request(task, sampling=sampling, up_to=limit, outputs=outputs, **fields_of(Request))
+        request = Request(
+            task, sampling=sampling, reading=reading, up_to=limit, outputs=outputs, **fields_of(Request)
+        )
         where = find_device(device, local_number(os.environ))
         if deterministic:
             compute_deterministically(where)
@@ -173,7 +187,11 @@ def run(
         return lambda path, target, start: run_file(loaded, path, target, request, settings, start)
 
     part = part or part_of_environment(os.environ)
-    run_files(inputs, output, load, part, skip_existing=skip_existing, as_json=as_json, quiet=quiet)
+    levels: dict[str, Any] = {name: given.get(name) for name in ("sigma", "relative_sigma")}
+    asked = asked_options(task, checkpoint, settings, sampling, reading, up_to=limit, **levels)
+    run_files(
+        inputs, output, load, part, skip_existing=skip_existing, as_json=as_json, quiet=quiet, asked=asked
+    )
 
 
 def _settings(given: dict[str, Any]) -> "InferenceSettings":

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mri_iahvae.cli.options import EXISTING, SectionedCommand, checkpoint_option, json_option
+from mri_iahvae.cli.options import (
+    EXISTING,
+    SectionedCommand,
+    checkpoint_option,
+    json_option,
+    reading_options,
+    section,
+)
 from mri_iahvae.cli.runs import exit_on_failures
 from mri_iahvae.errors import ScanError
 
@@ -21,8 +28,9 @@ _SOURCES = {"file": "from the file's mask", "zeros": "inferred from exact zeros"
 @click.command(cls=SectionedCommand)
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=EXISTING)
 @checkpoint_option
+@section("Reading", *reading_options)
 @json_option
-def inspect(inputs: tuple[Path, ...], checkpoint: str, as_json: bool) -> None:
+def inspect(inputs: tuple[Path, ...], checkpoint: str, as_json: bool, **reading: Any) -> None:  # noqa: ANN401
     """Show what scans hold, and what `reconstruct` would do with them.
 
     INPUT is a scan, or a folder of scans. Sizes, sampling, padding, header, noise level and reference are printed, and
@@ -36,6 +44,7 @@ def inspect(inputs: tuple[Path, ...], checkpoint: str, as_json: bool) -> None:
     """
     # Imported here: h5py must not load for --help.
     from mri_iahvae.scans.listing import scan_files  # noqa: PLC0415
+    from mri_iahvae.scans.reader import Reading  # noqa: PLC0415
     from mri_iahvae.tasks.inspect import inspect as inspect_file  # noqa: PLC0415
 
     files = scan_files(inputs)
@@ -44,7 +53,7 @@ def inspect(inputs: tuple[Path, ...], checkpoint: str, as_json: bool) -> None:
     for path in files:
         errors = []
         try:
-            inspection = inspect_file(path, checkpoint)
+            inspection = inspect_file(path, checkpoint, Reading(**reading))
         except ScanError as error:
             errors = [str(error)]
         else:

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,15 @@ deterministic_option = click.option("--deterministic", is_flag=True,
     help="The same bits each time on the same machine: slower on CUDA; a CPU always does so.")
 noise_option = click.option("--noise", metavar="FLOAT", default=0.01, show_default=True, type=FiniteRange(min=0),
     help="Standard deviation of the noise per real and imaginary part, in units of the image's RMS.")
+_AXES = click.Choice(["rows", "columns", "both"])
+# Each has the name of a field of `Reading`.
+reading_options = (
+    click.option("--dataset", metavar="NAME", show_default="kspace",
+        help="Dataset of k-space in HDF5 files, such as ksp or data/ksp."),
+    click.option("--fftshift", type=_AXES, help="Move DC from the corner of k-space to its centre, along these axes."),
+    click.option("--centre-image", type=_AXES, help="Move the image by half the field, along these axes."),
+    click.option("--keep-outliers", is_flag=True, help="Take spikes in k-space as data."),
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 
@@ -132,7 +142,20 @@ column_options = (
 # fmt: on
 
 
-EXISTING: Any = click.Path(exists=True, path_type=Path)
+class _Existing(click.Path):
+    """As `click.Path`, and a BART pair by its bare name."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Find a file or folder."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            with suppress(click.BadParameter):
+                return super().convert(f"{value}.cfl", param, ctx)
+            raise
+
+
+EXISTING: Any = _Existing(exists=True, path_type=Path)
 """A file or folder to read; one that is missing is wrong usage."""
 
 

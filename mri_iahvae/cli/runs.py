@@ -1,8 +1,9 @@
 """The loop over files: what it prints, and the exit code."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -29,6 +30,7 @@ def run_files(
     skip_existing: bool,
     as_json: bool,
     quiet: bool,
+    asked: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Run every file; one that fails does not stop the others, and what is done stays when the run is interrupted.
 
@@ -40,6 +42,7 @@ def run_files(
         skip_existing: leave out files whose result exists: it is whole, as results are renamed into place.
         as_json: print the reports as one JSON object at the end, interrupted or not, instead of one by one.
         quiet: show no progress.
+        asked: options of this run, which the record of a result that is left out is compared with.
 
     Raises:
         UsageError: a folder without scans; two inputs of one name, whose results would overwrite each other; or
@@ -47,6 +50,7 @@ def run_files(
         IahvaeError, SystemExit: as `exit_on_failures`.
     """
     # Imported here: h5py must not load for --help.
+    from mri_iahvae.results.options import other_options  # noqa: PLC0415
     from mri_iahvae.results.paths import output_path, result_name  # noqa: PLC0415
     from mri_iahvae.scans.listing import scan_files  # noqa: PLC0415
 
@@ -66,7 +70,7 @@ def run_files(
         if name and not quiet:
             progress.say(f"{name}{len(targets)} of {len(files)} files ({part.source})")
         for path, target in existing.items():
-            outcomes.skip(path, target)
+            outcomes.skip(path, target, other_options(target, asked))
         try:
             for path, target in targets.items():
                 if run and path not in existing:
@@ -107,13 +111,16 @@ class _Outcomes:
 
     def __init__(self, files: int, progress: FileProgress, *, as_json: bool) -> None:
         self.reports: list[dict[str, Any]] = []
-        self.skipped: list[dict[str, str]] = []
+        self.skipped: list[dict[str, Any]] = []
         self.failed: list[dict[str, str]] = []
         self._files, self._progress, self._as_json = files, progress, as_json
 
-    def skip(self, path: Path, target: Path) -> None:
-        self.skipped.append({"input": str(path), "output": str(target)})
+    def skip(self, path: Path, target: Path, other: Sequence[str]) -> None:
+        skipped: dict[str, Any] = {"input": str(path), "output": str(target)}
+        self.skipped.append({**skipped, "other_options": list(other)} if other else skipped)
         self._progress.say(f"{path}: skipped, {target} exists")
+        if other:
+            self._progress.say(f"Warning: {target}: made with other options, and left so: {', '.join(other)}")
 
     def run(self, path: Path, target: Path, run: Run) -> None:
         try:

@@ -1,5 +1,6 @@
 """`mri-iahvae train`: a folder of fastMRI-schema files to a checkpoint."""
 
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from mri_iahvae.cli.options import (
     device_option,
     devices_option,
     num_nodes_option,
+    reading_options,
     section,
     seed_option,
 )
@@ -63,6 +65,7 @@ def _number(name: str, default: float, help: str, metavar: str | None = None, **
     ),
     click.option("--half", is_flag=True, help="Store the finished model in half precision, to ship it."),
 )
+@section("Reading", *reading_options)
 @section(
     "Model and plan",
     click.option(
@@ -168,10 +171,12 @@ def train(
     from mri_iahvae.cli.progress import training_display  # noqa: PLC0415
     from mri_iahvae.pipeline.devices import compute_deterministically, find_device  # noqa: PLC0415
     from mri_iahvae.processes import Processes, rank  # noqa: PLC0415
+    from mri_iahvae.scans.reader import Reading  # noqa: PLC0415
     from mri_iahvae.tasks import train as tasks  # noqa: PLC0415
     from mri_iahvae.training.run_record import RunRecord  # noqa: PLC0415
 
-    task = partial(tasks.train, domain=options["domain"], start=options["start"])
+    reading = Reading(**{field.name: options[field.name] for field in fields(Reading)})
+    task = partial(tasks.train, domain=options["domain"], start=options["start"], reading=reading)
     if run is not None and resume:
         task = partial(tasks.resume)
         record = RunRecord.read(run)

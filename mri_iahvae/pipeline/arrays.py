@@ -37,13 +37,12 @@ def checked_arrays(
 
     Args:
         kspace: complex (slices, H, W); with coils (slices, coils, H, W). Values at unmeasured bins may be anything.
-        mask: bool (W,), (H, W) or, without coils, (slices, H, W); None when everything is measured.
+        mask: bool (W,), (H, W) or (slices, H, W); None when everything is measured.
         noise_sigma: one number or (slices,).
         coils: whether there is an axis for coils.
 
     Returns:
-        k-space complex64, zero where not measured; mask bool (slices, H, W), with coils (H, W); sigma float32
-        (slices,).
+        k-space complex64, zero where not measured; mask bool (slices, H, W); sigma float32 (slices,).
 
     Raises:
         UsageError: an array of the wrong shape or type, or values that are not finite.
@@ -52,8 +51,8 @@ def checked_arrays(
     axes = "slices, coils, H, W" if coils else "slices, H, W"
     if values.ndim != axes.count(",") + 1 or not np.iscomplexobj(values) or min(values.shape) < 1:
         raise UsageError(f"kspace: expected complex ({axes}), got {values.dtype} {values.shape}")
-    size = values.shape[-2:] if coils else values.shape
-    measured = np.ones(size[-2:], bool) if mask is None else np.asarray(mask, bool)
+    size = values.shape[0], *values.shape[-2:]
+    measured = np.ones(size[1:], bool) if mask is None else np.asarray(mask, bool)
     with np.errstate(over="ignore"):  # infinity is refused below
         sigma = np.asarray(noise_sigma, np.float32)
     try:
@@ -65,7 +64,7 @@ def checked_arrays(
             f"got {measured.shape} and {sigma.shape}"
         ) from None
     with np.errstate(over="ignore"):  # infinity is refused in the next line
-        values = np.where(measured, values, 0).astype(np.complex64)
+        values = np.where(measured[:, None] if coils else measured, values, 0).astype(np.complex64)
     if not np.isfinite(values).all() or not np.isfinite(sigma).all() or (sigma < 0).any():
         raise UsageError("kspace and noise_sigma must be finite, and noise_sigma not negative")
     return torch.from_numpy(values), torch.tensor(measured), torch.tensor(sigma)

@@ -5,7 +5,6 @@ conjugate gradients fit the image to the measured bins of all coils (SENSE), the
 sensitivities determine some of the missing bins: with those as data inference completes the image again, and so on.
 """
 
-import math
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -58,6 +57,7 @@ def reconstruct_coils(
     up_to: int | None = None,
     noise_sigma: NDArray[np.floating] | float = 0.0,
     acquired: tuple[int, int] | None = None,
+    keep_kspace: bool = False,
     batch: int | Batches | None = None,
     first: int = 0,
     progress: Progress = lambda _: None,
@@ -70,7 +70,7 @@ def reconstruct_coils(
         model: as `load_model` gives it.
         kspace: complex (slices, coils, H, W), any size; DC at (H // 2, W // 2). Noise is taken to be equally strong
             in all coils, and independent.
-        mask: bool (W,) for columns or (H, W), true where measured; None when all is.
+        mask: bool (W,) for columns, (H, W) or (slices, H, W), true where measured; None when all is.
         settings: how; no samples. Data consistency "hard" puts each coil's measured bins back in the end; otherwise
             measured bins are what the last data step makes of them, which weighs them by the noise.
         guide: as in `reconstruct_volume`.
@@ -82,6 +82,7 @@ def reconstruct_coils(
         noise_sigma: of every coil, per real and imaginary part, in the units of `kspace`: one number or (slices,);
             zero when unknown, the coils then go by an estimate.
         acquired: first column that the scanner acquired, and the first one after the last; the result is zero beyond.
+        keep_kspace: return each coil's completed k-space, too.
         batch: slices at a time, as in `reconstruct_volume`.
         first: number of the first of these slices in its volume: what is drawn depends on it.
         progress: called with the number of slices that were just finished.
@@ -111,14 +112,14 @@ def reconstruct_coils(
     device = model.gains.device
     values, measured, sigma = checked_arrays(kspace, mask, noise_sigma, coils=True)
     if up_to is not None:
-        measured = measured & block_mask(up_to, *measured.shape)
-    values = torch.where(measured, values, 0)
+        measured = measured & block_mask(up_to, *measured.shape[1:])
+    values = torch.where(measured[:, None], values, 0)
     # Sums of squares of scanner units could leave float32's range.
     unit = power_of_two(values)
     values, sigma = values / unit[:, None, None, None], (sigma / unit).clamp_max(LOUDEST)
     known = measured.clone()  # what was never acquired is zero in the fully sampled scan as well
     if acquired is not None:
-        known[:, : acquired[0]] = known[:, acquired[1] :] = True
+        known[..., : acquired[0]] = known[..., acquired[1] :] = True
     batches = make_batches(batch, device)
 
     def inferred(bins: Tensor, mask: Tensor, noise: Tensor, consistency: DataConsistency) -> Reconstruction:
@@ -136,11 +137,12 @@ def reconstruct_coils(
         )
 
     noise = [
-        float(s) or estimate_sigma(y.numpy(), measured.numpy()) for s, y in zip(sigma, values, strict=True)
+        float(s) or estimate_sigma(y.numpy(), mask.numpy())
+        for s, y, mask in zip(sigma, values, measured, strict=True)
     ]
     coils = [
-        calibrate(one[None].to(device), measured.to(device), torch.tensor([level], device=device)).to("cpu")
-        for one, level in zip(values, noise, strict=True)
+        calibrate(one[None].to(device), mask.to(device), torch.tensor([level], device=device)).to("cpu")
+        for one, mask, level in zip(values, measured, noise, strict=True)
     ]
     weights = torch.cat([one.weights for one in coils])
     # Data steps put the data in; what they start from is the model's own.
@@ -152,10 +154,11 @@ def reconstruct_coils(
     )
     images, steps, bounded = torch.from_numpy(virtual.image), virtual.steps, virtual.bounded
     errors = torch.from_numpy(virtual.factors).abs() * _prior_error(model, known)
-    reach = model.size if guide is None else max(measured.shape)
+    reach = model.size if guide is None else max(measured.shape[1:])
+    given = zip(values, measured, known, coils, noise, errors, images, strict=True)
     slices = [
-        _Slice(one, measured, known, coil, _weights(one, measured, level, error, image, reach), device)
-        for one, coil, level, error, image in zip(values, coils, noise, errors, images, strict=True)
+        _Slice(one, mask, kept, coil, _weights(one, mask, level, error, image, reach), device)
+        for one, mask, kept, coil, level, error, image in given
     ]
     for number in range(rounds):
         better = max(1, number)  # errors fall from round to round, and the coils reach further
@@ -168,9 +171,12 @@ def reconstruct_coils(
         images = torch.stack([one.data_step(image, better * one.weight) for one, image in pairs])
     result, zero_filled = torch.empty_like(images), torch.empty_like(images)
     filled = torch.empty(images.shape, dtype=torch.bool)
+    completed = torch.empty_like(values) if keep_kspace else None
     for index, (one, image) in enumerate(zip(slices, images, strict=True)):
         bins = one.bins(image, settings.data_consistency)
         filled[index] = (bins != 0).any(dim=0)
+        if completed is not None:
+            completed[index] = bins
         result[index] = one.combined(bins, coil_combine)
         zero_filled[index] = one.combined(one.kspace, coil_combine)
         progress(1)
@@ -185,6 +191,7 @@ def reconstruct_coils(
         steps=steps,
         bounded=bounded,
         settings=settings,
+        coil_kspace=None if completed is None else (completed * unit[:, None, None, None]).numpy(),
     )
 
 
@@ -234,10 +241,10 @@ class _Slice:
         return weighted if how == "sensitivity" else torch.polar(rss(images)[0], weighted.angle())
 
 
-def _prior_error(model: IAHVAE, known: Tensor) -> float:
-    """Standard deviation per part by which inferred bins are wrong, canonical units, mean over the grid."""
-    missing = torch.where(recentre(known, model.size), 0, model.power.cpu()).mean()
-    return math.sqrt(model.config.sigma**2 + _WRONG * float(missing) / 2)
+def _prior_error(model: IAHVAE, known: Tensor) -> Tensor:
+    """Standard deviation per part by which inferred bins are wrong, canonical units, mean over the grid: (slices,)."""
+    missing = torch.where(recentre(known, model.size), 0, model.power.cpu()).mean(dim=(1, 2))
+    return (model.config.sigma**2 + _WRONG * missing / 2).sqrt()
 
 
 def _weights(

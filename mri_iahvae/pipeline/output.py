@@ -28,7 +28,7 @@ from mri_iahvae.results.paths import OPTIONAL, beside, optional_files, remove
 from mri_iahvae.results.provenance import provenance
 from mri_iahvae.results.report import SCORED, Record, image_names
 from mri_iahvae.scans.geometry import MIN_SIDE, Geometry, reference_fits
-from mri_iahvae.scans.scan import Scan
+from mri_iahvae.scans.scan import KSPACE, Scan
 from mri_iahvae.scans.undersampling import SampledMask
 
 
@@ -40,12 +40,14 @@ class Outputs:
         nifti: write `<stem>.nii.gz` too.
         gif: write `<stem>_scales.gif` too, coarse to fine.
         slices: those in the figure and the GIF; none takes the middle one.
+        write_kspace: write completed k-space too, in the shape and units of the input, with its header and attributes.
         image_size: (height, width) of the image; None takes that of the reference, else the header's.
     """
 
     nifti: bool = False
     gif: bool = False
     slices: tuple[int, ...] = ()
+    write_kspace: bool = False
     image_size: tuple[int, int] | None = None
 
     def shown(self, scan: Scan) -> tuple[int, ...]:
@@ -117,6 +119,8 @@ class VolumeOutput:
             arrays["reconstruction_std"] = crop(result.std)
         if result.samples is not None:
             arrays["samples"] = crop(result.samples)
+        if self._outputs.write_kspace:
+            arrays[KSPACE] = self._native_kspace(result, first)
         self._file.append(**arrays)
         chosen = slice(first, first + len(image))
         reference = self._reference(chosen) if self._scores else None
@@ -130,7 +134,7 @@ class VolumeOutput:
                 zero_filled=baseline[i],
                 reconstruction=magnitude[i],
                 # Of several coils it is k-space of their combination, which fills missing bins.
-                measured=np.where(self._sampled.mask, result.zero_filled[i], 0),
+                measured=np.where(self._sampled.of(number), result.zero_filled[i], 0),
                 completed=result.kspace[i],
                 reference=None if reference is None else reference[i],
                 reference_kspace=self._left_out(number) if reference is not None else None,
@@ -139,6 +143,17 @@ class VolumeOutput:
         self._done.append(
             (len(image), result.fractions, result.steps, result.out_of_distribution, *result.flags)
         )
+
+    def _native_kspace(self, result: Reconstruction, first: int) -> NDArray[np.complex64]:
+        """Completed k-space of slices, of each coil where there are several, with readout oversampling."""
+        geometry, coils = self._geometry, result.coil_kspace
+        kspace = geometry.expand(result.kspace[:, None] if coils is None else coils)
+        # Measured columns hold what lies beyond the field, too.
+        if geometry.field != geometry.native and result.settings.data_consistency == "hard":
+            for number, bins in enumerate(kspace, first):
+                columns = self._sampled.of(number).all(axis=0)
+                bins[..., columns] = self._scan.read_coils(number)[0][..., columns]
+        return kspace[:, 0] if coils is None else kspace
 
     def finish(
         self,
@@ -192,7 +207,13 @@ class VolumeOutput:
             scores={name: running.scores() for name, running in self._scores.items()},
         )
         files, notes = self._write_beside(details["task"], record.scores, grid)
-        self._file.finish(record.attributes(), mask=_shortest(sampled.mask))
+        carried: dict[str, str | float] = {}
+        datasets: dict[str, NDArray | str] = {"mask": _shortest(sampled.mask)}
+        if self._outputs.write_kspace:
+            carried |= scan.attributes
+            if (header := scan.source.header_text()) is not None:
+                datasets["ismrmrd_header"] = header
+        self._file.finish({**carried, **record.attributes()}, **datasets)
         warnings = [
             *scan.warnings,
             *self._geometry.warnings,
@@ -260,7 +281,7 @@ class VolumeOutput:
     def _left_out(self, number: int) -> NDArray[np.complex64] | None:
         """k-space that the scan holds and this run left out, shown beside the reference."""
         scan = self._scan
-        used = self._sampled.mask[:, slice(*scan.acquired)]
+        used = self._sampled.of(number)[:, slice(*scan.acquired)]
         if not scan.fully_sampled or used.all() or scan.coils > 1:
             return None
         return self._geometry.reduce(scan.read(number))[0]
@@ -303,5 +324,5 @@ def _reference_doubt(scan: Scan, geometry: Geometry) -> str:
 
 
 def _shortest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """A mask of columns as fastMRI stores it, (width,); another one as it is."""
-    return mask[0].copy() if (mask == mask[0]).all() else mask
+    """A mask of columns as fastMRI stores it, (width,), or (slices, width) where they differ; another as it is."""
+    return mask[..., 0, :].copy() if (mask == mask[..., :1, :]).all() else mask

@@ -16,10 +16,14 @@ from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.multicoil import CoilCombine, reconstruct_coils
 from mri_iahvae.pipeline.output import PLAIN, Outputs, volume_output
 from mri_iahvae.pipeline.volume import Progress, Reconstruction, make_batches, reconstruct_volume
+from mri_iahvae.results.options import asked_options
+from mri_iahvae.scans.findings import require_consistent, sampling_doubts
 from mri_iahvae.scans.geometry import Geometry, scan_geometry
 from mri_iahvae.scans.noise_level import level_doubts, scan_noise
-from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.scans.outliers import without_outliers
+from mri_iahvae.scans.reader import AS_STORED, Reading, open_scan
 from mri_iahvae.scans.scan import Scan
+from mri_iahvae.scans.survey import survey
 from mri_iahvae.scans.undersampling import OWN_SAMPLING, Sampling
 
 Start = Callable[[str, int], Progress]
@@ -38,6 +42,7 @@ class Request:
     Attributes:
         task: "reconstruct" or "denoise". `denoise` takes the noise level into account; `reconstruct` does so with
             "soft" data consistency only.
+        reading: how the file is read.
         sampling: which of the file's bins count as measured.
         up_to: use the measured bins of block B_s only.
         sigma: noise level per real and imaginary part, in the units of the file. None takes `relative_sigma`.
@@ -51,6 +56,7 @@ class Request:
 
     task: Literal["reconstruct", "denoise"] = "reconstruct"
     sampling: Sampling = OWN_SAMPLING
+    reading: Reading = AS_STORED
     up_to: int | None = None
     sigma: float | None = None
     relative_sigma: float | None = None
@@ -95,11 +101,18 @@ def run_file(
         UsageError: the request does not fit the file.
         IahvaeError: the output cannot be written.
     """
-    scan = open_scan(path)
+    scan = open_scan(path, request.reading)
     _check_coils(scan, settings, request)
+    request.outputs.shown(scan)  # what is wrong with the request comes before what takes time
     own = request.sampling.apply(scan)
     used = replace(scan, mask=own.mask)
     geometry = scan_geometry(scan, own.mask, request.outputs.image_size)
+    seen, keep = survey(used), request.reading.keep_outliers
+    doubts = (*require_consistent(used, seen, keep_outliers=keep), *sampling_doubts(used))
+    if seen.outliers and not keep:  # readout oversampling is removed of whole columns
+        reduced = geometry.field != geometry.native
+        own = replace(own, mask=without_outliers(used.masks, seen.outliers, columns=reduced))
+        used = replace(scan, mask=own.mask)
     sampled = own.within(geometry, request.up_to)
     level = None
     if request.task == "denoise" or settings.data_consistency == "soft":
@@ -107,7 +120,7 @@ def run_file(
     batches = make_batches(request.batch, loaded.model.gains.device)
     progress, size = start(path.name, scan.slices), batches.size
     levels = np.zeros(scan.slices)
-    infer = _infer(loaded, sampled.mask, settings, request)
+    infer = _infer(loaded, settings, request)
     with volume_output(output, scan, geometry, sampled, request.outputs) as out:
         for first in range(0, scan.slices, size):
             chosen = slice(first, min(first + size, scan.slices))
@@ -115,15 +128,15 @@ def run_file(
             if level is not None:
                 levels[chosen] = level.of(chosen, kspace)
             given = {"acquired": scan.acquired, "batch": batches, "first": first, "progress": progress}
-            result = infer(kspace, noise_sigma=levels[chosen], **given)
+            mask = sampled.mask if sampled.mask.ndim == 2 else sampled.mask[chosen]
+            result = infer(kspace, mask, noise_sigma=levels[chosen], **given)
             out.add(result, first)
         options = _options(loaded, scan, geometry, settings, request, batches)
         details = {**_details(scan, request), "options": options}
-        doubts: tuple[str, ...] = ()
         if level is not None:
             stated = float(np.median(levels))
             details |= {"noise_sigma": stated, "noise_source": level.source}
-            doubts = level_doubts(used, geometry, sampled.mask, stated, level.source)
+            doubts += level_doubts(used, geometry, sampled.mask, stated, level.source)
         return out.finish(loaded, settings, batches, details, doubts)
 
 
@@ -144,11 +157,11 @@ def _check_coils(scan: Scan, settings: InferenceSettings, request: Request) -> N
 
 
 def _infer(
-    loaded: LoadedModel, mask: NDArray[np.bool_], settings: InferenceSettings, request: Request
+    loaded: LoadedModel, settings: InferenceSettings, request: Request
 ) -> Callable[..., Reconstruction]:
     """Reconstructs k-space (n, coils, rows, width), of one coil or several."""
 
-    def infer(kspace: NDArray[np.complex64], **given: Any) -> Reconstruction:  # noqa: ANN401 - of either function
+    def infer(kspace: NDArray[np.complex64], mask: NDArray[np.bool_], **given: Any) -> Reconstruction:  # noqa: ANN401 - of either function
         if kspace.shape[1] > 1:
             combine = request.coil_combine or "rss"
             return reconstruct_coils(
@@ -158,6 +171,7 @@ def _infer(
                 settings,
                 guide=loaded.guide,
                 coil_combine=combine,
+                keep_kspace=request.outputs.write_kspace,
                 domain=loaded.domain,
                 **given,
             )
@@ -186,25 +200,29 @@ def _options(
 ) -> dict[str, Any]:
     """Everything that decides the result, defaults filled in, under the names of options and settings; plain JSON."""
     height, width = geometry.image
-    options = {
-        "checkpoint": loaded.name,
-        **request.sampling.to_json(),
-        "up_to": f"{request.up_to}x{request.up_to}" if request.up_to else None,
-        **settings.in_effect(),
+    asked = asked_options(
+        request.task,
+        loaded.name,
+        settings,
+        request.sampling,
+        request.reading,
+        up_to=request.up_to,
+        sigma=request.sigma,
+        relative_sigma=request.relative_sigma,
+    )
+    return {
+        **asked,
         "keep_samples": request.keep_samples,
         "coil_combine": (request.coil_combine or "rss") if scan.coils > 1 else None,
         "image_size": f"{height}x{width}",
         "slices": list(request.outputs.shown(scan)),
         "nifti": request.outputs.nifti,
         "gif": request.outputs.gif,
+        "write_kspace": request.outputs.write_kspace,
         "batch": batches.first,
         "device": str(loaded.model.gains.device),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
     }
-    if request.task == "denoise":
-        options |= {"sigma": request.sigma, "relative_sigma": request.relative_sigma}
-        del options["up_to"]  # not an option of `denoise`
-    return options
 
 
 def _details(scan: Scan, request: Request) -> dict[str, Any]:

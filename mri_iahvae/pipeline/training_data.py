@@ -6,12 +6,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import UsageError
+from mri_iahvae.errors import UsageError, unusable
 from mri_iahvae.kspace.centre_crop import recentre
+from mri_iahvae.scans.findings import require_consistent
 from mri_iahvae.scans.geometry import require_measured_grid, scan_geometry
 from mri_iahvae.scans.listing import hdf5_files
-from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.scans.outliers import outliers_text
+from mri_iahvae.scans.reader import AS_STORED, Reading, open_scan
 from mri_iahvae.scans.scan import Scan
+from mri_iahvae.scans.survey import survey
 
 _HELD_OUT_EVERY = 10  # one file in ten validates where the folder has no singlecoil_val
 
@@ -58,7 +61,7 @@ class TrainingData:
     held_out: FolderSlices
 
     @classmethod
-    def open(cls, folder: Path, size: int) -> "TrainingData":
+    def open(cls, folder: Path, size: int, reading: Reading = AS_STORED) -> "TrainingData":
         """Open the files of a folder, or of its folders `singlecoil_train` and `singlecoil_val`.
 
         Without the latter every tenth file is held out, or the last one where there are fewer.
@@ -66,6 +69,7 @@ class TrainingData:
         Args:
             folder: of fastMRI-schema HDF5 files.
             size: side of the model's grid.
+            reading: how the files are read.
 
         Raises:
             UsageError: no such folder, or too few files.
@@ -79,9 +83,9 @@ class TrainingData:
             )
         folders = folder / "singlecoil_train", folder / "singlecoil_val"
         if folders[0].is_dir() and folders[1].is_dir():
-            training, held_out = (_open_all(part, size) for part in folders)
+            training, held_out = (_open_all(part, size, reading) for part in folders)
         else:
-            scans = _open_all(folders[0] if folders[0].is_dir() else folder, size)
+            scans = _open_all(folders[0] if folders[0].is_dir() else folder, size, reading)
             if len(scans) < 2:
                 raise UsageError(
                     f"{folder}: expected at least two files, one to train on and one to validate on"
@@ -102,11 +106,18 @@ class TrainingData:
         return ", ".join(sorted(stated - {""})) or "not stated"
 
 
-def _open_all(folder: Path, size: int) -> list[Scan]:
+def _open_all(folder: Path, size: int, reading: Reading) -> list[Scan]:
+    """Check the files; the values of one slice of each, as reading all of them takes long."""
     paths = hdf5_files(folder)
     if not paths:
         raise UsageError(f"{folder}: expected fastMRI-schema files (*.h5, *.hdf5), found none")
-    scans = [open_scan(path) for path in paths]
+    scans = [open_scan(path, reading) for path in paths]
     for scan in scans:
         require_measured_grid(scan, size)
+        seen = survey(scan, [scan.slices // 2])
+        require_consistent(scan, seen)
+        if seen.outliers and not reading.keep_outliers:
+            raise unusable(
+                scan.path, "k-space to train on", outliers_text(seen.outliers), "leave the file out"
+            )
     return scans

@@ -53,6 +53,7 @@ class Reconstruction:
         std: float32 (slices, H, W), standard deviation of the magnitude over at least two posterior samples.
         samples: complex64 (slices, K, H, W), the posterior samples' images, when they were asked for; drawn in
             antithetic pairs (0 and 1, 2 and 3 ...), so only every other one is independent.
+        coil_kspace: complex64 (slices, coils, H, W), of several coils, when it was asked for.
         warnings: one sentence each.
     """
 
@@ -69,6 +70,7 @@ class Reconstruction:
     bounded: NDArray[np.bool_]
     std: NDArray[np.float32] | None = None
     samples: NDArray[np.complex64] | None = None
+    coil_kspace: NDArray[np.complex64] | None = None
     warnings: tuple[str, ...] = field(default=())
 
     @property

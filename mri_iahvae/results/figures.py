@@ -1,5 +1,6 @@
 """Figures of reconstructions and samples, as PNG files."""
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -188,6 +189,8 @@ def sheet_figure(path: Path, images: Sequence[NDArray[np.floating]], title: str 
 
 def _figure(rows: int, columns: int, heights: Sequence[float] | None = None) -> "tuple[Figure, NDArray]":
     """Empty panels; `heights` are those of the rows, over the width of a panel (1 each by default)."""
+    # Where no home can be written to, it tells of its cache on standard error.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     # The Figure object alone, without pyplot: no display, no state that outlives the call.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415

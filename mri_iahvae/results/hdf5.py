@@ -95,7 +95,7 @@ class ResultFile:
         """What has been written under a name, (count, ...), read on demand."""
         return self._file[name]
 
-    def finish(self, attributes: Mapping[str, Any], **arrays: NDArray) -> None:
+    def finish(self, attributes: Mapping[str, Any], **arrays: NDArray | str) -> None:
         """Write what belongs to the file as a whole: attributes that reproduce the result, and further datasets."""
         for name, values in arrays.items():
             self._file[name] = values

@@ -1,12 +1,11 @@
 """Where the result of an input file goes, and the files that are written beside it."""
 
-import json
 import re
 from pathlib import Path
 
-from mri_iahvae.errors import IahvaeError, ScanError, UsageError, reason
-from mri_iahvae.files import make_folder
-from mri_iahvae.scans.safety.hdf5 import guarded_file, scalar_attribute
+from mri_iahvae.errors import IahvaeError, UsageError, reason
+from mri_iahvae.files import longest_name, make_folder, require_fitting, shortened
+from mri_iahvae.results.options import stored_options
 
 _OTHER_FORMATS = re.compile(r"\.(mrd|cfl|hdr|npy|nii|nii\.gz)$", re.IGNORECASE)
 _ENDS = {"picture": "_kspace.png", "gif": "_scales.gif", "nifti": ".nii.gz", "report": "_report.json"}
@@ -24,11 +23,12 @@ def output_path(source: Path, folder: Path) -> Path:
     """Where the result of an input file goes: under `result_name` in the output folder, which is made.
 
     Raises:
-        UsageError: that, or a file beside it, could be the input or another one.
+        UsageError: that, or a file beside it, could be the input or another one; or the name is too long.
         IahvaeError: the folder cannot be made.
     """
     make_folder(folder)
     target = folder / result_name(source)
+    require_fitting(target)
     if folder.resolve() == source.parent.resolve() or (
         target.exists() and source.exists() and target.samefile(source)
     ):
@@ -37,18 +37,15 @@ def output_path(source: Path, folder: Path) -> Path:
 
 
 def beside(result: Path, kind: str) -> Path:
-    """Where the "picture", "gif", "nifti" or "report" of a result goes."""
-    return result.with_name(result.stem + _ENDS[kind])
+    """Where the "picture", "gif", "nifti" or "report" of a result goes; a stem that is too long for them is cut."""
+    end = _ENDS[kind]
+    return result.with_name(shortened(result.stem, longest_name(result.parent) - len(end)) + end)
 
 
 def optional_files(result: Path) -> set[Path]:
     """Files that an earlier run wrote on request beside a result, by the options in its record."""
-    try:
-        with guarded_file(result) as file:
-            options = json.loads(str(scalar_attribute(file, "options") or "{}"))
-            return {beside(result, kind) for kind in OPTIONAL if options.get(kind)}
-    except (ScanError, AttributeError, RecursionError):
-        return set()
+    options = stored_options(result)
+    return {beside(result, kind) for kind in OPTIONAL if options.get(kind)}
 
 
 def remove(paths: set[Path]) -> None:

@@ -1,6 +1,6 @@
 """What is odd about a scan, how bad that is, and what to do about it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -8,12 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError
-from mri_iahvae.kspace.sampling_pattern import Pattern
+from mri_iahvae.kspace.sampling_pattern import Pattern, sampling_pattern
 from mri_iahvae.scans.geometry import Geometry, reference_fits
+from mri_iahvae.scans.outliers import outliers_text
 from mri_iahvae.scans.scan import Scan
+from mri_iahvae.scans.survey import Survey
 
 _STRAY_ZEROS = 1e-3
-_OFF_CENTRE = 0.25  # of a side; the peak of a real scan is within a few bins of DC
+_PEAK = 25.0  # times the mean power: the largest of a million bins of noise is 14 times it
+_OFF_CENTRE = 3, 1 / 50  # bins, and of a side: the peak of a real scan is within a few bins of DC
+_HALF_FIELD = 0.75 * np.pi, 0.1  # angle that stands for 3/8 of the field; of the power that agrees on it
+_SMOOTH = 0.5  # of the power, that neighbours in an image have in common; and its deviation over the mean
+_LINE_PEAK = (
+    8.0  # times the mean: power of the central line along an axis of k-space; slices and coils vary less
+)
 _CALIBRATION = 4  # lines, or bins a side, that `kspace.sensitivities` needs
 
 Level = Literal["error", "warning", "note"]
@@ -80,31 +88,104 @@ def sampling_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
         )
 
 
-def data_findings(scan: Scan, power: NDArray[np.float64], empty: list[int]) -> Iterator[Finding]:
-    """What the values show: power of each measured bin over all slices and coils, numbers of slices without signal."""
+def sampling_doubts(scan: Scan) -> tuple[str, ...]:
+    """The warnings of `sampling_findings`, one sentence each."""
+    found = sampling_findings(scan, sampling_pattern(scan.masks[scan.slices // 2], scan.acquired))
+    return tuple(f"{finding.text}; {finding.fix}" for finding in found if finding.level == "warning")
+
+
+def data_findings(scan: Scan, seen: Survey, *, keep_outliers: bool = False) -> Iterator[Finding]:
+    """What the values show. Errors are data that contradict what they are taken for."""
+    empty = [seen.numbers[index] for index in np.flatnonzero(seen.by_slice == 0).tolist()]
     if empty:
         numbers = ", ".join(map(str, empty[:8])) + (" ..." if len(empty) > 8 else "")
         verb = "holds" if len(empty) == 1 else "hold"
         text = f"{len(empty)} of {scan.slices} slices {verb} no signal: {numbers}"
         yield Finding("warning", text, "expect zeros")
-    if not power.any():
+    if len(empty) == len(seen.numbers):
         return
-    zeros, measured = np.count_nonzero(scan.mask & (power == 0)), np.count_nonzero(scan.mask)
-    if scan.mask_source == "file" and zeros > _STRAY_ZEROS * measured:
+    if scan.mask_source == "file" and seen.zeros > _STRAY_ZEROS * seen.measured:
         yield Finding(
             "warning",
-            f"{zeros / measured:.1%} of the bins that the mask calls measured are zero in every slice: taken as data",
+            f"{seen.zeros / seen.measured:.1%} of the bins that the mask calls measured are zero: taken as data",
             "correct the mask, or remove it to have it inferred from the zeros",
         )
-    peak = np.unravel_index(power.argmax(), power.shape)
-    centre = scan.height // 2, scan.width // 2
-    far = [abs(p - c) > _OFF_CENTRE * n for p, c, n in zip(peak, centre, power.shape, strict=True)]
-    if scan.mask[centre] and any(far):
+    if seen.outliers:
+        taken = "taken as data" if keep_outliers else "taken as not measured; --keep-outliers keeps it"
+        yield Finding("warning", outliers_text(seen.outliers), taken)
+    if seen.equal:
+        (number, axis, line), count = seen.equal[0], len(seen.equal)
+        text = f"{count} lines of k-space repeat the one before, number for number: slice {number}, {axis} {line}"
+        yield Finding("warning", text + (" first" if count > 1 else ""), "check how the file was made")
+    yield from _axes_findings(scan, seen)
+    yield from _centre_findings(scan, seen)
+
+
+def _axes_findings(scan: Scan, seen: Survey) -> Iterator[Finding]:
+    """Whether slices or coils look like lines of k-space, and lines of k-space do not."""
+    lines = {"rows": seen.power.sum(axis=1), "columns": seen.power.sum(axis=0)}
+    others = {"slices": seen.by_slice, "coils": seen.by_coil}
+    flat = [name for name, power in lines.items() if not _peaked(power)]
+    peaked = [name for name, power in others.items() if _peaked(power)]
+    shape = f"{scan.slices} slices, {scan.coils} coils, {scan.height} rows and {scan.width} columns"
+    advice = "transpose the array to the axes (slices, height, width) or (slices, coils, height, width)"
+    if flat and peaked:
+        text = f"{shape}: the {peaked[0]} look like lines of k-space, with a peak at the centre, the {flat[0]} do not"
+        yield Finding("error", text, advice)
+    elif min(scan.height, scan.width) <= min(16, max(scan.height, scan.width) / 3):
+        yield Finding("warning", f"{shape}: is that the order of the axes?", f"if not, {advice}")
+
+
+def _centre_findings(scan: Scan, seen: Survey) -> Iterator[Finding]:
+    """Whether DC and the image lie where they should."""
+    size = scan.height, scan.width
+    peak = np.unravel_index(seen.power.argmax(), size)
+    mean = seen.power.sum() / max(1, np.count_nonzero(seen.power))
+    if seen.power.max() < _PEAK * mean:  # noise, or no k-space
+        if (np.abs(seen.ramp) > _SMOOTH * seen.power.sum()).all() and seen.power.std() > _SMOOTH * mean:
+            text = "the values vary smoothly and have no peak: they look like an image, not like k-space"
+            yield Finding("warning", text, "an image is read as NIfTI")
+        return
+    off = [int(at - n // 2) for at, n in zip(peak, size, strict=True)]
+    corner = [n >= 16 and min(int(at), n - int(at)) <= 2 for at, n in zip(peak, size, strict=True)]
+    centre = size[0] // 2, size[1] // 2
+    where = f"k-space is strongest at row {peak[0]}, column {peak[1]}, and DC is expected at {centre[0]}, {centre[1]}"
+    least, fraction = _OFF_CENTRE
+    if any(corner):
+        yield Finding("error", where, f"--fftshift {_named(corner)} moves it there")
+    elif scan.masks[:, *centre].all() and any(
+        abs(o) > max(least, fraction * n) for o, n in zip(off, size, strict=True)
+    ):
+        yield Finding("warning", where, "check that rows or columns are neither lost nor moved")
+    angle, agreed = _HALF_FIELD
+    half = (np.abs(np.angle(seen.ramp)) > angle) & (np.abs(seen.ramp) > agreed * seen.power.sum())
+    if half.any():
         yield Finding(
             "warning",
-            f"k-space is strongest at row {peak[0]}, column {peak[1]}, and DC is expected at {centre[0]}, {centre[1]}",
-            "shift it with numpy.fft.fftshift if it is not centred",
+            "neighbouring bins alternate in sign: the image lies half a field of view off the centre, cut in two",
+            f"--centre-image {_named(half.tolist())} moves it there",
         )
+
+
+def _peaked(power: NDArray[np.float64]) -> bool:
+    return bool(power.max() > _LINE_PEAK * power.mean())
+
+
+def _named(axes: Sequence[bool]) -> str:
+    return "both" if all(axes) else "rows" if axes[0] else "columns"
+
+
+def require_consistent(scan: Scan, seen: Survey, *, keep_outliers: bool = False) -> tuple[str, ...]:
+    """The warnings of `data_findings`, one sentence each.
+
+    Raises:
+        ScanError: there is an error among them.
+    """
+    found = list(data_findings(scan, seen, keep_outliers=keep_outliers))
+    for finding in found:
+        if finding.level == "error":
+            raise ScanError(f"{scan.path}: {finding.text}; {finding.fix}")
+    return tuple(f"{finding.text}; {finding.fix}" for finding in found)
 
 
 def error_finding(scan: Scan, error: ScanError) -> Finding:

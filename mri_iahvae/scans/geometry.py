@@ -44,10 +44,23 @@ class Geometry:
         image = _centred(np.fft.ifft, kspace, _READOUT)
         return _centred(np.fft.fft, crop_image(image, *self.field), _READOUT).astype(kspace.dtype)
 
+    def expand(self, kspace: NDArray[np.complex64]) -> NDArray[np.complex64]:
+        """The native k-space (..., height, width) of an image that is zero beyond the field of (..., rows, width)."""
+        if self.field == self.native:
+            return kspace
+        image = _centred(np.fft.ifft, kspace, _READOUT)
+        whole = np.zeros((*kspace.shape[:-2], *self.native), image.dtype)
+        top = (self.native[0] - self.field[0]) // 2
+        whole[..., top : top + self.field[0], :] = image
+        return np.asarray(_centred(np.fft.fft, whole, _READOUT).astype(kspace.dtype))
+
     def reduce_mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """The measured bins of reduced k-space: (height, width) to (rows, width)."""
+        """The measured bins of reduced k-space: (..., height, width) to (..., rows, width)."""
         # Where rows were removed, all rows of a measured column were measured.
-        return mask if self.field == self.native else np.tile(mask.any(axis=0), (self.field[0], 1))
+        if self.field == self.native:
+            return mask
+        columns = mask.any(axis=_READOUT, keepdims=True)
+        return np.repeat(columns, self.field[0], axis=_READOUT)
 
     def crop(self, image: NDArray) -> NDArray:
         """Centre crop of an image (..., rows, width), on the pixels that fastMRI takes from the native image."""
@@ -98,7 +111,7 @@ def scan_geometry(
         rows = native[0]  # a crop, not the oversampling of a readout
     warnings = () if image else _cut(scan, size)
     used = scan.mask if mask is None else mask
-    if rows < native[0] and not used[:, used.any(axis=0)].all():
+    if rows < native[0] and (used != used.any(axis=_READOUT, keepdims=True)).any():
         warning = (
             "rows of measured columns are missing, so readout oversampling cannot be removed exactly: the whole "
             f"{native[0]}x{native[1]} field is reconstructed"
@@ -145,7 +158,7 @@ def require_measured_grid(scan: Scan, size: int) -> None:
     central = recentre(measured, size, size)
     if not central.all():
         wanted = f"the central {size}x{size} bins measured as a whole to train on"
-        found = f"{central.mean():.1%} of them in {measured.shape[0]}x{measured.shape[1]} bins"
+        found = f"{central.mean():.1%} of them in {measured.shape[-2]}x{measured.shape[-1]} bins"
         raise unusable(scan.path, wanted, found, "leave the file out")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mri_iahvae.errors import UsageError, reason
+from mri_iahvae.scans.formats.bart import bart_name
 from mri_iahvae.scans.reader import HDF5_SUFFIXES, SCAN_SUFFIXES
 
 
@@ -19,7 +20,7 @@ def scan_files(inputs: Iterable[Path]) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for path in inputs:
-        for file in _within(path) if path.is_dir() else [_data_file(path)]:
+        for file in _within(path) if path.is_dir() else [bart_name(path)]:
             # The folder alone is resolved: two links in it are two names, and make two results.
             found.setdefault(file.parent.resolve() / file.name, file)
     return list(found.values())
@@ -44,11 +45,6 @@ def _within(folder: Path) -> list[Path]:
         cure = "check the path" if deeper is None else f"folders in it are not searched: give {deeper}"
         raise UsageError(f"{folder}: expected a folder with scans ({wanted}), found none in it; {cure}")
     return files
-
-
-def _data_file(path: Path) -> Path:
-    """A BART pair goes by the name of its data."""
-    return path.with_suffix(".cfl") if path.suffix.lower() == ".hdr" else path
 
 
 def _has_scans(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Sampling masks as files hold them: npy, npz and HDF5, from hands that are not trusted.
+"""Sampling masks as files hold them: npy, npz, HDF5 and BART's cfl, from hands that are not trusted.
 
 Nothing is unpickled, and no more is read, or decompressed, than a mask of the right size can hold.
 """
@@ -7,6 +7,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import IO
 from zipfile import ZipFile
@@ -16,6 +17,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError, reason, unusable
+from mri_iahvae.scans.contents import foreign_content
+from mri_iahvae.scans.formats.bart import bart_name, cfl_array
 from mri_iahvae.scans.formats.npy import npy_header, short
 from mri_iahvae.scans.formats.npz import npz_member
 from mri_iahvae.scans.safety.hdf5 import dataset, guarded_file
@@ -27,37 +30,57 @@ _MAX_HEADER_BYTES = 2**16
 _MAX_ITEM_BYTES = 16
 
 
-def require_mask(path: str | Path, shape: tuple[int, ...], dtype: np.dtype, size: tuple[int, int]) -> None:
+Size = tuple[int, int, int]
+"""(slices, height, width) of the k-space that a mask is for."""
+
+
+def require_mask(path: str | Path, shape: tuple[int, ...], dtype: np.dtype, size: Size) -> None:
     """Refuse what a file declares, before its data are read, unless it can be a mask of k-space of `size`.
 
     The shape is (width,) for columns or (height, width), behind any number of axes of length 1; also fastMRI's (1,
-    ..., width, 1) and (height, width, 1).
+    ..., width, 1) and (height, width, 1). Masks that differ from slice to slice are (slices, width), (slices, 1,
+    width) or (slices, height, width). The numbers may be complex.
     """
-    if not _fits(shape, size) or dtype.kind not in "biuf":
+    if not _readings(shape, size) or dtype.kind not in "biufc":
         raise _not_a_mask(path, size, f"shape {short(shape)}, type {short(dtype)}")
 
 
-def to_mask(path: str | Path, values: NDArray, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Measured bins, a new bool (height, width), of an array of 0 and 1 that `require_mask` accepts."""
+def to_mask(path: str | Path, values: NDArray, size: Size) -> NDArray[np.bool_]:
+    """Measured bins of an array of 0 and 1 that `require_mask` accepts.
+
+    A new bool (height, width), for all slices, or (slices, height, width), where they differ.
+    """
     with np.errstate(invalid="ignore"):  # a signalling NaN
         others = values[(values != 0) & (values != 1)]
     if others.size:
         raise _not_a_mask(path, size, f"the value {others.flat[0]:g}")
-    height, width = size
-    rows = values.size // width  # 1 where the mask is one of columns
-    return np.broadcast_to(values.reshape(rows, width).astype(bool), (height, width)).copy()
+    slices, height, width = size
+    first, *more = (
+        np.broadcast_to(values.reshape(reading).astype(bool), (reading[0], height, width))
+        for reading in _readings(values.shape, size)
+    )
+    if any((first != other).any() for other in more):
+        found = f"shape {values.shape}, whose first axis could be slices or rows"
+        advice = f"store it as ({slices}, 1, {width}) or as (1, {height}, {width})"
+        raise unusable(path, "a mask with clear axes", found, advice)
+    return np.array(first[0] if (first == first[:1]).all() else first)
 
 
-def read_mask_file(path: str | Path, height: int, width: int) -> NDArray[np.bool_]:
-    """Read a sampling mask: bool (height, width), true where measured.
+def read_mask_file(path: str | Path, height: int, width: int, slices: int = 1) -> NDArray[np.bool_]:
+    """Read a sampling mask: bool (height, width) or (slices, height, width), true where measured.
 
-    The file is `.npy`; `.npz` with one array, or one called `mask`; `.h5` or `.hdf5` with the dataset `mask`. It
-    holds 0 and 1 of any number type, in a shape that `require_mask` takes.
+    The file is `.npy`; `.npz` with one array, or one called `mask`; `.h5` or `.hdf5` with the dataset `mask`; or a
+    BART pair, whose dimensions are those of a scan, or `upat`'s and `poisson`'s (1, height, width). It holds 0 and 1 of
+    any number type, in a shape that `require_mask` takes.
     """
-    path, size = Path(path), (height, width)
+    path, size = bart_name(Path(path)), (slices, height, width)
     suffix = path.suffix.lower()
+    if path.is_file() and (foreign := foreign_content(path)):
+        raise _refused(path, *foreign)
     if suffix in {".h5", ".hdf5"}:
         values = _read_hdf5(path, size)
+    elif suffix == ".cfl":
+        values = _read_cfl(path, size)
     elif suffix not in {".npy", ".npz"}:
         raise _refused(path, f"the suffix '{suffix}'")
     elif not path.is_file():
@@ -71,7 +94,7 @@ def read_mask_file(path: str | Path, height: int, width: int) -> NDArray[np.bool
     return to_mask(path, values, size)
 
 
-def _read_hdf5(path: Path, size: tuple[int, int]) -> NDArray:
+def _read_hdf5(path: Path, size: Size) -> NDArray:
     with guarded_file(path) as file:
         stored = dataset(file, MASK)
         if stored is None:
@@ -81,9 +104,18 @@ def _read_hdf5(path: Path, size: tuple[int, int]) -> NDArray:
         return values
 
 
-def _read_npy(path: Path, file: IO[bytes], size: tuple[int, int]) -> NDArray:
+def _read_cfl(path: Path, size: Size) -> NDArray:
+    stored = cfl_array(path)
+    as_scan = stored.transpose(13, 2, *range(4, 13), 14, 15, 3, 0, 1)  # slices first, then what has to be 1
+    squeezed = stored.reshape([n for n in stored.shape if n > 1], order="F")
+    values = next((v for v in (as_scan, squeezed) if _readings(v.shape, size)), squeezed)
+    require_mask(path, values.shape, values.dtype, size)
+    return np.array(values)
+
+
+def _read_npy(path: Path, file: IO[bytes], size: Size) -> NDArray:
     """The array of an npy stream; its header is checked before memory is taken for the data."""
-    content = io.BytesIO(file.read(_MAX_HEADER_BYTES + _MAX_ITEM_BYTES * size[0] * size[1]))
+    content = io.BytesIO(file.read(_MAX_HEADER_BYTES + _MAX_ITEM_BYTES * prod(size)))
     shape, _, dtype = npy_header(content)
     require_mask(path, shape, dtype, size)
     content.seek(0)
@@ -113,24 +145,32 @@ def _foreign_bytes(path: Path) -> Iterator[None]:
         raise _refused(path, reason(error)) from error
 
 
-def _fits(shape: tuple[int, ...], size: tuple[int, int]) -> bool:
-    if shape in {size, size[1:]}:
-        return True
-    bare = list(shape)
-    while bare and bare[0] == 1:
-        del bare[0]
+def _readings(shape: tuple[int, ...], size: Size) -> list[Size]:
+    """What an array of that shape can be: (slices or 1, height or 1, width); two where one axis could be either."""
+    slices, height, width = size
+    axes = list(shape)
     # fastMRI's masks end in an axis for the real and imaginary parts. (n, 1) alone may mean rows: refused.
-    if bare and bare[-1] == 1 and len(shape) > 2:
-        del bare[-1]
-    return tuple(bare) in {size, size[1:]}
+    if len(axes) > 2 and axes[-1] == 1:
+        del axes[-1]
+    if not axes or axes[-1] != width:
+        return []
+    if len(axes) < 3:
+        (n,) = axes[:-1] or [1]
+        found = {(1, n), (n, 1)}
+    else:
+        counts = [n for n in axes[:-2] if n != 1] or [1]
+        found = {(counts[0], axes[-2])} if len(counts) == 1 else set()
+    return [(n, rows, width) for n, rows in sorted(found) if n in {1, slices} and rows in {1, height}]
 
 
-def _not_a_mask(path: str | Path, size: tuple[int, int], found: str) -> ScanError:
-    height, width = size
+def _not_a_mask(path: str | Path, size: Size, found: str) -> ScanError:
+    slices, height, width = size
     wanted = f"a mask of 0 and 1, shape ({width},) or ({height}, {width})"
+    if slices > 1:
+        wanted += f", or of each slice ({slices}, {width}) or ({slices}, {height}, {width})"
     return unusable(path, wanted, found, "correct the mask")
 
 
 def _refused(path: Path, found: str, advice: str = "save it again") -> ScanError:
-    wanted = f"a mask as npy, npz (one array, or one called '{MASK}') or HDF5 (dataset '{MASK}')"
+    wanted = f"a mask as npy, npz (one array, or one called '{MASK}'), HDF5 (dataset '{MASK}') or cfl"
     return unusable(path, wanted, found, advice)

@@ -21,7 +21,7 @@ class NoiseLevel:
 
     Attributes:
         source: "option", "relative", "file" or "estimate".
-        mask: bool (H, W), the bins that are used.
+        mask: bool (H, W) or (slices, H, W), the bins that are used.
         relative: multiple of the noise-free slice's RMS, where that is how the level was stated.
         known: float (slices,), otherwise.
     """
@@ -41,9 +41,12 @@ class NoiseLevel:
         # Power adds: RMS_noisy^2 = RMS^2 (1 + 2 m R^2), m the measured fraction. Noise lies in every measured bin
         # alike; the signal in those around the centre, which every useful mask measures.
         relative = self.relative or 0.0
-        power = np.square(np.abs(kspace), dtype=np.float64, where=self.mask, out=np.zeros(kspace.shape))
+        mask = self.mask[chosen] if self.mask.ndim > 2 else self.mask
+        mask = np.broadcast_to(mask, (len(kspace), *mask.shape[-2:]))
+        where = mask.reshape(len(kspace), *[1] * (kspace.ndim - 3), *mask.shape[1:])
+        power = np.square(np.abs(kspace), dtype=np.float64, where=where, out=np.zeros(kspace.shape))
         rms = np.sqrt(power.mean(axis=tuple(range(1, kspace.ndim))))
-        return np.asarray(rms * relative / np.sqrt(1 + 2 * self.mask.mean() * relative**2))
+        return np.asarray(rms * relative / np.sqrt(1 + 2 * mask.mean(axis=(1, 2)) * relative**2))
 
 
 def scan_noise(
@@ -75,7 +78,10 @@ def estimated_noise(scan: Scan, geometry: Geometry, mask: NDArray[np.bool_]) -> 
     most = max(1, _SLICES // scan.coils)
     numbers = np.unique(np.linspace(0, scan.slices - 1, min(scan.slices, most)).round().astype(int))
     kspace = np.concatenate([geometry.reduce(scan.read_coils(int(number))) for number in numbers])
-    return float(np.median([estimate_sigma(kspace[:, coil], mask) for coil in range(scan.coils)]))
+    # Slices of one mask are looked at together.
+    parts = [(kspace, mask)] if mask.ndim == 2 else list(zip(kspace[:, None], mask[numbers], strict=True))
+    levels = [estimate_sigma(bins[:, coil], used) for bins, used in parts for coil in range(scan.coils)]
+    return float(np.median([level for level in levels if level] or [0.0]))
 
 
 def level_doubts(

@@ -44,6 +44,10 @@ class Source(Protocol):
         """Reference images one by one, real (rows, columns); none where the format has none."""
         return iter(())
 
+    def header_text(self) -> str | None:
+        """The ISMRMRD header as stored; None where the format has none."""
+        return None
+
 
 @dataclass(frozen=True, eq=False)
 class Scan:
@@ -58,7 +62,8 @@ class Scan:
     width: int
     """k-space columns (phase encoding)."""
     mask: NDArray[np.bool_] = field(repr=False)
-    """(height, width), true where measured; the same for all slices and coils."""
+    """(height, width), true where measured, in all slices; or (slices, height, width), where they differ. The same for
+    all coils."""
     mask_source: MaskSource
     """The file's `mask`, columns or bins that are exactly zero, or everything measured."""
     source: Source = field(repr=False)
@@ -84,7 +89,12 @@ class Scan:
     @property
     def fully_sampled(self) -> bool:
         """Whether every bin that was acquired is measured."""
-        return bool(self.mask[:, slice(*self.acquired)].all())
+        return bool(self.mask[..., slice(*self.acquired)].all())
+
+    @property
+    def masks(self) -> NDArray[np.bool_]:
+        """Measured bins of each slice, (slices, height, width)."""
+        return np.broadcast_to(self.mask, (self.slices, self.height, self.width))
 
     def read(self, index: int | slice) -> NDArray[np.complex64]:
         """k-space of some slices of a single-coil scan.
@@ -109,9 +119,9 @@ class Scan:
         numbers = self._numbers(index)
         out = np.empty((len(numbers), self.coils, self.height, self.width), np.complex64)
 
-        def masked(values: NDArray) -> NDArray:
+        def masked(values: NDArray, number: int) -> NDArray:
             # np.where, not a product: a product leaves the sign of the discarded value in the zero.
-            return np.where(self.mask, to_complex64(values), 0)
+            return np.where(self.masks[number], to_complex64(values), 0)
 
         self._read(out, KSPACE, numbers, self.source.kspace(numbers), masked)
         return out
@@ -133,7 +143,7 @@ class Scan:
             raise unusable(self.path, f"a reference '{REFERENCE}'", "none", "use another file")
         numbers = self._numbers(index)
         out = np.empty((len(numbers), *self.reference), np.float32)
-        self._read(out, REFERENCE, numbers, self.source.reference(numbers), np.asarray)
+        self._read(out, REFERENCE, numbers, self.source.reference(numbers), lambda values, _: values)
         return out
 
     def _numbers(self, index: int | slice) -> list[int]:
@@ -146,13 +156,13 @@ class Scan:
         name: str,
         numbers: Sequence[int],
         stored: Iterable[NDArray],
-        convert: Callable[[NDArray], NDArray],
+        convert: Callable[[NDArray, int], NDArray],
     ) -> None:
         for target, number, values in zip(out, numbers, stored, strict=True):
             if values.shape != target.shape:
                 raise file_changed(self.path)
             with np.errstate(over="ignore"):  # infinity is refused in the next lines
-                target[:] = convert(values)
+                target[:] = convert(values, number)
             if not np.isfinite(target).all():
                 raise ScanError(
                     f"{self.path}: expected finite values, found NaN or infinity in '{name}', slice {number}; "
@@ -174,9 +184,3 @@ def to_complex64(values: NDArray) -> NDArray[np.complex64]:
     # Beyond float32's range it becomes infinity, which the caller refuses, like NaN of any kind.
     with np.errstate(over="ignore", invalid="ignore"):
         return values.astype(np.complex64)
-
-
-def nonzero_bins(values: NDArray) -> NDArray[np.bool_]:
-    """True where complex numbers, as `to_complex64` takes them, are not exactly zero; NaN is not."""
-    with np.errstate(invalid="ignore"):  # a signalling NaN
-        return np.asarray(to_complex64(values) != 0)

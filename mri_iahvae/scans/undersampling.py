@@ -28,7 +28,7 @@ class SampledMask:
     """The bins that count as measured.
 
     Attributes:
-        mask: bool (height, width), the same for all slices.
+        mask: bool (height, width) for all slices, or (slices, height, width).
         source: where it comes from: the scan (`Scan.mask_source`), a mask file, or drawn columns.
         description: in words.
         acquired: first column that the scanner acquired, and the first one after the last.
@@ -44,14 +44,18 @@ class SampledMask:
     @property
     def true_acceleration(self) -> float | None:
         """All bins of the acquired columns over measured bins; None where nothing is measured."""
-        return true_acceleration(self.mask[:, slice(*self.acquired)])
+        return true_acceleration(self.mask[..., slice(*self.acquired)])
+
+    def of(self, number: int) -> NDArray[np.bool_]:
+        """Of one slice, bool (height, width)."""
+        return self.mask if self.mask.ndim == 2 else self.mask[number]
 
     def within(self, geometry: Geometry, up_to: int | None = None) -> "SampledMask":
         """The same on k-space without readout oversampling, and within the centred block of side `up_to`."""
         mask, description, warnings = geometry.reduce_mask(self.mask), self.description, self.warnings
         if up_to is not None:
-            central = np.zeros_like(mask)
-            rows, columns = (centre_block(n, up_to) for n in mask.shape)
+            central = np.zeros(geometry.field, bool)
+            rows, columns = (centre_block(n, up_to) for n in geometry.field)
             central[rows, columns] = True
             if mask.any() and not (mask & central).any():
                 warnings = (*warnings, _EMPTY)
@@ -96,7 +100,7 @@ class Sampling:
         """The bins that the file holds and this sampling keeps; perhaps none, with a warning."""
         source: MaskSource | Literal["mask file", "acceleration"]
         if self.mask_path is not None:
-            asked = read_mask_file(self.mask_path, scan.height, scan.width)
+            asked = read_mask_file(self.mask_path, scan.height, scan.width, scan.slices)
             source, description = "mask file", name_as_text(self.mask_path)
         elif self._columns is not None:
             asked = self._columns.mask(scan.width, scan.path.name)
@@ -107,6 +111,8 @@ class Sampling:
         if self != OWN_SAMPLING and not scan.fully_sampled:
             inferred = scan.mask_source == "zeros"
             description += f", within that {_OWN['zeros']}" if inferred else ", within the file's own"
+        if mask.ndim > 2:
+            warnings.append("the measured bins differ from slice to slice: each slice has a mask of its own")
         # Drawn columns often meet padding, as in the fastMRI challenge; a mask file should know better.
         if self.mask_path is not None and (lacking := np.count_nonzero(asked & ~scan.mask)):
             fraction = lacking / np.count_nonzero(asked)

@@ -13,6 +13,7 @@ from mri_iahvae.evaluation.metrics import MIN_SIDE, Scores, crop_pair, score
 from mri_iahvae.evaluation.summary import Summary, summarise
 from mri_iahvae.scans.formats.fastmri_images import read_reconstruction, read_target
 from mri_iahvae.scans.listing import hdf5_files
+from mri_iahvae.scans.reader import AS_STORED, Reading
 from mri_iahvae.scans.scan import RECONSTRUCTION
 
 UNSTATED = "not stated"
@@ -95,6 +96,7 @@ def evaluate(
     target: str | None = None,
     acquisition: str | None = None,
     partial: bool = False,
+    reading: Reading = AS_STORED,
 ) -> Evaluation:
     """Score reconstructions against their targets by fastMRI's definitions (Python API).
 
@@ -105,6 +107,7 @@ def evaluate(
         target: dataset of the target.
         acquisition: score only volumes whose target file states this acquisition.
         partial: leave out targets without a prediction; else they are an error.
+        reading: of k-space that makes a target.
 
     Returns:
         The scores. A pair that cannot be scored is a failure of its own and does not stop the others.
@@ -114,7 +117,7 @@ def evaluate(
         ScanError: as `file_pairs`.
     """
     pairs, left_out = file_pairs(Path(predictions), Path(targets), partial=partial)
-    return score_pairs(pairs, target=target, acquisition=acquisition, left_out=left_out)
+    return score_pairs(pairs, target=target, acquisition=acquisition, left_out=left_out, reading=reading)
 
 
 def file_pairs(
@@ -155,6 +158,7 @@ def score_pairs(
     target: str | None = None,
     acquisition: str | None = None,
     left_out: int = 0,
+    reading: Reading = AS_STORED,
 ) -> Evaluation:
     """Score pairs of a prediction and a target file, one at a time; the other arguments as in `evaluate`.
 
@@ -169,7 +173,7 @@ def score_pairs(
     others: set[str] = set()
     for prediction, path in pairs:
         try:
-            reference = read_target(path, target)
+            reference = read_target(path, target, reading)
             stated = reference.acquisition or UNSTATED
             if acquisition is not None and stated != acquisition:
                 others.add(stated)

@@ -21,8 +21,9 @@ from mri_iahvae.scans.findings import (
 )
 from mri_iahvae.scans.geometry import Geometry, scan_geometry
 from mri_iahvae.scans.noise_level import estimated_noise, level_doubts
-from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.scans.reader import AS_STORED, Reading, open_scan
 from mri_iahvae.scans.scan import Scan
+from mri_iahvae.scans.survey import survey
 
 _ATTRIBUTES = ("acquisition", "acceleration", "num_low_frequency")  # never the patient's identifier
 
@@ -108,12 +109,13 @@ class Inspection:
         }
 
 
-def inspect(path: str | Path, checkpoint: str | Path = "small") -> Inspection:
+def inspect(path: str | Path, checkpoint: str | Path = "small", reading: Reading = AS_STORED) -> Inspection:
     """Look at a scan: its sizes, its sampling, its noise, and what is odd about it. All slices are read.
 
     Args:
         path: the file.
         checkpoint: the model that `reconstruct` would use, by name or folder; only its grid matters.
+        reading: how the file is read.
 
     Returns:
         What was found. Values that cannot be used are a finding of level "error".
@@ -125,35 +127,22 @@ def inspect(path: str | Path, checkpoint: str | Path = "small") -> Inspection:
     """
     folder = find_checkpoint(checkpoint)
     grid, guided = model_config(folder).size, (folder / GUIDE).is_file()
-    scan = open_scan(path)
+    scan = open_scan(path, reading)
     geometry = scan_geometry(scan)
-    pattern = sampling_pattern(scan.mask, scan.acquired)
+    pattern = sampling_pattern(scan.masks[scan.slices // 2], scan.acquired)
     findings = [*opening_findings(scan, geometry), *sampling_findings(scan, pattern)]
     mask, noise = geometry.reduce_mask(scan.mask), None
     try:
-        power, empty = _survey(scan)
+        seen = survey(scan)
     except ScanError as error:
         findings.append(error_finding(scan, error))
     else:
-        noise = _noise(scan, geometry, mask, power)
-        findings += data_findings(scan, power, empty)
+        noise = _noise(scan, geometry, mask, seen.power)
+        findings += data_findings(scan, seen, keep_outliers=reading.keep_outliers)
         odd = level_doubts(scan, geometry, mask, noise.sigma, noise.source) if scan.coils == 1 else ()
         findings += [Finding("warning", text, "state another with --sigma") for text in odd]
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
     return Inspection(scan, pattern, noise, _plan(scan, geometry, mask, grid, guided=guided), tuple(findings))
-
-
-def _survey(scan: Scan) -> tuple[NDArray[np.float64], list[int]]:
-    """Power of each measured bin, (height, width), summed over slices and coils; and the slices without signal."""
-    power, empty = np.zeros((scan.height, scan.width)), []
-    for number in range(scan.slices):
-        kspace = scan.read_coils(number)[0]
-        parts = np.square(kspace.real, dtype=np.float64) + np.square(kspace.imag, dtype=np.float64)
-        found = parts.sum(axis=0)
-        power += found
-        if not found.any():
-            empty.append(number)
-    return power, empty
 
 
 def _noise(scan: Scan, geometry: Geometry, mask: NDArray[np.bool_], power: NDArray[np.float64]) -> Noise:
@@ -171,10 +160,9 @@ def _noise(scan: Scan, geometry: Geometry, mask: NDArray[np.bool_], power: NDArr
 
 
 def _plan(scan: Scan, geometry: Geometry, mask: NDArray[np.bool_], grid: int, *, guided: bool) -> Plan:
-    filled = np.full_like(
-        mask, guided or scan.coils > 1
-    )  # by the guide or the sensitivities, beyond the grid
-    rows, columns = (centre_block(n, grid) for n in mask.shape)
+    # By the guide or the sensitivities, beyond the grid.
+    filled = np.full(geometry.field, guided or scan.coils > 1)
+    rows, columns = (centre_block(n, grid) for n in geometry.field)
     filled[rows, columns] = True
     filled[:, : scan.acquired[0]] = filled[:, scan.acquired[1] :] = False
     bins = {"measured": mask, "completed": ~mask & filled, "zero": ~mask & ~filled}

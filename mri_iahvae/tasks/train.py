@@ -1,6 +1,7 @@
 """Train a model on a folder of fully sampled fastMRI-schema files."""
 
 from contextlib import ExitStack, suppress
+from dataclasses import asdict
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -22,6 +23,7 @@ from mri_iahvae.pipeline.training_data import TrainingData
 from mri_iahvae.processes import ALONE, Processes, joined, of_the_first, rank
 from mri_iahvae.results.figures import grid_figure
 from mri_iahvae.results.provenance import provenance
+from mri_iahvae.scans.reader import AS_STORED, Reading
 from mri_iahvae.training.calibration import calibrate_and_save
 from mri_iahvae.training.objective import complete, posterior_pass
 from mri_iahvae.training.recorder import Display
@@ -41,6 +43,7 @@ def train(
     device: torch.device,
     domain: str | None = None,
     start: str | Path | None = None,
+    reading: Reading = AS_STORED,
     processes: Processes = ALONE,
 ) -> Path:
     """Train a model.
@@ -59,6 +62,7 @@ def train(
             state.
         start: checkpoint whose weights the training starts from, a folder or a shipped name; where the first stage's
             grid is larger, the model grows.
+        reading: how the files are read.
         processes: that share the run; the program that calls is started again for each. Settings do not depend on
             them, and neither do results beyond rounding.
 
@@ -73,7 +77,7 @@ def train(
         IahvaeError: too many steps in a row were not finite, or `run` cannot be written to; the last state stays.
         KeyboardInterrupt: stopped by SIGINT or SIGTERM, the state is saved; its text tells of which step.
     """
-    opened = TrainingData.open(Path(data), preset.size)
+    opened = TrainingData.open(Path(data), preset.size, reading)
     _require_trainable(preset, settings, processes.count)
     model, guide, source = None, None, {}
     if start is not None:
@@ -92,7 +96,13 @@ def train(
         opened.counts,
         domain,
         None if start is None else str(start),
-        {**provenance(device), "lightning": lightning.__version__, "processes": processes.count, **source},
+        {
+            **provenance(device),
+            "lightning": lightning.__version__,
+            "processes": processes.count,
+            "reading": asdict(reading),
+            **source,
+        },
     )
 
     folder = None if run is None else Path(run)
@@ -117,7 +127,8 @@ def resume(
     """
     run = Path(run)
     record = RunRecord.read(run)
-    opened = TrainingData.open(Path(record.data if data is None else data), record.model.size)
+    reading = Reading(**record.provenance.get("reading", {}))
+    opened = TrainingData.open(Path(record.data if data is None else data), record.model.size, reading)
     if opened.counts != record.slices:
         expected, found = (
             f"{training} slices and {held} held out" for training, held in (record.slices, opened.counts)

@@ -96,6 +96,7 @@ class RunRecord:
             "--stages": ",".join(map(str, stages)),
             **{f"--{name}": getattr(stages[0], name) for name in ("batch", "rate", "sigma")},
             "--save-every": self.settings.save_seconds,
+            **{f"--{k.replace('_', '-')}": v for k, v in self.provenance.get("reading", {}).items()},
         }
         changed = []
         for option, found in given.items():
@@ -105,7 +106,9 @@ class RunRecord:
                 continue
             # The other options have the names of the settings.
             was = (
-                options[option] if option in options else getattr(self.settings, option[2:].replace("-", "_"))
+                options[option]
+                if option in options
+                else getattr(self.settings, option[2:].replace("-", "_"), None)
             )
             if was != (found.replace(" ", "") if option == "--stages" else found):
                 changed.append(f"{option} was {was}, found {found}")

@@ -50,7 +50,14 @@ def write_bart_by_its_header(folder, kspace):
     return write_bart(folder, kspace).with_suffix(".hdr")
 
 
-@pytest.mark.parametrize("write", [write_npy, write_bart, write_bart_by_its_header, write_mrd])
+def write_bart_by_its_bare_name(folder, kspace):
+    """As BART's own commands take it."""
+    return write_bart(folder, kspace).with_suffix("")
+
+
+@pytest.mark.parametrize(
+    "write", [write_npy, write_bart, write_bart_by_its_header, write_bart_by_its_bare_name, write_mrd]
+)
 def test_formats_of_kspace_give_what_hdf5_gives(cli, make_scan, tmp_path, outputs, read, write):
     """A file in each format, with the same name, seed and options."""
     source, options = make_scan("scan.h5", size=32), ("--up-to", "8x8", "--quality", "fast")

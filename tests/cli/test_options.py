@@ -11,7 +11,15 @@ from mri_iahvae.cli import main
 from mri_iahvae.cli.options import image_size, slice_list, steps
 from mri_iahvae.cli.parts import Part, part
 
-HEADINGS = ["Sampling", "Quality and time", "Results", "Model and machine", "Expert", "Other options"]
+HEADINGS = [
+    "Sampling",
+    "Quality and time",
+    "Results",
+    "Model and machine",
+    "Reading",
+    "Expert",
+    "Other options",
+]
 
 
 @pytest.mark.parametrize(

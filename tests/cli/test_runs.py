@@ -4,6 +4,7 @@ import json
 import signal
 
 import click
+import h5py
 import pytest
 from click.testing import CliRunner
 
@@ -124,6 +125,19 @@ def test_what_exists_is_skipped(run, scans, tmp_path):
     existing = [{"input": str(scans / name), "output": str(tmp_path / "out" / name)} for name in NAMES]
     assert json.loads(result.stdout) == {"files": [], "skipped": existing, "failed": []}
     assert run(scans)[1] == list(NAMES)  # without the option all are done again
+
+
+def test_results_of_other_options_are_named(run, scans, tmp_path):
+    run(scans)
+    with h5py.File(tmp_path / "out" / "b.h5", "w") as file:
+        file.attrs["options"] = json.dumps({"up_to": "8x8", "seed": 0, "batch": 8})
+    asked = {"up_to": None, "seed": 0, "sigma": 2.0}
+    result, ran = run(scans, skip_existing=True, as_json=True, asked=asked)
+    assert (result.exit_code, ran) == (0, [])
+    warning = f"Warning: {tmp_path / 'out' / 'b.h5'}: made with other options, and left so: --up-to was 8x8, now None"
+    assert [line for line in result.stderr.splitlines() if "other options" in line] == [warning]
+    skipped = json.loads(result.stdout)["skipped"]
+    assert [entry.get("other_options") for entry in skipped] == [None, ["--up-to was 8x8, now None"], None]
 
 
 @pytest.mark.parametrize("quiet", [False, True])

@@ -77,6 +77,16 @@ def test_undersampled_is_better_than_zero_filled(model, simulate, size):
     assert result.fractions["measured"] == pytest.approx(mask.mean())
 
 
+def test_slices_with_masks_of_their_own_do_not_touch_each_other(model, simulate):
+    _, kspace = simulate()
+    masks = np.stack([columns(32), columns(32, centre=12)])[:, None] & np.ones((32, 1), bool)
+    both = run(model, kspace, masks)
+    for number, mask in enumerate(masks):
+        alone = run(model, kspace[number : number + 1], mask, first=number)
+        np.testing.assert_allclose(both.image[number], alone.image[0], atol=1e-9)
+    assert both.fractions["measured"] == pytest.approx(masks.mean())
+
+
 def test_zero_filled_is_the_combination_of_the_measured_bins(model, simulate):
     _, kspace = simulate()
     mask = columns(32)

@@ -16,7 +16,7 @@ from mri_iahvae.pipeline.output import Outputs
 from mri_iahvae.pipeline.stream import Request, run_file
 from mri_iahvae.results.figures import Titles
 from mri_iahvae.results.hdf5 import write_scan
-from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.scans.reader import Reading, open_scan
 from mri_iahvae.scans.undersampling import Sampling
 from mri_iahvae.tasks.reconstruct import reconstruct
 
@@ -73,6 +73,114 @@ def test_the_noise_level_does_not_depend_on_groups(run, make_scan, source):
     )
 
 
+@pytest.mark.parametrize("coils", [1, 2])
+def test_each_slice_is_taken_by_its_own_mask(run, make_scan, tmp_path, coils):
+    """As if it were alone; the result holds the masks, which serve as --mask again."""
+
+    def write(name, values):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["kspace"] = values
+        return tmp_path / name
+
+    kspace = open_scan(make_scan(slices=3, noise=0.01)).read(slice(None))
+    kspace = np.stack([kspace, 1j * kspace], 1)[:, :coils]
+    masks = np.random.default_rng(0).random((3, 32)) < 0.4
+    masks[:, 12:20] = True
+    each = write("each.h5", np.where(masks[:, None, None], kspace, 0))
+    report, found = run(each, Request(batch=2), name="together")
+    np.testing.assert_array_equal(found["mask"], masks)
+    assert any("differ from slice to slice" in text for text in report["warnings"])
+    close = {"atol": 1e-4 * np.abs(found["image"]).max()}
+    for number, mask in enumerate(masks):
+        _, alone = run(write("alone.h5", np.where(mask, kspace[number], 0)[None]), name="alone")
+        np.testing.assert_allclose(found["image"][number], alone["image"][0], **close)
+    request = Request(sampling=Sampling(tmp_path / "together" / "each.h5"))
+    _, again = run(write("whole.h5", kspace), request, name="again")
+    np.testing.assert_allclose(again["image"], found["image"], **close)
+
+
+def test_a_spike_is_left_out_unless_it_is_to_stay(run, make_scan):
+    path = make_scan(slices=3, noise=0.001)
+    _, clean = run(path)
+    with h5py.File(path, "r+") as file:
+        file["kspace"][1, 3, 20] += np.abs(file["kspace"][1]).max()
+    report, found = run(path)
+    (text,) = (text for text in report["warnings"] if "spike" in text)
+    assert "(slice 1, row 3, column 20); taken as not measured; --keep-outliers keeps it" in text
+    assert np.argwhere(~found["mask"]).tolist() == [[1, 3, 20]]
+    assert np.linalg.norm(found["image"] - clean["image"]) < 0.05 * np.linalg.norm(clean["image"])
+    report, kept = run(path, Request(reading=Reading(keep_outliers=True)))
+    assert kept["mask"].all()
+    assert np.linalg.norm(kept["image"] - clean["image"]) > 0.2 * np.linalg.norm(clean["image"])
+    assert report["options"]["keep_outliers"] is True
+
+
+def test_data_that_contradict_themselves_are_not_computed_with(run, make_scan):
+    path = make_scan(noise=0.001)
+    _, wanted = run(path)
+    with h5py.File(path, "r+") as file:
+        file["kspace"][:] = np.fft.ifftshift(file["kspace"], axes=(-2, -1))
+    with pytest.raises(ScanError, match="--fftshift both moves it there"):
+        run(path)
+    _, found = run(path, Request(reading=Reading(fftshift="both")))
+    np.testing.assert_array_equal(found["image"], wanted["image"])
+
+
+def test_kspace_of_another_name_is_read_with_what_lies_beside_it(run, make_scan):
+    path = make_scan(reference=True, mask=np.arange(32) % 4 > 0)
+    report, wanted = run(path)
+    with h5py.File(path, "r+") as file:
+        for name in list(file):
+            file.move(name, f"scan/data/{name}")
+        file.move("scan/data/kspace", "scan/data/ksp")
+    with pytest.raises(ScanError, match=r"no such dataset, but .*'scan/data/ksp' \(2, 32, 32\) complex64"):
+        run(path)
+    again, found = run(path, Request(reading=Reading("scan/data/ksp")))
+    np.testing.assert_array_equal(found["image"], wanted["image"])
+    assert (again["scores"], again["mask_source"]) == (report["scores"], "file")
+
+
+@pytest.mark.parametrize("coils", [1, 3])
+@pytest.mark.parametrize("height", [64, 32])
+def test_completed_kspace_is_written_as_the_input_has_it(run, make_scan, tmp_path, coils, height):
+    """Measured bins to the bit, with readout oversampling where there is some; the image is that of this k-space."""
+    small = open_scan(make_scan(slices=2, noise=0.001, scale=1e-3)).read(slice(None))
+    images = np.zeros((2, height, 32), np.complex64)
+    top = (height - 32) // 2
+    images[:, top : top + 32] = ifft2c(torch.from_numpy(small)).numpy()
+    images = np.stack([images * phase for phase in np.exp(1j * np.arange(coils))], 1)
+    mask = np.arange(32) % 2 == 0
+    mask[12:20] = True
+    kspace = np.where(mask, fft2c(torch.from_numpy(images.astype(np.complex64))).numpy(), 0)
+    header = make_header(height, 32)
+    with h5py.File(tmp_path / "under.h5", "w") as file:
+        file["kspace"] = kspace if coils > 1 else kspace[:, 0]
+        file["ismrmrd_header"] = header
+        file.attrs["acquisition"] = "CORPD_FBK"
+    _, found = run(tmp_path / "under.h5", Request(outputs=Outputs(write_kspace=True)))
+    assert (found["kspace"].shape, found["kspace"].dtype) == (
+        (kspace if coils > 1 else kspace[:, 0]).shape,
+        np.complex64,
+    )
+    assert found["ismrmrd_header"].decode() == header
+    with h5py.File(tmp_path / "out" / "under.h5") as file:
+        assert file.attrs["acquisition"] == "CORPD_FBK"
+    written = found["kspace"].reshape(kspace.shape)
+    np.testing.assert_array_equal(written[..., mask], kspace[..., mask])
+    assert np.abs(written[..., ~mask]).max() > 0
+    image = np.linalg.norm(ifft2c(torch.from_numpy(written)).numpy()[:, :, top : top + 32], axis=1)
+    np.testing.assert_allclose(image, found["reconstruction"], atol=1e-4 * image.max())
+
+
+def make_header(height, width):
+    space = "<matrixSize><x>{}</x><y>{}</y><z>1</z></matrixSize>"
+    return (
+        '<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>'
+        f"<encodedSpace>{space.format(height, width)}</encodedSpace><reconSpace>{space.format(32, 32)}</reconSpace>"
+        "<trajectory>cartesian</trajectory></encoding></ismrmrdHeader>"
+    )
+
+
 def test_two_noise_levels_are_refused():
     with pytest.raises(UsageError, match="--sigma or --relative-sigma"):
         Request("denoise", sigma=1.0, relative_sigma=0.1)
@@ -94,13 +202,13 @@ def test_a_damaged_slice_late_in_the_volume_leaves_nothing(run, make_scan, tmp_p
         file["kspace"][4, 3, 3] = np.nan
     with pytest.raises(ScanError, match="slice 4"):
         run(path, Request("reconstruct", batch=2))
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not list(tmp_path.glob("out/*"))
 
 
 def test_slices_to_show_are_checked_before_anything_is_computed(run, make_scan, tmp_path):
     with pytest.raises(UsageError, match=r"--slices 5: .*scan.h5 has slices 0 to 1"):
         run(make_scan(), Request("reconstruct", outputs=Outputs(slices=(0, 5))))
-    assert not list((tmp_path / "out").iterdir())
+    assert not list(tmp_path.glob("out/*"))
 
 
 @pytest.fixture

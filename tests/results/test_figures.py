@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -140,3 +143,24 @@ def test_each_image_of_a_sheet_has_its_own_window(tmp_path):
 
 def test_names_in_titles_are_no_mathematics():
     assert plain_text("a$b$\u4e2d.h5") == r"a\$b\$?.h5"
+
+
+def test_drawing_is_quiet_without_a_home(tmp_path):
+    code = (
+        "import sys, pathlib, numpy; from mri_iahvae.results.figures import grid_figure; "
+        "grid_figure(pathlib.Path(sys.argv[1]), [[numpy.ones((4, 4))]], ['one'])"
+    )
+    homes = dict.fromkeys(
+        ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "MPLCONFIGDIR"), str(tmp_path / "file" / "home")
+    )
+    (tmp_path / "file").touch()
+    environment = {**os.environ, **homes}
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "a.png"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert (tmp_path / "a.png").is_file()

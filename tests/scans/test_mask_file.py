@@ -13,7 +13,7 @@ from mri_iahvae.scans.mask_file import read_mask_file
 
 HEIGHT, WIDTH = 20, 17
 SUFFIXES = [".npy", ".npz", ".h5", ".hdf5"]
-DTYPES = [bool, np.uint8, np.int64, np.float16, np.float32, np.longdouble]
+DTYPES = [bool, np.uint8, np.int64, np.float16, np.float32, np.longdouble, np.complex64, np.complex128]
 
 
 @pytest.fixture
@@ -77,6 +77,48 @@ def test_axes_of_length_one_on_a_square(save, columns):
         read_mask_file(save(np.ones((WIDTH, 1))), WIDTH, WIDTH)
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    "shape", [(3, WIDTH), (3, 1, WIDTH), (3, HEIGHT, WIDTH), (3, 1, HEIGHT, WIDTH), (3, 1, WIDTH, 1)]
+)
+def test_a_mask_for_each_slice(save, rng, suffix, shape):
+    masks = rng.random(shape) < 0.4
+    found = read_mask_file(save(masks, suffix), HEIGHT, WIDTH, 3)
+    wanted = masks.reshape(3, HEIGHT if HEIGHT in shape else 1, WIDTH)
+    np.testing.assert_array_equal(found, np.broadcast_to(wanted, (3, HEIGHT, WIDTH)))
+    refused(save(masks, suffix), f"shape {shape}")  # of one slice
+
+
+def test_an_axis_of_slices_or_rows(save, rng):
+    """As many slices as rows: what the axis means must be told, unless it makes no difference."""
+    masks = rng.random((HEIGHT, WIDTH)) < 0.4
+    with pytest.raises(
+        ScanError, match=r"could be slices or rows; store it as \(20, 1, 17\) or as \(1, 20, 17\)"
+    ):
+        read_mask_file(save(masks), HEIGHT, WIDTH, HEIGHT)
+    np.testing.assert_array_equal(read_mask_file(save(masks[None]), HEIGHT, WIDTH, HEIGHT), masks)
+    by_slice = read_mask_file(save(masks[:, None]), HEIGHT, WIDTH, HEIGHT)
+    np.testing.assert_array_equal(by_slice, np.repeat(masks[:, None], HEIGHT, 1))
+    columns = np.tile(masks[0], (HEIGHT, 1))
+    np.testing.assert_array_equal(read_mask_file(save(columns), HEIGHT, WIDTH, HEIGHT), columns)
+
+
+@pytest.mark.parametrize(
+    "dims", [(1, WIDTH), (HEIGHT, WIDTH), (1, HEIGHT, WIDTH), (1, WIDTH, 3), (HEIGHT, WIDTH, 3)]
+)
+@pytest.mark.parametrize("name", ["lines.cfl", "lines.hdr", "lines"])
+def test_pairs_of_bart(tmp_path, rng, dims, name):
+    mask = rng.random(dims) < 0.5
+    (tmp_path / "lines.hdr").write_text("# Dimensions\n" + " ".join(map(str, dims)) + "\n")
+    mask.astype(np.complex64).ravel(order="F").tofile(tmp_path / "lines.cfl")
+    found = read_mask_file(tmp_path / name, HEIGHT, WIDTH, 3)
+    by_slice = mask.transpose(2, 0, 1) if dims[-1] == 3 else mask.reshape(-1, WIDTH)
+    np.testing.assert_array_equal(found, np.broadcast_to(by_slice, (*found.shape[:-2], HEIGHT, WIDTH)))
+    refused_size = WIDTH + 1
+    with pytest.raises(ScanError, match="expected a mask"):
+        read_mask_file(tmp_path / name, HEIGHT, refused_size, 3)
+
+
 def test_the_array_called_mask_or_the_only_one(tmp_path, columns):
     np.savez(tmp_path / "a.npz", other=np.ones(3), mask=columns)
     np.savez(tmp_path / "b.npz", lines=columns)
@@ -98,7 +140,7 @@ def test_the_array_called_mask_or_the_only_one(tmp_path, columns):
         (np.ones((3, HEIGHT, WIDTH)), "shape (3, 20, 17)"),
         (np.ones(()), "shape ()"),
         (np.ones(0), "shape (0,)"),
-        (np.ones(WIDTH, complex), "complex128"),
+        (np.full(WIDTH, 1j), "the value 0+1j"),
         (np.full(WIDTH, np.nan), "the value nan"),
         (np.linspace(0, 1, WIDTH), "the value 0.0625"),
         (np.full((HEIGHT, WIDTH), -1), "the value -1"),

@@ -9,6 +9,7 @@ from fastmri import evaluate as reference
 
 import mri_iahvae
 from mri_iahvae.errors import ScanError, UsageError
+from mri_iahvae.scans.reader import Reading
 from mri_iahvae.tasks.evaluate import UNSTATED, file_pairs
 
 VOLUMES = {
@@ -109,6 +110,21 @@ def test_what_the_tool_writes_is_scored_as_it_reports(make_scan, tmp_path, check
     error = np.linalg.norm(result.magnitude - everything) ** 2 / np.linalg.norm(everything) ** 2
     assert scored.scores.nmse == pytest.approx(error, rel=1e-4)
     assert scored.scores.nmse > 1e-3
+
+
+def test_targets_are_made_of_kspace_as_it_is_to_be_read(make_scan, tmp_path):
+    target = make_scan(name="scan.h5")
+    with h5py.File(target) as file:
+        images = np.abs(np.fft.fftshift(np.fft.ifft2(file["kspace"], norm="ortho"), axes=(-2, -1)))
+    path = write(tmp_path / "out" / "scan.h5", reconstruction=images)
+    with h5py.File(target, "r+") as file:
+        file["data/ksp"] = np.fft.ifftshift(file["kspace"], axes=-1)
+        del file["kspace"]
+    reading = Reading("data/ksp", fftshift="columns")
+    (volume,) = mri_iahvae.evaluate(path, target, reading=reading).volumes
+    assert volume.scores.nmse == pytest.approx(0, abs=1e-10)
+    (failure,) = mri_iahvae.evaluate(path, target).failures
+    assert "found none" in failure.error
 
 
 def test_targets_without_prediction_can_be_left_out(volumes):

@@ -187,13 +187,13 @@ def damaged(case, mask):
     ("case", "level", "text", "fix"),
     [
         ("a slice of zeros", "warning", "1 of 3 slices holds no signal: 1", "expect zeros"),
-        ("shifted", "warning", "k-space is strongest at row ", "fftshift"),
+        ("shifted", "error", "k-space is strongest at row 0, column 0", "--fftshift both moves it there"),
         ("no centre", "warning", "row 20 and column 20, is not measured", "check that mask"),
         ("rows", "note", "whole rows are missing", "swap the last two axes"),
         (
             "wrong mask",
             "warning",
-            "of the bins that the mask calls measured are zero in every slice",
+            "of the bins that the mask calls measured are zero: taken as data",
             "correct the mask",
         ),
         ("strange reference", "warning", "the reference is 90x30, which no crop of 40x40", "native size"),

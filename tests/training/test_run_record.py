@@ -13,7 +13,13 @@ from mri_iahvae.training.states import state_path
 
 SETTINGS = TrainSettings((Stage(16, 20), Stage(32, 30, scales=(32, 32))), seed=4)
 RECORD = RunRecord(
-    preset("tiny"), SETTINGS, "/data/knee", (40, 4), None, "small", {"device": "cpu", "deterministic": False}
+    preset("tiny"),
+    SETTINGS,
+    "/data/knee",
+    (40, 4),
+    None,
+    "small",
+    {"device": "cpu", "reading": {"dataset": None, "keep_outliers": False}},
 )
 
 
@@ -51,6 +57,8 @@ GIVEN = {
     "--precision": ("float32", "bfloat16", "--precision was float32, found bfloat16"),
     "--half": (False, True, "--half was False, found True"),
     "--domain": (None, "knee", "--domain was None, found knee"),
+    "--dataset": (None, "ksp", "--dataset was None, found ksp"),
+    "--keep-outliers": (False, True, "--keep-outliers was False, found True"),
 }
 
 

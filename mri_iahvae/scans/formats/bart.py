@@ -31,6 +31,28 @@ def open_bart(path: Path) -> Scan:
     return mapped_scan(path, _view, (_THREE_D,) if _dimensions(path)[_PARTITIONS] > 1 else ())
 
 
+def bart_name(path: Path) -> Path:
+    """The data file of a pair that is given by its header or, as BART's commands take it, by its bare name.
+
+    Other paths come back as they are.
+    """
+    if path.suffix.lower() == ".hdr":  # other formats have such headers, too
+        data = path.with_suffix(".cfl")
+        return path if path.is_file() and not data.is_file() else data
+    return path if path.exists() or not (data := Path(f"{path}.cfl")).is_file() else data
+
+
+def cfl_array(path: Path) -> NDArray[np.complex64]:
+    """The data of a pair as all 16 dimensions, mapped; the sizes of the files are checked."""
+    dims = _dimensions(path)
+    wanted = prod(dims) * np.dtype("<c8").itemsize
+    with readable(path):
+        if (size := path.stat().st_size) != wanted:
+            found = "dimensions " + " ".join(map(str, dims))
+            raise unusable(path, f"{wanted} bytes for {found}", size, "copy or write both files again")
+        return np.memmap(path, "<c8", "r", shape=tuple(dims), order="F")
+
+
 def _view(path: Path) -> NDArray:
     """(slices, coils, height, width), mapped; the files are checked."""
     dims = _dimensions(path)
@@ -44,12 +66,7 @@ def _view(path: Path) -> NDArray:
         wanted = "rows in dimension 0 and columns in dimension 1"
         raise unusable(path, wanted, found, "rearrange with `bart transpose`")
     require_size(path, (slices * partitions, coils, height, width), found)
-    bytes_wanted = prod(dims) * np.dtype("<c8").itemsize
-    with readable(path):
-        size = path.stat().st_size
-        if size != bytes_wanted:
-            raise unusable(path, f"{bytes_wanted} bytes for {found}", size, "copy or write both files again")
-        values = np.memmap(path, "<c8", "r", shape=(height, width, partitions, coils, slices), order="F")
+    values = cfl_array(path).reshape((height, width, partitions, coils, slices), order="F")
     values = values.transpose(4, 2, 3, 0, 1)
     return values[0] if slices == 1 else values[:, 0]
 

@@ -9,32 +9,37 @@ from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError, unusable
 from mri_iahvae.scans.header import Header, HostileHeaderError, parse_header
-from mri_iahvae.scans.inferred_mask import acquired_columns, mask_from_zeros
+from mri_iahvae.scans.inferred_mask import acquired_columns, filled_bins, mask_from_zeros
 from mri_iahvae.scans.mask_file import require_mask, to_mask
-from mri_iahvae.scans.safety.hdf5 import dataset, dataset_text, scalar_attribute
+from mri_iahvae.scans.safety.hdf5 import dataset, dataset_list, dataset_text, scalar_attribute
 from mri_iahvae.scans.safety.limits import MAX_SIDE, require_size
-from mri_iahvae.scans.scan import KSPACE, RECONSTRUCTION, REFERENCE, MaskSource, nonzero_bins
+from mri_iahvae.scans.scan import KSPACE, RECONSTRUCTION, REFERENCE, MaskSource
 
 RSS = "reconstruction_rss"
+HEADER = "ismrmrd_header"
 _ACQUISITIONS = {"CORPD_FBK", "CORPDFS_FBK", "AXT1", "AXT1PRE", "AXT1POST", "AXT2", "AXFLAIR"}
 _ATTRIBUTES = ("acquisition", "patient_id", "max", "norm", "acceleration", "num_low_frequency")
 
 
-def kspace_dataset(file: h5py.File) -> h5py.Dataset:
-    """The k-space dataset, its rank, type and size checked."""
-    kspace = dataset(file, KSPACE)
-    wanted = f"'{KSPACE}' (slices, height, width) or (slices, coils, height, width)"
+def kspace_dataset(file: h5py.File, name: str = KSPACE) -> h5py.Dataset:
+    """The dataset of k-space by its path, its rank, type and size checked."""
+    kspace = dataset(file, name)
+    wanted = f"'{name}' (slices, height, width) or (slices, coils, height, width)"
     if kspace is None:
         if dataset(file, RECONSTRUCTION) is not None:
             advice = "give the scan that it was made of; `mri-iahvae evaluate` scores results"
             raise _unusable(file, wanted, f"a result, '{RECONSTRUCTION}'", advice)
-        raise _unusable(file, wanted, "no such dataset", "is it a fastMRI file?")
+        if others := dataset_list(file):
+            raise _unusable(
+                file, wanted, f"no such dataset, but {others}", "choose that of k-space with --dataset NAME"
+            )
+        raise _unusable(file, wanted, "no such dataset, nor any other", "is it a fastMRI file?")
     if kspace.ndim < 3 or (kspace.ndim > 4 and max(kspace.shape[:-4]) > 1):
         raise _unusable(file, wanted, f"shape {kspace.shape}", "rearrange the array")
     if kspace.dtype.kind != "c" and not _is_pair(kspace.dtype):
-        wanted = f"complex numbers in '{KSPACE}'"
+        wanted = f"complex numbers in '{name}'"
         raise _unusable(file, wanted, f"type {kspace.dtype}", "store it as complex64")
-    require_size(file.filename, kspace_shape(kspace), f"shape {kspace.shape} of '{KSPACE}'")
+    require_size(file.file.filename, kspace_shape(kspace), f"shape {kspace.shape} of '{name}'")
     return kspace
 
 
@@ -53,30 +58,29 @@ def kspace_shape(kspace: h5py.Dataset) -> tuple[int, int, int, int]:
     return kspace.shape[-4:]
 
 
-def kspace_slice(kspace: h5py.Dataset, number: int, columns: slice = slice(None)) -> NDArray:
-    """One slice as stored, (coils, height, columns)."""
-    _, coils, height, _ = kspace_shape(kspace)
+def kspace_slice(kspace: h5py.Dataset, number: int) -> NDArray:
+    """One slice as stored, (coils, height, width)."""
     before = (0,) * (kspace.ndim - 4)  # empty for three axes as well
-    values: NDArray = kspace[(*before, number, ..., columns)]
-    return values.reshape(coils, height, -1)
+    values: NDArray = kspace[(*before, number)]
+    return values.reshape(kspace_shape(kspace)[1:])
 
 
 def read_mask(
-    file: h5py.File, kspace: h5py.Dataset, padding: tuple[int, int] | None
+    file: h5py.Group, kspace: h5py.Dataset, padding: tuple[int, int] | None
 ) -> tuple[NDArray[np.bool_], MaskSource, tuple[int, int]]:
     """Measured bins, where the mask comes from, and the acquired columns, as `mask_from_zeros` returns them.
 
     The dataset `mask` decides; without one, exact zeros in every slice and coil do.
     """
     stored = dataset(file, "mask")
-    slices, _, *size = kspace_shape(kspace)
+    slices, _, height, width = kspace_shape(kspace)
     if stored is None:
         return mask_from_zeros((kspace_slice(kspace, number) for number in range(slices)), padding)
-    height, width = size
-    require_mask(file.filename, stored.shape, stored.dtype, (height, width))
-    mask = to_mask(file.filename, stored[()], (height, width))
-    acquired = padding or _acquired(kspace, np.asarray(mask.any(axis=0)))
-    mask[:, : acquired[0]] = mask[:, acquired[1] :] = False
+    size = slices, height, width
+    require_mask(file.file.filename, stored.shape, stored.dtype, size)
+    mask = to_mask(file.file.filename, stored[()], size)
+    acquired = padding or _acquired(kspace, np.asarray(mask.reshape(-1, width).any(axis=0)))
+    mask[..., : acquired[0]] = mask[..., acquired[1] :] = False
     return mask, "file", acquired
 
 
@@ -90,11 +94,11 @@ def _acquired(kspace: h5py.Dataset, measured: NDArray[np.bool_]) -> tuple[int, i
     width, slices = measured.size, kspace_shape(kspace)[0]
     columns = np.flatnonzero(_filled(kspace, slices // 2))
     left, right = (columns[0], columns[-1] + 1) if columns.size else (0, width)
-    for number in range(slices):  # only the edges: most files have none to look at
-        if measured[:left].any() and (edge := _filled(kspace, number, slice(0, left))).any():
-            left = np.flatnonzero(edge)[0]
-        if measured[right:].any() and (edge := _filled(kspace, number, slice(right, width))).any():
-            right += np.flatnonzero(edge)[-1] + 1
+    for number in range(slices):  # most files have no edges to look at
+        if not (measured[:left].any() or measured[right:].any()):
+            break
+        edge = np.flatnonzero(_filled(kspace, number))
+        left, right = min([left, *edge[:1]]), max([right, *(edge[-1:] + 1)])
     # Padding: columns that the mask calls measured and that hold nothing. Others at the edge were left out.
     first, end = _run(measured[:left]), width - _run(measured[right:][::-1])
     return acquired_columns((np.arange(width) >= first) & (np.arange(width) < end))
@@ -118,9 +122,9 @@ def header_padding(
     return None
 
 
-def _filled(kspace: h5py.Dataset, number: int, columns: slice = slice(None)) -> NDArray[np.bool_]:
+def _filled(kspace: h5py.Dataset, number: int) -> NDArray[np.bool_]:
     """Columns of a slice that hold anything."""
-    return np.asarray(nonzero_bins(kspace_slice(kspace, number, columns)).any(axis=(0, 1)))
+    return np.asarray(filled_bins(kspace_slice(kspace, number)).any(axis=0))
 
 
 def _run(flags: NDArray[np.bool_]) -> int:
@@ -128,7 +132,7 @@ def _run(flags: NDArray[np.bool_]) -> int:
     return flags.size if flags.all() else int(np.argmin(flags))
 
 
-def read_noise_sigma(file: h5py.File, slices: int) -> NDArray[np.float64] | None:
+def read_noise_sigma(file: h5py.Group, slices: int) -> NDArray[np.float64] | None:
     """(slices,), from the dataset or else the attribute `noise_sigma`; None where there is neither."""
     name = "noise_sigma"
     stored = dataset(file, name)
@@ -144,7 +148,7 @@ def read_noise_sigma(file: h5py.File, slices: int) -> NDArray[np.float64] | None
     return np.broadcast_to(values, (slices,)).copy()
 
 
-def reference_dataset(file: h5py.File, slices: int, coils: int, warnings: list[str]) -> h5py.Dataset | None:
+def reference_dataset(file: h5py.Group, slices: int, coils: int, warnings: list[str]) -> h5py.Dataset | None:
     """The dataset of the reference image; None where there is none that fits."""
     name = REFERENCE if coils == 1 else RSS
     stored = dataset(file, name)
@@ -157,9 +161,9 @@ def reference_dataset(file: h5py.File, slices: int, coils: int, warnings: list[s
     return stored
 
 
-def read_header(file: h5py.File, size: tuple[int, int], warnings: list[str]) -> Header | None:
+def read_header(file: h5py.Group, size: tuple[int, int], warnings: list[str]) -> Header | None:
     """The header, less what disagrees with the array: there the array is trusted."""
-    name = "ismrmrd_header"
+    name = HEADER
     stored = dataset(file, name)
     if stored is None:
         return None
@@ -171,7 +175,7 @@ def read_header(file: h5py.File, size: tuple[int, int], warnings: list[str]) -> 
         warnings.append(f"'{name}' has {error}: not used")
         return None
     warnings += [f"'{name}': {warning}" for warning in header.warnings]
-    header.require_cartesian(file.filename)
+    header.require_cartesian(file.file.filename)
     if header.encoded == size:
         return header
     (y, x), (height, width) = header.encoded, size
@@ -180,7 +184,7 @@ def read_header(file: h5py.File, size: tuple[int, int], warnings: list[str]) -> 
     return replace(header, encoded=size, padding=None) if y == height else None
 
 
-def read_attributes(file: h5py.File) -> dict[str, str | float]:
+def read_attributes(file: h5py.Group) -> dict[str, str | float]:
     """fastMRI's scalar attributes, those that are present and of a plain type."""
     values = {name: scalar_attribute(file, name) for name in _ATTRIBUTES}
     return {name: value for name, value in values.items() if value is not None}
@@ -193,5 +197,5 @@ def image_size(header: Header | None, attributes: Mapping[str, str | float]) -> 
     return header.recon if attributes.get("acquisition") in _ACQUISITIONS else header.image
 
 
-def _unusable(file: h5py.File, expected: str, found: str, advice: str) -> ScanError:
-    return unusable(file.filename, expected, found, advice)
+def _unusable(file: h5py.Group, expected: str, found: str, advice: str) -> ScanError:
+    return unusable(file.file.filename, expected, found, advice)

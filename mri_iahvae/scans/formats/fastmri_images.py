@@ -11,7 +11,7 @@ from mri_iahvae.errors import UsageError, unusable
 from mri_iahvae.kspace.centre_crop import crop_image
 from mri_iahvae.scans.formats.fastmri_fields import RSS, read_attributes
 from mri_iahvae.scans.geometry import scan_geometry
-from mri_iahvae.scans.reader import open_scan
+from mri_iahvae.scans.reader import AS_STORED, Reading, open_scan
 from mri_iahvae.scans.safety.hdf5 import dataset, guarded_file
 from mri_iahvae.scans.safety.limits import MAX_SIDE, MAX_SLICES, MAX_VOXELS
 from mri_iahvae.scans.scan import KSPACE, RECONSTRUCTION, REFERENCE
@@ -49,7 +49,7 @@ def read_reconstruction(path: Path) -> NDArray:
         return _volume(file, stored)
 
 
-def read_target(path: Path, name: str | None = None) -> Target:
+def read_target(path: Path, name: str | None = None, reading: Reading = AS_STORED) -> Target:
     """The target images of a file, a square of the width of k-space where they are wider.
 
     Args:
@@ -57,6 +57,7 @@ def read_target(path: Path, name: str | None = None) -> Target:
         name: dataset at its root; None takes the first of `TARGETS` that there is, and where there is none the
             image of fully sampled k-space: the magnitude of its inverse FFT (of several coils the root of their sum
             of squares), cropped to the header's reconSpace, which is how fastMRI makes its targets.
+        reading: of that k-space.
 
     Raises:
         ScanError: no target, or not a volume of finite real numbers.
@@ -69,13 +70,13 @@ def read_target(path: Path, name: str | None = None) -> Target:
         for wanted in TARGETS if name is None else (name,):
             if (stored := dataset(file, wanted)) is not None:
                 return Target(_within_kspace(file, _volume(file, stored)), wanted, acquisition)
-        has_kspace = dataset(file, KSPACE) is not None
+        has_kspace = dataset(file, reading.dataset or KSPACE) is not None
     if name is not None:
         raise unusable(path, f"a dataset '{name}'", "none", "give another --target")
     expected = f"'{TARGETS[0]}', '{TARGETS[1]}' or fully sampled k-space"
     if not has_kspace:
         raise unusable(path, expected, "none", f"name the dataset with --target, or {_SWAPPED}")
-    scan = open_scan(path)
+    scan = open_scan(path, reading)
     if not scan.fully_sampled:
         advice = "take the fully sampled file, or name the dataset with --target"
         raise unusable(path, expected, "undersampled k-space", advice)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError, reason, unusable
 from mri_iahvae.kspace.centre_crop import recentre
+from mri_iahvae.scans.contents import foreign_content
 from mri_iahvae.scans.formats.nifti import NIFTI_SUFFIXES, foreign_file, nifti_image, voxel_size
 from mri_iahvae.scans.formats.npz import npz_array
 from mri_iahvae.scans.formats.pictures import MAX_SIDE, read_pictures
@@ -53,6 +54,8 @@ def read_magnitudes(path: str | Path) -> Iterator[Volume]:
         yield _prepare(path, path.resolve().name, read_pictures(path))
     elif not path.is_file():
         raise unusable(path, "a NIfTI or npz file or a folder of pictures", "none", "check the path")
+    elif foreign := foreign_content(path):
+        raise unusable(path, "a NIfTI or npz file or a folder of pictures", *foreign)
     elif path.name.lower().endswith(NIFTI_SUFFIXES):
         images, voxel = _nifti_slices(path)
         yield _prepare(path, path.name[: path.name.lower().rindex(".nii")], images, voxel)

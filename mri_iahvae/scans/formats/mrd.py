@@ -93,9 +93,9 @@ def open_mrd(path: Path) -> Scan:
     require_size(
         path, (len(slices), coils, *size), f"{len(slices)} slices of {coils} coils, {height}x{width}"
     )
-    mask, mask_warnings = _mask(slices, size)
+    masks = np.stack([one.measured(size) for one in slices])
     # Encoding limits tell gaps of undersampling from padding.
-    filled: NDArray[np.bool_] = np.asarray(mask.any(axis=0))
+    filled: NDArray[np.bool_] = np.asarray(masks.any(axis=(0, 1)))
     if header.padding:
         filled[slice(*header.padding)] = True
     acquired = acquired_columns(filled)
@@ -105,15 +105,15 @@ def open_mrd(path: Path) -> Scan:
         coils=coils,
         height=height,
         width=width,
-        mask=mask,
-        mask_source="full" if mask[:, slice(*acquired)].all() else "file",
+        mask=masks[0] if (masks == masks[0]).all() else masks,
+        mask_source="full" if masks[..., slice(*acquired)].all() else "file",
         source=MRDSource(path, slices, (coils, *size), len(heads)),
         acquired=acquired,
         header=header,
         image=header.image,
         voxel=header.voxel,
         affine=native_affine(slices, header),
-        warnings=(*header.warnings, *_lengths(header), *left_out, *warnings, *order_warnings, *mask_warnings),
+        warnings=(*header.warnings, *_lengths(header), *left_out, *warnings, *order_warnings),
     )
 
 
@@ -149,16 +149,3 @@ def _lengths(header: Header) -> tuple[str, ...]:
     if None in (*header.encoded_fov[:2], *header.recon_fov[:2]):
         return ("the header lacks fields of view: the image is cut by matrix sizes",)
     return ()
-
-
-def _mask(slices: Sequence[Slice], size: tuple[int, int]) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-    """Bins (height, width) that are measured in every slice, and a warning where slices differ."""
-    every, some = np.ones(size, bool), np.zeros(size, bool)
-    for one in slices:
-        measured = one.measured(size)
-        every &= measured
-        some |= measured
-    if differ := np.count_nonzero(some & ~every):
-        fraction = differ / np.count_nonzero(some)
-        return every, (f"{fraction:.1%} of the bins are measured in some slices only: left out of all",)
-    return every, ()

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from mri_iahvae.errors import ScanError, reason, unusable
+from mri_iahvae.scans.contents import foreign_content
 from mri_iahvae.scans.safety.hdf5_vlen import claimed_lengths
 
 _MAX_CHUNK_BYTES = 2**30
@@ -28,6 +29,7 @@ _CHUNK_BYTES = 256  # at least, on average: the index alone takes some forty of 
 _CHECKSUM_BYTES = 4  # of fletcher32
 _LZF = 32000
 _MAX_TEXT_BYTES = 2**24
+_LISTED = 8  # datasets in a message
 # Types of attributes; HDF5 may crash over damaged ones of other kinds.
 _PLAIN = (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeStringID)
 # Filters that h5py carries itself; any other number makes HDF5 look for a plugin on disk.
@@ -51,24 +53,30 @@ def guarded_file(path: Path) -> Iterator[h5py.File]:
         with h5py.File(path, "r", locking=False) as file:
             yield file
     except _LIBRARY_ERRORS as error:
-        raise ScanError(
-            f"{path}: expected a readable HDF5 file, found: {reason(error)}; copy or convert the file again"
-        ) from error
+        found, advice = foreign_content(path) or (f": {reason(error)}", "copy or convert the file again")
+        expected = "a readable HDF5 file, found" + (found if found[0] == ":" else f" {found}")
+        raise ScanError(f"{path}: expected {expected}; {advice}") from error
 
 
-def group(file: h5py.File, name: str) -> h5py.Group | None:
-    """A group at the root of the file, or None where there is none of that name; a dataset is none."""
+def group(file: h5py.Group, name: str) -> h5py.Group | None:
+    """A group of a file or group, or None where there is none of that name; a dataset is none."""
     found = _member(file, name)
     return found if isinstance(found, h5py.Group) else None
 
 
 def dataset(file: h5py.Group, name: str) -> h5py.Dataset | None:
-    """A dataset at the root of the file, or in a group of it, or None where there is none of that name.
+    """A dataset of a file or group, by its name or its path in it; None where there is none.
 
     Raises:
         ScanError: it is not a plain dataset that lies in this file.
     """
-    found = _member(file, name)
+    *groups, last = name.strip("/").split("/")
+    for part in groups:  # one by one, as each could be a link out of the file
+        inner = group(file, part)
+        if inner is None:
+            return None
+        file = inner
+    found = _member(file, last)
     if found is None:
         return None
     if not isinstance(found, h5py.Dataset):
@@ -94,6 +102,20 @@ def dataset(file: h5py.Group, name: str) -> h5py.Dataset | None:
     if h5py.h5z.FILTER_FLETCHER32 in filters and found.id.chunk_iter(_without_checksum):
         raise _refused(file, name, "chunks too short for their checksum", "the file is damaged")
     return found
+
+
+def dataset_list(file: h5py.File) -> str:
+    """The first datasets of a file with shapes and types, for a message; empty where there is none."""
+    found: list[str] = []
+
+    def look(name: str, item: h5py.Group | h5py.Dataset) -> bool | None:
+        if isinstance(item, h5py.Dataset):
+            kind = "/".join(item.dtype.names)[:40] if item.dtype.names else item.dtype
+            found.append(f"{name[:60]!r} {item.shape} {kind}")
+        return True if len(found) > _LISTED else None
+
+    file.visititems(look)  # which follows no links out of the file
+    return ", ".join(found[:_LISTED]) + (" ..." if len(found) > _LISTED else "")
 
 
 def scalar_attribute(file: h5py.File, name: str) -> str | float | None:

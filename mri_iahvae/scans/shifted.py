@@ -1,0 +1,61 @@
+"""k-space whose DC or image lies where an FFT without `fftshift` leaves it: moved to the centre, without loss."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mri_iahvae.scans.inferred_mask import acquired_columns
+from mri_iahvae.scans.scan import Scan, Source, to_complex64
+
+Axes = Literal["rows", "columns", "both"]
+
+_AXES: dict[Axes | None, tuple[int, ...]] = {None: (), "rows": (-2,), "columns": (-1,), "both": (-2, -1)}
+
+
+@dataclass(frozen=True)
+class ShiftedSource(Source):
+    """Arrays of another source, DC and image moved by half a side along these axes."""
+
+    source: Source
+    kspace_axes: tuple[int, ...]
+    image_axes: tuple[int, ...]
+
+    def kspace(self, numbers: Sequence[int]) -> Iterator[NDArray]:
+        """As `Source.kspace`."""
+        for values in self.source.kspace(numbers):
+            moved = np.fft.fftshift(to_complex64(values), axes=self.kspace_axes)
+            for axis in self.image_axes:
+                moved = moved * np.expand_dims(_ramp(moved.shape[axis]), (0, -3 - axis))
+            yield moved
+
+    def reference(self, numbers: Sequence[int]) -> Iterator[NDArray]:
+        """As `Source.reference`."""
+        return self.source.reference(numbers)
+
+    def header_text(self) -> str | None:
+        """As `Source.header_text`."""
+        return self.source.header_text()
+
+
+def shifted(scan: Scan, fftshift: Axes | None, centre_image: Axes | None) -> Scan:
+    """The scan with DC moved from index 0 to the centre of the axes `fftshift`, as `numpy.fft.fftshift` does, and the
+    image along the axes `centre_image`.
+    """
+    if fftshift is None and centre_image is None:
+        return scan
+    source = ShiftedSource(scan.source, _AXES[fftshift], _AXES[centre_image])
+    mask, acquired = np.fft.fftshift(scan.mask, axes=_AXES[fftshift]), scan.acquired
+    if -1 in _AXES[fftshift]:
+        acquired = acquired_columns(np.asarray(mask.reshape(-1, scan.width).any(axis=0)))
+    return replace(scan, source=source, mask=mask, acquired=acquired)
+
+
+def _ramp(count: int) -> NDArray[np.complex64]:
+    """The phases that move an image by `count // 2` pixels: 1 and -1 in turn where the count is even."""
+    frequencies = np.arange(count) - count // 2
+    if count % 2 == 0:
+        return (1.0 - 2 * (frequencies % 2)).astype(np.complex64)
+    return np.exp(2j * np.pi * frequencies * (count // 2) / count).astype(np.complex64)

@@ -1,0 +1,130 @@
+"""What the values of a scan show, and that no command computes with data that contradict themselves."""
+
+import h5py
+import numpy as np
+import pytest
+
+from mri_iahvae.errors import ScanError
+from mri_iahvae.pipeline.training_data import TrainingData
+from mri_iahvae.scans.findings import data_findings, require_consistent
+from mri_iahvae.scans.reader import Reading, open_scan
+from mri_iahvae.scans.survey import survey
+
+CORNER = {"rows": (-2,), "columns": (-1,), "both": (-2, -1)}
+
+
+@pytest.fixture
+def write(tmp_path, head_kspace, rng):
+    """Writes noisy k-space of heads, changed, as a scan."""
+
+    def make(change=lambda kspace: kspace, name="scan.h5", size=48, slices=2):
+        kspace = head_kspace(slices, size)
+        kspace = kspace + 1e-3 * np.abs(kspace).max() * (
+            rng.normal(size=kspace.shape) + 1j * rng.normal(size=kspace.shape)
+        )
+        with h5py.File(tmp_path / name, "w") as file:
+            file["kspace"] = change(kspace).astype(np.complex64)
+        return tmp_path / name
+
+    return make
+
+
+def texts(path, **reading):
+    scan = open_scan(path, Reading(**reading))
+    return [
+        f"{finding.level}: {finding.text}; {finding.fix}" for finding in data_findings(scan, survey(scan))
+    ]
+
+
+def test_nothing_is_said_of_a_good_scan(write, tmp_path, rng):
+    assert texts(write()) == []
+    assert texts(write(lambda kspace: np.where(np.arange(48) % 3, kspace, 0))) == []
+    assert texts(write(lambda kspace: kspace[:, :44, 3:])) == []  # DC off by two rows and a column
+    noise = rng.normal(size=(4, 64, 60)) + 1j * rng.normal(size=(4, 64, 60))
+    assert texts(write(lambda _: noise)) == []
+
+
+@pytest.mark.parametrize("axes", CORNER)
+def test_dc_in_the_corner_is_an_error_that_an_option_mends(write, axes):
+    path = write(lambda kspace: np.fft.ifftshift(kspace, axes=CORNER[axes]))
+    (text,) = texts(path)
+    assert text.startswith("error: k-space is strongest at row ")
+    assert f"--fftshift {axes} moves it there" in text
+    scan = open_scan(path)
+    with pytest.raises(ScanError, match=f"--fftshift {axes}"):
+        require_consistent(scan, survey(scan))
+    assert texts(path, fftshift=axes) == []
+    mended = open_scan(path, Reading(fftshift=axes)).read(1)
+    np.testing.assert_array_equal(mended, np.fft.fftshift(open_scan(path).read(1), axes=CORNER[axes]))
+
+
+def test_lost_rows_are_a_warning(write):
+    (text,) = texts(write(lambda kspace: kspace[:, 12:]))
+    assert text.startswith("warning: k-space is strongest at row 12, column 24, and DC is expected at 18, 24")
+
+
+@pytest.mark.parametrize("size", [48, 51])
+@pytest.mark.parametrize("axes", CORNER)
+def test_an_image_cut_in_two_is_told_and_mended(write, axes, size):
+    good = open_scan(write(size=size, name="good.h5")).read(slice(None))
+    phases = {
+        axis: np.exp(-2j * np.pi * (np.arange(size) - size // 2) * (size // 2) / size)
+        for axis in CORNER[axes]
+    }
+    moved = good.astype(complex)
+    for axis, phase in phases.items():
+        moved = moved * (phase[:, None] if axis == -2 else phase)
+    path = write(lambda _: moved, size=size)
+    (text,) = texts(path)
+    assert text.startswith("warning: neighbouring bins alternate in sign")
+    assert f"--centre-image {axes} moves it there" in text
+    assert texts(path, centre_image=axes) == []
+    mended = open_scan(path, Reading(centre_image=axes)).read(slice(None))
+    np.testing.assert_allclose(mended, good, atol=1e-5 * np.abs(good).max())
+
+
+@pytest.mark.parametrize("order", [(1, 2, 0), (0, 2, 3, 1)])
+def test_coils_last_are_an_error(write, order, head_kspace):
+    """(rows, columns, coils), and (slices, rows, columns, coils)."""
+    coils = head_kspace(1, 48) * np.linspace(0.5, 1, 8)[:, None, None]
+    stack = coils if len(order) == 3 else np.stack([coils, 2 * coils])
+    (text, *_) = texts(write(lambda _: stack.transpose(order)))
+    assert text.startswith("error: ")
+    assert "look like lines of k-space" in text
+    assert "transpose the array to the axes (slices, " in text
+
+
+def test_narrow_arrays_are_asked_about(write):
+    (text,) = texts(write(lambda kspace: kspace[..., 16:32]))
+    assert "48 rows and 16 columns: is that the order of the axes?" in text
+
+
+def test_an_image_is_not_taken_for_kspace(write):
+    def image(kspace):
+        return np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(kspace, axes=(-2, -1))), axes=(-2, -1))
+
+    (text,) = texts(write(image))
+    assert text.startswith("warning: the values vary smoothly and have no peak: they look like an image")
+    point = np.exp(0.1j * np.arange(48)) * np.ones((2, 48, 1))
+    assert not any(
+        "image" in text for text in texts(write(lambda kspace: point + 1e-3 * kspace / np.abs(kspace).max()))
+    )
+
+
+def test_repeated_lines_are_told(write):
+    def repeat(kspace):
+        kspace[1, :, 31:34] = kspace[1, :, 30:31]
+        return kspace
+
+    (text,) = texts(write(repeat))
+    assert "3 lines of k-space repeat the one before, number for number: slice 1, column 31 first" in text
+
+
+def test_training_refuses_what_inspect_calls_an_error(write, tmp_path):
+    write(name="a.h5")
+    path = write(lambda kspace: np.fft.ifftshift(kspace, axes=(-2, -1)), name="b.h5")
+    with pytest.raises(ScanError, match=r"b\.h5: .*--fftshift both"):
+        TrainingData.open(tmp_path, 32)
+    path.unlink()
+    write(lambda kspace: np.where(np.arange(48) == 40, 0, kspace) + 0, name="b.h5")
+    assert TrainingData.open(tmp_path, 32).counts == (2, 2)
