@@ -64,7 +64,6 @@ class InferenceSettings:
             without guide, see `inference.comparators.paper`).
         steps: of refinement per scale (per layer where the schedule is sequential), a step being one evaluation
             of the objective with its gradient; "auto": until the objective has converged. Unused by "amortized".
-        symmetries: copies of the measurement, 1 to 8, of which the guide's estimates are averaged (`kspace.symmetry`).
         optimizer: "lbfgs" (see `inference.lbfgs`) or "adam"; "paper" has its own.
         schedule: "joint" refines all layers of a scale together, "sequential" one layer after the other.
         data_consistency: what the output holds at measured bins: "hard" the data, "soft" their posterior mean
@@ -75,11 +74,11 @@ class InferenceSettings:
         seed: of all that is drawn.
         precision: of the convolutions; the FFT and the objective are always float32.
         compile: run the networks through `torch.compile` (mode "reduce-overhead"); on CUDA only.
+        symmetries: copies of the measurement, 1 to 8, of which the guide's estimates are averaged (`kspace.symmetry`).
     """
 
     method: Method = "hybrid"
     steps: Steps = 3
-    symmetries: int = 4
     optimizer: Optimizer = "lbfgs"
     schedule: Schedule = "joint"
     data_consistency: DataConsistency = "hard"
@@ -88,6 +87,7 @@ class InferenceSettings:
     seed: int = 0
     precision: Precision = "float32"
     compile: bool = False
+    symmetries: int = 4
 
     def __post_init__(self) -> None:
         """Refuse what cannot be computed.

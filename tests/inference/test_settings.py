@@ -15,7 +15,8 @@ from mri_iahvae.inference.settings import DATA_CONSISTENCY, METHODS, InferenceSe
      {"schedule": "random"}, {"precision": "float16"}, {"steps": -1}, {"steps": 2.5}, {"steps": "many"},
      {"steps": "auto", "optimizer": "adam"}, {"steps": "auto", "method": "paper"}, {"samples": -1},
      {"samples": 4, "method": "paper"}, {"temperature": -0.1},
-     {"temperature": math.nan}, {"temperature": math.inf}, {"seed": -1}, {"seed": 2**32}],
+     {"temperature": math.nan}, {"temperature": math.inf}, {"seed": -1}, {"seed": 2**32},
+     {"symmetries": 0}, {"symmetries": 9}],
 )  # fmt: skip
 def test_what_cannot_be_computed_is_refused(values):
     with pytest.raises(UsageError) as caught:
@@ -37,7 +38,7 @@ def test_the_ends_of_each_range_are_taken(values):
 
 def test_defaults():
     """What the documentation states, and results were measured with."""
-    expected = InferenceSettings("hybrid", 5, "lbfgs", "joint", "hard", 0, 1.0, 0, "float32")
+    expected = InferenceSettings("hybrid", 3, "lbfgs", "joint", "hard", 0, 1.0, 0, "float32", symmetries=4)
     assert InferenceSettings() == expected
 
 
@@ -67,8 +68,8 @@ def test_settings_by_name():
 
 def test_a_quality_is_a_name_for_settings():
     assert inference_settings("default") == inference_settings() == InferenceSettings()
-    assert inference_settings("fast", seed=3) == InferenceSettings("guide", seed=3)
-    assert inference_settings("best", samples=2) == InferenceSettings(steps=15, samples=2)
+    assert inference_settings("fast", seed=3) == InferenceSettings("guide", seed=3, symmetries=1)
+    assert inference_settings("best", samples=2) == InferenceSettings(steps=15, samples=2, symmetries=8)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +90,8 @@ def test_what_a_method_ignores_is_not_in_effect():
         "hybrid": {"temperature"},
         "guide": {"steps", "optimizer", "schedule", "temperature"},
         "amortized": {"steps", "optimizer", "schedule", "temperature"},
-        "iterative": {"temperature"},
-        "paper": {"optimizer", "schedule", "samples", "temperature"},
+        "iterative": {"temperature", "symmetries"},
+        "paper": {"optimizer", "schedule", "samples", "temperature", "symmetries"},
     }
     for method, names in idle.items():
         settings = InferenceSettings(method)
