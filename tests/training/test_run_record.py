@@ -45,10 +45,7 @@ GIVEN = {
     "--grid": (32, 16, "--grid was 32, found 16"),
     "--from": ("small", "other", "--from was small, found other"),
     "--stages": ("16:20, 32:30@32", "32:30", "--stages was 16:20,32:30@32, found 32:30"),
-    "--batch": (16, 8, "--batch was 16, found 8"),
     "--rate": (2e-3, 1e-3, "--rate was 0.002, found 0.001"),
-    "--save-every": (60, 1.0, "--save-every was 60.0, found 1.0"),
-    "--precision": ("float32", "bfloat16", "--precision was float32, found bfloat16"),
     "--half": (False, True, "--half was False, found True"),
     "--domain": (None, "knee", "--domain was None, found knee"),
 }

@@ -31,12 +31,6 @@ def test_every_batch_element_is_someones(total, count):
     assert torch.equal(joined(parts, total), batch)
 
 
-def test_a_process_alone_has_the_whole_batch():
-    batch = torch.randn(5, 2)
-    assert Share.of_this_process(5) == Share(5)
-    assert torch.equal(Share(5).gather(Share(5).of(batch)), batch)
-
-
 @pytest.mark.parametrize("count", [2, 3])
 def test_augmentation_is_the_slices_own(blobs, count):
     whole = augment(blobs, seeded(), resampled=0.5)
