@@ -77,7 +77,7 @@ def head_kspace():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def coil_maps():
     """Makes smooth sensitivities on a ring: (coils, H, W) to complex64 of that shape, sum of squares 1."""
 

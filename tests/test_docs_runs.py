@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 from importlib.resources import files
 from pathlib import Path
 
+import click
 import h5py
 import nibabel
 import numpy as np
@@ -20,13 +22,30 @@ from click.testing import CliRunner
 from mri_iahvae.cli import main
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.results.hdf5 import write_scan
-from tests.test_readme import cli_calls
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PAGES = [page for page in (README, *sorted(DOCS.rglob("*.md"))) if BLOCK.search(page.read_text())]
+
+
+def cli_calls(text):
+    """Arguments of every `mri-iahvae ...` in the ```bash blocks of a Markdown text."""
+    for block in re.findall(r"^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        for line in block.replace("\\\n", " ").splitlines():
+            lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+            lexer.whitespace_split = True
+            call = None
+            for token in [*lexer, ";"]:
+                if set(token) <= set("();<>|&"):
+                    if call is not None:
+                        yield call
+                    call = None
+                elif call is not None:
+                    call.append(token)
+                elif Path(token).name == "mri-iahvae":
+                    call = []
 
 
 def cut(path):
@@ -39,7 +58,7 @@ def cut(path):
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
+def inputs(tmp_path_factory, coil_maps):
     """Folder with the files that the pages speak of."""
     folder = tmp_path_factory.mktemp("inputs")
     scan = folder / "scan.h5"
@@ -53,9 +72,7 @@ def inputs(tmp_path_factory):
     for number in range(2):
         (folder / "data" / "singlecoil").mkdir(parents=True, exist_ok=True)
         write_scan(folder / "data" / "singlecoil" / f"{number}.h5", kspace)
-    y, x = np.mgrid[-1:1:128j, -1:1:128j]
-    maps = np.stack([np.exp(-((x - np.cos(a)) ** 2) - (y - np.sin(a)) ** 2 + 1j * a) for a in range(4)])
-    images = torch.from_numpy((reference[:, None] * maps).astype(np.complex64))
+    images = torch.from_numpy((reference[:, None] * coil_maps(4, 128, 128)).astype(np.complex64))
     write_scan(folder / "multicoil.h5", fft2c(images).numpy())
     example = nibabel.load(files("nibabel") / "tests" / "data" / "example4d.nii.gz")
     volume = np.asarray(example.dataobj[..., 0], np.float32)
@@ -86,10 +103,13 @@ def train_a_little(arguments):
 
 def run_call(arguments, page):
     """One `mri-iahvae ...`, in the current folder; training is interrupted after its first step."""
+    if arguments[0] in main.entries:  # knows its options, whether it runs here or not
+        command = main.get_command(click.Context(main), arguments[0])
+        command.make_parser(click.Context(command)).parse_args(arguments[1:])
     if "cuda" in arguments:
         return
     if arguments[0] == "train":
-        if page == README or "--stages" in arguments:  # others train for long; `test_readme.py` checks them
+        if page == README or "--stages" in arguments:  # others train for long
             train_a_little(arguments)
         return
     if arguments[0] == "example":

@@ -10,10 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mri_iahvae.errors import CheckpointError, IahvaeError, ScanError
-from mri_iahvae.model.checkpoint_config import model_config
+from mri_iahvae.errors import CheckpointError, ScanError
 from mri_iahvae.model.config import ModelConfig
-from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.presets import preset
 from mri_iahvae.scans.header import parse_header
 from mri_iahvae.scans.mask_file import read_mask_file, require_mask, to_mask
@@ -26,11 +24,6 @@ fuzzed = settings(
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=8,
 )
 
 
@@ -104,9 +97,16 @@ def test_fields_of_a_scan(tmp_path, name, values, attribute):
         one_line(error)
 
 
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+
+
 @fuzzed
 @given(st.data())
-def test_configurations(tmp_path, data):
+def test_configurations(data):
     values = json.loads(json.dumps(asdict(preset("tiny"))))
     key = data.draw(st.sampled_from([*values, "other"]))
     values[key] = data.draw(json_values)
@@ -119,23 +119,3 @@ def test_configurations(tmp_path, data):
     else:
         assert config.least_weights > 0
         assert ModelConfig.from_json(config.to_json()) == config
-
-
-@fuzzed
-@given(json_values, st.sampled_from(["description", "slices", "mean", "deviation", "limit"]))
-def test_domains(value, key):
-    whole = Domain("head", 9, (-1.0, -2.0, -3.0), (1.0, 1.0, 1.0), (2.0, 2.0, 2.0)).to_json()
-    for values in (value, {**whole, key: value}):
-        try:
-            Domain.from_json(values)
-        except CheckpointError as error:
-            one_line(error)
-
-
-@fuzzed
-@given(st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()))
-def test_config_files(tmp_path, content):
-    (tmp_path / "config.json").write_bytes(content)
-    with pytest.raises(IahvaeError) as caught:
-        model_config(tmp_path)
-    one_line(caught.value)
