@@ -80,20 +80,17 @@ class Tools:
     unet_digest: str = ""
 
     @classmethod
-    def load(cls, checkpoint: str, weights: Path, unet: Path | None) -> "Tools":
-        """Load our model, the weights that `classical.py --tune` found, and the U-Net."""
-        model, digest = load_model(checkpoint)
-        guide, guide_digest = load_guide(checkpoint) or (None, "")
-        ours = model, digest, guide, guide_digest
-        tuned = json.loads(weights.read_text())["weights"] if weights.exists() else {}
-        if unet is None or not unet.exists():
-            return cls(*ours, tuned)
+    def load(cls, checkpoint: str, weights: Path, unet: Path) -> "Tools":
+        """Load our model, the weights that `classical.py` found, and the U-Net, where it is of the model's grid."""
         from benchmarks.quality.unet import UnetBaseline  # noqa: PLC0415 - fastmri takes seconds to import
 
+        model, digest = load_model(checkpoint)
+        guide, guide_digest = load_guide(checkpoint) or (None, "")
+        tools = cls(model, digest, guide, guide_digest, json.loads(weights.read_text())["weights"])
         network = UnetBaseline.load(unet)
-        if network.power.shape[-1] != ours[0].size:
-            return cls(*ours, tuned)
-        return cls(*ours, tuned, network, hashlib.sha256(unet.read_bytes()).hexdigest())
+        if network.power.shape[-1] != model.size:
+            return tools
+        return replace(tools, unet=network, unet_digest=hashlib.sha256(unet.read_bytes()).hexdigest())
 
 
 def methods(task: Task, tools: Tools, names: Sequence[str] = ()) -> list[Method]:
@@ -125,10 +122,8 @@ def left_out(tools: Tools) -> list[str]:
         for name, method in CLASSICAL.items()
         if not method.available
     ]
-    if not tools.weights:
-        lines.append("compressed sensing: no weights, classical.py finds them")
     if tools.unet is None:
-        lines.append("U-Net: no weights for this grid, unet.py trains them (--unet)")
+        lines.append("U-Net: no weights for this grid, unet.py trains them")
     return lines
 
 
