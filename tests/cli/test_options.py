@@ -94,8 +94,7 @@ def test_an_option_of_earlier_versions_can_be_switched_off(reconstruct, make_sca
 
 @pytest.mark.parametrize("command", ["reconstruct", "denoise"])
 @pytest.mark.parametrize(
-    ("case", "words"),
-    [("not HDF5", "HDF5"), ("no kspace", "no such dataset"), ("NaN", "slice 0")],
+    ("case", "words"), [("not HDF5", "HDF5"), ("no kspace", "no such dataset"), ("NaN", "slice 0")]
 )
 def test_files_that_cannot_be_used(cli, command, make_scan, expect_error, case, words):
     path = make_scan()

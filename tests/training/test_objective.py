@@ -12,12 +12,7 @@ from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import band_mask, block_mask, crop, embed, scales
 from mri_iahvae.training.masks import random_masks
 from mri_iahvae.training.module import validation_scores
-from mri_iahvae.training.objective import (
-    completion_ratio,
-    masked_ratio,
-    posterior_pass,
-    squared_error,
-)
+from mri_iahvae.training.objective import completion_ratio, masked_ratio, posterior_pass, squared_error
 from mri_iahvae.training.statistics import canonical_batch
 
 
