@@ -225,3 +225,15 @@ def test_amortized_samples_have_the_encoders_mean_and_variance(linear, noise, me
         mean = offset + matrix @ (0.3 * crop(imputed, scale.side).real.flatten()).repeat(2)
         covariance = variance * matrix @ matrix.T + linear.sigma**2 * torch.eye(len(offset))
         check_samples(scale.flat(crop(found, scale.side)), mean, covariance)
+
+
+def test_training_walks_as_inference_does(linear):
+    """With a scale that shares nothing with the networks."""
+    kspace = complex_noise((3, 4, 4), 1.0, torch.Generator().manual_seed(0))
+    everything = torch.ones(1, 4, 4, dtype=torch.bool)
+    passed = posterior_pass(linear, kspace)
+    found = run(linear, kspace, everything, "amortized", data_consistency="none")
+    torch.testing.assert_close(passed.bins, found)
+    torch.testing.assert_close(passed.error.sum(0), (found - kspace).abs().square().sum((1, 2)))
+    found = run(linear, kspace, block_mask(2, 4)[None], "amortized")
+    torch.testing.assert_close(complete(linear, kspace, 2), found)

@@ -74,20 +74,6 @@ def test_the_fit_of_a_volume_is_that_of_its_slices(model, domain, head_kspace):
     assert np.isnan(volume_score(model, None, kspace, mask, sigma, Batches(2))).all()
 
 
-def test_a_reconstruction_tells_its_fit_and_warns(model, domain, head_kspace, noise_kspace):
-    inside = reconstruct_volume(model, head_kspace(4), None, SETTINGS, domain=domain, up_to=8)
-    assert inside.out_of_distribution.dtype == np.float32
-    assert (inside.out_of_distribution < 1).all()
-    assert inside.warnings == ()
-    outside = reconstruct_volume(model, noise_kspace, None, SETTINGS, domain=domain)
-    assert (outside.out_of_distribution > 1).all()
-    (warning,) = outside.warnings
-    assert warning.startswith(f"6 of 6 slices are {WARNING}")
-    silent = reconstruct_volume(model, noise_kspace, None, SETTINGS)
-    assert np.isnan(silent.out_of_distribution).all()
-    assert silent.warnings == ()
-
-
 @pytest.mark.parametrize("samples", [0, 3])
 def test_the_fit_does_not_depend_on_how_a_slice_is_reconstructed(model, domain, head_kspace, samples):
     kspace, mask = head_kspace(3), block_mask(8, 32).numpy()

@@ -14,9 +14,8 @@ from mri_iahvae.model.checkpoint import load_domain, load_model
 from mri_iahvae.model.presets import preset
 from mri_iahvae.pipeline.training_data import FolderSlices, TrainingData
 from mri_iahvae.scans.reader import open_scan
-from mri_iahvae.tasks.train import calibrate, resume, train
+from mri_iahvae.tasks.train import calibrate, train
 from mri_iahvae.training.settings import Stage, TrainSettings
-from mri_iahvae.training.states import states
 
 CPU = torch.device("cpu")
 PRESET = preset("tiny").coarse(16)
@@ -132,22 +131,6 @@ def test_a_run(files, tmp_path):
     assert str(tmp_path) not in json.dumps(record)  # a checkpoint does not tell where its data were
     assert load_domain(checkpoint).description == "not stated"
     refused(UsageError, data, run, "holds a run already", "--resume")
-
-
-def test_resuming(files, tmp_path):
-    data, run = files("data", 2), tmp_path / "run"
-    with pytest.raises(UsageError, match="--resume found no run"):
-        resume(run, display=Quiet(), device=CPU)
-    assert not run.exists()
-    with pytest.raises(KeyboardInterrupt, match="Interrupted at step 10 of 20"):
-        start(data, run, stop_at=10, domain="ellipses")
-    training = json.loads((run / "model" / "config.json").read_text())["training"]
-    assert (training["steps_done"], training["steps_planned"]) == (10, 20)
-    model = resume(run, display=Quiet(), device=CPU)
-    assert [step for _, step, _ in states(run)] == [10, 20]
-    assert load_domain(model).description == "ellipses"
-    whole = start(data, tmp_path / "whole")
-    assert load_model(model)[1] == load_model(whole)[1]
 
 
 ONE_STEP = TrainSettings((Stage(32, 1, batch=2),), validate_every=1)
