@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-import yaml
 
 import mri_iahvae
 
@@ -74,8 +73,3 @@ def test_stored_help_is_current():
     pages = help_pages()
     stored = {path.name: path.read_text() for path in pages.FOLDER.iterdir()}
     assert stored == pages.help_pages(), "run: python docs/help_pages.py"
-
-
-def test_the_citation_is_of_this_version():
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert citation["version"] == mri_iahvae.__version__

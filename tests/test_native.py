@@ -214,21 +214,6 @@ def test_without_a_header_padding_and_image_come_from_the_content(native):
             assert scan_geometry(scan).image == (640, 368)
 
 
-def test_holes_along_the_readout_keep_its_oversampling(native, rng):
-    holes = rng.random((640, 372)) < 0.5
-
-    def change(file):
-        file["kspace"][...] = np.where(holes, file["kspace"][()], 0)
-        file["mask"] = holes
-
-    scan = open_scan(native("640x372", change=change))
-    geometry = scan_geometry(scan)
-    assert geometry.field == (640, 372)
-    assert geometry.image == (320, 320)
-    assert "readout oversampling cannot be removed" in geometry.warnings[0]
-    np.testing.assert_array_equal(geometry.reduce_mask(scan.mask), holes)
-
-
 @pytest.mark.parametrize("size", [(20, 17), (8, 40), (7, 7)])
 def test_kspace_smaller_than_the_grid(tool, tmp_path, rng, size, no_figures):
     parts = rng.normal(size=(2, 2, *size))

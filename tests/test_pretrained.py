@@ -5,7 +5,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmarks.quality.out_of_distribution import phantoms
 from benchmarks.shared.native_files import LAYOUTS, write_native
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import ifft2c
@@ -75,15 +74,6 @@ def knees(_):
     return np.stack(images)
 
 
-def phantom(name, size):
-    """One slice, (1, 320, 320), with the phantom over `size` pixels in the middle."""
-
-    def draw(_):
-        return np.pad(phantoms(size)[name], (320 - size) // 2)[None]
-
-    return draw
-
-
 @pytest.mark.parametrize(
     ("draw", "noise", "acceleration", "strange"),
     [
@@ -93,8 +83,6 @@ def phantom(name, size):
         (knees, 0.02, None, True),
         (lambda _: np.ones((4, 320, 320)), 100, 4, True),  # no signal to speak of beside the noise
         (lambda _: np.ones((4, 320, 320)), 100, None, True),
-        (phantom("Shepp-Logan", 256), 0.02, None, True),
-        (phantom("bottle", 224), 0.02, None, True),
     ],
 )
 def test_native_files_that_are_no_heads_are_warned_of(

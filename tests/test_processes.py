@@ -1,12 +1,8 @@
 """Two processes that train on the CPU, as a user starts them: the same numbers, and an end when one fails."""
 
-import contextlib
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -66,31 +62,15 @@ def data(make_scan, tmp_path):
 
 
 @pytest.fixture
-def start(tmp_path):
-    """Starts a command, which may become several processes; `change` is Python that runs in each beforehand."""
-    started = []
+def train(start, tmp_path):
+    """Starts training, which becomes two processes; `change` is Python that runs in each beforehand."""
 
-    def begin(*args, change=None, **environment):
-        command = [sys.executable, "-m", "mri_iahvae"]
-        if change is not None:
-            script = tmp_path / "script.py"
-            script.write_text(SCRIPT.format(change=change))
-            command = [sys.executable, str(script)]
-        process = subprocess.Popen(
-            [*command, *map(str, args)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
+    def begin(*arguments, change="", **environment):
+        script = tmp_path / "script.py"
+        script.write_text(SCRIPT.format(change=change))
+        return start(("train", *arguments), {"OMP_NUM_THREADS": "1", **environment}, [script])
 
-    yield begin
-    for process in started:
-        with contextlib.suppress(ProcessLookupError):  # nothing is left of it, nor of those that it started
-            os.killpg(process.pid, signal.SIGKILL)
+    return begin
 
 
 def end(process):
@@ -111,11 +91,11 @@ def log(run):
     return [json.loads(line) for line in lines if line.endswith("}")]
 
 
-def test_two_train_as_one_does_and_one_goes_on_alone(data, start, tmp_path):
+def test_two_train_as_one_does_and_one_goes_on_alone(data, train, tmp_path):
     """Growth included; interrupted by a signal to the first process only, which both must follow at the same step."""
     shared, straight = tmp_path / "shared", tmp_path / "straight"
     options = (*TRAIN, "--stages", "16:5,32:30")
-    process = start("train", data, "-o", shared, *options, *TWO)
+    process = train(data, "-o", shared, *options, *TWO)
     while not any(entry["stage"] == 1 and entry["step"] >= 10 for entry in log(shared)):
         assert process.poll() is None, end(process)
         time.sleep(0.05)
@@ -150,11 +130,11 @@ def test_two_train_as_one_does_and_one_goes_on_alone(data, start, tmp_path):
     assert (weights - others).norm() < 0.01 * others.norm()
 
 
-def test_what_one_skips_both_skip(data, start, tmp_path):
+def test_what_one_skips_both_skip(data, train, tmp_path):
     change = IN_THE_THIRD_STEP.format(what="loss = loss * float('nan')") + TELL_THE_WEIGHTS
     options = (*TRAIN, "--grid", 16, "--stages", "16:10")
     run = tmp_path / "run"
-    process = start("train", data, "-o", run, *options, *TWO, change=change, WEIGHTS=str(tmp_path))
+    process = train(data, "-o", run, *options, *TWO, change=change, WEIGHTS=str(tmp_path))
     code, stdout, stderr = end(process)
     assert (code, stdout) == (0, f"{run / 'model'}\n"), stderr
     assert [entry["skipped"] for entry in log(run) if entry["kind"] == "step"] == [1]
@@ -171,11 +151,11 @@ def test_what_one_skips_both_skip(data, start, tmp_path):
     ],
     ids=["fails", "is killed"],
 )
-def test_training_ends_when_one(data, start, tmp_path, what, said):
+def test_training_ends_when_one(data, train, tmp_path, what, said):
     run = tmp_path / "run"
     options = (*TRAIN, "--grid", 16, "--stages", "16:1000")
     change = IN_THE_THIRD_STEP.format(what=what)
-    code, stdout, stderr = end(start("train", data, "-o", run, *options, *TWO, change=change))
+    code, stdout, stderr = end(train(data, "-o", run, *options, *TWO, change=change))
     assert (code != 0, stdout) == (True, ""), stderr
     assert any(text in stderr for text in said), stderr
     assert "Traceback" not in stderr

@@ -224,7 +224,8 @@ def test_native_files_have_a_row_for_every_size_and_task(
     run(native.main, tmp_path / "heads.npz", *options)
     rows = json.loads((tmp_path / "native.json").read_text())["results"]
     assert set(rows) == set(chosen)
-    assert all(list(found) == tasks and found[tasks[0]]["zero-filled nmse"] > 0.05 for found in rows.values())
+    assert all(list(found) == tasks for found in rows.values())
+    assert tasks != ["denoise"] or all(found["denoise"]["zero-filled nmse"] > 0.05 for found in rows.values())
 
 
 def test_phase_jumps_and_noise_have_a_row_for_each_method(folder, checkpoint, tmp_path, monkeypatch):

@@ -3,8 +3,6 @@
 import json
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -127,11 +125,10 @@ def test_data_that_have_moved(data, make_scan, tmp_path):
     refused(train(moved, "-o", run, "--resume"), f"{moved}: ", "found 8 slices and 3 held out")
 
 
-def test_interrupted_and_resumed_is_as_never_interrupted(data, tmp_path):
+def test_interrupted_and_resumed_is_as_never_interrupted(data, start, tmp_path):
     run, straight = tmp_path / "run", tmp_path / "straight"
     options = ("--preset", "tiny", "--stages", "16:2,32:40", "--batch", "2", "--device", "cpu")
-    command = [sys.executable, "-m", "mri_iahvae", "train", str(data), "-o", str(run), *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = start(("train", data, "-o", run, *options))
     while not (run / "log.jsonl").exists() or not any(entry["grid"] == 32 for entry in log(run)):
         assert process.poll() is None, "ended before it could be interrupted"
         time.sleep(0.01)

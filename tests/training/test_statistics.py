@@ -25,15 +25,6 @@ def test_canonical_batches_have_the_cores_energy_and_real_dc(blobs, size):
     torch.testing.assert_close(ratio, ratio[:, :1, :1].expand_as(ratio), rtol=1e-3, atol=0)
 
 
-@pytest.mark.parametrize("size", [32, 64, 128, 256])
-def test_the_core_sets_the_scale_on_every_grid(size):
-    """Nearly all of a slice's energy lies in it: it does not look out of proportion, however large the grid is."""
-    at = torch.arange(size) - size // 2
-    falling = torch.exp(-(at[:, None].square() + at.square()) / 8).to(torch.complex64)
-    core = canonical_batch(3e-6 * falling[None], size) * block_mask(8, size)
-    assert float(core.abs().square().sum()) == pytest.approx(size**2, rel=1e-4)
-
-
 def test_gains_of_white_noise_are_its_rms(noise):
     gains = measure(complex_noise((400, 32, 32), 0.5, noise), preset("tiny")).gains
     # Two parts of sigma 0.5: RMS sqrt(1/2); fewer bins, larger deviation.
