@@ -113,7 +113,7 @@ def run_call(arguments, page):
     if arguments[0] in main.entries:  # knows its options, whether it runs here or not
         command = main.get_command(click.Context(main), arguments[0])
         command.make_parser(click.Context(command)).parse_args(arguments[1:])
-    if "cuda" in arguments or page == KNEE and "--resume" in arguments:
+    if "cuda" in arguments or (page == KNEE and "--resume" in arguments):
         return
     if arguments[0] == "train":
         if page == README or "--stages" in arguments:  # others train for long

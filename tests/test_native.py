@@ -248,23 +248,6 @@ def test_several_coils_are_read_as_fastmri_does(native):
         assert np.abs(rss - target).max() < 1e-5 * target.max()
 
 
-@pytest.mark.parametrize("new", [(640, 372), (368, 640)], ids=["width", "axes swapped"])
-def test_where_header_and_array_differ_both_sizes_are_said_and_the_array_counts(native, new):
-    def swap(file):
-        text = file["ismrmrd_header"][()].decode()
-        del file["ismrmrd_header"]
-        file["ismrmrd_header"] = text.replace("<x>640</x><y>368</y>", "<x>{}</x><y>{}</y>".format(*new))
-
-    scan = open_scan(native("640x368", change=swap))
-    (warning,) = scan.warnings
-    assert "640x368" in warning
-    assert "{}x{}".format(*new) in warning
-    assert (scan.height, scan.width) == (640, 368)
-    assert scan.acquired == (20, 348)  # from the zeros, as the header is not to be trusted
-    assert scan_geometry(scan).field == (320, 368)
-    assert scan_geometry(scan).image == (320, 320)
-
-
 def test_padding_is_neither_measured_nor_missing(native, tool, no_figures):
     for acceleration in (None, 4):
         path = native("640x368", acceleration=acceleration)

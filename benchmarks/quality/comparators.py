@@ -9,8 +9,8 @@ The models have `small`'s widths and depths up to 64 x 64. A bottom-up encoder c
     mri-iahvae train data/slices -o runs/grown --grid 64 --stages 32:1250,64:1250 --precision bfloat16 --device cpu
 
 The others are trained as the first one, through `mri_iahvae.tasks.train.train`, with other choices for
-`mri_iahvae.model.config.preset("small", grid=64, ...)`: `details=False`, `encoder="bottom-up"`, `heads="spectral"`, or
-`encoder="bottom-up", decoder="ordinary"`. Each takes 0.8 to 1.6 hours of one core.
+`mri_iahvae.model.presets.preset("small", grid=64, ...)`: `super_resolution=False`, `encoder="bottom-up"`,
+`heads="spectral"`, or `encoder="bottom-up", decoder="ordinary"`. Each takes 0.8 to 1.6 hours of one core.
 
 Slices are cropped in k-space to the models' grid. The reference of the scores is the magnitude of the cropped,
 fully sampled slice; a number is the mean over slices, each a volume of its own.

@@ -36,7 +36,6 @@ class Decomposition(Protocol):
         """
 
 
-
 class FourierBands:
     """Bands of k-space: scale s holds B_s without B_{s/2} (`kspace.bands`). The paper's decomposition.
 
@@ -65,7 +64,6 @@ class FourierBands:
         side = self.sides[index]
         block = block if block.shape[-1] == side else embed(block, side)
         return ifft2c(block) * (side / self.size)
-
 
 
 class SingleScale:

@@ -14,7 +14,6 @@ from mri_iahvae.cli import main
 from mri_iahvae.evaluation.metrics import score
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c, ifft2c
-from mri_iahvae.pipeline import output
 from mri_iahvae.scans.reader import open_scan
 
 SETTINGS = (*InferenceSettings.__dataclass_fields__, "up_to")
@@ -82,14 +81,7 @@ def test_json_has_the_numbers_of_the_text(reconstruct, make_scan, read):
     assert all(f"{value:.1%} {name}" in text for name, value in fractions.items())
     _, stored = read("my scan.h5")
     assert json.loads(stored["options"]) == file["options"]
-    given = {
-        "up_to": "8x8",
-        "method": "guide",
-        "seed": 0,
-        "image_size": "32x32",
-        "slices": [1, 0],
-        "gif": True,
-    }
+    given = {"up_to": "8x8", "method": "guide", "image_size": "32x32", "slices": [1, 0], "gif": True}
     assert given.items() <= file["options"].items()
     for name, scores in file["scores"].items():
         for key, value in scores.items():
@@ -97,42 +89,28 @@ def test_json_has_the_numbers_of_the_text(reconstruct, make_scan, read):
             assert stored[f"{name} {key}"] == value
 
 
-@pytest.fixture
-def masks(tmp_path):
-    """Mask files by name: columns and bins."""
-    bins = np.random.default_rng(2).random((32, 32)) < 0.3
-    bins[12:20, 12:20] = True
-    np.save(tmp_path / "columns.npy", np.arange(32) % 3 > 0)
-    np.savez(tmp_path / "bins.npz", mask=bins)
-    return tmp_path
-
-
 @pytest.mark.parametrize("consistency", ["hard", "soft"])
 @pytest.mark.parametrize(
     ("options", "line"),
     [
         (["--acceleration", 4], "random columns 4x, centre 0.08"),
-        (
-            ["--acceleration", 2, "--center-fraction", 0.25, "--mask-type", "magic"],
-            "magic columns 2x, centre 0.25",
-        ),
+        (["--acceleration", 2, "--mask-type", "magic"], "magic columns 2x, centre 0.16"),
         (["--mask", "columns.npy"], "columns.npy"),
         (["--mask", "bins.npz", "--up-to", "16x16"], "bins.npz, up to 16x16"),
     ],
 )
 def test_asked_masks(
-    reconstruct, make_scan, masks, monkeypatch, checkpoint, read, options, line, consistency
+    reconstruct, make_scan, tmp_path, rng, monkeypatch, checkpoint, read, options, line, consistency
 ):
-    """Only the mask's bins count: in the result, the stored mask, fractions, baseline and figure."""
-    monkeypatch.chdir(masks)
-    drawn = []
-    monkeypatch.setattr(output, "kspace_figure", lambda _path, views, **_: drawn.extend(views))
+    """Only the mask's bins count: in the result, the stored mask, fractions and baseline."""
+    monkeypatch.chdir(tmp_path)
+    np.save("columns.npy", np.arange(32) % 3 > 0)
+    np.savez("bins.npz", mask=rng.random((32, 32)) < 0.3)
     path = make_scan(reference=True, noise_sigma=1e-7)
     result = reconstruct(path, *options, "--data-consistency", consistency)
     assert result.exit_code == 0, result.output
     data, stored = read()
     mask = data["mask"]
-    assert mask.dtype == bool
     assert mask.shape == ((32,) if "--mask" not in options or options[1] == "columns.npy" else (32, 32))
     mask = np.broadcast_to(mask, (32, 32))
     assert stored["true_acceleration"] == pytest.approx(1024 / mask.sum())
@@ -149,10 +127,6 @@ def test_asked_masks(
     baseline = np.abs(ifft2c(torch.from_numpy(np.where(mask, kspace, 0))).numpy())
     expected = score(scan.read_reference(slice(None)), baseline).nmse
     assert stored["zero-filled nmse"] == pytest.approx(expected, rel=1e-6)
-    (view,) = drawn
-    np.testing.assert_array_equal(view.measured, np.where(mask, kspace[1], 0))
-    np.testing.assert_array_equal(view.reference_kspace, kspace[1])
-    np.testing.assert_allclose(view.zero_filled, baseline[1], rtol=1e-5)
 
 
 def test_the_mask_of_a_result_can_be_used_again(reconstruct, make_scan, tmp_path, read):
@@ -212,8 +186,6 @@ def test_unfinished_weights_are_a_warning(reconstruct, make_scan, checkpoint, tm
     kspace = open_scan(path).read(slice(None))
     found = mri_iahvae.reconstruct(kspace, up_to=8, checkpoint=model, quality="fast", device="cpu")
     assert found.warnings == (text,)
-    sample = ["sample", "--count", "1", "--checkpoint", str(model), "-o", str(tmp_path / "drawn")]
-    assert f"Warning: {text}\n" in CliRunner().invoke(main, sample).stderr
 
 
 def test_inputs_and_folders_that_cannot_be(reconstruct, make_scan, tmp_path, expect_error):

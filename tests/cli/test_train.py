@@ -85,17 +85,13 @@ def test_a_run_its_resumption_and_its_model(data, make_scan, tmp_path):
     refused(other, "--precision was bfloat16, found float32, --seed was 0, found 1")
 
     # The finished checkpoint reconstructs, and trains on.
-    options = ("--method", "amortized", "--up-to", "8x8", "--json", "--checkpoint", run / "model")
-    used = CliRunner().invoke(
-        main, [*map(str, ("reconstruct", make_scan(), "-o", tmp_path / "out", *options))]
-    )
+    options = ("--method", "amortized", "--up-to", "8x8", "--json", "-o", tmp_path / "out")
+    command = ("reconstruct", make_scan(), "--checkpoint", run / "model", *options)
+    used = CliRunner().invoke(main, [*map(str, command)])
     assert used.exit_code == 0, used.output
     assert json.loads(used.stdout)["files"][0]["model_sha256"] == digest
     more = ("--stages", "32:1@4-8", "--batch", 2, "--device", "cpu")
     assert train(data, "-o", tmp_path / "more", "--from", run / "model", *more).exit_code == 0
-    weights = [load_model(folder / "model")[0].state_dict() for folder in (run, tmp_path / "more")]
-    moved = {name.split(".")[1] for name in weights[0] if not torch.equal(*(w[name] for w in weights))}
-    assert moved == {"2", "3"}
     training = json.loads((tmp_path / "more" / "model" / "config.json").read_text())["training"]
     assert training["start_sha256"] == digest
 

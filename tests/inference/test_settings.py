@@ -46,19 +46,10 @@ def test_a_quality_is_a_name_for_settings():
     assert inference_settings("default") == inference_settings() == InferenceSettings()
     assert inference_settings("fast", seed=3) == InferenceSettings("guide", seed=3)
     assert inference_settings("best", samples=2) == InferenceSettings(steps=15, samples=2)
-
-
-@pytest.mark.parametrize(
-    ("quality", "values", "words"),
-    [
-        ("good", {}, "quality good: expected one of fast, default, best"),
-        ("fast", {"method": "amortized"}, "quality fast chooses method itself: leave one of the two out"),
-        ("best", {"steps": 2}, "quality best chooses steps itself"),
-    ],
-)
-def test_what_a_quality_excludes(quality, values, words):
-    with pytest.raises(UsageError, match=words):
-        inference_settings(quality, **values)
+    with pytest.raises(UsageError, match="quality good: expected one of fast, default, best"):
+        inference_settings("good")
+    with pytest.raises(UsageError, match="quality fast chooses method itself: leave one of the two out"):
+        inference_settings("fast", method="amortized")
 
 
 def test_what_a_method_ignores_is_not_in_effect():

@@ -8,7 +8,6 @@ from mri_iahvae.errors import UsageError
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import block
 from mri_iahvae.kspace.fft import fft2c, ifft2c
-from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_config import GuideConfig
 from mri_iahvae.pipeline import volume
@@ -16,11 +15,6 @@ from mri_iahvae.pipeline.multicoil import reconstruct_coils
 from mri_iahvae.pipeline.volume import reconstruct_volume
 
 INNER = (..., block(48, 32), slice(4, 36))  # the model's grid in 48 x 40
-
-
-@pytest.fixture(scope="module")
-def model(checkpoint):
-    return load_model(checkpoint)[0]
 
 
 @pytest.fixture(scope="module")

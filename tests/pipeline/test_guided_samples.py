@@ -9,21 +9,7 @@ import torch
 from mri_iahvae.inference.infer import infer
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.pipeline import volume
-from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.volume import reconstruct_volume
-
-
-@pytest.fixture(scope="module")
-def loaded(checkpoint):
-    return LoadedModel.load(checkpoint, torch.device("cpu"))
-
-
-@pytest.fixture
-def columns(rng):
-    """Bool (32,): the central 6 columns and a third of the others."""
-    chosen = rng.random(32) < 0.3
-    chosen[13:19] = True
-    return chosen
 
 
 def run(loaded, kspace, mask, samples, *, method="hybrid", **options):

@@ -7,16 +7,10 @@ import torch
 from mri_iahvae.errors import UsageError
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c, ifft2c
-from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.pipeline.multicoil import COIL_COMBINE, reconstruct_coils
 from mri_iahvae.pipeline.volume import reconstruct_volume
 
 SIZES = [(32, 32), (33, 40), (48, 31)]
-
-
-@pytest.fixture(scope="module")
-def model(checkpoint):
-    return load_model(checkpoint)[0]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from torch import nan
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import block_mask
 from mri_iahvae.kspace.fft import fft2c
-from mri_iahvae.model.checkpoint import load_model, save_model
+from mri_iahvae.model.checkpoint import save_model
 from mri_iahvae.model.domain import Domain
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.loaded import LoadedModel
@@ -24,11 +24,6 @@ from mri_iahvae.tasks.reconstruct import reconstruct
 
 SETTINGS = InferenceSettings("amortized")
 WARNING = "unlike the training data (ellipses)"
-
-
-@pytest.fixture(scope="module")
-def model(checkpoint):
-    return load_model(checkpoint)[0]
 
 
 @pytest.fixture

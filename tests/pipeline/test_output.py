@@ -15,17 +15,11 @@ from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.pipeline import output
 from mri_iahvae.pipeline.batches import Batches
-from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.output import PLAIN, volume_output
 from mri_iahvae.pipeline.volume import reconstruct_volume
 from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.undersampling import OWN_SAMPLING
-
-
-@pytest.fixture
-def loaded(checkpoint):
-    return LoadedModel.load(str(checkpoint), torch.device("cpu"))
 
 
 @pytest.fixture

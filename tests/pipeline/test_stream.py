@@ -10,7 +10,6 @@ import torch
 from mri_iahvae.errors import ScanError, UsageError
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c, ifft2c
-from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.output import Outputs
 from mri_iahvae.pipeline.stream import Request, run_file
 from mri_iahvae.scans.reader import open_scan
@@ -21,9 +20,8 @@ SETTINGS = InferenceSettings("amortized")
 
 
 @pytest.fixture
-def run(checkpoint, tmp_path):
+def run(loaded, tmp_path):
     """Runs a file in groups of some slices; gives report and datasets."""
-    loaded = LoadedModel.load(str(checkpoint), torch.device("cpu"))
     done = []
 
     def make(path, request=None, settings=SETTINGS, name="out"):

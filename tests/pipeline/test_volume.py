@@ -9,22 +9,8 @@ from mri_iahvae.inference.infer import METHODS, infer
 from mri_iahvae.inference.settings import DATA_CONSISTENCY, InferenceSettings
 from mri_iahvae.kspace.bands import block
 from mri_iahvae.kspace.fft import fft2c
-from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.pipeline import volume
 from mri_iahvae.pipeline.volume import _deviation, reconstruct_volume
-
-
-@pytest.fixture(scope="module")
-def model(checkpoint):
-    return load_model(checkpoint)[0]
-
-
-@pytest.fixture
-def columns(rng):
-    """Bool (32, 32): the central 6 columns and a third of the others."""
-    chosen = rng.random(32) < 0.3
-    chosen[13:19] = True
-    return np.tile(chosen, (32, 1))
 
 
 def run(model, kspace, mask=None, *, steps=3, **options):

@@ -1,4 +1,4 @@
-"""The Python API of `reconstruct`, and files with soft consistency."""
+"""The Python API of `reconstruct` and `denoise`."""
 
 import subprocess
 import sys
@@ -98,3 +98,34 @@ def test_in_bfloat16_the_shipped_model_gives_the_same_image(tmp_path):
         for precision in ("float32", "bfloat16")
     )
     assert 1e-9 < error(low, high) ** 2 < 5e-4
+
+
+def denoise(checkpoint, kspace, sigma, **options):
+    return mri_iahvae.denoise(kspace, sigma, checkpoint=checkpoint, steps=2, device="cpu", **options)
+
+
+def test_the_more_noise_the_less_the_data_count(checkpoint, head_kspace):
+    kspace = 1e-5 * head_kspace(1)
+    # At each scale: across scales an untrained model may do anything in strong noise.
+    distances = [error(denoise(checkpoint, kspace, s).kspace, kspace) for s in (1e-7, 1e-6, 1e-5)]
+    assert 1e-4 < distances[0] < distances[1] < distances[2]
+
+
+def test_one_noise_level_per_slice(checkpoint, head_kspace):
+    kspace = head_kspace(2)
+    both = denoise(checkpoint, kspace, np.array([0.0, 0.3]))
+    assert error(both.kspace[0], kspace[0]) < 1e-5
+    assert error(both.kspace[1], denoise(checkpoint, kspace[1:], 0.3).kspace[0]) < 1e-3
+
+
+def test_samples_show_how_uncertain_a_denoised_image_is(checkpoint, head_kspace):
+    """The standard deviation grows with the noise, and is not zero where everything is measured."""
+    spreads = []
+    for sigma in (0.0, 0.02, 0.2):
+        result = denoise(checkpoint, head_kspace(1), sigma, samples=4, keep_samples=True)
+        assert result.settings.data_consistency == "soft"
+        assert error(result.samples.mean(axis=1), result.image) < 1e-5
+        spreads.append(result.std)
+    assert spreads[0].max() < 1e-4
+    assert (spreads[1] > 0).all()
+    assert spreads[2].mean() > 2 * spreads[1].mean()

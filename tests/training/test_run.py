@@ -110,15 +110,8 @@ def assert_same_result(folder, other):
     a, b = newest_state(folder), newest_state(other)
     assert {key.split(".")[0] for key in a["state_dict"]} == {"model", "average", "skipped"}
     assert {"optimizer_states", "lr_schedulers", "global_step", "sigma_start", "model_config"} <= set(a)
-    del (
-        a["loops"],
-        b["loops"],
-    )  # Lightning's counts tell how often a run was restarted; the step is in `global_step`
+    del a["loops"], b["loops"]  # Lightning's: how often a run was restarted; the step is in `global_step`
     assert same(a, b)
-
-
-def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_files_and_log_of_a_run(finished):
@@ -339,14 +332,6 @@ def test_a_damaged_newest_state_leaves_the_one_before(start, finished, tmp_path)
         path.write_bytes(b"")
     with pytest.raises(CheckpointError, match="training state"):
         start(tmp_path, resume=True)
-
-
-def test_resuming_a_finished_run_changes_nothing(start, finished, tmp_path):
-    folder = tmp_path / "copy"
-    shutil.copytree(finished[0], folder)
-    _, screen = start(folder, resume=True)
-    assert screen.steps == screen.validations == []
-    assert contents(folder) == contents(finished[0])
 
 
 def test_a_run_killed_before_its_model_is_finished_is_validated_again(start, finished, tmp_path):

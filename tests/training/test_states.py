@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -71,23 +70,6 @@ def test_damaged_and_foreign_files_are_refused(tmp_path, case):
         SafeStates().load_checkpoint(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_an_interrupted_write_leaves_the_old_state(tmp_path, monkeypatch):
-    path = tmp_path / "x.state.safetensors"
-    SafeStates().save_checkpoint(STATE, path)
-
-    def write_half(part, content):
-        with part.open("wb") as file:
-            file.write(content[: len(content) // 2])
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", write_half)
-        with pytest.raises(KeyboardInterrupt):
-            SafeStates().save_checkpoint({**STATE, "epoch": 1}, path)
-    assert same(SafeStates().load_checkpoint(path), STATE)
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 def test_states_are_listed_in_order_and_two_are_kept(tmp_path):

@@ -68,8 +68,3 @@ def test_growing_leaves_the_coarse_bands_unchanged(make_model, blobs, config, co
         torch.testing.assert_close(after.kl[:kept], before.kl, rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(after.error[:kept], ratio**2 * before.error, rtol=1e-3, atol=1e-3)
         assert (after.error[kept:] > 0).all()
-
-
-def test_growing_to_other_widths_is_refused(make_model):
-    with pytest.raises(RuntimeError):
-        grow(make_model(16), preset("tiny"), sigma=0.1)
