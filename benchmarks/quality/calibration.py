@@ -9,13 +9,12 @@ whose magnitude lies within k standard deviations of the samples' mean magnitude
 were Gaussian.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from benchmarks.shared import options
 from benchmarks.shared.tasks import Task, chosen_tasks, scans, scored
@@ -28,27 +27,11 @@ from mri_iahvae.pipeline.volume import reconstruct_volume
 CHOSEN = ("up to 8x8", "up to 32x32", "random columns 4x / 0.08", "2-D variable density 6x", "denoise 0.2")
 
 
-@dataclass
-class Tally:
-    """Sums over slices."""
-
-    error: float = 0.0
-    variance: float = 0.0
-    distances: list[NDArray[np.floating]] = field(default_factory=list)
-    nmse: list[float] = field(default_factory=list)
-
-    def row(self) -> dict[str, float]:
-        """The measures."""
-        distances = np.concatenate(self.distances)
-        within = {f"within {k}": float((distances < k).mean()) for k in (1, 2, 3)}
-        return {"nmse": float(np.mean(self.nmse)), "error / variance": self.error / self.variance, **within}
-
-
 def run(
     loaded: LoadedModel, data: Path, task: Task, settings: InferenceSettings, limit: int | None
 ) -> dict[str, float]:
-    """One task at one temperature."""
-    tally = Tally()
+    """The measures of one task at one temperature."""
+    errors, variances, distances, nmse = [], [], [], []
     for name, full, target in scans(data):
         truth, reference = full[:limit], target[:limit]
         kspace, mask, sigma = task.measure(name, truth)
@@ -63,16 +46,14 @@ def run(
         error = np.abs(result.kspace - truth) ** 2
         open_bins = np.ones_like(error, bool) if task.noise else result.zero_filled == 0
         scale = np.abs(result.factors)[:, None, None] ** 2
-        tally.error += float((error / scale)[open_bins].sum())
-        tally.variance += float((variance / scale)[open_bins].sum())
-        magnitudes = np.abs(result.samples)
+        errors.append((error / scale)[open_bins].sum())
+        variances.append((variance / scale)[open_bins].sum())
+        magnitude, least = np.abs(result.samples).mean(axis=1), np.finfo(np.float32).tiny
         pixels = reference > 0.1 * reference.max(axis=(1, 2), keepdims=True)
-        distance = np.abs(magnitudes.mean(axis=1) - reference) / np.maximum(
-            result.std, np.finfo(np.float32).tiny
-        )
-        tally.distances.append(distance[pixels])
-        tally.nmse += [each.nmse for each in scored(reference, result.image)]
-    return tally.row()
+        distances.append((np.abs(magnitude - reference) / np.maximum(result.std, least))[pixels])
+        nmse += [each.nmse for each in scored(reference, result.image)]
+    within = {f"within {k}": float((np.concatenate(distances) < k).mean()) for k in (1, 2, 3)}
+    return {"nmse": float(np.mean(nmse)), "error / variance": float(sum(errors) / sum(variances)), **within}
 
 
 @click.command()
