@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 import torch
 
 from benchmarks.shared.tasks import Measurement
@@ -50,7 +49,7 @@ class Results:
 
     def __init__(self, path: Path | None, plan: Plan, facts: Mapping[str, Any]) -> None:
         self.path, self.plan, self.facts = path, plan, facts
-        earlier = _read(path) if path is not None and path.exists() else {}
+        earlier = json.loads(path.read_text())["tasks"] if path is not None and path.exists() else {}
         self._rows = {
             (task, method): row
             for task, methods in plan.items()
@@ -81,13 +80,3 @@ class Results:
         """Write the file: beside, then renamed."""
         if self.path is not None:
             write_json(self.path, {**self.facts, "tasks": self.rows})
-
-
-def _read(path: Path) -> Rows:
-    try:
-        rows: Rows = json.loads(path.read_text())["tasks"]
-    except (ValueError, KeyError, TypeError):
-        raise click.ClickException(
-            f"{path}: expected the rows of an earlier run, found something else; choose another file"
-        ) from None
-    return rows
