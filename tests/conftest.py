@@ -1,8 +1,11 @@
 """Synthetic data and a tiny model, shared by all tests."""
 
+import contextlib
 import math
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import h5py
@@ -77,7 +80,7 @@ def head_kspace():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def coil_maps():
     """Makes smooth sensitivities on a ring: (coils, H, W) to complex64 of that shape, sum of squares 1."""
 
@@ -183,3 +186,27 @@ def tool(checkpoint, tmp_path):
 def no_figures(monkeypatch):
     """Drawing is most of the time of a short run."""
     monkeypatch.setattr(output, "kspace_figure", lambda *_, **__: None)
+
+
+@pytest.fixture
+def start():
+    """Starts a command in a process of its own, with output to pipes unless it goes elsewhere."""
+    started = []
+
+    def begin(arguments, environment=(), program=("-m", "mri_iahvae"), **streams):
+        pipes = {
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+            "start_new_session": True,
+        }
+        command = [sys.executable, *map(str, (*program, *arguments))]
+        process = subprocess.Popen(command, env={**os.environ, **dict(environment)}, **{**pipes, **streams})
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):  # nothing is left of it, nor of those that it started
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()

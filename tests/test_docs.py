@@ -8,9 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-import yaml
-
-import mri_iahvae
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -62,9 +59,6 @@ def test_the_site_builds_without_a_warning_and_asks_no_other_server(tmp_path):
         assert not re.findall(
             r"<link[^>]*rel=\"(?:stylesheet|preload)\"[^>]*href=\"(?:https?:)?//[^>]*>", html
         )
-    reference = (tmp_path / "reference" / "python.html").read_text()
-    for name in set(mri_iahvae.__all__) - {"__version__"}:
-        assert f'id="mri_iahvae.{name}"' in reference, name
 
 
 def test_stored_help_is_current():
@@ -74,8 +68,3 @@ def test_stored_help_is_current():
     pages = help_pages()
     stored = {path.name: path.read_text() for path in pages.FOLDER.iterdir()}
     assert stored == pages.help_pages(), "run: python docs/help_pages.py"
-
-
-def test_the_citation_is_of_this_version():
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert citation["version"] == mri_iahvae.__version__

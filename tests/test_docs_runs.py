@@ -1,7 +1,9 @@
-"""Commands and Python blocks of README and documentation run, page by page, on small files."""
+"""Commands and Python blocks of README, documentation and examples run, page by page, on small files."""
 
+import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -10,6 +12,7 @@ import time
 from importlib.resources import files
 from pathlib import Path
 
+import click
 import h5py
 import nibabel
 import numpy as np
@@ -17,16 +20,35 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from benchmarks.shared.native_files import Layout, write_native
 from mri_iahvae.cli import main
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.results.hdf5 import write_scan
-from tests.test_readme import cli_calls
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-PAGES = [page for page in (README, *sorted(DOCS.rglob("*.md"))) if BLOCK.search(page.read_text())]
+KNEE = ROOT / "examples" / "fastmri_knee.md"
+PAGES = [page for page in (README, KNEE, *sorted(DOCS.rglob("*.md"))) if BLOCK.search(page.read_text())]
+
+
+def cli_calls(text):
+    """Arguments of every `mri-iahvae ...` in the ```bash blocks of a Markdown text."""
+    for block in re.findall(r"^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        for line in block.replace("\\\n", " ").splitlines():
+            lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+            lexer.whitespace_split = True
+            call = None
+            for token in [*lexer, ";"]:
+                if set(token) <= set("();<>|&"):
+                    if call is not None:
+                        yield call
+                    call = None
+                elif call is not None:
+                    call.append(token)
+                elif Path(token).name == "mri-iahvae":
+                    call = []
 
 
 def cut(path):
@@ -39,7 +61,7 @@ def cut(path):
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
+def inputs(tmp_path_factory, coil_maps):
     """Folder with the files that the pages speak of."""
     folder = tmp_path_factory.mktemp("inputs")
     scan = folder / "scan.h5"
@@ -53,10 +75,12 @@ def inputs(tmp_path_factory):
     for number in range(2):
         (folder / "data" / "singlecoil").mkdir(parents=True, exist_ok=True)
         write_scan(folder / "data" / "singlecoil" / f"{number}.h5", kspace)
-    y, x = np.mgrid[-1:1:128j, -1:1:128j]
-    maps = np.stack([np.exp(-((x - np.cos(a)) ** 2) - (y - np.sin(a)) ** 2 + 1j * a) for a in range(4)])
-    images = torch.from_numpy((reference[:, None] * maps).astype(np.complex64))
+    images = torch.from_numpy((reference[:, None] * coil_maps(4, 128, 128)).astype(np.complex64))
     write_scan(folder / "multicoil.h5", fft2c(images).numpy())
+    for name, columns in (("train/file1000001", 140), ("val/file1000000", 136)):
+        (folder / f"knee/singlecoil_{name}.h5").parent.mkdir(parents=True)
+        layout = Layout(320, columns, (160, 160), (4, columns - 4))
+        write_native(folder / f"knee/singlecoil_{name}.h5", layout, np.ones((3, 120, 100)))
     example = nibabel.load(files("nibabel") / "tests" / "data" / "example4d.nii.gz")
     volume = np.asarray(example.dataobj[..., 0], np.float32)
     for name, part in (("t1.nii.gz", volume[..., 8:10]), ("t2.nii.gz", volume[..., 14:16])):
@@ -86,10 +110,13 @@ def train_a_little(arguments):
 
 def run_call(arguments, page):
     """One `mri-iahvae ...`, in the current folder; training is interrupted after its first step."""
-    if "cuda" in arguments:
+    if arguments[0] in main.entries:  # knows its options, whether it runs here or not
+        command = main.get_command(click.Context(main), arguments[0])
+        command.make_parser(click.Context(command)).parse_args(arguments[1:])
+    if "cuda" in arguments or (page == KNEE and "--resume" in arguments):
         return
     if arguments[0] == "train":
-        if page == README or "--stages" in arguments:  # others train for long; `test_readme.py` checks them
+        if page == README or "--stages" in arguments:  # others train for long
             train_a_little(arguments)
         return
     if arguments[0] == "example":
@@ -119,6 +146,13 @@ def test_the_page_runs_from_top_to_bottom(page, inputs, tmp_path, monkeypatch):
         written = {path.name for path in Path("reconstructions").iterdir()}
         assert written == {"scan.h5", "scan_kspace.png", "scan_report.json"}
         assert Path("denoised/scan.h5").is_file()
+    if page == KNEE:
+        record = json.loads(Path("runs/knee-small/run.json").read_text())
+        assert record["settings"]["stages"][2] == {
+            **record["settings"]["stages"][0],
+            "size": 128,
+            "steps": 3600,
+        }
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pytest
 from click.testing import CliRunner
 
 from mri_iahvae.cli import main
-from mri_iahvae.files import folder_of_one_run
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.training.states import states
 
@@ -98,14 +97,3 @@ def test_train_on_a_disk_that_fills(train, tmp_path, share):
     assert not list(run.rglob("*.part"))
     assert train(run, *(["--resume"] if states(run) else [])).exit_code == 0
     assert load_model(run / "model")[1] == load_model(whole / "model")[1]
-
-
-def test_a_folder_in_use_is_refused(train, tmp_path):
-    run = tmp_path / "run"
-    run.mkdir()
-    with folder_of_one_run(run):
-        result = train(run)
-    assert result.exit_code == 2
-    assert result.stderr.startswith(f"Error: {run}: another run writes there (process ")
-    assert result.stderr.count("\n") == 1
-    assert [path.name for path in run.iterdir()] == [".lock"]

@@ -62,16 +62,3 @@ def test_a_folder_imports_only_from_those_below(path):
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_modules_are_short(path):
     assert len(path.read_text().splitlines()) <= LONGEST
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "import mri_iahvae.cli.main",
-        "from mri_iahvae import cli",
-        "from mri_iahvae.cli import main",
-        "def f():\n    from mri_iahvae.cli.main import main",
-    ],
-)
-def test_every_way_to_import_is_seen(source):
-    assert imported_folders(source) == {"cli"}

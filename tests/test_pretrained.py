@@ -5,9 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmarks.quality.out_of_distribution import phantoms
 from benchmarks.shared.native_files import LAYOUTS, write_native
 from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.model.checkpoint import find_checkpoint, load_model
 from mri_iahvae.pipeline import output
@@ -41,22 +41,14 @@ def test_the_weights_fit_into_a_repository():
 
 
 # Bounds on NMSE over zero-filling's: what was measured when the weights were stored, and a margin of a tenth.
-@pytest.mark.parametrize(("up_to", "bound"), [(16, 0.58), (32, 0.77), (64, 0.74)])
+@pytest.mark.parametrize(("up_to", "bound"), [(16, 0.58), (32, 0.77), (64, 0.74), (None, 0.3)])
 def test_completion_beats_zero_filling_by_the_stored_margin(model, example, up_to, bound):
+    """Of a central block, or of random columns."""
     kspace, reference = example
-    result = reconstruct_volume(model, kspace, None, InferenceSettings(steps=10), up_to=up_to)
-    zero_filled = np.abs(np.fft.ifft2(np.fft.ifftshift(result.zero_filled, axes=(1, 2)), norm="ortho"))
-    zero_filled = np.fft.fftshift(zero_filled, axes=(1, 2))
+    mask = None if up_to else column_mask(128, 4, 0.08, "random", "scan.h5")
+    result = reconstruct_volume(model, kspace, mask, InferenceSettings(steps=10), up_to=up_to)
+    zero_filled = ifft2c(torch.from_numpy(result.zero_filled)).abs().numpy()
     assert nmse(result.magnitude, reference) < bound * nmse(zero_filled, reference)
-
-
-def test_random_columns_are_completed_within_the_stored_margin(model, example):
-    kspace, reference = example
-    mask = np.broadcast_to(column_mask(128, 4, 0.08, "random", "scan.h5"), (128, 128))
-    result = reconstruct_volume(model, kspace, mask, InferenceSettings(steps=10))
-    zero_filled = np.abs(np.fft.ifft2(np.fft.ifftshift(result.zero_filled, axes=(1, 2)), norm="ortho"))
-    zero_filled = np.fft.fftshift(zero_filled, axes=(1, 2))
-    assert nmse(result.magnitude, reference) < 0.3 * nmse(zero_filled, reference)
 
 
 def heads(example):
@@ -82,20 +74,6 @@ def knees(_):
     return np.stack(images)
 
 
-def nothing(_):
-    """No signal to speak of beside the noise, (4, 320, 320)."""
-    return np.ones((4, 320, 320))
-
-
-def phantom(name, size):
-    """One slice, (1, 320, 320), with the phantom over `size` pixels in the middle."""
-
-    def draw(_):
-        return np.pad(phantoms(size)[name], (320 - size) // 2)[None]
-
-    return draw
-
-
 @pytest.mark.parametrize(
     ("draw", "noise", "acceleration", "strange"),
     [
@@ -103,12 +81,8 @@ def phantom(name, size):
         (heads, 0.01, None, False),
         (knees, 0.02, 4, True),
         (knees, 0.02, None, True),
-        (nothing, 100, 4, True),
-        (nothing, 100, None, True),
-        (phantom("Shepp-Logan", 320), 0.02, None, True),
-        (phantom("Shepp-Logan", 256), 0.02, None, True),
-        (phantom("ACR-like", 320), 0.02, None, True),
-        (phantom("bottle", 224), 0.02, None, True),
+        (lambda _: np.ones((4, 320, 320)), 100, 4, True),  # no signal to speak of beside the noise
+        (lambda _: np.ones((4, 320, 320)), 100, None, True),
     ],
 )
 def test_native_files_that_are_no_heads_are_warned_of(

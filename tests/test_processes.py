@@ -1,14 +1,9 @@
 """Two processes that train on the CPU, as a user starts them: the same numbers, and an end when one fails."""
 
-import contextlib
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,11 +11,10 @@ import torch
 from click.testing import CliRunner
 
 from mri_iahvae.cli import main
-from mri_iahvae.cli.train import train
 from mri_iahvae.errors import UsageError
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.processes import Processes, joined
-from mri_iahvae.training.states import state_path, states
+from mri_iahvae.training.states import states
 
 CPU = torch.device("cpu")
 TRAIN = ("--preset", "tiny", "--batch", 4, "--rate", 0.02, "--validate-every", 5, "--device", "cpu")
@@ -68,31 +62,15 @@ def data(make_scan, tmp_path):
 
 
 @pytest.fixture
-def start(tmp_path):
-    """Starts a command, which may become several processes; `change` is Python that runs in each beforehand."""
-    started = []
+def train(start, tmp_path):
+    """Starts training, which becomes two processes; `change` is Python that runs in each beforehand."""
 
-    def begin(*args, change=None, **environment):
-        command = [sys.executable, "-m", "mri_iahvae"]
-        if change is not None:
-            script = tmp_path / "script.py"
-            script.write_text(SCRIPT.format(change=change))
-            command = [sys.executable, str(script)]
-        process = subprocess.Popen(
-            [*command, *map(str, args)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
+    def begin(*arguments, change="", **environment):
+        script = tmp_path / "script.py"
+        script.write_text(SCRIPT.format(change=change))
+        return start(("train", *arguments), {"OMP_NUM_THREADS": "1", **environment}, [script])
 
-    yield begin
-    for process in started:
-        with contextlib.suppress(ProcessLookupError):  # nothing is left of it, nor of those that it started
-            os.killpg(process.pid, signal.SIGKILL)
+    return begin
 
 
 def end(process):
@@ -113,11 +91,11 @@ def log(run):
     return [json.loads(line) for line in lines if line.endswith("}")]
 
 
-def test_two_train_as_one_does_and_one_goes_on_alone(data, start, tmp_path):
+def test_two_train_as_one_does_and_one_goes_on_alone(data, train, tmp_path):
     """Growth included; interrupted by a signal to the first process only, which both must follow at the same step."""
     shared, straight = tmp_path / "shared", tmp_path / "straight"
     options = (*TRAIN, "--stages", "16:5,32:30")
-    process = start("train", data, "-o", shared, *options, *TWO)
+    process = train(data, "-o", shared, *options, *TWO)
     while not any(entry["stage"] == 1 and entry["step"] >= 10 for entry in log(shared)):
         assert process.poll() is None, end(process)
         time.sleep(0.05)
@@ -152,11 +130,11 @@ def test_two_train_as_one_does_and_one_goes_on_alone(data, start, tmp_path):
     assert (weights - others).norm() < 0.01 * others.norm()
 
 
-def test_what_one_skips_both_skip(data, start, tmp_path):
+def test_what_one_skips_both_skip(data, train, tmp_path):
     change = IN_THE_THIRD_STEP.format(what="loss = loss * float('nan')") + TELL_THE_WEIGHTS
     options = (*TRAIN, "--grid", 16, "--stages", "16:10")
     run = tmp_path / "run"
-    process = start("train", data, "-o", run, *options, *TWO, change=change, WEIGHTS=str(tmp_path))
+    process = train(data, "-o", run, *options, *TWO, change=change, WEIGHTS=str(tmp_path))
     code, stdout, stderr = end(process)
     assert (code, stdout) == (0, f"{run / 'model'}\n"), stderr
     assert [entry["skipped"] for entry in log(run) if entry["kind"] == "step"] == [1]
@@ -173,67 +151,25 @@ def test_what_one_skips_both_skip(data, start, tmp_path):
     ],
     ids=["fails", "is killed"],
 )
-def test_training_ends_when_one(data, start, tmp_path, what, said):
+def test_training_ends_when_one(data, train, tmp_path, what, said):
     run = tmp_path / "run"
     options = (*TRAIN, "--grid", 16, "--stages", "16:1000")
     change = IN_THE_THIRD_STEP.format(what=what)
-    code, stdout, stderr = end(start("train", data, "-o", run, *options, *TWO, change=change))
+    code, stdout, stderr = end(train(data, "-o", run, *options, *TWO, change=change))
     assert (code != 0, stdout) == (True, ""), stderr
     assert any(text in stderr for text in said), stderr
     assert "Traceback" not in stderr
     assert states(run)  # to resume from
 
 
-def slurm(task, tasks=2, nodes=1):
-    """What srun tells a task."""
-    return {
-        "SLURM_JOB_ID": str(os.getpid()),
-        "SLURM_JOB_NAME": "scans",
-        "SLURM_NTASKS": str(tasks),
-        "SLURM_NTASKS_PER_NODE": str(tasks // nodes),
-        "SLURM_NNODES": str(nodes),
-        "SLURM_NODELIST": "127.0.0.1",
-        "SLURM_NODEID": "0",
-        "SLURM_PROCID": str(task),
-        "SLURM_LOCALID": str(task),
-        "MASTER_ADDR": "127.0.0.1",
-    }
-
-
-@pytest.mark.parametrize("options", [{"nodes": 2, "tasks": 4}, {"tasks": 3}])
-def test_other_tasks_than_asked_for_are_refused(monkeypatch, options):
-    for name, value in slurm(0, **options).items():
-        monkeypatch.setenv(name, value)
+@pytest.mark.parametrize(("tasks", "nodes"), [(4, 2), (3, 1)])
+def test_other_tasks_than_asked_for_are_refused(monkeypatch, tasks, nodes):
+    told = {"JOB_ID": 1, "JOB_NAME": "scans", "NODELIST": "127.0.0.1", "NODEID": 0, "PROCID": 0, "LOCALID": 0}
+    told |= {"NTASKS": tasks, "NTASKS_PER_NODE": tasks // nodes, "NNODES": nodes}
+    for name, value in told.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
     with pytest.raises(UsageError, match="--devices 2 --num-nodes 1: SLURM"), joined(Processes(2), CPU):
         pass
-
-
-def test_the_script_for_slurm(tmp_path):
-    """With stand-ins for SLURM's commands: a call that `train` understands, with --resume once there is a state."""
-    for name, code in (("srun", 130), ("scontrol", 0)):
-        (tmp_path / name).write_text(f'#!/bin/sh\nprintf "%s\\n" {name} "$@" >> "$CALLS"\nexit {code}\n')
-        (tmp_path / name).chmod(0o755)
-    given = {"DATA": str(tmp_path), "RUN": str(tmp_path / "run"), "CALLS": str(tmp_path / "calls")}
-    environment = {
-        **os.environ,
-        **slurm(0, tasks=8, nodes=2),
-        **given,
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
-    }
-    script = Path(__file__).parents[1] / "examples" / "slurm_train.sh"
-    for resume in (False, True):
-        assert subprocess.run(["bash", script], env=environment, check=False).returncode == 130
-        called = (tmp_path / "calls").read_text().split("\n")
-        tool = called.index("mri-iahvae")
-        assert called[tool + 1] == "train"
-        assert called[-4:-1] == ["scontrol", "requeue", str(os.getpid())]
-        asked = train.make_context("train", called[tool + 2 : -4]).params
-        assert (asked["devices"], asked["num_nodes"], asked["resume"]) == (4, 2, resume)
-        assert (asked["data"], asked["run"]) == (None if resume else tmp_path, tmp_path / "run")
-        assert resume or asked["batch"] % 16 == 0
-        (tmp_path / "calls").unlink()
-        state_path(tmp_path / "run", 0, 0).parent.mkdir(parents=True, exist_ok=True)
-        state_path(tmp_path / "run", 0, 0).touch()
 
 
 def test_devices_that_are_not_there():
@@ -248,9 +184,8 @@ def test_devices_that_are_not_there():
 
 
 def test_a_batch_that_cannot_be_shared(data, tmp_path):
-    result = CliRunner().invoke(
-        main, [str(arg) for arg in ("train", data, "-o", tmp_path / "run", *TRAIN, "--devices", 3)]
-    )
+    arguments = ("train", data, "-o", tmp_path / "run", *TRAIN, "--devices", 3)
+    result = CliRunner().invoke(main, [*map(str, arguments)])
     assert result.exit_code == 2
     assert result.stderr.startswith("Error: --batch 4: expected a multiple of 6")
     assert not (tmp_path / "run").exists()

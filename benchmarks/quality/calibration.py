@@ -9,17 +9,16 @@ whose magnitude lies within k standard deviations of the samples' mean magnitude
 were Gaussian.
 """
 
-import json
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from benchmarks.shared.tasks import TASKS, Task, scans
-from mri_iahvae.evaluation.metrics import score
+from benchmarks.shared import options
+from benchmarks.shared.tasks import Task, chosen_tasks, scans, scored
+from mri_iahvae.files import write_json
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.pipeline.loaded import LoadedModel
@@ -28,39 +27,16 @@ from mri_iahvae.pipeline.volume import reconstruct_volume
 CHOSEN = ("up to 8x8", "up to 32x32", "random columns 4x / 0.08", "2-D variable density 6x", "denoise 0.2")
 
 
-@dataclass
-class Tally:
-    """Sums over slices."""
-
-    error: float = 0.0
-    variance: float = 0.0
-    distances: list[NDArray[np.floating]] = field(default_factory=list)
-    nmse: list[float] = field(default_factory=list)
-
-    def row(self) -> dict[str, float]:
-        """The measures."""
-        distances = np.concatenate(self.distances)
-        within = {f"within {k}": float((distances < k).mean()) for k in (1, 2, 3)}
-        return {"nmse": float(np.mean(self.nmse)), "error / variance": self.error / self.variance, **within}
-
-
 def run(
     loaded: LoadedModel, data: Path, task: Task, settings: InferenceSettings, limit: int | None
 ) -> dict[str, float]:
-    """One task at one temperature."""
-    tally = Tally()
+    """The measures of one task at one temperature."""
+    errors, variances, distances, nmse = [], [], [], []
     for name, full, target in scans(data):
         truth, reference = full[:limit], target[:limit]
         kspace, mask, sigma = task.measure(name, truth)
         result = reconstruct_volume(
-            loaded.model,
-            kspace,
-            mask,
-            settings,
-            guide=loaded.guide,
-            up_to=task.up_to,
-            noise_sigma=sigma,
-            keep_samples=True,
+            loaded.model, kspace, mask, settings, guide=loaded.guide, noise_sigma=sigma, keep_samples=True
         )
         if result.samples is None or result.std is None:
             raise AssertionError("asked for, so returned")
@@ -70,31 +46,26 @@ def run(
         error = np.abs(result.kspace - truth) ** 2
         open_bins = np.ones_like(error, bool) if task.noise else result.zero_filled == 0
         scale = np.abs(result.factors)[:, None, None] ** 2
-        tally.error += float((error / scale)[open_bins].sum())
-        tally.variance += float((variance / scale)[open_bins].sum())
-        magnitudes = np.abs(result.samples)
+        errors.append((error / scale)[open_bins].sum())
+        variances.append((variance / scale)[open_bins].sum())
+        magnitude, least = np.abs(result.samples).mean(axis=1), np.finfo(np.float32).tiny
         pixels = reference > 0.1 * reference.max(axis=(1, 2), keepdims=True)
-        distance = np.abs(magnitudes.mean(axis=1) - reference) / np.maximum(
-            result.std, np.finfo(np.float32).tiny
-        )
-        tally.distances.append(distance[pixels])
-        for one, image in zip(reference, np.abs(result.image), strict=True):
-            tally.nmse.append(score(one[None], image[None]).nmse)
-    return tally.row()
+        distances.append((np.abs(magnitude - reference) / np.maximum(result.std, least))[pixels])
+        nmse += [each.nmse for each in scored(reference, result.image)]
+    within = {f"within {k}": float((np.concatenate(distances) < k).mean()) for k in (1, 2, 3)}
+    return {"nmse": float(np.mean(nmse)), "error / variance": float(sum(errors) / sum(variances)), **within}
 
 
 @click.command()
-@click.argument("data", type=click.Path(exists=True, path_type=Path))
-@click.option("--checkpoint", default="small", show_default=True)
-@click.option("--json", "output", type=click.Path(path_type=Path), help="Also write the table to a file.")
-@click.option("--task", "only", multiple=True, help="Only tasks whose name holds this text.")
+@options.data
+@options.checkpoint
+@options.output
+@options.only
 @click.option(
     "--temperature", "temperatures", type=float, multiple=True, default=(0.8, 1.0, 1.2), show_default=True
 )
 @click.option("--samples", default=8, show_default=True)
-@click.option("--steps", default=5, show_default=True)
-@click.option("--method", default="hybrid", show_default=True)
-@click.option("--slices", "limit", type=int, help="Only the first slices of each file.")
+@options.limit
 def main(
     data: Path,
     checkpoint: str,
@@ -102,18 +73,14 @@ def main(
     only: tuple[str, ...],
     temperatures: tuple[float, ...],
     samples: int,
-    steps: int,
-    method: str,
     limit: int | None,
 ) -> None:
     """Compare variance and error on the fully sampled fastMRI-schema files in DATA."""
     loaded = LoadedModel.load(checkpoint, torch.device("cpu"))
     results: dict[str, dict[str, dict[str, float]]] = {}
-    for task in TASKS:
-        if task.name not in CHOSEN or (only and not any(text in task.name for text in only)):
-            continue
+    for task in (task for task in chosen_tasks(only) if task.name in CHOSEN):
         for temperature in temperatures:
-            settings = InferenceSettings(method, steps, samples=samples, temperature=temperature)  # type: ignore[arg-type]
+            settings = InferenceSettings(samples=samples, temperature=temperature)
             settings = replace(settings, data_consistency=task.consistency)
             row = run(loaded, data, task, settings, limit)
             results.setdefault(task.name, {})[str(temperature)] = row
@@ -121,15 +88,8 @@ def main(
                 f"{task.name:28} T {temperature:4} " + "  ".join(f"{k} {v:.3f}" for k, v in row.items())
             )
     if output:
-        record = {
-            "model_sha256": loaded.sha256,
-            "guide_sha256": loaded.guide_sha256,
-            "samples": samples,
-            "steps": steps,
-            "method": method,
-            "tasks": results,
-        }
-        output.write_text(json.dumps(record, indent=1) + "\n")
+        shas = {"model_sha256": loaded.sha256, "guide_sha256": loaded.guide_sha256}
+        write_json(output, {**shas, "samples": samples, "tasks": results})
 
 
 if __name__ == "__main__":

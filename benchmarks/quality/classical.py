@@ -10,7 +10,6 @@ as two images.
 
 import importlib.metadata
 import importlib.util
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.shared.tasks import Measurement, Task, chosen_tasks, measurements
-from mri_iahvae.files import atomic_path
+from benchmarks.shared import options
+from benchmarks.shared.tasks import TASKS, Measurement, Task, measurements
+from mri_iahvae.files import write_json
 from mri_iahvae.kspace.fft import ifft2c
 
 Slice = NDArray[np.complex64]
@@ -172,14 +172,13 @@ def _near(index: int, reach: int) -> list[int]:
 
 
 @click.command()
-@click.argument("data", type=click.Path(exists=True, path_type=Path))
+@options.data
 @click.option("--json", "output", type=click.Path(path_type=Path), required=True, help="Where weights go.")
-@click.option("--task", "only", multiple=True, help="Only tasks whose name holds this text.")
 @click.option("--every", default=1, show_default=True, help="Take every n-th slice of each file.")
-def main(data: Path, output: Path, only: tuple[str, ...], every: int) -> None:
-    """Tune the weights on the fully sampled fastMRI-schema files in DATA; tasks not run keep theirs."""
-    record = json.loads(output.read_text()) if output.exists() else {"weights": {}, "nmse": {}}
-    for task in chosen_tasks(only):
+def main(data: Path, output: Path, every: int) -> None:
+    """Tune the weights on the fully sampled fastMRI-schema files in DATA."""
+    record: dict[str, dict[str, dict]] = {"weights": {}, "nmse": {}}
+    for task in TASKS:
         measured = measurements(data, task, slice(None, None, every))
         for name, method in CLASSICAL.items():
             if not (method.tuned and method.treats(task)):
@@ -190,8 +189,7 @@ def main(data: Path, output: Path, only: tuple[str, ...], every: int) -> None:
             click.echo(f"{task.name:30} {name:16} weight {weight:g}  NMSE {found[weight]:.5f}{edge}")
             record["weights"].setdefault(task.name, {})[name] = weight
             record["nmse"].setdefault(task.name, {})[name] = {f"{key:g}": nmse for key, nmse in found.items()}
-            with atomic_path(output) as part:
-                part.write_text(json.dumps(record, indent=1) + "\n")
+            write_json(output, record)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.quality.classical import l1_wavelet
-from mri_iahvae.evaluation.metrics import score
-from mri_iahvae.files import atomic_path
+from benchmarks.shared import options
+from benchmarks.shared.tasks import means, scored
+from mri_iahvae.files import write_json
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.coils import Sense, rss
 from mri_iahvae.kspace.fft import fft2c, ifft2c
@@ -71,12 +72,12 @@ class Measurement:
     sensitivities: Tensor
 
 
-def measure(path: Path, sampling: ColumnSampling, count: int) -> Measurement:
-    """`count` slices of a file, evenly spread."""
+def measure(path: Path, sampling: ColumnSampling) -> Measurement:
+    """The first and the last slice of a file."""
     from sigpy.mri import birdcage_maps  # noqa: PLC0415
 
     scan = open_scan(path)
-    chosen = sorted({round(i) for i in np.linspace(0, scan.slices - 1, count)})
+    chosen = sorted({0, scan.slices - 1})
     truth = torch.from_numpy(np.asarray(scan.read_reference(slice(None)), np.float32)[chosen])
     image = torch.polar(truth, ifft2c(torch.from_numpy(scan.read(slice(None))[chosen])).angle())
     maps = torch.from_numpy(birdcage_maps((COILS, *image.shape[1:])).astype(np.complex64))
@@ -118,14 +119,9 @@ def ours(
     settings = InferenceSettings(data_consistency=consistency)  # type: ignore[arg-type]
 
     def run(one: Measurement) -> Images:
-        return reconstruct_coils(
-            model.model,
-            one.kspace.numpy(),
-            one.mask.numpy(),
-            settings,
-            coil_combine=combine,
-            rounds=rounds,
-        ).magnitude
+        kspace, mask = one.kspace.numpy(), one.mask.numpy()
+        found = reconstruct_coils(model.model, kspace, mask, settings, coil_combine=combine, rounds=rounds)
+        return found.magnitude
 
     return run
 
@@ -133,16 +129,10 @@ def ours(
 def scores(run: Callable[[Measurement], Images], measured: list[Measurement]) -> dict[str, float]:
     """Mean scores, and processor seconds of a slice."""
     start = time.process_time()
-    images = [np.abs(run(one)) for one in measured]
+    images = [run(one) for one in measured]
     seconds = time.process_time() - start
-    pairs = [
-        pair
-        for one, image in zip(measured, images, strict=True)
-        for pair in zip(one.truth, image, strict=True)
-    ]
-    found = [vars(score(truth[None], image[None])) for truth, image in pairs]
-    means = {key: float(np.mean([each[key] for each in found])) for key in found[0]}
-    return {**means, "seconds_per_slice": seconds / len(found)}
+    found = [each for one, image in zip(measured, images, strict=True) for each in scored(one.truth, image)]
+    return {**means(found), "seconds_per_slice": seconds / len(found)}
 
 
 def tuned(measured: list[Measurement]) -> dict[str, float]:
@@ -157,21 +147,20 @@ def tuned(measured: list[Measurement]) -> dict[str, float]:
 
 
 @click.command()
-@click.argument("data", type=click.Path(exists=True, path_type=Path))
+@options.data
 @click.option(
     "--json", "output", type=click.Path(path_type=Path), required=True, help="Weights and rows go here."
 )
 @click.option("--tune", is_flag=True, help="Find the weights instead of reporting.")
-@click.option("--checkpoint", default="small", show_default=True)
-@click.option("--slices", "count", default=2, show_default=True, help="Of each file.")
-def main(data: Path, output: Path, tune: bool, checkpoint: str, count: int) -> None:
+@options.checkpoint
+def main(data: Path, output: Path, tune: bool, checkpoint: str) -> None:
     """Score multi-coil reconstructions of the fully sampled fastMRI-schema files in DATA."""
     record = json.loads(output.read_text()) if output.exists() else {"weights": {}, "rows": {}}
     if not tune:
         model = LoadedModel.load(checkpoint, torch.device("cpu"))
         record |= {"model_sha256": model.sha256, "coils": COILS, "noise": NOISE, "rows": {}}
     for sampling in MASKS:
-        measured = [measure(path, sampling, count) for path in sorted(data.glob("*.h5"))]
+        measured = [measure(path, sampling) for path in sorted(data.glob("*.h5"))]
         click.echo(f"{sampling}, {sum(len(one.truth) for one in measured)} slices")
         if tune:
             record["weights"][str(sampling)] = tuned(measured)
@@ -181,8 +170,7 @@ def main(data: Path, output: Path, tune: bool, checkpoint: str, count: int) -> N
                 raise click.ClickException(f"{output} has no weights for {sampling}: run with --tune first")
             record["rows"][str(sampling)] = rows(model, measured, weights)
             record["slices"] = sum(len(one.truth) for one in measured)
-        with atomic_path(output) as part:
-            part.write_text(json.dumps(record, indent=1) + "\n")
+        write_json(output, record)
 
 
 def rows(

@@ -9,8 +9,8 @@ The models have `small`'s widths and depths up to 64 x 64. A bottom-up encoder c
     mri-iahvae train data/slices -o runs/grown --grid 64 --stages 32:1250,64:1250 --precision bfloat16 --device cpu
 
 The others are trained as the first one, through `mri_iahvae.tasks.train.train`, with other choices for
-`mri_iahvae.model.config.preset("small", grid=64, ...)`: `details=False`, `encoder="bottom-up"`, `heads="spectral"`, or
-`encoder="bottom-up", decoder="ordinary"`. Each takes 0.8 to 1.6 hours of one core.
+`mri_iahvae.model.presets.preset("small", grid=64, ...)`: `super_resolution=False`, `encoder="bottom-up"`,
+`heads="spectral"`, or `encoder="bottom-up", decoder="ordinary"`. Each takes 0.8 to 1.6 hours of one core.
 
 Slices are cropped in k-space to the models' grid. The reference of the scores is the magnitude of the cropped,
 fully sampled slice; a number is the mean over slices, each a volume of its own.
@@ -25,7 +25,9 @@ import click
 import numpy as np
 import torch
 
-from benchmarks.shared.tasks import TASKS, Measurement, Task, scans
+from benchmarks.shared import options
+from benchmarks.shared.tasks import TASKS, Measurement, Task, means, scans
+from mri_iahvae.files import write_json
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import crop
 from mri_iahvae.kspace.fft import ifft2c
@@ -43,6 +45,9 @@ NAMES = (
     "random columns 4x / 0.08",
     "denoise 1.0",
 )
+SIGMA = 0.1
+"""Of the likelihood of the ELBO."""
+
 METHODS = {
     "amortized": InferenceSettings("amortized"),
     # Scale after scale, as in the paper.
@@ -61,26 +66,25 @@ def measured(data: Path, task: Task, size: int, limit: int | None) -> list[Measu
     return found
 
 
-def elbo_loss(model: IAHVAE, slices: list[Measurement], sigma: float) -> float:
-    """Mean negative ELBO at a sigma, nats per real dimension, one posterior sample per slice."""
+def elbo_loss(model: IAHVAE, slices: list[Measurement]) -> float:
+    """Mean negative ELBO, nats per real dimension, one posterior sample per slice."""
     kspace = canonical_batch(torch.from_numpy(np.concatenate([one.full for one in slices])), model.size)
     noise = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        found = [validation_scores(model, part, sigma, noise)["elbo_loss"] for part in kspace.split(16)]
+        found = [validation_scores(model, part, SIGMA, noise)["elbo_loss"] for part in kspace.split(16)]
     return float(torch.cat(found).mean())
 
 
-def nmse(model: IAHVAE | None, slices: list[Measurement], settings: InferenceSettings) -> float:
+def nmse(model: IAHVAE | None, slices: list[Measurement], settings: InferenceSettings | None) -> float:
     """Mean NMSE of a method; without a model of the measurement itself, zero-filled or noisy."""
     scores = []
     for one in slices:
-        if model is None:
-            images = ifft2c(torch.from_numpy(one.kspace)).numpy()
-        else:
+        images = ifft2c(torch.from_numpy(one.kspace)).numpy()
+        if model is not None and settings is not None:
             chosen = replace(settings, data_consistency=one.task.consistency)
             images = reconstruct_volume(model, one.kspace, one.mask, chosen, noise_sigma=one.sigma).image
-        scores += [each.nmse for each in one.scored(images)]
-    return float(np.mean(scores))
+        scores += one.scored(images)
+    return means(scores)["nmse"]
 
 
 @click.command()
@@ -91,9 +95,8 @@ def nmse(model: IAHVAE | None, slices: list[Measurement], settings: InferenceSet
 @click.option(
     "--json", "output", type=click.Path(path_type=Path), required=True, help="Where all numbers go."
 )
-@click.option("--sigma", type=float, default=0.1, show_default=True, help="Likelihood sigma of the ELBO.")
-@click.option("--slices", "limit", type=click.IntRange(min=1), help="Only the first slices of each file.")
-def main(runs: tuple[Path, ...], data: Path, output: Path, sigma: float, limit: int | None) -> None:
+@options.limit
+def main(runs: tuple[Path, ...], data: Path, output: Path, limit: int | None) -> None:
     """Compare the models of RUNS (run folders or checkpoints, one grid) on the fully sampled files in DATA."""
     folders = {run.name: run / "model" if (run / "model").is_dir() else run for run in runs}
     loaded = {name: load_model(folder) for name, folder in folders.items()}
@@ -102,9 +105,8 @@ def main(runs: tuple[Path, ...], data: Path, output: Path, sigma: float, limit: 
     size = next(iter(loaded.values()))[0].size
     tasks = [task for task in TASKS if task.name in NAMES and (task.up_to or 0) < size]
     slices = {task.name: measured(data, task, size, limit) for task in tasks}
-    settings = InferenceSettings()
     baseline = {
-        name: nmse(None, each, settings) for name, each in slices.items() if name != "everything measured"
+        name: nmse(None, each, None) for name, each in slices.items() if name != "everything measured"
     }
     models: dict[str, Any] = {}
     for name, (model, digest) in loaded.items():
@@ -113,7 +115,7 @@ def main(runs: tuple[Path, ...], data: Path, output: Path, sigma: float, limit: 
             "sha256": digest,
             "parameters": sum(p.numel() for p in model.parameters()),
             "stages": training.get("settings", {}).get("stages", []),
-            "elbo_loss": elbo_loss(model, slices[tasks[0].name], sigma),
+            "elbo_loss": elbo_loss(model, slices[tasks[0].name]),
             "tasks": {},
         }
         for task in tasks:
@@ -121,8 +123,8 @@ def main(runs: tuple[Path, ...], data: Path, output: Path, sigma: float, limit: 
             models[name]["tasks"][task.name] = rows
             scores = "  ".join(f"{key} {row['nmse']:.4f}" for key, row in rows.items())
             click.echo(f"{name:12} {task.name:26} NMSE {scores}")
-    found = {"grid": size, "slices": sum(len(one.full) for one in slices[tasks[0].name]), "sigma": sigma}
-    output.write_text(json.dumps({**found, "baseline": baseline, "models": models}, indent=1) + "\n")
+    found = {"grid": size, "slices": sum(len(one.full) for one in slices[tasks[0].name]), "sigma": SIGMA}
+    write_json(output, {**found, "baseline": baseline, "models": models})
 
 
 if __name__ == "__main__":

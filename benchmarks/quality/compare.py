@@ -2,35 +2,29 @@
 
     python -m benchmarks.quality.compare data/reporting --json benchmarks/quality/quality.json
 
-Every slice is scored as a volume of its own (NMSE, PSNR, SSIM as fastMRI defines them, data range = the slice's
-maximum) against the noise-free reference; a row is the mean over slices. Time is processor time of one slice in a
-batch of its file, all threads together: other work on the machine does not count.
+What needs the extra `bench` is left out where that is not installed. Every slice is scored as a volume of its own
+(NMSE, PSNR, SSIM as fastMRI defines them, data range = the slice's maximum) against the noise-free reference; a row is
+the mean over slices. Time is processor time of one slice in a batch of its file, all threads together: other work on
+the machine does not count.
 
 The file is written after every row, and a second run goes on where the first stopped: only rows whose measurements,
-weights or settings have changed are made again. Several processes can share the work, each with its `--task` and its
-own file; `--merge` takes the rows of the others.
+weights or settings have changed are made again.
 
 `classical.py` tunes the regularisation weights, `unet.py` trains the U-Net, `tables.py` writes the tables of the
 documents.
 """
 
-import re
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import numpy as np
-import torch
 
-from benchmarks.quality.methods import OURS, Method, Tools, left_out, methods
-from benchmarks.quality.rows import Results, fingerprint
-from benchmarks.shared.tasks import TASKS, Measurement, chosen_tasks, measurements
-from mri_iahvae.results.figures import grid_figure
+from benchmarks.quality.methods import OURS, Method, Tools, methods
+from benchmarks.quality.rows import Results, facts, fingerprint
+from benchmarks.shared import options
+from benchmarks.shared.tasks import TASKS, Measurement, chosen_tasks, means, measurements
 
 HERE = Path(__file__).parent
-_GAIN = 5
-"""Errors in figures are brightened by this factor."""
 
 
 def measure(method: Method, measured: list[Measurement]) -> dict[str, float]:
@@ -39,83 +33,37 @@ def measure(method: Method, measured: list[Measurement]) -> dict[str, float]:
     start = time.process_time()
     images = [method.run(one) for one in measured]
     seconds = time.process_time() - start
-    scores = [vars(s) for one, image in zip(measured, images, strict=True) for s in one.scored(image)]
-    means = {key: float(np.mean([score[key] for score in scores])) for key in scores[0]}
-    return {**means, "seconds_per_slice": seconds / len(scores)}
-
-
-def draw(folder: Path, measured: Measurement, available: Sequence[Method]) -> Path:
-    """Magnitudes of a file's middle slice, the reference first, and their errors below."""
-    middle = len(measured.kspace) // 2
-    one = measured.part(slice(middle, middle + 1))
-    reference = one.reference[0]
-    images = [np.abs(method.run(one)[0]) for method in available]
-    errors = [_GAIN * np.abs(image - reference) for image in images]
-    titles = [
-        f"{m.name}\nNMSE {one.scored(i[None])[0].nmse:.4f}" for m, i in zip(available, images, strict=True)
-    ]
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{re.sub(r'[^a-z0-9]+', '_', measured.task.name.lower())}.png"
-    # The window of the second row is that of the reference, too: its first image is the reference again.
-    rows = [[reference, *images], [reference, *errors]]
-    grid_figure(path, rows, ["reference", *titles], f"{measured.task.name}; below, errors x{_GAIN}")
-    return path
+    scores = [each for one, image in zip(measured, images, strict=True) for each in one.scored(image)]
+    return {**means(scores), "seconds_per_slice": seconds / len(scores)}
 
 
 @click.command()
-@click.argument("data", type=click.Path(exists=True, path_type=Path))
-@click.option("--checkpoint", default="small", show_default=True)
-@click.option(
-    "--unet",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=HERE / "unet.safetensors",
-    help="Weights of the U-Net, made by unet.py.",
-)
-@click.option(
-    "--json", "output", type=click.Path(path_type=Path), help="Rows go here, and are taken from here."
-)
-@click.option(
-    "--merge", type=click.Path(exists=True, path_type=Path), multiple=True, help="Take rows from here, too."
-)
-@click.option("--task", "only", multiple=True, help="Only tasks whose name holds this text.")
+@options.data
+@options.checkpoint
+@options.output
+@options.only
 @click.option(
     "--method", "names", type=click.Choice(list(OURS)), multiple=True, help="Only these, of our methods."
 )
-@click.option("--slices", "limit", type=int, help="Only the first slices of each file.")
-@click.option(
-    "--figures", type=click.Path(path_type=Path), help="Also draw one slice of each task into a folder."
-)
+@options.limit
 def main(
     data: Path,
     checkpoint: str,
-    unet: Path,
     output: Path | None,
-    merge: tuple[Path, ...],
     only: tuple[str, ...],
     names: tuple[str, ...],
     limit: int | None,
-    figures: Path | None,
 ) -> None:
-    """Score all tasks on the fully sampled fastMRI-schema files in DATA."""
-    tools = Tools.load(checkpoint, HERE / "classical.json", unet)
-    for line in () if names else left_out(tools):
-        click.echo(f"left out: {line}", err=True)
+    """Score all tasks on the fully sampled fastMRI-schema files in DATA; rows in the JSON file are kept."""
+    tools = Tools.load(checkpoint, HERE / "classical.json", HERE / "unet.safetensors")
     plan = {}
     for task in TASKS:  # of all, so that the rows of tasks not chosen stay
         measured = measurements(data, task, slice(limit))
         plan[task.name] = {m.name: fingerprint(measured, m.identity) for m in methods(task, tools, names)}
-    facts = {
-        "model_sha256": tools.digest,
-        "slices": sum(len(one.kspace) for one in measured),
-        "torch": str(torch.__version__),
-        "threads": torch.get_num_threads(),
-    }
-    results = Results(output, plan, facts, merge)
-    results.save()
+    results = Results(output, plan, facts(tools.ours.sha256, measured))
     for task in chosen_tasks(only):
         measured = measurements(data, task, slice(limit))
-        available = methods(task, tools, names)
-        for method in available:
+        for method in methods(task, tools, names):
             made = not results.has(task.name, method.name)
             if made:
                 results.add(task.name, method.name, measure(method, measured))
@@ -124,8 +72,6 @@ def main(
                 f"{task.name:30} {method.name:18} NMSE {row['nmse']:.5f}  PSNR {row['psnr']:6.2f}  "
                 f"SSIM {row['ssim']:.4f}  {row['seconds_per_slice']:7.3f} s/slice{'' if made else '  (kept)'}"
             )
-        if figures:
-            click.echo(f"wrote {draw(figures, measured[0], available)}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from skimage import data, transform
 
-from mri_iahvae.evaluation.metrics import score
+from benchmarks.shared import options
+from benchmarks.shared.tasks import scored
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import block_mask
 from mri_iahvae.kspace.fft import fft2c, ifft2c
@@ -36,7 +37,7 @@ def with_phase(magnitude: NDArray[np.floating], size: int) -> NDArray[np.complex
 @click.command()
 @click.argument("scan", type=click.Path(exists=True, path_type=Path))
 @click.option("-o", "output", type=click.Path(path_type=Path), required=True)
-@click.option("--checkpoint", default="small", show_default=True)
+@options.checkpoint
 def main(scan: Path, output: Path, checkpoint: str) -> None:
     """Draw reference, zero-filled, reconstruction and error."""
     loaded = LoadedModel.load(checkpoint, torch.device("cpu"))
@@ -44,29 +45,21 @@ def main(scan: Path, output: Path, checkpoint: str) -> None:
     size = model.size
     head = open_scan(scan).read(slice(None))
     head = head[len(head) // 2]
-    fourfold = torch.from_numpy(column_mask(size, 4, 0.08, "random", "failures")).expand(size, size)
+    fourfold, eightfold = (column_mask(size, a, 0.32 / a, "random", "failures") for a in (4, 8))
     cases = (
-        ("head, up to 4x4", head, block_mask(4, size)),
-        ("head, up to 16x16", head, block_mask(16, size)),
-        (
-            "head, random columns 8x",
-            head,
-            torch.from_numpy(column_mask(size, 8, 0.04, "random", "failures")).expand(size, size),
-        ),
+        ("head, up to 4x4", head, block_mask(4, size).numpy()),
+        ("head, up to 16x16", head, block_mask(16, size).numpy()),
+        ("head, random columns 8x", head, eightfold),
         ("phantom, random columns 4x", with_phase(data.shepp_logan_phantom(), size), fourfold),
         ("coins, random columns 4x", with_phase(data.coins()[30:290, 60:320] / 255, size), fourfold),
     )
     rows = []
     for name, kspace, mask in cases:
-        result = reconstruct_volume(
-            loaded.model, kspace[None], mask.numpy(), InferenceSettings(), guide=loaded.guide
-        )
-        images = [
-            np.abs(ifft2c(torch.from_numpy(k)).numpy())
-            for k in (kspace, result.zero_filled[0], result.kspace[0])
-        ]
+        result = reconstruct_volume(loaded.model, kspace[None], mask, InferenceSettings(), guide=loaded.guide)
+        bins = np.stack([kspace, result.zero_filled[0], result.kspace[0]])
+        images = ifft2c(torch.from_numpy(bins)).abs().numpy()
         rows.append([*images, 5 * np.abs(images[2] - images[0])])
-        zero, ours = (score(images[0][None], image[None]).nmse for image in images[1:])
+        zero, ours = (scored(images[:1], image[None])[0].nmse for image in images[1:])
         click.echo(f"{name:28} NMSE zero-filled {zero:.4f}, reconstruction {ours:.4f}")
     grid_figure(output, rows, ["reference", "zero-filled", "reconstruction", "error x5"])
 

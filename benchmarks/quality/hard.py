@@ -7,7 +7,6 @@ noise per part as a multiple of the slice's RMS, its level given, or estimated f
 case is "worse" where the NMSE of a slice is above that of zero-filling.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.shared.tasks import scans
-from mri_iahvae.evaluation.metrics import score
+from benchmarks.shared import options
+from benchmarks.shared.tasks import scans, scored
+from mri_iahvae.files import write_json
 from mri_iahvae.inference.settings import DataConsistency, InferenceSettings, Method
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.masks import column_mask
@@ -72,8 +72,7 @@ def run(
     found = reconstruct_volume(loaded.model, measured, mask, settings, guide=loaded.guide, noise_sigma=sigma)
     reference, zero_filled = (np.abs(ifft2c(torch.from_numpy(bins)).numpy()) for bins in (full, measured))
     ours, zero = (
-        np.array([score(a[None], b[None]).nmse for a, b in zip(reference, images, strict=True)])
-        for images in (found.magnitude, zero_filled)
+        np.array([each.nmse for each in scored(reference, images)]) for images in (found.image, zero_filled)
     )
     return {
         "nmse": float(ours.mean()),
@@ -84,10 +83,10 @@ def run(
 
 
 @click.command()
-@click.argument("data", type=click.Path(exists=True, path_type=Path))
-@click.option("--checkpoint", default="small", show_default=True)
-@click.option("--slices", "limit", type=int, help="Only the first slices of each file.")
-@click.option("--json", "output", type=click.Path(path_type=Path), help="Also write the table to a file.")
+@options.data
+@options.checkpoint
+@options.limit
+@options.output
 def main(data: Path, checkpoint: str, limit: int | None, output: Path | None) -> None:
     """Score the fully sampled fastMRI-schema files in DATA with phase jumps, and with strong noise."""
     loaded = LoadedModel.load(checkpoint, torch.device("cpu"))
@@ -110,7 +109,7 @@ def main(data: Path, checkpoint: str, limit: int | None, output: Path | None) ->
             click.echo(f"{name:28} {method:7} " + "  ".join(f"{k} {v:.4g}" for k, v in row.items()))
     if output:
         shas = {"model_sha256": loaded.sha256, "guide_sha256": loaded.guide_sha256}
-        output.write_text(json.dumps({**shas, "cases": rows}, indent=1) + "\n")
+        write_json(output, {**shas, "cases": rows})
 
 
 if __name__ == "__main__":

@@ -16,10 +16,7 @@ from benchmarks.quality.classical import CLASSICAL
 from benchmarks.shared.tasks import Measurement, Task
 from mri_iahvae.inference.settings import GUIDED, InferenceSettings
 from mri_iahvae.kspace.fft import ifft2c
-from mri_iahvae.model.checkpoint import load_model
-from mri_iahvae.model.guide import Guide
-from mri_iahvae.model.guide_file import load_guide
-from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.volume import reconstruct_volume
 
 Images = NDArray[np.complex64]
@@ -59,41 +56,31 @@ class Method:
 
 @dataclass(frozen=True)
 class Tools:
-    """What the methods work with; what is None is left out.
+    """What the methods work with.
 
     Attributes:
-        model: our model.
-        digest: SHA-256 of its weights.
-        guide: its guide.
-        guide_digest: SHA-256 of that.
+        ours: our model and its guide.
         weights: regularisation weights of the classical methods by task and method, `classical.json`.
-        unet: `unet.UnetBaseline`.
+        unet: `unet.UnetBaseline`; None where it is of another grid.
         unet_digest: SHA-256 of its weights.
     """
 
-    model: IAHVAE
-    digest: str
-    guide: Guide | None
-    guide_digest: str
+    ours: LoadedModel
     weights: Mapping[str, Mapping[str, float]]
     unet: Any = None
     unet_digest: str = ""
 
     @classmethod
-    def load(cls, checkpoint: str, weights: Path, unet: Path | None) -> "Tools":
-        """Load our model, the weights that `classical.py --tune` found, and the U-Net."""
-        model, digest = load_model(checkpoint)
-        guide, guide_digest = load_guide(checkpoint) or (None, "")
-        ours = model, digest, guide, guide_digest
-        tuned = json.loads(weights.read_text())["weights"] if weights.exists() else {}
-        if unet is None or not unet.exists():
-            return cls(*ours, tuned)
+    def load(cls, checkpoint: str, weights: Path, unet: Path) -> "Tools":
+        """Load our model, the weights that `classical.py` found, and the U-Net, where it is of the model's grid."""
         from benchmarks.quality.unet import UnetBaseline  # noqa: PLC0415 - fastmri takes seconds to import
 
+        ours = LoadedModel.load(checkpoint, torch.device("cpu"))
+        tools = cls(ours, json.loads(weights.read_text())["weights"])
         network = UnetBaseline.load(unet)
-        if network.power.shape[-1] != ours[0].size:
-            return cls(*ours, tuned)
-        return cls(*ours, tuned, network, hashlib.sha256(unet.read_bytes()).hexdigest())
+        if network.power.shape[-1] != ours.model.size:
+            return tools
+        return replace(tools, unet=network, unet_digest=hashlib.sha256(unet.read_bytes()).hexdigest())
 
 
 def methods(task: Task, tools: Tools, names: Sequence[str] = ()) -> list[Method]:
@@ -118,20 +105,6 @@ def methods(task: Task, tools: Tools, names: Sequence[str] = ()) -> list[Method]
     return found + [_ours(tools, name) for name in DEFAULT]
 
 
-def left_out(tools: Tools) -> list[str]:
-    """What the table will lack, and what to do about it."""
-    lines = [
-        f"{name}: {method.package} is not installed (pip install -e '.[bench]')"
-        for name, method in CLASSICAL.items()
-        if not method.available
-    ]
-    if not tools.weights:
-        lines.append("compressed sensing: no weights, classical.py finds them")
-    if tools.unet is None:
-        lines.append("U-Net: no weights for this grid, unet.py trains them (--unet)")
-    return lines
-
-
 def _untreated(measurement: Measurement) -> Images:
     """The inverse FFT of what was measured."""
     return ifft2c(torch.from_numpy(measurement.kspace)).numpy()
@@ -153,16 +126,10 @@ def _ours(tools: Tools, name: str) -> Method:
 
     def run(measurement: Measurement) -> Images:
         chosen = replace(settings, data_consistency=measurement.task.consistency)
-        return reconstruct_volume(
-            tools.model,
-            measurement.kspace,
-            measurement.mask,
-            chosen,
-            guide=tools.guide,
-            noise_sigma=measurement.sigma,
-        ).image
+        given = tools.ours.model, measurement.kspace, measurement.mask, chosen
+        return reconstruct_volume(*given, guide=tools.ours.guide, noise_sigma=measurement.sigma).image
 
-    weights = {"model": tools.digest}
+    weights = {"model": tools.ours.sha256}
     if settings.method in GUIDED:
-        weights["guide"] = tools.guide_digest
+        weights["guide"] = tools.ours.guide_sha256 or ""
     return Method(name, {**weights, **identity(settings)}, run)

@@ -8,7 +8,6 @@ A score is that of a volume as fastMRI defines it, at the size of the reference;
 a size.
 """
 
-import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping
@@ -18,7 +17,10 @@ import click
 import numpy as np
 import torch
 
+from benchmarks.quality.tables import markdown
+from benchmarks.shared import options
 from benchmarks.shared.native_files import LAYOUTS, write_native
+from mri_iahvae.files import write_json
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.pipeline.devices import find_device
 from mri_iahvae.pipeline.loaded import LoadedModel
@@ -33,6 +35,15 @@ TASKS = {
     "up to 32x32": Request(up_to=32),
 }
 DENOISE = {"denoise": Request("denoise")}
+
+COLUMNS = {
+    "measured": ".1%",
+    "completed": ".1%",
+    "zero-filled nmse": ".4f",
+    "nmse": ".4f",
+    "zero-filled ssim": ".4f",
+    "ssim": ".4f",
+}
 
 Row = dict[str, float]
 
@@ -57,18 +68,13 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         for path in files:
             for task, request in requests.items():
-                report = run_file(
-                    loaded,
-                    path,
-                    Path(folder) / path.name,
-                    request,
-                    settings,
-                )
+                report = run_file(loaded, path, Path(folder) / path.name, request, settings)
                 if not report["scores"]:
                     raise click.ClickException(f"{path}: expected a reference; leave the file out")
                 for warning in report["warnings"]:
                     click.echo(f"{path.name}, {task}: {warning}", err=True)
-                found[_size(path)][task].append(_row(report))
+                scan = open_scan(path)
+                found[f"{scan.height}x{scan.width}"][task].append(_row(report))
     return {
         size: {
             task: {key: float(np.mean([r[key] for r in rows])) for key in rows[0]}
@@ -80,22 +86,11 @@ def measure(
 
 def table(results: Mapping[str, Mapping[str, Row]]) -> str:
     """Markdown."""
-    lines = [
-        "| k-space | task | measured | completed | NMSE zero-filled | NMSE ours | SSIM zero-filled | SSIM ours |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    lines = [["k-space", "task", *COLUMNS], ["---"] * (len(COLUMNS) + 2)]
     for size, tasks in results.items():
         for task, row in tasks.items():
-            shares = f"{row['measured']:.1%} | {row['completed']:.1%}"
-            nmse = f"{row['zero-filled nmse']:.4f} | {row['nmse']:.4f}"
-            ssim = f"{row['zero-filled ssim']:.4f} | {row['ssim']:.4f}"
-            lines.append(f"| {size} | {task} | {shares} | {nmse} | {ssim} |")
-    return "\n".join(lines)
-
-
-def _size(path: Path) -> str:
-    scan = open_scan(path)
-    return f"{scan.height}x{scan.width}"
+            lines.append([size, task, *(format(row[name], form) for name, form in COLUMNS.items())])
+    return markdown(lines)
 
 
 def _row(report: dict) -> Row:
@@ -109,9 +104,9 @@ def _row(report: dict) -> Row:
 
 
 @click.command()
-@click.argument("data", type=click.Path(exists=True, path_type=Path))
-@click.option("--checkpoint", default="small", show_default=True)
-@click.option("--json", "output", type=click.Path(path_type=Path), help="Rows go here.")
+@options.data
+@options.checkpoint
+@options.output
 @click.option("--slices", default=3, show_default=True, help="Per subject of an npz.")
 @click.option("--noise", default=0.01, show_default=True, help="Of generated files, over their RMS.")
 @click.option("--denoise", is_flag=True, help="Denoise, instead of undersampling.")
@@ -127,9 +122,9 @@ def main(
             generate(data, folder, slices, noise)
         settings = InferenceSettings(data_consistency="soft" if denoise else "hard")
         results = measure(loaded, scan_files([folder]), settings, DENOISE if denoise else TASKS)
-    facts = {"model_sha256": loaded.sha256, "torch": str(torch.__version__), "results": results}
     if output is not None:
-        output.write_text(json.dumps(facts, indent=1) + "\n")
+        facts = {"model_sha256": loaded.sha256, "torch": str(torch.__version__), "results": results}
+        write_json(output, facts)
     click.echo(table(results))
 
 

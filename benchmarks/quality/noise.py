@@ -7,36 +7,34 @@ one, of the volume, where one level is estimated for all slices, as `mri-iahvae 
 what noise the file itself declares (`noise_sigma`). A number is estimate over truth.
 """
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.shared.tasks import variable_density
-from mri_iahvae.kspace.masks import column_mask
+from benchmarks.quality.tables import markdown
+from benchmarks.shared import options
+from benchmarks.shared.tasks import TASKS
+from mri_iahvae.files import write_json
 from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.kspace.noise_estimate import estimate_sigma
 from mri_iahvae.scans.reader import Scan, open_scan
 
 LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
-MASKS: dict[str, Callable[[int, str], Tensor]] = {
-    "everything measured": lambda size, _: torch.ones(size, dtype=torch.bool),
-    "random columns 4x / 0.08": lambda size, name: torch.from_numpy(
-        column_mask(size, 4, 0.08, "random", name)
-    ),
-    "random columns 8x / 0.04": lambda size, name: torch.from_numpy(
-        column_mask(size, 8, 0.04, "random", name)
-    ),
-    "2-D variable density 6x": lambda size, name: torch.from_numpy(variable_density(size, 6.0, name)),
-}
+MASKS = (
+    "everything measured",
+    "random columns 4x / 0.08",
+    "random columns 8x / 0.04",
+    "2-D variable density 6x",
+)
+"""Of the tasks of these names."""
 
 
-def ratios(scan: Scan, mask: Tensor, level: float) -> tuple[list[float], float]:
+def ratios(scan: Scan, mask: NDArray[np.bool_], level: float) -> tuple[list[float], float]:
     """Estimate over truth for each slice alone, and for the volume."""
     kspace = torch.from_numpy(scan.read(slice(None)))
     seed = torch.Generator().manual_seed(sum(map(ord, scan.path.name)))
@@ -45,7 +43,7 @@ def ratios(scan: Scan, mask: Tensor, level: float) -> tuple[list[float], float]:
     scale = rms(kspace)
 
     def estimate(noisy: Tensor) -> float:
-        return estimate_sigma(noisy.numpy(), mask.numpy())
+        return estimate_sigma(noisy.numpy(), mask)
 
     slices = [
         estimate(kspace[i : i + 1] + sigma * noise[i : i + 1]) / float(torch.hypot(sigma, own[i]))
@@ -62,38 +60,35 @@ def quantiles(values: list[float]) -> dict[str, float]:
     return {"low": float(low), "median": float(middle), "high": float(high)}
 
 
-def markdown(results: dict[str, dict[str, dict[str, dict[str, float]]]]) -> str:
+def table(results: dict[str, dict[str, dict[str, dict[str, float]]]]) -> str:
     """The table."""
-    lines = [
-        "| sampling | estimated | " + " | ".join(f"{level:g}" for level in LEVELS) + " |",
-        "| --- " * (len(LEVELS) + 2) + "|",
-    ]
+    lines = [["sampling", "estimated", *(f"{level:g}" for level in LEVELS)], ["---"] * (len(LEVELS) + 2)]
     for mask, kinds in results.items():
         for kind, levels in kinds.items():
             cells = [f"{q['median']:.2f} ({q['low']:.2f}-{q['high']:.2f})" for q in levels.values()]
-            lines.append(f"| {mask} | {kind} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+            lines.append([mask, kind, *cells])
+    return markdown(lines)
 
 
 @click.command()
-@click.argument("data", type=click.Path(exists=True, path_type=Path))
-@click.option("--json", "output", type=click.Path(path_type=Path), help="Also write the numbers to a file.")
+@options.data
+@options.output
 def main(data: Path, output: Path | None) -> None:
     """Estimate over truth, median (5 % to 95 % quantile), on the fully sampled files in DATA."""
     scans = [open_scan(path) for path in sorted(data.glob("*.h5"))]
     if not scans:
         raise click.ClickException(f"{data}: no .h5 files")
     results: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
-    for name, make in MASKS.items():
-        kinds = results[name] = {"per slice": {}, "per volume": {}}
+    for task in (task for task in TASKS if task.name in MASKS):
+        kinds = results[task.name] = {"per slice": {}, "per volume": {}}
         for level in LEVELS:
-            found = [ratios(scan, make(scan.width, scan.path.name), level) for scan in scans]
+            found = [ratios(scan, task.mask(scan.width, scan.path.name), level) for scan in scans]
             kinds["per slice"][f"{level:g}"] = quantiles([ratio for slices, _ in found for ratio in slices])
             kinds["per volume"][f"{level:g}"] = quantiles([volume for _, volume in found])
-    click.echo(markdown(results))
+    click.echo(table(results))
     if output:
         counts = {"slices": sum(scan.slices for scan in scans), "volumes": len(scans)}
-        output.write_text(json.dumps(counts | {"estimate_over_truth": results}, indent=1) + "\n")
+        write_json(output, counts | {"estimate_over_truth": results})
 
 
 if __name__ == "__main__":

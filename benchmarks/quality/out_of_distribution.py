@@ -7,7 +7,6 @@ noise (per part, in units of the slice's RMS). A set is warned of as `reconstruc
 what the residual of the coarse bands alone would say.
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,8 @@ from skimage.data import shepp_logan_phantom
 from skimage.transform import resize
 from torch import Tensor
 
-from mri_iahvae.files import atomic_path
+from benchmarks.shared import options
+from mri_iahvae.files import write_json
 from mri_iahvae.kspace.bands import recentre
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.kspace.noise import complex_noise, rms
@@ -45,14 +45,9 @@ def phantoms(size: int) -> dict[str, NDArray[np.float64]]:
     def disc(cy: float, cx: float, ry: float, rx: float) -> NDArray[np.bool_]:
         return ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < 1
 
-    angles = np.arange(6) * np.pi / 3
-    tubes = sum(
-        (
-            (0.2 + 0.15 * k) * disc(0.55 * np.sin(a), 0.55 * np.cos(a), 0.17, 0.17)
-            for k, a in enumerate(angles)
-        ),
-        0.1 * disc(0, 0, 0.9, 0.9),
-    )
+    tubes = 0.1 * disc(0, 0, 0.9, 0.9)
+    for k, angle in enumerate(np.arange(6) * np.pi / 3):
+        tubes += (0.2 + 0.15 * k) * disc(0.55 * np.sin(angle), 0.55 * np.cos(angle), 0.17, 0.17)
     bars = (abs(y - 0.1) < 0.12) & (abs(x) < 0.6) & (np.floor(40 * x) % 2 == 0)
     wedge = (abs(y + 0.35) < 0.1) & (abs(x) < 0.5)
     return {
@@ -62,7 +57,7 @@ def phantoms(size: int) -> dict[str, NDArray[np.float64]]:
         "ACR-like": disc(0, 0, 0.95, 0.95)
         * (1 - 0.9 * (bars | wedge))
         * (1 - 0.7 * disc(0.6, 0, 0.12, 0.12)),
-        "tubes": np.asarray(tubes),
+        "tubes": tubes,
         "Shepp-Logan": resize(shepp_logan_phantom(), (size, size), anti_aliasing=True).clip(min=0),
     }
 
@@ -89,9 +84,9 @@ def judged(model: IAHVAE, domain: Domain, kspace: Tensor) -> dict[str, object]:
 
 
 @click.command()
-@click.argument("data", type=click.Path(exists=True, path_type=Path))
-@click.option("--checkpoint", default="small", show_default=True)
-@click.option("--json", "output", type=click.Path(path_type=Path))
+@options.data
+@options.checkpoint
+@options.output
 def main(data: Path, checkpoint: str, output: Path | None) -> None:
     """Judge phantoms, noise, and the fully sampled fastMRI-schema files in DATA."""
     model, _ = load_model(checkpoint)
@@ -108,15 +103,13 @@ def main(data: Path, checkpoint: str, output: Path | None) -> None:
     for fraction in FRACTIONS:
         for name, image in phantoms(2 * round(_FINE * fraction / 2)).items():
             for noise in NOISES:
-                sets[f"{name}, {fraction:g} of the field, noise {noise:g}"] = measured(
-                    image, model.size, noise, generator
-                )
+                kspace = measured(image, model.size, noise, generator)
+                sets[f"{name}, {fraction:g} of the field, noise {noise:g}"] = kspace
     rows = {name: judged(model, domain, kspace) for name, kspace in sets.items()}
     for name, row in rows.items():
         click.echo(f"{name:45} {row}")
     if output:
-        with atomic_path(output) as part:
-            part.write_text(json.dumps(rows, indent=1) + "\n")
+        write_json(output, rows)
 
 
 if __name__ == "__main__":

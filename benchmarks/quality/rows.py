@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
+import torch
 
 from benchmarks.shared.tasks import Measurement
-from mri_iahvae.files import atomic_path
+from mri_iahvae.files import write_json
 
 Plan = Mapping[str, Mapping[str, str]]
 """Fingerprint of what decides each row, by task and method, in the order of the table."""
@@ -28,6 +28,16 @@ def fingerprint(measured: Sequence[Measurement], identity: Mapping[str, Any]) ->
     return digest.hexdigest()[:16]
 
 
+def facts(digest: str, measured: Sequence[Measurement]) -> dict[str, Any]:
+    """About a run as a whole: the model's SHA-256, the number of slices, and the machine."""
+    return {
+        "model_sha256": digest,
+        "slices": sum(len(one.kspace) for one in measured),
+        "torch": str(torch.__version__),
+        "threads": torch.get_num_threads(),
+    }
+
+
 class Results:
     """Rows of a plan.
 
@@ -35,22 +45,18 @@ class Results:
         path: JSON file to write, and to go on with where it exists; None keeps the rows in memory.
         plan: what the rows shall be; an earlier row made from anything else is dropped.
         facts: about the run as a whole, for the record.
-        others: files of other runs, over other tasks say, whose rows are taken over too.
     """
 
-    def __init__(
-        self, path: Path | None, plan: Plan, facts: Mapping[str, Any], others: Sequence[Path] = ()
-    ) -> None:
+    def __init__(self, path: Path | None, plan: Plan, facts: Mapping[str, Any]) -> None:
         self.path, self.plan, self.facts = path, plan, facts
-        files = [*([path] if path is not None and path.exists() else []), *others]
-        earlier = [_read(file) for file in files]
+        earlier = json.loads(path.read_text())["tasks"] if path is not None and path.exists() else {}
         self._rows = {
             (task, method): row
             for task, methods in plan.items()
             for method, made_from in methods.items()
-            for rows in earlier
-            if (row := rows.get(task, {}).get(method, {})).get("made_from") == made_from
+            if (row := earlier.get(task, {}).get(method, {})).get("made_from") == made_from
         }
+        self.save()
 
     @property
     def rows(self) -> Rows:
@@ -73,15 +79,4 @@ class Results:
     def save(self) -> None:
         """Write the file: beside, then renamed."""
         if self.path is not None:
-            with atomic_path(self.path) as part:
-                part.write_text(json.dumps({**self.facts, "tasks": self.rows}, indent=1) + "\n")
-
-
-def _read(path: Path) -> Rows:
-    try:
-        rows: Rows = json.loads(path.read_text())["tasks"]
-    except (ValueError, KeyError, TypeError):
-        raise click.ClickException(
-            f"{path}: expected the rows of an earlier run, found something else; choose another file"
-        ) from None
-    return rows
+            write_json(self.path, {**self.facts, "tasks": self.rows})

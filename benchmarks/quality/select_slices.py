@@ -18,12 +18,9 @@ LIST = Path(__file__).with_name("reporting_slices.txt")
 @click.command()
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option(
-    "--items", type=click.Path(exists=True, path_type=Path), default=LIST, help="Item names, one a line."
-)
-def main(source: Path, output: Path, items: Path) -> None:
+def main(source: Path, output: Path) -> None:
     """Write the slices of SOURCE that are named in the list to OUTPUT (arrays `images`, `subject`, `item`)."""
-    wanted = items.read_text().split()
+    wanted = LIST.read_text().split()
     with np.load(source) as archive:
         arrays = {name: archive[name] for name in ("images", "subject", "item")}
     where = {str(item): number for number, item in enumerate(arrays["item"])}

@@ -27,8 +27,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.quality.methods import OURS, identity
-from benchmarks.quality.rows import Results, fingerprint
-from benchmarks.shared.tasks import TASKS, Measurement, measurements
+from benchmarks.quality.rows import Results, facts, fingerprint
+from benchmarks.shared import options
+from benchmarks.shared.tasks import TASKS, Measurement, means, measurements
 from mri_iahvae.inference.draws import Draws, Element
 from mri_iahvae.inference.infer import Inference, infer
 from mri_iahvae.inference.measurement import Measurement as Canonical
@@ -84,14 +85,13 @@ def measure(model: IAHVAE, settings: InferenceSettings, measured: list[Measureme
         nlls += negative_log_likelihood(found.bins, truth, model.sigma).tolist()
         if task.consistency != "none":  # the model's own bins are what is likely, others are what is returned
             image = reconstruct_volume(model, one.kspace, one.mask, shown, noise_sigma=one.sigma).image
-        scores += [vars(score) for score in one.scored(image)]
+        scores += one.scored(image)
         latents.append(torch.cat([flat(layers) for layers in found.latents], dim=1))
         if settings.method == "amortized" and not (one.task.undersampled or one.task.noise):
             with torch.no_grad():
                 passed = posterior_pass(model, truth, torch.Generator().manual_seed(0))
             elbos += [float(passed.negative_elbo(model.sigma))] * len(truth)
-    row = {key: float(np.mean([score[key] for score in scores])) for key in scores[0]}
-    row |= {"nll": float(np.mean(nlls)), "seconds_per_slice": seconds / len(scores)}
+    row = means(scores) | {"nll": float(np.mean(nlls)), "seconds_per_slice": seconds / len(scores)}
     row["active_units"] = active_units(torch.cat(latents))
     if elbos:
         row["negative_elbo"] = float(np.mean(elbos))
@@ -99,51 +99,28 @@ def measure(model: IAHVAE, settings: InferenceSettings, measured: list[Measureme
 
 
 @click.command()
-@click.argument("data", type=click.Path(exists=True, path_type=Path))
-@click.option("--checkpoint", default="small", show_default=True)
-@click.option("--json", "output_file", type=click.Path(path_type=Path), help="As for quality.py.")
-@click.option(
-    "--merge", type=click.Path(exists=True, path_type=Path), multiple=True, help="As for quality.py."
-)
-@click.option("--task", "only", multiple=True, help="Only tasks whose name holds this text.")
-@click.option("--method", "names", type=click.Choice(list(METHODS)), multiple=True, help="Only these.")
-@click.option("--every", default=2, show_default=True, help="Take every n-th slice of each file.")
-def main(
-    data: Path,
-    checkpoint: str,
-    output_file: Path | None,
-    merge: tuple[Path, ...],
-    only: tuple[str, ...],
-    names: tuple[str, ...],
-    every: int,
-) -> None:
+@options.data
+@options.checkpoint
+@options.output
+def main(data: Path, checkpoint: str, output: Path | None) -> None:
     """Score the paper's methods on the fully sampled fastMRI-schema files in DATA."""
     model, digest = load_model(checkpoint)
-    plan = {}
-    for task in (task for task in TASKS if task.name in CHOSEN):
-        measured = measurements(data, task, slice(None, None, every))
-        plan[task.name] = {
+    tasks = {t.name: measurements(data, t, slice(None, None, 2)) for t in TASKS if t.name in CHOSEN}
+    plan = {
+        task: {
             name: fingerprint(measured, {"model": digest, **identity(settings)})
             for name, settings in METHODS.items()
         }
-    facts = {
-        "model_sha256": digest,
-        "slices": sum(len(one.kspace) for one in measured),
-        "torch": str(torch.__version__),
-        "threads": torch.get_num_threads(),
+        for task, measured in tasks.items()
     }
-    results = Results(output_file, plan, facts, merge)
-    results.save()
-    for task in (task for task in TASKS if task.name in plan):
-        if only and not any(text in task.name for text in only):
-            continue
-        measured = measurements(data, task, slice(None, None, every))
-        for name in names or METHODS:
-            if not results.has(task.name, name):
-                results.add(task.name, name, measure(model, METHODS[name], measured))
-            row = results.rows[task.name][name]
+    results = Results(output, plan, facts(digest, tasks[CHOSEN[0]]))
+    for task, measured in tasks.items():
+        for name, settings in METHODS.items():
+            if not results.has(task, name):
+                results.add(task, name, measure(model, settings, measured))
+            row = results.rows[task][name]
             scores = "  ".join(f"{key} {value:.5g}" for key, value in row.items() if key != "made_from")
-            click.echo(f"{task.name:26} {name:15} {scores}")
+            click.echo(f"{task:26} {name:15} {scores}")
 
 
 if __name__ == "__main__":

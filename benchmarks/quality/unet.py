@@ -21,6 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from benchmarks.shared import options
 from mri_iahvae.kspace.canonical import canonical_factor, per_bin_power
 from mri_iahvae.kspace.fft import ifft2c, to_channels, to_complex
 from mri_iahvae.kspace.masks import column_mask
@@ -34,6 +35,10 @@ from mri_iahvae.training.statistics import canonical_batch
 
 CHANNELS = 20
 """Of the first level: 3.0 million parameters, where `pretrained/small` has 5.0."""
+
+
+RATE = 1e-3
+"""Peak of the learning rate."""
 
 
 class UnetBaseline(nn.Module):
@@ -90,16 +95,15 @@ class UnetBaseline(nn.Module):
 @click.option("-o", "output", type=click.Path(path_type=Path), required=True)
 @click.option("--minutes", type=float, required=True, help="Wall time to train for.")
 @click.option("--batch", default=8, show_default=True)
-@click.option("--rate", default=1e-3, show_default=True, help="Peak of the learning rate.")
-@click.option("--checkpoint", default="small", show_default=True, help="Whose canonical form to take.")
-def main(data: Path, output: Path, minutes: float, batch: int, rate: float, checkpoint: str) -> None:
-    """Train on the fully sampled files in DATA/singlecoil_train."""
+@options.checkpoint
+def main(data: Path, output: Path, minutes: float, batch: int, checkpoint: str) -> None:
+    """Train on the fully sampled files in DATA/singlecoil_train, in the canonical form of the checkpoint."""
     torch.manual_seed(0)
     model, _ = load_model(checkpoint)
     power = per_bin_power(torch.tensor(model.config.core_power), model.gains.cpu())
     network = UnetBaseline(power)
     average = copy.deepcopy(network).requires_grad_(requires_grad=False)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.01)
     start, step, seen = time.monotonic(), 0, 0
     scans = [open_scan(path) for path in sorted((data / "singlecoil_train").glob("*.h5"))]
     for kspace, seed in StepBatches(CachedSlices(FolderSlices(scans, model.size)), Share(batch), 0):
@@ -108,7 +112,7 @@ def main(data: Path, output: Path, minutes: float, batch: int, rate: float, chec
             break
         factor = min(1.0, (step + 1) / 100) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
         for group in optimizer.param_groups:
-            group["lr"] = rate * factor
+            group["lr"] = RATE * factor
         target, measured, mask = _batch(kspace, seed, model.size)
         scale = canonical_factor(measured, mask, power)[:, None, None]  # what the measurement alone tells
         found = network(ifft2c(measured / scale))
@@ -122,12 +126,8 @@ def main(data: Path, output: Path, minutes: float, batch: int, rate: float, chec
         for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
             mean.data.lerp_(weight.data, 1 - decay)
         if step % 50 == 0:
-            ratio = float(loss.detach()) / float(
-                torch.view_as_real(ifft2c((measured - target) / scale)).square().mean()
-            )
-            click.echo(
-                f"step {step}  {seen / (time.monotonic() - start):.1f} slices/s  of zero-filled {ratio:.3f}"
-            )
+            zero_filled = torch.view_as_real(ifft2c((measured - target) / scale)).square().mean()
+            click.echo(f"step {step}, {seen} slices, of zero-filled {float(loss / zero_filled):.3f}")
             average.save(output, {"slices": seen, "minutes": (time.monotonic() - start) / 60})
     average.save(output, {"slices": seen, "minutes": minutes})
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mri_iahvae.kspace.centre_crop import crop_image, recentre
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.kspace.phase import smooth_phase
@@ -65,12 +66,6 @@ class Layout:
     def image(self) -> tuple[int, int]:
         """(rows, columns) of the reference: reconSpace, or a square of the width where k-space is narrower."""
         return self.recon if self.recon[1] <= self.width else (self.width, self.width)
-
-    def crop(self, images: NDArray) -> NDArray:
-        """Centre crop (..., height, width) to (..., *image), as fastMRI does."""
-        (rows, columns), (height, width) = self.image, images.shape[-2:]
-        top, left = (height - rows) // 2, (width - columns) // 2
-        return images[..., top : top + rows, left : left + columns]
 
     def header(self, slices: int) -> str:
         """`ismrmrd_header`."""
@@ -144,7 +139,7 @@ def write_native(
             parts = torch.randn(*clean.shape, 2, generator=generator)
             noisy = clean + sigma * torch.view_as_complex(parts).numpy()
             kspace[number] = np.where(measured, noisy, 0).reshape(shape[1:])
-            images = np.abs(layout.crop(ifft2c(torch.from_numpy(clean)).numpy()))
+            images = np.abs(crop_image(ifft2c(torch.from_numpy(clean)).numpy(), *layout.image))
             reference[number] = np.sqrt((images**2).sum(axis=0))
         file["ismrmrd_header"] = layout.header(slices)
         file.attrs.update({"acquisition": "AXT1", "patient_id": f"generated {path.stem}"})
@@ -170,25 +165,14 @@ def _clean_kspace(
     weights = np.ones((1, rows, width)) if coils is None else _sensitivities(coils, rows, width)
     for magnitude in magnitudes:
         phase = smooth_phase(1, (rows, width), generator)[0].numpy()
-        field = weights * (scale * _padded(magnitude, rows, width) * np.exp(1j * phase))
-        image = _padded(field, layout.height, width).astype(np.complex64)
+        field = weights * (scale * recentre(magnitude, rows, width) * np.exp(1j * phase))
+        image = recentre(field, layout.height, width).astype(np.complex64)
         yield np.where(_acquired(layout), fft2c(torch.from_numpy(image)).numpy(), 0)
 
 
 def _acquired(layout: Layout) -> NDArray[np.bool_]:
     columns = np.arange(layout.width)
     return (columns >= layout.acquired[0]) & (columns < layout.acquired[1])
-
-
-def _padded(values: NDArray, height: int, width: int) -> NDArray:
-    """Zero-padded around the centre, (..., h, w) to (..., height, width)."""
-    sides = []
-    for n, m in zip((height, width), values.shape[-2:], strict=True):
-        if m > n:
-            raise ValueError(f"expected slices of at most {height}x{width}, got {values.shape[-2:]}")
-        before = n // 2 - m // 2
-        sides.append((before, n - m - before))
-    return np.pad(values, [(0, 0)] * (values.ndim - 2) + sides)
 
 
 def _sensitivities(coils: int, height: int, width: int) -> NDArray[np.complex128]:

@@ -1,6 +1,6 @@
 """The tasks on which quality is measured: ways to undersample or spoil fully sampled scans."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -114,6 +114,18 @@ def scans(data: Path) -> Iterator[tuple[str, NDArray[np.complex64], NDArray[np.f
         yield path.name, scan.read(slice(None)), scan.read_reference(slice(None))
 
 
+def scored(references: NDArray[np.floating], images: NDArray[np.inexact]) -> list[Scores]:
+    """Scores of each slice as a volume of its own; (slices, N, N) twice."""
+    pairs = zip(references, np.abs(images), strict=True)
+    return [score(reference[None], image[None]) for reference, image in pairs]
+
+
+def means(scores: Sequence[Scores]) -> dict[str, float]:
+    """The mean of each score."""
+    rows = [vars(one) for one in scores]
+    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+
+
 @dataclass(frozen=True)
 class Measurement:
     """One file, measured as a task does, and the truth.
@@ -151,8 +163,7 @@ class Measurement:
 
     def scored(self, images: NDArray[np.complexfloating]) -> list[Scores]:
         """Scores of each slice as a volume of its own."""
-        pairs = zip(self.reference, np.abs(images), strict=True)
-        return [score(reference[None], image[None]) for reference, image in pairs]
+        return scored(self.reference, images)
 
 
 def measurements(data: Path, task: Task, chosen: slice = slice(None)) -> list[Measurement]:

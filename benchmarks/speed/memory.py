@@ -6,7 +6,6 @@ Each run has a process of its own, and random columns 4x. Memory does not depend
 shows a square. Volumes of different lengths, side by side, show whether memory grows with the number of slices.
 """
 
-import json
 import tempfile
 from pathlib import Path
 
@@ -14,10 +13,13 @@ import click
 import numpy as np
 import torch
 
+from benchmarks.shared import options
 from benchmarks.shared.native_files import LAYOUTS, write_native
-from benchmarks.speed.clock import peak_memory
+from benchmarks.speed.peak_memory import peak_memory
+from mri_iahvae.files import write_json
 from mri_iahvae.inference.settings import InferenceSettings
 
+LAYOUT = "640x368"
 _MIB = 2**20
 
 
@@ -33,27 +35,23 @@ def reconstruct(path: Path, checkpoint: str) -> None:
 
 
 @click.command()
-@click.option("--checkpoint", default="small", show_default=True)
-@click.option("--layout", type=click.Choice(list(LAYOUTS)), default="640x368", show_default=True)
+@options.checkpoint
 @click.option("--slices", "counts", type=int, multiple=True, default=(10, 40, 80), show_default=True)
 @click.option("--coils", type=int, help="Several coils; single-coil without.")
-@click.option("--json", "output", type=click.Path(path_type=Path), help="MiB go here, by number of slices.")
-def main(
-    checkpoint: str, layout: str, counts: tuple[int, ...], coils: int | None, output: Path | None
-) -> None:
+@options.output
+def main(checkpoint: str, counts: tuple[int, ...], coils: int | None, output: Path | None) -> None:
     """Print MiB for each number of slices."""
     found = {}
-    of = "" if coils is None else f", {coils} coils"
     for count in counts:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "scan.h5"
-            write_native(path, LAYOUTS[layout], np.ones((count, 200, 200), np.float32), coils=coils)
+            write_native(path, LAYOUTS[LAYOUT], np.ones((count, 200, 200), np.float32), coils=coils)
             taken = peak_memory(reconstruct, path, checkpoint, device=torch.device("cpu")) / _MIB
         found[count] = round(taken, 1)
-        click.echo(f"{count:4} slices of {layout}{of}: {taken:7.1f} MiB")
+        click.echo(f"{count:4} slices of {LAYOUT}, {coils or 1} coils: {taken:7.1f} MiB")
     if output is not None:
-        facts = {"layout": layout, "coils": coils, "torch": str(torch.__version__), "mib": found}
-        output.write_text(json.dumps(facts, indent=1) + "\n")
+        facts = {"layout": LAYOUT, "coils": coils, "torch": str(torch.__version__), "mib": found}
+        write_json(output, facts)
 
 
 if __name__ == "__main__":

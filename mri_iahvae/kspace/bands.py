@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from mri_iahvae.kspace.centre_crop import centre_block as block
-from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.kspace.scales import parse_scale, scales  # noqa: F401 - parse_scale is for the command line
 
 
@@ -66,8 +65,3 @@ def join(bands: list[Tensor]) -> Tensor:
     """Sum of bands on the grid of the last (finest) one; the inverse of `split` when all bands are given."""
     size = bands[-1].shape[-1]
     return torch.stack([embed(band, size) for band in bands]).sum(dim=0)
-
-
-def image_at(kspace: Tensor, s: int) -> Tensor:
-    """The image of B_s, (..., N, N) to (..., s, s), with the pixel values of the full-resolution one."""
-    return ifft2c(crop(kspace, s)) * (s / kspace.shape[-1])

@@ -121,15 +121,6 @@ def load_domain(checkpoint: str | Path) -> Domain | None:
         raise CheckpointError(f"{folder / 'config.json'}: {error}") from None
 
 
-def store_domain(folder: Path, domain: Domain) -> None:
-    """Add a domain to a checkpoint, or replace it; the weights, and so their SHA-256, stay as they are.
-
-    Raises:
-        CheckpointError: the folder does not hold a checkpoint that this version can read.
-    """
-    write_json(folder / "config.json", {**read_config(folder), "domain": domain.to_json()})
-
-
 def _real(value: torch.Tensor) -> torch.Tensor:
     """A tensor in float32.
 

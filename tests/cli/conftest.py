@@ -1,9 +1,5 @@
 """A command as a user runs it, with a tiny model."""
 
-import os
-import subprocess
-import sys
-
 import h5py
 import pytest
 from click.testing import CliRunner
@@ -71,21 +67,3 @@ def expect_error(outputs):
         assert outputs() == []
 
     return check
-
-
-@pytest.fixture
-def start():
-    """Starts a command in a process of its own, with output to pipes unless it goes elsewhere."""
-    started = []
-
-    def begin(arguments, environment=(), **streams):
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        command = [sys.executable, "-m", "mri_iahvae", *map(str, arguments)]
-        process = subprocess.Popen(command, env={**os.environ, **dict(environment)}, **{**pipes, **streams})
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        process.kill()
-        process.communicate()

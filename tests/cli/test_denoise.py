@@ -8,9 +8,7 @@ import pytest
 import torch
 
 import mri_iahvae
-from mri_iahvae.errors import UsageError
 from mri_iahvae.kspace.noise import complex_noise, rms
-from mri_iahvae.model.checkpoint import find_checkpoint
 from mri_iahvae.results.hdf5 import write_scan
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.tasks.simulate import write_example
@@ -25,15 +23,19 @@ def test_result_figure_and_report(denoise, make_scan, outputs, read):
     result = denoise(make_scan(noise=0.05, reference=True, noise_sigma=5e-7))
     assert result.exit_code == 0, result.output
     assert outputs() == ["scan.h5", "scan_kspace.png", "scan_report.json"]
-    assert result.stderr == "scan.h5: 2 slices\n"
     lines = result.stdout.splitlines()
     assert lines[0].endswith("scan.h5: 2 slices, k-space 100.0% measured, 0.0% zero")
-    assert lines[1] == "  mask: full sampling: true acceleration 1.00x"
-    assert lines[2] == "  method hybrid; mean steps at scales 1, 2, 4 ...: 2 2 2 2 2 2"
-    assert lines[3] == "  noise sigma 5e-07 per part (file)"
-    assert [line.split()[0] for line in lines[4:6]] == ["noisy", "denoised"]
+    assert "noise sigma 5e-07 per part (file)" in lines[3]
     data, stored = read()
-    assert (data["reconstruction"].shape, data["reconstruction"].dtype) == ((2, 32, 32), np.float32)
+    for line, word, name in zip(
+        lines[4:], ("noisy", "denoised"), ("zero-filled", "reconstruction"), strict=False
+    ):
+        assert line.split()[:3] == [
+            word,
+            "NMSE",
+            f"{stored[f'{name} nmse']:#.3g}",
+        ]  # records name both as `reconstruct`
+    assert data["reconstruction"].shape == (2, 32, 32)
     expected = {"task": "denoise", "data_consistency": "soft", "noise_sigma": 5e-7, "noise_source": "file"}
     assert {name: stored[name] for name in expected} == expected
 
@@ -56,29 +58,6 @@ def test_sources_of_the_noise_level(denoise, make_scan, options, stored, source,
         scale = np.median(rms(torch.from_numpy(open_scan(path).read(slice(None)))).numpy())
         sigma = scale * 0.5 / np.sqrt(1.5) if source == "relative" else 3e-6
     assert file["noise_sigma"] == pytest.approx(sigma, rel=0.2 if source == "estimate" else 1e-4)
-
-
-def test_records_name_the_scores_as_reconstruct_does(denoise, make_scan, read):
-    """Who reads records of both commands asks for one name; what is completed is said where something is."""
-    options = (
-        "--acceleration",
-        2,
-        "--center-fraction",
-        0.3,
-        "--mask-type",
-        "equispaced",
-        "--quality",
-        "fast",
-    )
-    path = make_scan(reference=True, noise=0.1)
-    scores = report(denoise(path, *options, "--json"))["scores"]
-    nmse = {name: read()[1][f"{name} nmse"] for name in ("zero-filled", "reconstruction")}
-    assert nmse == {name: values["nmse"] for name, values in scores.items()}
-    text = denoise(path, *options).stdout
-    assert "% completed" in text
-    assert "\n  mask: equispaced columns 2x, centre 0.3: true acceleration " in text
-    assert f"  noisy           NMSE {nmse['zero-filled']:#.3g}" in text
-    assert f"  denoised        NMSE {nmse['reconstruction']:#.3g}" in text
 
 
 @pytest.mark.parametrize("options", [["--sigma", 1e-6], ["--relative-sigma", 0.3], []])
@@ -106,10 +85,6 @@ def test_masks(denoise, make_scan, tmp_path, checkpoint, read, options):
 
 @pytest.mark.parametrize("relative", [0.2, 1.0])
 def test_the_shipped_model_removes_noise(denoise, tmp_path, relative):
-    try:
-        find_checkpoint("small")
-    except UsageError:
-        pytest.skip("the model 'small' is not shipped here")
     example = open_scan(write_example(tmp_path / "example.h5", noise=0))
     chosen = slice(12, 13)
     kspace = torch.from_numpy(example.read(chosen))

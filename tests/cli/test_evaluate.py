@@ -43,22 +43,10 @@ def test_the_table(volumes):
         found = volume.scores
         assert line[:3] == [volume.prediction.name, volume.acquisition, "2"]
         assert line[3:] == [f"{found.nmse:#.3g}", f"{found.psnr:.2f}", f"{found.ssim:.4f}"]
-    assert [line[:3] for line in lines[4:]] == [
-        ["1", "volumes", "AXT1"],
-        ["2", "volumes", "AXT2"],
-        ["3", "volumes", "all"],
-    ]
-    assert "+/-" not in lines[4]
+    assert [line[0] for line in lines[4:]] == ["1", "2", "3"]  # AXT1, AXT2, all
     mean, std = scores.overall.mean, scores.overall.std
     assert lines[6][3:6] == [f"{mean['nmse']:#.3g}", "+/-", f"{2 * std['nmse']:#.3g}"]
     assert result.stderr == "Scoring\n"
-
-
-def test_one_volume_is_one_line(volumes):
-    predictions, targets = volumes
-    assert len(rows(evaluate(predictions / "b.h5", targets))) == 2
-    filtered = rows(evaluate(*volumes, "--acquisition", "AXT2"))
-    assert [line[0] for line in filtered] == ["volume", "b.h5", "c.h5", "2"]  # one group: it is all
 
 
 def test_json(volumes, tmp_path):
@@ -69,9 +57,7 @@ def test_json(volumes, tmp_path):
     assert (json.loads(printed.stdout), printed.stderr) == (found, "")
     assert found == json.loads(json.dumps(mri_iahvae.evaluate(*volumes).to_json()))
     assert found["version"] == mri_iahvae.__version__
-    assert [volume["acquisition"] for volume in found["volumes"]] == ["AXT1", "AXT2", "AXT2"]
     assert found["by_acquisition"]["AXT1"]["std"] == {"nmse": None, "psnr": None, "ssim": None}
-    assert found["overall"]["volumes"] == 3
     mean = np.mean([volume["nmse"] for volume in found["volumes"]])
     assert found["overall"]["mean"]["nmse"] == pytest.approx(mean)
 
@@ -95,10 +81,6 @@ def test_all_fail(volumes, tmp_path):
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines()[-1] == "Error: all 3 files failed"
     assert not (tmp_path / "scores.json").exists()
-    assert len(json.loads(evaluate(targets, predictions, "--json").stdout)["failed"]) == 3
-    result = evaluate(targets / "b.h5", predictions / "b.h5")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.count("Error: ") == 1
 
 
 @pytest.mark.parametrize(
@@ -110,9 +92,8 @@ def test_all_fail(volumes, tmp_path):
     ],
 )
 def test_wrong_usage(volumes, options, words):
-    options = [option.format(targets=volumes[1]) for option in options]
     before = (volumes[1] / "b.h5").read_bytes()
-    result = evaluate(*volumes, *options)
+    result = evaluate(*volumes, *(option.format(targets=volumes[1]) for option in options))
     assert (result.exit_code, result.stdout) == (2, "")
     assert words in result.stderr.splitlines()[-1]
     assert (volumes[1] / "b.h5").read_bytes() == before

@@ -40,17 +40,6 @@ def test_lines_tell_the_time_left(clock, capsys):
     ]
 
 
-def test_quiet_says_only_what_is_said(clock, capsys):
-    with file_progress(2, quiet=True) as progress:
-        advance = progress.start("a.h5", 10)
-        clock(100)
-        advance(5)
-        progress.say("Warning: odd")
-        progress.say("report", err=False)
-        progress.finish()
-    assert capsys.readouterr() == ("report\n", "Warning: odd\n")
-
-
 def test_bars(clock, monkeypatch, capsys):
     """On a terminal: a bar for all files, one for that at work, and lines that are not glued to them."""
     monkeypatch.setenv("TERM", "xterm")

@@ -7,10 +7,7 @@ import ismrmrd
 import nibabel
 import numpy as np
 import pytest
-from click.testing import CliRunner
-from PIL import Image
 
-from mri_iahvae.cli import main
 from mri_iahvae.scans.reader import open_scan
 
 ROTATED = np.array([[0.0, -0.5, 0.6, 10], [0.8, 0.1, -3, -20], [0.6, 0.2, 4, 30], [0, 0, 0, 1]])
@@ -100,10 +97,7 @@ def test_denoised_nifti_lies_where_the_input_lay(cli, make_nifti, tmp_path, outp
 
 
 def test_reconstruct_undersamples_an_image(cli, make_nifti):
-    plain = cli("reconstruct", make_nifti(), "--json")
-    assert any(
-        "so the result is the data" in text for text in json.loads(plain.stdout)["files"][0]["warnings"]
-    )
+    assert "so the result is the data" in cli("reconstruct", make_nifti()).stderr
     report = json.loads(cli("reconstruct", make_nifti(), "--json", "--acceleration", 4).stdout)["files"][0]
     assert report["fraction_measured"] < 0.6
     assert report["fraction_completed"] > 0.3
@@ -123,14 +117,3 @@ def test_a_folder_of_formats_and_names_that_clash(cli, make_nifti, make_scan, tm
     assert result.exit_code == 2
     assert "a.h5 and" in result.stderr
     assert "overwrite each other" in result.stderr
-
-
-def test_pictures_become_a_scan(cli, tmp_path, rng):
-    folder = tmp_path / "head"
-    folder.mkdir()
-    for number in range(3):
-        Image.fromarray(rng.integers(0, 255, (40, 30)).astype(np.uint8)).save(folder / f"{number}.png")
-    result = CliRunner().invoke(main, ["simulate", str(folder), "-o", str(tmp_path / "out")])
-    assert result.exit_code == 0, result.output
-    assert result.stdout == f"{tmp_path / 'out' / 'head.h5'}\n"
-    assert open_scan(tmp_path / "out" / "head.h5").slices == 3

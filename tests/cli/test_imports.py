@@ -35,17 +35,13 @@ def test_help_imports_nothing_heavy(args):
 @pytest.mark.parametrize(
     "args",
     [
-        ["reconstruct", "none.h5"],
         ["reconstruct", ".", "--quality", "fast", "--steps", "3"],
-        ["reconstruct", ".", "--up-to", "7"],
-        ["reconstruct", ".", "--center-fraction", "0.1"],
         ["reconstruct", ".", "--checkpoint", "none"],
         ["reconstruct", "."],
         ["denoise", ".", "--sigma", "1", "--relative-sigma", "1"],
         ["evaluate", ".", "."],
         ["simulate", ".", "--mask-type", "random"],
         ["sample", "--checkpoint", "none"],
-        ["train", ".", "--stages", "7"],
         ["train"],
         ["example", "there.h5"],
     ],

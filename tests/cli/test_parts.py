@@ -66,10 +66,7 @@ def test_tasks_share_a_folder_and_each_reports_its_own(arguments, start, make_sc
         report = json.loads(stdout)
         names = [entry["input"][-4:] for entry in (*report["files"], *report["failed"])]
         assert names == [f"{number}.h5", f"{number + 2}.h5"]
-        lines = stderr.splitlines()
-        assert lines[0] == f"part {number + 1}/2: 2 of 4 files (srun)"
-        assert lines[1] == f"part {number + 1}/2: [1/2] {number}.h5: 2 slices"
-        assert lines[-1] == ("2 files: 2 done" if not code else "2 files: 1 done, 1 failed")
+        assert stderr.startswith(f"part {number + 1}/2: 2 of 4 files (srun)\n")
     assert sorted(path.name for path in tmp_path.glob("out/*.h5")) == ["0.h5", "1.h5", "2.h5"]
 
 

@@ -1,14 +1,9 @@
 """`mri-iahvae reconstruct`, as a user runs it."""
 
 import json
-import os
-import pty
-import re
 import shutil
-import subprocess
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -19,15 +14,10 @@ from mri_iahvae.cli import main
 from mri_iahvae.evaluation.metrics import score
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c, ifft2c
-from mri_iahvae.pipeline import output
 from mri_iahvae.scans.reader import open_scan
 
 SETTINGS = (*InferenceSettings.__dataclass_fields__, "up_to")
 FAST = ("--up-to", "8x8", "--quality", "fast")
-
-
-def error(image, target):
-    return np.linalg.norm(image - target) / np.linalg.norm(target)
 
 
 def test_result_figure_and_report(reconstruct, make_scan, tmp_path, outputs, read):
@@ -44,13 +34,9 @@ def test_result_figure_and_report(reconstruct, make_scan, tmp_path, outputs, rea
     assert result.stderr == "scan.h5: 3 slices\n"
     lines = result.stdout.splitlines()
     assert lines[0].endswith("scan.h5: 3 slices, k-space 6.2% measured, 93.8% completed, 0.0% zero")
-    assert lines[1] == "  mask: full sampling, up to 8x8: true acceleration 16.00x"
-    assert lines[2] == "  method hybrid; mean steps at scales 1, 2, 4 ...: 2 2 2 2 2 2"
-    assert [line.split()[0] for line in lines[3:5]] == ["zero-filled", "reconstruction"]
+    assert "true acceleration 16.00x" in lines[1]
     assert all(word in line for line in lines[3:5] for word in ("NMSE", "PSNR", "dB", "SSIM"))
-    assert [line.strip() for line in lines[5:]] == [
-        str(tmp_path / "out" / name) for name in ("scan.h5", "scan_report.json", "scan_kspace.png")
-    ]
+    assert {Path(line.strip()).name for line in lines[5:]} == set(outputs())
 
 
 @pytest.mark.parametrize("command", ["reconstruct", "denoise"])
@@ -83,30 +69,24 @@ def test_the_attributes_reproduce_the_run(cli, make_scan, checkpoint, read, comm
 
 
 def test_json_has_the_numbers_of_the_text(reconstruct, make_scan, read):
-    path = make_scan(reference=True)
-    text = reconstruct(path, *FAST).stdout
-    report = json.loads(reconstruct(path, *FAST, "--json").stdout)
+    """And the result has them, with the options as the run understood them."""
+    path, options = make_scan("my scan.h5", reference=True), (*FAST, "--slices", "1,0", "--gif", "--batch", 2)
+    text = reconstruct(path, *options).stdout
+    report = json.loads(reconstruct(path, *options, "--json").stdout)
     assert report["failed"] == []
     (file,) = report["files"]
     assert (file["input"], file["up_to"]) == (str(path), "8x8")
     fractions = {name: file[f"fraction_{name}"] for name in ("measured", "completed", "zero")}
     assert sum(fractions.values()) == pytest.approx(1)
     assert all(f"{value:.1%} {name}" in text for name, value in fractions.items())
-    _, stored = read()
+    _, stored = read("my scan.h5")
+    assert json.loads(stored["options"]) == file["options"]
+    given = {"up_to": "8x8", "method": "guide", "image_size": "32x32", "slices": [1, 0], "gif": True}
+    assert given.items() <= file["options"].items()
     for name, scores in file["scores"].items():
         for key, value in scores.items():
             assert f"{key.upper()} {value:{'#.3g' if key == 'nmse' else '.4f'}}" in text
             assert stored[f"{name} {key}"] == value
-
-
-@pytest.fixture
-def masks(tmp_path):
-    """Mask files by name: columns and bins."""
-    bins = np.random.default_rng(2).random((32, 32)) < 0.3
-    bins[12:20, 12:20] = True
-    np.save(tmp_path / "columns.npy", np.arange(32) % 3 > 0)
-    np.savez(tmp_path / "bins.npz", mask=bins)
-    return tmp_path
 
 
 @pytest.mark.parametrize("consistency", ["hard", "soft"])
@@ -114,27 +94,23 @@ def masks(tmp_path):
     ("options", "line"),
     [
         (["--acceleration", 4], "random columns 4x, centre 0.08"),
-        (
-            ["--acceleration", 2, "--center-fraction", 0.25, "--mask-type", "magic"],
-            "magic columns 2x, centre 0.25",
-        ),
+        (["--acceleration", 2, "--mask-type", "magic"], "magic columns 2x, centre 0.16"),
         (["--mask", "columns.npy"], "columns.npy"),
         (["--mask", "bins.npz", "--up-to", "16x16"], "bins.npz, up to 16x16"),
     ],
 )
 def test_asked_masks(
-    reconstruct, make_scan, masks, monkeypatch, checkpoint, read, options, line, consistency
+    reconstruct, make_scan, tmp_path, rng, monkeypatch, checkpoint, read, options, line, consistency
 ):
-    """Only the mask's bins count: in the result, the stored mask, fractions, baseline and figure."""
-    monkeypatch.chdir(masks)
-    drawn = []
-    monkeypatch.setattr(output, "kspace_figure", lambda _path, views, **_: drawn.extend(views))
+    """Only the mask's bins count: in the result, the stored mask, fractions and baseline."""
+    monkeypatch.chdir(tmp_path)
+    np.save("columns.npy", np.arange(32) % 3 > 0)
+    np.savez("bins.npz", mask=rng.random((32, 32)) < 0.3)
     path = make_scan(reference=True, noise_sigma=1e-7)
     result = reconstruct(path, *options, "--data-consistency", consistency)
     assert result.exit_code == 0, result.output
     data, stored = read()
     mask = data["mask"]
-    assert mask.dtype == bool
     assert mask.shape == ((32,) if "--mask" not in options or options[1] == "columns.npy" else (32, 32))
     mask = np.broadcast_to(mask, (32, 32))
     assert stored["true_acceleration"] == pytest.approx(1024 / mask.sum())
@@ -151,10 +127,6 @@ def test_asked_masks(
     baseline = np.abs(ifft2c(torch.from_numpy(np.where(mask, kspace, 0))).numpy())
     expected = score(scan.read_reference(slice(None)), baseline).nmse
     assert stored["zero-filled nmse"] == pytest.approx(expected, rel=1e-6)
-    (view,) = drawn
-    np.testing.assert_array_equal(view.measured, np.where(mask, kspace[1], 0))
-    np.testing.assert_array_equal(view.reference_kspace, kspace[1])
-    np.testing.assert_allclose(view.zero_filled, baseline[1], rtol=1e-5)
 
 
 def test_the_mask_of_a_result_can_be_used_again(reconstruct, make_scan, tmp_path, read):
@@ -169,23 +141,17 @@ def test_the_mask_of_a_result_can_be_used_again(reconstruct, make_scan, tmp_path
 
 
 def test_samples(reconstruct, make_scan, read):
-    options = ("--up-to", "8x8", "--samples", 4, "--keep-samples")
-    result = reconstruct(make_scan(), *options)
+    result = reconstruct(make_scan(), "--up-to", "8x8", "--samples", 4, "--keep-samples")
     assert result.exit_code == 0, result.output
     data, stored = read()
-    assert (data["samples"].shape, data["samples"].dtype) == ((2, 4, 32, 32), np.complex64)
+    assert data["samples"].shape == (2, 4, 32, 32)
     deviation = data["reconstruction_std"]
-    assert (deviation.shape, deviation.dtype) == ((2, 32, 32), np.float32)
     np.testing.assert_allclose(data["image"], data["samples"].mean(axis=1), rtol=1e-3, atol=1e-10)
     np.testing.assert_allclose(deviation, np.abs(data["samples"]).std(axis=1), rtol=1e-3, atol=1e-12)
     assert (deviation > 0).all()
     assert (stored["samples"], stored["temperature"]) == (4, 1)
     assert stored["steps_used"].tolist() == [2, 2, 2, 2, 2, 2]
-    steps = "method hybrid; mean steps at scales 1, 2, 4 ...: 2 2 2 2 2 2"
-    assert f"\n  {steps}; 4 posterior samples at temperature 1\n" in result.stdout
-    report = json.loads(reconstruct(make_scan(), *options[:4], "--json").stdout)["files"][0]
-    assert report["steps_used"] == [2, 2, 2, 2, 2, 2]
-    assert set(data) - set(read()[0]) == {"samples"}
+    assert "steps at scales 1, 2, 4 ...: 2 2 2 2 2 2; 4 posterior samples at temperature 1\n" in result.stdout
 
 
 def test_results_replace_those_of_an_earlier_run_as_a_whole(reconstruct, make_scan, tmp_path, outputs):
@@ -208,36 +174,6 @@ def test_results_replace_those_of_an_earlier_run_as_a_whole(reconstruct, make_sc
     assert nifti.read_bytes() == before
 
 
-def test_the_options_of_a_run_are_stored_as_it_understood_them(reconstruct, make_scan, checkpoint, read):
-    path = make_scan("my scan.h5", reference=True)
-    result = reconstruct(path, "--acceleration", 4, "--slices", "1,0", "--gif", "--batch", 2, "--json")
-    (report,) = json.loads(result.stdout)["files"]
-    _, stored = read("my scan.h5")
-    assert stored["input"] == "my scan.h5"
-    assert json.loads(stored["options"]) == report["options"]
-    expected = {
-        "checkpoint": checkpoint.name, "mask": None, "acceleration": 4, "center_fraction": 0.08,
-        "mask_type": "random", "up_to": None, "method": "hybrid", "steps": 2, "data_consistency": "hard",
-        "seed": 0, "samples": 0, "keep_samples": False, "coil_combine": None, "image_size": "32x32",
-        "slices": [1, 0], "nifti": False, "gif": True, "batch": 2, "device": "cpu", "deterministic": False,
-    }  # fmt: skip
-    assert expected.items() <= report["options"].items()
-    options = CliRunner().invoke(main, ["reconstruct", "--help"]).output
-    for name in set(report["options"]) - {"optimizer", "schedule"}:
-        assert f"--{name.replace('_', '-')} " in options, name
-
-
-def test_every_attribute_is_documented(reconstruct, make_scan, read):
-    assert reconstruct(make_scan(reference=True), *FAST, "--data-consistency", "soft").exit_code == 0
-    page = (Path(__file__).parents[2] / "docs" / "outputs.md").read_text()
-    known = {*re.findall(r"`([\w. -]+)`", page), *InferenceSettings.__dataclass_fields__}
-    images, measures = ("zero-filled", "reconstruction"), ("nmse", "psnr", "ssim")
-    scores = {f"{image} {measure}" for image in images for measure in measures}
-    stored = set(read()[1])
-    assert scores <= stored
-    assert not stored - scores - known
-
-
 def test_unfinished_weights_are_a_warning(reconstruct, make_scan, checkpoint, tmp_path):
     model = tmp_path / "model"
     shutil.copytree(checkpoint, model)
@@ -250,39 +186,6 @@ def test_unfinished_weights_are_a_warning(reconstruct, make_scan, checkpoint, tm
     kspace = open_scan(path).read(slice(None))
     found = mri_iahvae.reconstruct(kspace, up_to=8, checkpoint=model, quality="fast", device="cpu")
     assert found.warnings == (text,)
-    sample = ["sample", "--count", "1", "--checkpoint", str(model), "-o", str(tmp_path / "drawn")]
-    assert f"Warning: {text}\n" in CliRunner().invoke(main, sample).stderr
-
-
-def damaged(path, case):
-    """Spoil a good file."""
-    if case == "not HDF5":
-        path.write_text("no scan")
-    elif case == "truncated":
-        path.write_bytes(path.read_bytes()[:2000])
-    else:
-        with h5py.File(path, "r+") as file:
-            kspace = file["kspace"][()]
-            del file["kspace"]
-            if case != "no kspace":
-                file["kspace"] = kspace.real if case == "float" else kspace * np.nan
-    return path
-
-
-@pytest.mark.parametrize("command", ["reconstruct", "denoise"])
-@pytest.mark.parametrize(
-    ("case", "words"),
-    [
-        ("not HDF5", "HDF5"),
-        ("truncated", "HDF5"),
-        ("no kspace", "no such dataset"),
-        ("float", "float32"),
-        ("NaN", "slice 0"),
-    ],
-)
-def test_files_that_cannot_be_used(cli, command, make_scan, expect_error, case, words):
-    path = damaged(make_scan(), case)
-    expect_error(cli(command, path), 1, str(path), words)
 
 
 def test_inputs_and_folders_that_cannot_be(reconstruct, make_scan, tmp_path, expect_error):
@@ -304,35 +207,6 @@ def test_inputs_and_folders_that_cannot_be(reconstruct, make_scan, tmp_path, exp
     assert path.read_bytes() == before
     for folder in (path, path / "deeper"):
         expect_error(reconstruct(path, "-o", folder), 1, str(folder), "another folder")
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_permission(reconstruct, make_scan, tmp_path, expect_error):
-    (tmp_path / "out").mkdir(mode=0o500)
-    expect_error(reconstruct(make_scan()), 1, "cannot be written")
-
-
-def test_on_a_terminal_errors_have_their_own_line(arguments, start, make_scan):
-    """The bar is live: what is printed meanwhile must not be glued to it."""
-    good, bad = make_scan("[red].h5"), damaged(make_scan("b.h5"), "NaN")
-    terminal, stderr = pty.openpty()
-    environment = {"TERM": "xterm", "COLUMNS": "80"}
-    process = start(
-        arguments("reconstruct", good, bad), environment, stdout=subprocess.DEVNULL, stderr=stderr
-    )
-    os.close(stderr)
-    shown = b""
-    try:
-        while part := os.read(terminal, 4096):
-            shown += part
-    except OSError:  # how a terminal ends
-        pass
-    os.close(terminal)
-    assert process.wait() == 3
-    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()))
-    assert [line for line in lines if line.startswith(f"Error: {bad}: ")]
-    assert lines[-2:] == ["2 files: 1 done, 1 failed", ""]
-    assert any(line.startswith("[red].h5") and "2/2" in line for line in lines)
 
 
 @pytest.mark.usefixtures("within_bounds")

@@ -29,17 +29,6 @@ def test_results_on_stdout_and_progress_on_stderr(head, tmp_path):
     assert (scan.slices, scan.mask_source, scan.reference) == (2, "file", (128, 128))
 
 
-def test_overwrite(head, tmp_path):
-    args = ("simulate", head, "-o", tmp_path)
-    assert run(*args).exit_code == 0
-    again = run(*args)
-    assert again.exit_code == 2
-    assert again.stderr.startswith("Error: ")
-    assert again.stderr.count("\n") == 1
-    assert "--overwrite" in again.stderr
-    assert run(*args, "--overwrite").exit_code == 0
-
-
 def test_example(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = run("example")

@@ -3,8 +3,6 @@
 import json
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -24,9 +22,9 @@ OPTIONS = [
     "--stages",
     "16:2,32:3",
     "--batch",
-    "2",
+    2,
     "--validate-every",
-    "2",
+    2,
     "--device",
     "cpu",
 ]
@@ -60,14 +58,11 @@ def refused(result, *words, code=2):
 
 def test_a_run_its_resumption_and_its_model(data, make_scan, tmp_path):
     run = tmp_path / "run"
-    result = train(
-        data, "-o", run, *OPTIONS, "--precision", "bfloat16", "--domain", "ellipses; one contrast", "--half"
-    )
+    more = ("--precision", "bfloat16", "--domain", "ellipses; one contrast", "--half")
+    result = train(data, "-o", run, *OPTIONS, *more)
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{run / 'model'}\n"
     assert result.stderr.startswith(f"{run}: starts, 5 steps in all; 6 slices to train on, 2 held out\n")
-    assert "grid 16 step 2/2, 0:00:00 left, no validation yet; " in result.stderr
-    assert "grid 32 step 3/3, 0:00:00 left, validation NMSE " in result.stderr
     assert "\x1b" not in result.stderr  # plain lines for a log
     assert "Warning" not in result.stderr
     names = {".lock", "run.json", "log.jsonl", "model", "pictures", "states"}
@@ -90,25 +85,13 @@ def test_a_run_its_resumption_and_its_model(data, make_scan, tmp_path):
     refused(other, "--precision was bfloat16, found float32, --seed was 0, found 1")
 
     # The finished checkpoint reconstructs, and trains on.
-    options = (
-        "--checkpoint",
-        run / "model",
-        "-o",
-        tmp_path / "out",
-        "--method",
-        "amortized",
-        "--up-to",
-        "8x8",
-        "--json",
-    )
-    used = CliRunner().invoke(main, [*map(str, ("reconstruct", make_scan(), *options))])
+    options = ("--method", "amortized", "--up-to", "8x8", "--json", "-o", tmp_path / "out")
+    command = ("reconstruct", make_scan(), "--checkpoint", run / "model", *options)
+    used = CliRunner().invoke(main, [*map(str, command)])
     assert used.exit_code == 0, used.output
     assert json.loads(used.stdout)["files"][0]["model_sha256"] == digest
     more = ("--stages", "32:1@4-8", "--batch", 2, "--device", "cpu")
     assert train(data, "-o", tmp_path / "more", "--from", run / "model", *more).exit_code == 0
-    weights = [load_model(folder / "model")[0].state_dict() for folder in (run, tmp_path / "more")]
-    moved = {name.split(".")[1] for name in weights[0] if not torch.equal(*(w[name] for w in weights))}
-    assert moved == {"2", "3"}
     training = json.loads((tmp_path / "more" / "model" / "config.json").read_text())["training"]
     assert training["start_sha256"] == digest
 
@@ -135,17 +118,13 @@ def test_data_that_have_moved(data, make_scan, tmp_path):
     refused(train("-o", run, "--resume"), f"{data}: expected a folder")
     assert train(moved, "-o", run, "--resume").exit_code == 0
     make_scan("moved/5.h5", slices=3)
-    expected = (
-        "expected the data that the run started with, 6 slices and 2 held out; found 8 slices and 3 held out"
-    )
-    refused(train(moved, "-o", run, "--resume"), f"{moved}: {expected}")
+    refused(train(moved, "-o", run, "--resume"), f"{moved}: ", "found 8 slices and 3 held out")
 
 
-def test_interrupted_and_resumed_is_as_never_interrupted(data, tmp_path):
+def test_interrupted_and_resumed_is_as_never_interrupted(data, start, tmp_path):
     run, straight = tmp_path / "run", tmp_path / "straight"
     options = ("--preset", "tiny", "--stages", "16:2,32:40", "--batch", "2", "--device", "cpu")
-    command = [sys.executable, "-m", "mri_iahvae", "train", str(data), "-o", str(run), *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = start(("train", data, "-o", run, *options))
     while not (run / "log.jsonl").exists() or not any(entry["grid"] == 32 for entry in log(run)):
         assert process.poll() is None, "ended before it could be interrupted"
         time.sleep(0.01)
@@ -153,8 +132,7 @@ def test_interrupted_and_resumed_is_as_never_interrupted(data, tmp_path):
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 130, stderr
     assert stdout == ""
-    stage, step, _ = states(run)[-1]
-    assert stage == 1
+    _, step, _ = states(run)[-1]
     goes_on = f"Interrupted at step {2 + step} of 42 in {run}; `mri-iahvae train -o {run} --resume` goes on"
     assert stderr.splitlines()[-1] == goes_on
     assert "Traceback" not in stderr
@@ -164,7 +142,6 @@ def test_interrupted_and_resumed_is_as_never_interrupted(data, tmp_path):
     resumed = train("-o", run, "--resume")
     assert resumed.exit_code == 0, resumed.output
     assert resumed.stderr.startswith(f"{run}: goes on from step {2 + step}, 42 steps in all; ")
-    assert "grid 32 step 40/40" in resumed.stderr
     assert train(data, "-o", straight, *options).exit_code == 0
     weights = [load_model(folder / "model")[0].state_dict() for folder in (run, straight)]
     for name, value in weights[0].items():
@@ -175,43 +152,28 @@ def test_interrupted_and_resumed_is_as_never_interrupted(data, tmp_path):
     ("options", "words"),
     [
         (["--stages", "32"], ["--stages 32", "GRID:STEPS"]),
-        (["--stages", "32:many"], ["--stages 32:many"]),
         (["--stages", "16:10"], ["--stages 16:10", "32", "or give --grid 16"]),
-        (["--stages", "32:10,16:10"], ["--stages 32:10,16:10"]),
-        (["--stages", "24:10,32:10"], ["--stages 24:10,32:10"]),
-        (["--stages", "32:0"], ["--stages 32:0"]),
         (["--preset", "huge"], ["preset huge", "tiny"]),
         (["--grid", "64"], ["--grid 64", "16, 32"]),
-        (["--stages", "32:10@64"], ["--stages 32:10@64", "scales"]),
         (["--from", "small"], ["--from small", "128", "32"]),
         (["--from", "nowhere"], ["--from nowhere"]),
-        (["--device", "abacus"], ["--device abacus"]),
-        (["--rate", 0], ["--rate"]),
         (["--rate", "nan"], ["--rate"]),
         (["--sigma", "inf"], ["--sigma"]),
-        (["--batch", 0], ["--batch"]),
-        (["--precision", "float16"], ["--precision", "bfloat16"]),
         (["--resume"], ["--resume", "no run"]),
     ],
 )
 def test_impossible_options(data, tmp_path, options, words):
     run = tmp_path / "run"
     result = train(data, "-o", run, "--preset", "tiny", *options)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    line = result.stderr.splitlines()[-1]
-    assert line.startswith("Error: ")
-    assert all(word in line for word in words)
+    assert (result.exit_code, result.stdout) == (2, ""), result.output
+    assert all(word in result.stderr.splitlines()[-1] for word in ("Error: ", *words))
     assert not run.exists()
-
-
-def test_what_is_missing_is_named():
-    refused(train(), "DATA: expected a folder")
-    refused(train("--resume"), "--resume: expected the folder of the run", "-o RUN")
 
 
 def test_data_and_folders_that_cannot_be_used(data, tmp_path):
     """Which data cannot be used is tried in `tests/tasks`."""
+    refused(train(), "DATA: expected a folder")
+    refused(train("--resume"), "--resume: expected the folder of the run", "-o RUN")
     refused(train(data, "-o", data / "0.h5" / "run", *OPTIONS), "cannot be made", code=1)
     with h5py.File(data / "2.h5", "r+") as file:
         file["mask"] = np.arange(32) % 2
@@ -222,23 +184,18 @@ def test_data_and_folders_that_cannot_be_used(data, tmp_path):
     assert not run.exists()
 
 
-def test_the_record_and_deterministic_algorithms(data, tmp_path):
-    run = tmp_path / "run"
-    try:
-        assert train(data, "-o", run, *OPTIONS, "--deterministic", "--seed", 7).exit_code == 0
-    finally:
-        torch.use_deterministic_algorithms(mode=False)
-    record = json.loads((run / "run.json").read_text())
-    assert {"version", "python", "numpy", "torch", "lightning", "data", "model"} <= set(record)
-    assert (record["device"], record["deterministic"], record["settings"]["seed"]) == ("cpu", True, 7)
-
-
 @pytest.mark.parametrize("unit", [1e-12, 1e12])
 def test_units_do_not_matter(data, tmp_path, unit):
     """The same scans in other units, down to 1e-17 and up to 1e7: the same losses up to rounding."""
     losses = []
     for name in ("as they are", "in other units"):
-        assert train(data, "-o", tmp_path / name, *OPTIONS).exit_code == 0
+        try:
+            assert train(data, "-o", tmp_path / name, *OPTIONS, "--deterministic", "--seed", 7).exit_code == 0
+        finally:
+            torch.use_deterministic_algorithms(mode=False)
+        record = json.loads((tmp_path / name / "run.json").read_text())
+        assert {"version", "python", "numpy", "torch", "lightning", "data", "model"} <= set(record)
+        assert (record["deterministic"], record["settings"]["seed"]) == (True, 7)
         losses.append([entry["loss"] for entry in log(tmp_path / name) if entry["kind"] == "step"])
         for path in data.iterdir():
             with h5py.File(path, "r+") as file:

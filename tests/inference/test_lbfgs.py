@@ -83,17 +83,6 @@ def test_the_diagonal_of_the_inverse_hessian_saves_steps(noise):
     assert ((plain - minimum).abs().amax(1) > 0.01).all()
 
 
-def test_a_batch_element_does_not_depend_on_the_others(quadratic):
-    evaluate, minimum, hessian, start = quadratic
-    diagonal = 1 / hessian.diagonal(dim1=1, dim2=2)
-    together, used = solve(evaluate, start, 9, diagonal, tolerance=1e-2)
-    for k in range(BATCH):
-        one = slice(k, k + 1)
-        alone, steps = solve(bowl(hessian[one], minimum[one]), start[one], 9, diagonal[one], tolerance=1e-2)
-        torch.testing.assert_close(alone, together[one], rtol=1e-4, atol=1e-5)
-        assert steps == used[k]
-
-
 def test_one_that_fails_does_not_disturb_the_others(quadratic):
     evaluate, _, _, start = quadratic
 

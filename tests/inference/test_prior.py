@@ -34,17 +34,3 @@ def test_samples_have_the_distribution_of_a_linear_model(linear):
         check_samples(values @ axes, mean @ axes, axes.T @ expected @ axes)
         residue = (values - mean) - (values - mean) @ axes @ axes.T
         assert residue.abs().max() < 1e-2 * powers.max().sqrt()
-
-
-def test_a_sample_depends_on_seed_and_number_alone(model):
-    elements = [Element(number, 0) for number in range(4)]
-    together = draw(model, elements)
-    torch.testing.assert_close(together, torch.cat([draw(model, [element]) for element in elements]))
-    assert not torch.allclose(together, draw(model, elements, seed=1))
-    assert all((together[a] - together[b]).abs().mean() > 0.1 for a in range(4) for b in range(a))
-
-
-def test_no_gradients_are_kept(make_model):
-    bins = draw(make_model().requires_grad_(), [Element(0, 0)])
-    assert bins.dtype == torch.complex64
-    assert not bins.requires_grad

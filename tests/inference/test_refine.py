@@ -141,35 +141,3 @@ def test_sequential_refines_one_layer_after_the_other_with_later_ones_held(make_
         )
         assert (ending < 0.05 * beginning).all()
     assert (problem.objective(refined(problem, start, 50)) < problem.objective(found)).all()
-
-
-def test_steps_are_evaluations_per_layer_where_the_schedule_is_sequential(
-    problem, start, optimizer, schedule
-):
-    calls = []
-
-    class Counted(Problem):
-        def objective(self, *args):
-            calls.append(1)
-            return super().objective(*args)
-
-    settings = InferenceSettings(steps=3, optimizer=optimizer, schedule=schedule)
-    _, used = refine(Counted(**vars(problem)), start, [torch.ones_like(e) for e in start], settings)
-    expected = 3 if schedule == "joint" else 3 * len(start)
-    assert used.tolist() == [expected] * 3
-    assert len(calls) == expected
-
-
-def test_a_batch_element_does_not_depend_on_the_others(problem, start, optimizer, schedule):
-    options = {"optimizer": optimizer, "schedule": schedule}
-    together = refined(problem, start, 10, **options)
-    y = problem.y
-    single = replace(
-        problem,
-        h=problem.h[1:2],
-        e0=[e[1:2] for e in problem.e0],
-        y=Datum(y.value[1:2], y.variance[1:2], y.fraction[1:2]),
-    )
-    alone = refined(single, [e[1:2] for e in start], 10, **options)
-    for a, b in zip(alone, together, strict=True):
-        torch.testing.assert_close(a, b[1:2], rtol=1e-3, atol=1e-3)

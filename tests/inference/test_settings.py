@@ -1,12 +1,10 @@
 import json
 import math
-from itertools import product
 
 import pytest
 
 from mri_iahvae.errors import UsageError
-from mri_iahvae.inference.refine import OPTIMIZERS, SCHEDULES
-from mri_iahvae.inference.settings import DATA_CONSISTENCY, METHODS, InferenceSettings, inference_settings
+from mri_iahvae.inference.settings import InferenceSettings, inference_settings
 
 
 @pytest.mark.parametrize(
@@ -24,36 +22,15 @@ def test_what_cannot_be_computed_is_refused(values):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"samples": 2, "temperature": 0.0, "seed": 2**32 - 1},
-        {"steps": "auto", "method": "iterative"},
-    ],
-)
-def test_the_ends_of_each_range_are_taken(values):
-    settings = InferenceSettings(**values)
-    assert {name: getattr(settings, name) for name in values} == values
-
-
 def test_defaults():
     """What the documentation states, and results were measured with."""
     expected = InferenceSettings("hybrid", 3, "lbfgs", "joint", "hard", 0, 1.0, 0, "float32", symmetries=4)
     assert InferenceSettings() == expected
 
 
-def test_every_choice_is_taken_and_stored():
-    choices = product(METHODS, DATA_CONSISTENCY, OPTIMIZERS, SCHEDULES, ("float32", "bfloat16"))
-    for method, consistency, optimizer, schedule, precision in choices:
-        settings = InferenceSettings(
-            method, 0, optimizer, schedule, data_consistency=consistency, precision=precision
-        )
-        assert InferenceSettings(**json.loads(json.dumps(settings.to_json()))) == settings
-
-
 def test_automatic_steps_are_stored_as_such_and_end():
-    settings = InferenceSettings(steps="auto")
-    assert json.loads(json.dumps(settings.to_json()))["steps"] == "auto"
+    settings = InferenceSettings(steps="auto", seed=2**32 - 1)
+    assert InferenceSettings(**json.loads(json.dumps(settings.to_json()))) == settings
     most, tolerance = settings.budget
     assert most >= 50
     assert 0 < tolerance < 0.1
@@ -70,19 +47,10 @@ def test_a_quality_is_a_name_for_settings():
     assert inference_settings("default") == inference_settings() == InferenceSettings()
     assert inference_settings("fast", seed=3) == InferenceSettings("guide", seed=3, symmetries=1)
     assert inference_settings("best", samples=2) == InferenceSettings(steps=15, samples=2, symmetries=8)
-
-
-@pytest.mark.parametrize(
-    ("quality", "values", "words"),
-    [
-        ("good", {}, "quality good: expected one of fast, default, best"),
-        ("fast", {"method": "amortized"}, "quality fast chooses method itself: leave one of the two out"),
-        ("best", {"steps": 2}, "quality best chooses steps itself"),
-    ],
-)
-def test_what_a_quality_excludes(quality, values, words):
-    with pytest.raises(UsageError, match=words):
-        inference_settings(quality, **values)
+    with pytest.raises(UsageError, match="quality good: expected one of fast, default, best"):
+        inference_settings("good")
+    with pytest.raises(UsageError, match="quality fast chooses method itself: leave one of the two out"):
+        inference_settings("fast", method="amortized")
 
 
 def test_what_a_method_ignores_is_not_in_effect():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mri_iahvae.kspace.coils import Sense, combine, conjugate_gradients, rss, virtual_coil
+from mri_iahvae.kspace.coils import Sense, combine, conjugate_gradients, rss
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 
 SIZES = [(8, 8), (12, 9), (7, 10), (5, 5), (2, 6)]
@@ -45,19 +45,11 @@ def sense(coil_maps):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("single", [False, True])
-def test_adjoint(sense, size, single):
+def test_adjoint_and_normal_operator(sense, size, single):
     operator = sense(*size, single=single)
     image, kspace = normal(2, *size), normal(2, 3, *size)
-    torch.testing.assert_close(
-        inner(operator.forward(image), kspace), inner(image, operator.adjoint(kspace)), rtol=1e-4, atol=1e-4
-    )
-
-
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("single", [False, True])
-def test_normal_is_adjoint_after_forward(sense, size, single):
-    operator = sense(*size, single=single)
-    image = normal(2, *size)
+    forward, backward = inner(operator.forward(image), kspace), inner(image, operator.adjoint(kspace))
+    torch.testing.assert_close(forward, backward, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(operator.normal(image), operator.adjoint(operator.forward(image)))
 
 
@@ -86,16 +78,13 @@ def test_the_data_step_knows_no_units(sense, scale):
     )
 
 
-def test_nothing_to_solve_gives_zero():
-    target = torch.zeros(2, 4, 4, dtype=torch.complex64)
-    assert torch.equal(conjugate_gradients(lambda image: image, target, 5), target)
-
-
 EIGENVALUES = torch.tensor([0.05, 0.4, 1.0]).repeat(8).reshape(4, 6)
 
 
 def test_conjugate_gradients_need_one_step_per_eigenvalue():
     target = normal(2, 4, 6)
+    nothing = torch.zeros_like(target)
+    assert torch.equal(conjugate_gradients(lambda image: EIGENVALUES * image, nothing, 5), nothing)
     two, three = (conjugate_gradients(lambda image: EIGENVALUES * image, target, n) for n in (2, 3))
     torch.testing.assert_close(three, target / EIGENVALUES, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(two, three, rtol=0.1)
@@ -130,24 +119,6 @@ def test_coverage_is_the_diagonal_of_normal(sense, size, single):
         one = Sense(operator.sensitivities[row : row + 1], operator.mask)
         matrix = dense(lambda bins, one=one: fft2c(one.normal(ifft2c(bins))), *size)
         torch.testing.assert_close(found[row].flatten(), matrix.diagonal().real, rtol=1e-4, atol=1e-5)
-
-
-def test_a_virtual_coil_commutes_with_the_mask():
-    kspace, weights, mask = normal(2, 3, 9, 8), normal(2, 3), columns(8)
-    torch.testing.assert_close(
-        virtual_coil(torch.where(mask, kspace, 0), weights),
-        torch.where(mask, virtual_coil(kspace, weights), 0),
-        rtol=0,
-        atol=0,
-    )
-
-
-def test_sensitivities_do_not_commute_with_the_mask(sense):
-    operator = sense(8, 8)
-    kspace = normal(2, 3, 8, 8)
-    masked = fft2c(operator.adjoint(kspace))
-    whole = fft2c(combine(ifft2c(kspace), operator.sensitivities))
-    assert not torch.allclose(masked, torch.where(operator.mask, whole, 0), atol=0.1)
 
 
 def test_combinations_of_one_image_give_it_back(coil_maps):

@@ -7,13 +7,7 @@ import torch
 from fastmri.data import subsample
 
 from mri_iahvae.errors import UsageError
-from mri_iahvae.kspace.masks import (
-    ColumnSampling,
-    MaskType,
-    column_mask,
-    column_sampling,
-    true_acceleration,
-)
+from mri_iahvae.kspace.masks import ColumnSampling, MaskType, column_mask, column_sampling, true_acceleration
 
 KINDS = get_args(MaskType)
 SIZES = [(64, 4, 0.08), (368, 4, 0.08), (371, 8, 0.04)]

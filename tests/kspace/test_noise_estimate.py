@@ -117,11 +117,6 @@ def test_too_few_bins_or_nothing_but_zeros_give_zero():
         assert estimate(torch.zeros(2, *size, dtype=torch.complex64)) == 0
 
 
-def test_one_mask_for_all_slices():
-    with pytest.raises(ValueError, match="dimensions"):
-        estimate_sigma(np.ones((2, 64, 64), np.complex64), np.ones((2, 64, 64), bool))
-
-
 @pytest.mark.parametrize("bins", [16, 64])
 @pytest.mark.parametrize(("reach", "low"), [(2, 0.1), (3, 0.01)])
 def test_the_quietest_groups_are_those_of_one_white_noise(bins, reach, low):

@@ -20,6 +20,19 @@ def columns(height, width, centre):
     return mask.expand(height, width)
 
 
+def wrong(coils, maps, image):
+    """Share of an image's energy that sensitivities miss, whatever the phase that all coils share."""
+    agreement = (coils.sensitivities.conj() * maps).sum(dim=1).abs().square()
+    energy = image.abs().square()
+    return float(((1 - agreement) * energy).sum() / energy.sum())
+
+
+def seen(coils, image):
+    """Mean eigenvalue where there is signal."""
+    energy = image.abs().square()
+    return float((coils.eigenvalue * energy).sum() / energy.sum())
+
+
 @pytest.mark.parametrize(
     ("height", "width", "centre", "expected"),
     [(64, 64, 10, (32, 10)), (64, 63, 9, (32, 9)), (20, 64, 40, (20, 32)), (64, 64, 64, (32, 32))],
@@ -53,29 +66,21 @@ def test_too_few_lines_are_refused_in_one_line():
 def test_true_sensitivities_are_found(coil_maps, head_kspace, height, width, scale):
     image = ifft2c(recentre(torch.from_numpy(head_kspace(2, 64)), height, width))
     maps = torch.from_numpy(coil_maps(6, height, width))
-    kspace = scale * fft2c(maps * image[:, None])
-    coils = calibrate(
-        torch.where(columns(height, width, 16), kspace, 0), columns(height, width, 16), torch.zeros(2)
-    )
-    # Up to the phase that all coils share, where there is signal.
-    agreement = (coils.sensitivities.conj() * maps).sum(dim=1).abs()
-    energy = image.abs().square()
-    wrong = ((1 - agreement.square()) * energy).sum() / energy.sum()
-    assert wrong < 2e-3
+    kspace, mask = scale * fft2c(maps * image[:, None]), columns(height, width, 16)
+    coils = calibrate(torch.where(mask, kspace, 0), mask, torch.zeros(2))
+    assert wrong(coils, maps, image) < 2e-3
     torch.testing.assert_close(coils.sensitivities.abs().square().sum(dim=1), torch.ones(2, height, width))
-    seen = (coils.eigenvalue * energy).sum() / energy.sum()
-    assert 0.98 < seen < 1.01
+    assert 0.98 < seen(coils, image) < 1.01
 
 
 def test_the_virtual_coil_sees_the_combined_image(coil_maps, head_kspace):
     image = ifft2c(torch.from_numpy(head_kspace(2, 64)))
     maps = torch.from_numpy(coil_maps(6, 64, 64))
     coils = calibrate(fft2c(maps * image[:, None]), torch.ones(64, 64, dtype=torch.bool), torch.zeros(2))
-    seen = virtual_coil(maps * image[:, None], coils.weights)
+    virtual = virtual_coil(maps * image[:, None], coils.weights)
     whole = (coils.sensitivities.conj() * maps).sum(dim=1) * image
-    error = (seen - whole).abs().square().sum() / whole.abs().square().sum()
-    assert error < 0.05  # constant weights cannot make ring coils even
-    assert error > 0
+    error = (virtual - whole).abs().square().sum() / whole.abs().square().sum()
+    assert 0 < error < 0.05  # constant weights cannot make ring coils even
 
 
 def test_strong_noise_is_not_taken_for_signal(coil_maps, head_kspace):
@@ -83,15 +88,12 @@ def test_strong_noise_is_not_taken_for_signal(coil_maps, head_kspace):
     maps, mask = torch.from_numpy(coil_maps(6, 64, 64)), torch.ones(64, 64, dtype=torch.bool)
     sigma = 0.3 * image.abs().square().mean().sqrt()
     noise = complex_noise((1, 6, 64, 64), float(sigma), torch.Generator().manual_seed(0))
-    kspace, energy = fft2c(maps * image[:, None]) + noise, image.abs().square()
-
-    def wrong(level):
-        found = calibrate(kspace, mask, level).sensitivities
-        agreement = (found.conj() * maps).sum(dim=1).abs().square()
-        return float(((1 - agreement) * energy).sum() / energy.sum())
-
-    assert wrong(sigma[None]) < 0.01
-    assert wrong(torch.zeros(1)) > 5 * wrong(sigma[None])
+    kspace = fft2c(maps * image[:, None]) + noise
+    known, unknown = (
+        wrong(calibrate(kspace, mask, level), maps, image) for level in (sigma[None], torch.zeros(1))
+    )
+    assert known < 0.01
+    assert unknown > 5 * known
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -101,10 +103,8 @@ def test_few_lines_along_one_axis_still_tell_the_sensitivities(coil_maps, head_k
     maps = torch.from_numpy(coil_maps(6, 64, 64))
     mask = columns(64, 64, 6) if axis else columns(64, 64, 6).T
     coils = calibrate(fft2c(maps * image[:, None]), mask, torch.zeros(2))
-    energy = image.abs().square()
-    agreement = (coils.sensitivities.conj() * maps).sum(dim=1).abs().square()
-    assert ((1 - agreement) * energy).sum() / energy.sum() < 0.02
-    assert 0.98 < (coils.eigenvalue * energy).sum() / energy.sum() < 1.02
+    assert wrong(coils, maps, image) < 0.02
+    assert 0.98 < seen(coils, image) < 1.02
 
 
 def points(*strengths):

@@ -44,11 +44,3 @@ def test_a_scale_may_be_asked_for_again_skipped_or_settled_otherwise(model, kspa
             torch.testing.assert_close(session.features(scale, block), expected[scale.index])
             assert not torch.allclose(session.features(scale, 2 * block), expected[scale.index])
         session.extend(scale, block)
-
-
-def test_what_was_just_encoded_is_not_encoded_again(model, kspace):
-    calls = []
-    hook = model.encoder[2].register_forward_hook(lambda *_: calls.append(1))
-    encode(model, kspace)
-    hook.remove()
-    assert len(calls) == 1

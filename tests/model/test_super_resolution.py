@@ -1,11 +1,7 @@
 import pytest
 import torch
 
-from mri_iahvae.inference.draws import Draws, Element
-from mri_iahvae.inference.infer import infer
-from mri_iahvae.inference.measurement import Measurement
-from mri_iahvae.inference.settings import InferenceSettings
-from mri_iahvae.kspace.bands import band_mask, crop, embed
+from mri_iahvae.kspace.bands import band_mask, crop
 from mri_iahvae.kspace.fft import fft2c, ifft2c, to_complex
 from mri_iahvae.model.gains import gain_map
 from mri_iahvae.model.iahvae import IAHVAE
@@ -46,16 +42,3 @@ def test_it_reaches_the_bins_of_a_fresh_model_as_it_is(coarse):
     image, white = ifft2c(coarse) * (8 / 16), ifft2c(coarse / crop(gain_map(model.gains), 8))
     predicted = fft2c(to_complex(scale.super_resolution(image, white))) * model.gains[4] / 2**0.5
     torch.testing.assert_close(bins, predicted * band_mask(16))
-
-
-def test_one_evaluation_serves_all_steps_of_a_refinement(super_resolving, coarse, monkeypatch):
-    calls, forward, counts = [], SuperResolution.forward, []
-    monkeypatch.setattr(SuperResolution, "forward", lambda *args: calls.append(1) or forward(*args))
-    kspace, everything = embed(coarse, 16), torch.ones(1, 16, 16, dtype=torch.bool)
-    measured = Measurement.of(kspace, everything, torch.zeros(2), super_resolving.decomposition)
-    for steps in (1, 12):
-        draws = Draws(0, 1.0, (Element(0), Element(1)), torch.device("cpu"))
-        infer(super_resolving, measured, InferenceSettings(steps=steps), draws)
-        counts.append(len(calls))
-        calls.clear()
-    assert counts == [2, 2]  # one per scale that has one

@@ -51,19 +51,12 @@ def test_memory_that_runs_out_halves_the_batch(error, most):
     assert failures == [8, 4, 2][: len(failures)]  # no size is tried again
 
 
-def test_the_size_that_fits_is_kept_for_the_next_run():
-    batches = Batches(8)
-    batches.run(Work(2), 8)
-    work = Work(2)
-    batches.run(work, 8)
-    assert work.calls == [2, 2, 2, 2]
-
-
 def test_fewer_rows_than_the_batch_are_halved_themselves():
+    """And the size that fits is kept for the next run."""
     work, batches = Work(1), Batches(64)
     batches.run(work, 3)
-    assert work.calls == [3, 1, 1, 1]
-    assert batches.size == 1
+    batches.run(work, 2)
+    assert work.calls == [3, *[1] * 5]
 
 
 @pytest.mark.parametrize("size", [1, 5])

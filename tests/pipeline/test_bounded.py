@@ -30,11 +30,6 @@ pytestmark = pytest.mark.usefixtures("within_bounds")
 UNITS = st.sampled_from([1e-30, 1e-6, 1.0, 1e30])
 
 
-@pytest.fixture(scope="module")
-def tiny(checkpoint):
-    return load_model(checkpoint)[0]
-
-
 def pixels(kspace):
     """Magnitudes in float64."""
     return ifft2c(torch.from_numpy(kspace.astype(np.complex128))).abs().numpy()
@@ -134,10 +129,10 @@ def methods(draw):
     how=methods(),
     seed=st.integers(0, 2**16),
 )
-def test_no_pixel_outshines_what_the_measurement_allows(tiny, kinds, mask, size, units, level, how, seed):
+def test_no_pixel_outshines_what_the_measurement_allows(model, kinds, mask, size, units, level, how, seed):
     rng = np.random.default_rng(seed)
     kspace = np.stack([unit * SLICES[kind](*size, rng) for kind, unit in zip(kinds, units, strict=False)])
-    check(tiny, kspace.astype(np.complex64), MASKS[mask](*size, rng), how, level)
+    check(model, kspace.astype(np.complex64), MASKS[mask](*size, rng), how, level)
 
 
 def check(model, kspace, mask, how, level=0.0):
@@ -161,7 +156,7 @@ def check(model, kspace, mask, how, level=0.0):
     rounds=st.integers(0, 3),
     seed=st.integers(0, 2**16),
 )
-def test_nor_of_several_coils(tiny, coil_maps, kinds, mask, size, units, level, rounds, seed):
+def test_nor_of_several_coils(model, coil_maps, kinds, mask, size, units, level, rounds, seed):
     rng = np.random.default_rng(seed)
     seen, maps = MASKS[mask](*size, rng), coil_maps(3, *size)
     images = [ifft2c(torch.from_numpy(SLICES[kind](*size, rng))).numpy() for kind in kinds]
@@ -169,10 +164,10 @@ def test_nor_of_several_coils(tiny, coil_maps, kinds, mask, size, units, level, 
     kspace = np.where(seen, np.stack(coils), 0).astype(np.complex64)
     sigma = level * np.sqrt(np.mean(np.abs(kspace.astype(complex)) ** 2, axis=(1, 2, 3)))
     how = InferenceSettings(steps=2)
-    result = reconstruct_coils(tiny, kspace, seen, how, noise_sigma=sigma, rounds=rounds)
+    result = reconstruct_coils(model, kspace, seen, how, noise_sigma=sigma, rounds=rounds)
     zero_filled = np.sqrt(np.square(pixels(kspace)).sum(axis=1))
     assert np.isfinite(result.image).all()
-    assert (np.abs(result.image).max(axis=(1, 2)) <= largest_allowed(tiny, zero_filled, kspace, seen)).all()
+    assert (np.abs(result.image).max(axis=(1, 2)) <= largest_allowed(model, zero_filled, kspace, seen)).all()
 
 
 @pytest.mark.parametrize("method", ["amortized", "hybrid"])

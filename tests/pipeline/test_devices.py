@@ -18,9 +18,8 @@ def test_auto_and_cpu():
 
 @pytest.mark.parametrize("name", ["", "tpu", "gpu", "meta", "cuda:", "cuda:x", "cuda:-1", "0"])
 def test_other_names_are_refused_with_the_choices(name):
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError, match=f"--device {name}: expected auto, cpu, cuda or cuda:N"):
         find_device(name)
-    assert str(caught.value) == f"--device {name}: expected auto, cpu, cuda or cuda:N"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
@@ -56,12 +55,8 @@ def test_deterministic_algorithms_on_a_cpu_need_nothing(as_before):
 
 def test_deterministic_algorithms_on_cuda_need_workspaces(as_before, monkeypatch):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":0:0")
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError, match=r"--deterministic: .*found :0:0"):
         compute_deterministically(torch.device("cuda", 0))
-    assert str(caught.value) == (
-        "--deterministic: expected CUBLAS_WORKSPACE_CONFIG=:4096:8 or :16:8 in the environment, which CUDA needs, "
-        "found :0:0; unset it"
-    )
     assert not torch.are_deterministic_algorithms_enabled()
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
     compute_deterministically(torch.device("cuda", 0))

@@ -7,7 +7,7 @@ import torch
 from mri_iahvae.errors import UsageError
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import block
-from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_config import GuideConfig
 from mri_iahvae.pipeline import volume
@@ -15,11 +15,6 @@ from mri_iahvae.pipeline.multicoil import reconstruct_coils
 from mri_iahvae.pipeline.volume import reconstruct_volume
 
 INNER = (..., block(48, 32), slice(4, 36))  # the model's grid in 48 x 40
-
-
-@pytest.fixture(scope="module")
-def model(checkpoint):
-    return load_model(checkpoint)[0]
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +42,9 @@ def mask(rng):
     return mask
 
 
-def run(model, guide, kspace, mask, method="hybrid", *, noise_sigma=0.0, acquired=None, batch=8, **settings):
-    chosen = InferenceSettings(method, **{"steps": 2, **settings})
-    options = {"noise_sigma": noise_sigma, "acquired": acquired, "batch": batch}
-    return reconstruct_volume(model, kspace, mask, chosen, guide=guide, **options)
+def run(model, guide, kspace, mask, method="hybrid", *, samples=0, **options):
+    settings = InferenceSettings(method, steps=2, samples=samples)
+    return reconstruct_volume(model, kspace, mask, settings, guide=guide, **options)
 
 
 @pytest.mark.parametrize("method", ["guide", "amortized", "hybrid"])
@@ -68,7 +62,7 @@ def test_nothing_but_padding_is_left_zero(model, guide, kspace, mask, method):
 
 def test_the_guide_alone_takes_no_steps_of_the_hierarchy(model, guide, kspace, mask, monkeypatch):
     monkeypatch.setattr(volume, "infer", None)
-    result = run(model, guide, kspace, mask, "guide")
+    result = run(model, guide, kspace, mask, "guide", symmetries=1)
     known = torch.from_numpy(np.broadcast_to(mask, kspace.shape).copy())
     expected = guide(torch.from_numpy(kspace), known, torch.zeros(3)).kspace.numpy()
     np.testing.assert_allclose(result.kspace, expected, atol=1e-5 * np.abs(kspace).max())
@@ -97,23 +91,6 @@ def test_without_a_guide(model, kspace, mask):
     assert not result.kspace[..., ~mask].any()
 
 
-def test_the_result_does_not_depend_on_batch_and_unit(model, guide, kspace, mask):
-    whole = run(model, guide, kspace, mask).image
-    np.testing.assert_allclose(
-        run(model, guide, kspace, mask, batch=1).image, whole, atol=1e-3 * np.abs(whole).max()
-    )
-    scaled = run(model, guide, 1e6 * kspace, mask).image
-    np.testing.assert_allclose(scaled / 1e6, whole, atol=1e-3 * np.abs(whole).max())
-
-
-def test_noisy_data_move_unless_they_are_put_back(model, guide, kspace, mask):
-    sigma = 0.05 * np.abs(kspace).max()
-    soft = run(model, guide, kspace, None, noise_sigma=sigma, data_consistency="soft").kspace
-    hard = run(model, guide, kspace, None, noise_sigma=sigma, data_consistency="hard").kspace
-    assert np.array_equal(hard, kspace)
-    assert (np.abs(soft - kspace) > 0).mean() > 0.99
-
-
 def test_samples_differ_where_nothing_was_measured_on_all_of_the_grid(model, guide, kspace, mask):
     result = run(model, guide, kspace, mask, samples=4)
     assert (result.std > 0).all()
@@ -132,13 +109,6 @@ def test_slices_of_which_nothing_is_measured_are_samples_of_the_prior(model, gui
     assert np.isfinite(result.image).all()
 
 
-def test_a_scan_smaller_than_the_grid(model, guide, kspace, mask):
-    small = kspace[:, 14:34, 8:32]
-    result = run(model, guide, small, mask[8:32])
-    assert result.image.shape == small.shape
-    assert (result.kspace != 0).all()
-
-
 def test_what_the_guide_makes_of_a_slice_is_bounded(model, kspace, mask):
     torch.manual_seed(0)
     wild = Guide(GuideConfig(1, (4, 8), 1)).eval().requires_grad_(requires_grad=False)
@@ -151,17 +121,11 @@ def test_what_the_guide_makes_of_a_slice_is_bounded(model, kspace, mask):
 
 
 def test_several_coils(model, guide, coil_maps, head_kspace):
-    images = head_kspace(1, 48)
-    maps = coil_maps(4, 48, 48)
-    image = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(images, axes=(-2, -1))), axes=(-2, -1)) * 48
-    coils = (
-        np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(image[:, None] * maps, axes=(-2, -1))), axes=(-2, -1))
-        / 48
-    )
+    image = ifft2c(torch.from_numpy(head_kspace(1, 48)))
+    coils = fft2c(image[:, None] * torch.from_numpy(coil_maps(4, 48, 48))).numpy()
     mask = np.arange(48) % 3 == 0
     mask[18:30] = True
     settings = InferenceSettings(steps=1)
-    coils = coils.astype(np.complex64)
     result, without = (
         reconstruct_coils(model, coils, mask, settings, guide=which) for which in (guide, None)
     )

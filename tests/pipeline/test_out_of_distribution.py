@@ -12,7 +12,7 @@ from torch import nan
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import block_mask
 from mri_iahvae.kspace.fft import fft2c
-from mri_iahvae.model.checkpoint import load_model, store_domain
+from mri_iahvae.model.checkpoint import save_model
 from mri_iahvae.model.domain import Domain
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.loaded import LoadedModel
@@ -24,11 +24,6 @@ from mri_iahvae.tasks.reconstruct import reconstruct
 
 SETTINGS = InferenceSettings("amortized")
 WARNING = "unlike the training data (ellipses)"
-
-
-@pytest.fixture(scope="module")
-def model(checkpoint):
-    return load_model(checkpoint)[0]
 
 
 @pytest.fixture
@@ -74,20 +69,6 @@ def test_the_fit_of_a_volume_is_that_of_its_slices(model, domain, head_kspace):
     assert np.isnan(volume_score(model, None, kspace, mask, sigma, Batches(2))).all()
 
 
-def test_a_reconstruction_tells_its_fit_and_warns(model, domain, head_kspace, noise_kspace):
-    inside = reconstruct_volume(model, head_kspace(4), None, SETTINGS, domain=domain, up_to=8)
-    assert inside.out_of_distribution.dtype == np.float32
-    assert (inside.out_of_distribution < 1).all()
-    assert inside.warnings == ()
-    outside = reconstruct_volume(model, noise_kspace, None, SETTINGS, domain=domain)
-    assert (outside.out_of_distribution > 1).all()
-    (warning,) = outside.warnings
-    assert warning.startswith(f"6 of 6 slices are {WARNING}")
-    silent = reconstruct_volume(model, noise_kspace, None, SETTINGS)
-    assert np.isnan(silent.out_of_distribution).all()
-    assert silent.warnings == ()
-
-
 @pytest.mark.parametrize("samples", [0, 3])
 def test_the_fit_does_not_depend_on_how_a_slice_is_reconstructed(model, domain, head_kspace, samples):
     kspace, mask = head_kspace(3), block_mask(8, 32).numpy()
@@ -97,24 +78,11 @@ def test_the_fit_does_not_depend_on_how_a_slice_is_reconstructed(model, domain, 
     np.testing.assert_allclose(other.out_of_distribution, amortized.out_of_distribution, rtol=1e-3, atol=1e-3)
 
 
-def test_noise_that_is_stated_is_reckoned_with(model, domain, head_kspace, rng):
-    kspace = head_kspace(4)
-    level = float(np.abs(kspace).std())
-    parts = rng.normal(size=(2, *kspace.shape))
-    noisy = (kspace + level * (parts[0] + 1j * parts[1])).astype(np.complex64)
-    stated = reconstruct_volume(model, noisy, None, SETTINGS, domain=domain, noise_sigma=level)
-    unknown = reconstruct_volume(model, noisy, None, SETTINGS, domain=domain)
-    assert (stated.out_of_distribution < unknown.out_of_distribution).all()
-
-
 def test_what_a_checkpoint_knows_reaches_files_and_the_python_api(
-    checkpoint, domain, make_scan, noise_kspace, tmp_path
+    model, domain, make_scan, noise_kspace, tmp_path
 ):
     folder = tmp_path / "model"
-    folder.mkdir()
-    for path in checkpoint.iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
-    store_domain(folder, domain)
+    save_model(model, folder, {}, domain=domain)
     path = make_scan(slices=6)
     with h5py.File(path, "r+") as file:
         file["kspace"][...] = noise_kspace

@@ -9,23 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from mri_iahvae.errors import IahvaeError, ScanError
+from mri_iahvae.errors import IahvaeError
 from mri_iahvae.evaluation.metrics import score
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.pipeline import output
 from mri_iahvae.pipeline.batches import Batches
-from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.output import PLAIN, volume_output
 from mri_iahvae.pipeline.volume import reconstruct_volume
 from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.undersampling import OWN_SAMPLING
-
-
-@pytest.fixture
-def loaded(checkpoint):
-    return LoadedModel.load(str(checkpoint), torch.device("cpu"))
 
 
 @pytest.fixture
@@ -74,24 +68,14 @@ def test_everything_that_reproduces_the_run_is_stored(make_scan, write, loaded):
         np.testing.assert_allclose(file["image"], result.image, rtol=1e-4, atol=1e-11)
         np.testing.assert_allclose(file["reconstruction"], np.abs(result.image), rtol=1e-4, atol=1e-11)
         np.testing.assert_array_equal(file["canonical_factor"], result.factors)
-    record = {
-        "task": "reconstruct",
-        "up_to": "16x16",
-        "model_sha256": loaded.sha256,
-        "grid": 32,
-        "device": "cpu",
-    }
+    record = {"task": "reconstruct", "up_to": "16x16", "model_sha256": loaded.sha256, "grid": 32}
     record |= {f"fraction_{k}": v for k, v in result.fractions.items()}
     options = result.settings.in_effect()
     assert (record | options).items() <= report.items()
     # An attribute cannot be null: what the method ignores is left out of the file.
     assert (record | {k: v for k, v in options.items() if v is not None}).items() <= stored.items()
-    ignored = {k for k, v in options.items() if v is None}
-    assert "temperature" in ignored
-    assert ignored.isdisjoint(stored)
+    assert "temperature" not in stored
     assert {"version", "python", "numpy", "torch", "deterministic", "seed", "created", "model"} <= set(stored)
-    assert "left_out" not in stored
-    assert report["report"].endswith("/scan_report.json")
     assert report == json.loads(Path(report["report"]).read_text())
 
 
@@ -109,31 +93,21 @@ def test_samples_and_their_deviation_are_stored_in_the_size_of_the_image(make_sc
             np.testing.assert_allclose(file["samples"], centre(result.samples, 20, 24), rtol=1e-3, atol=1e-10)
             assert file["samples"].shape == (2, 3, 20, 24)
         assert file.attrs["samples"] == report["samples"] == 3
-        np.testing.assert_array_equal(file.attrs["steps_used"], result.steps)
-    _, plain = write(path)
-    with h5py.File(plain["output"]) as file:
-        assert {"reconstruction_std", "samples"}.isdisjoint(file)
 
 
 def test_scores_compare_magnitudes_with_the_reference(make_scan, write):
     path = make_scan(reference=True)
     result, report = write(path)
     reference = open_scan(path).read_reference(slice(None))
-    for name, image in (
-        ("zero-filled", ifft2c(torch.from_numpy(result.zero_filled)).abs().numpy()),
-        ("reconstruction", result.magnitude),
-    ):
+    zero_filled = ifft2c(torch.from_numpy(result.zero_filled)).abs().numpy()
+    for name, image in (("zero-filled", zero_filled), ("reconstruction", result.magnitude)):
         assert report["scores"][name] == pytest.approx(score(reference, image).to_dict())
-        with h5py.File(report["output"]) as file:
-            assert file.attrs[f"{name} nmse"] == report["scores"][name]["nmse"]
 
 
 @pytest.mark.parametrize("reference", [None, np.zeros((2, 32, 32), np.float32)])
 def test_without_a_reference_there_are_no_scores(make_scan, write, reference):
     _, report = write(make_scan(reference=reference))
     assert report["scores"] == {}
-    with h5py.File(report["output"]) as file:
-        assert not [name for name in file.attrs if "nmse" in name]
 
 
 @pytest.mark.parametrize("size", [(20, 20), (32, 20), (21, 32), (7, 8)])
@@ -146,18 +120,6 @@ def test_the_image_is_cropped_to_the_reference(make_scan, write, size):
         np.testing.assert_allclose(file["image"], centre(result.image, *size), rtol=1e-4, atol=1e-11)
     expected = score(centre(clean, *size), centre(result.magnitude, *size)).nmse
     assert report["scores"]["reconstruction"]["nmse"] == pytest.approx(expected)
-
-
-def test_the_image_is_cropped_to_the_header(make_scan, write):
-    path = make_scan()
-    with h5py.File(path, "r+") as file:
-        header = file["ismrmrd_header"][()].decode()
-        start, end = header.split("<reconSpace>")
-        del file["ismrmrd_header"]
-        file["ismrmrd_header"] = start + "<reconSpace>" + end.replace("<x>32</x><y>32", "<x>24</x><y>20", 1)
-    result, report = write(path)
-    with h5py.File(report["output"]) as file:
-        np.testing.assert_allclose(file["image"], centre(result.image, 24, 20), rtol=1e-4, atol=1e-11)
 
 
 def test_with_the_field_as_image_size_the_fft_is_the_completed_k_space(native, write):
@@ -180,29 +142,15 @@ def test_with_the_field_as_image_size_the_fft_is_the_completed_k_space(native, w
     box[160 - 16 : 160 + 16, 184 - 16 : 184 + 16] = True  # the grid of the checkpoint
     assert np.abs(kspace[:, ~box]).max() < 1e-6 * peak
     assert (np.abs(kspace[:, box & ~mask]) > 0).all()
-    _, again = write(path)
-    with h5py.File(again["output"]) as file:
-        np.testing.assert_array_equal(centre(image, 320, 320), file["image"])
 
 
 @pytest.mark.parametrize("side", [6, 33])
 def test_a_reference_that_cannot_be_compared_is_said(make_scan, write, side):
     result, report = write(make_scan(reference=np.ones((2, side, 20), np.float32)))
     assert report["scores"] == {}
-    assert report["warnings"] == [
-        f"the reference is {side}x20, expected from 7x7 to the 32x32 of k-space: not used"
-    ]
+    assert [f"the reference is {side}x20" in warning for warning in report["warnings"]] == [True]
     with h5py.File(report["output"]) as file:
         assert file["image"].shape == result.image.shape
-
-
-def test_a_damaged_reference_leaves_nothing_behind(make_scan, write, tmp_path):
-    path = make_scan(reference=True)
-    with h5py.File(path, "r+") as file:
-        file["reconstruction_esc"][1, 2, 3] = np.nan
-    with pytest.raises(ScanError, match="reconstruction_esc"):
-        write(path)
-    assert not list(tmp_path.glob("out/*"))
 
 
 def test_no_result_without_its_figure(make_scan, write, tmp_path):
@@ -211,58 +159,6 @@ def test_no_result_without_its_figure(make_scan, write, tmp_path):
     with pytest.raises(IahvaeError, match=r"scan_kspace\.png: cannot be written"):
         write(make_scan())
     assert [path.name for path in tmp_path.glob("out/*")] == ["scan_kspace.png"]
-
-
-@pytest.mark.parametrize(
-    ("reference", "mask", "drawn"),
-    [
-        (True, None, True),
-        (True, np.ones(32, bool), True),
-        (True, np.arange(32) > 3, False),  # an undersampled scan does not hold the reference's k-space
-        (None, None, False),  # the figure has no room for it
-    ],
-)
-def test_what_the_run_left_out_is_drawn_beside_the_reference(
-    make_scan, write, monkeypatch, reference, mask, drawn
-):
-    views = []
-    monkeypatch.setattr(output, "kspace_figure", lambda _path, given, **_: views.extend(given))
-    path = make_scan(reference=reference, mask=mask)
-    result, _ = write(path)
-    (view,) = views
-    assert view.number == 1
-    np.testing.assert_array_equal(view.measured, result.zero_filled[1])
-    if drawn:
-        np.testing.assert_array_equal(view.reference_kspace, open_scan(path).read(1)[0])
-    else:
-        assert view.reference_kspace is None
-
-
-def test_the_deviation_of_samples_is_drawn(make_scan, write, monkeypatch):
-    views = []
-    monkeypatch.setattr(output, "kspace_figure", lambda _path, given, **_: views.extend(given))
-    path = make_scan(reference=np.ones((2, 20, 24), np.float32))
-    result, _ = write(path, samples=2)
-    np.testing.assert_allclose(views[0].deviation, centre(result.std[1], 20, 24), rtol=1e-3, atol=1e-10)
-    write(path)
-    assert views[1].deviation is None
-
-
-@pytest.mark.parametrize(
-    ("task", "names"),
-    [("reconstruct", ("zero-filled", "reconstruction")), ("denoise", ("noisy", "denoised"))],
-)
-def test_figures_speak_the_language_of_their_task_and_records_do_not(
-    make_scan, write, monkeypatch, task, names
-):
-    drawn = {}
-    monkeypatch.setattr(output, "kspace_figure", lambda _path, _views, **given: drawn.update(given))
-    _, report = write(make_scan(reference=True), task=task)
-    assert tuple(drawn["scores"]) == names
-    assert (drawn["titles"].zero_filled, drawn["titles"].reconstruction) == names
-    assert tuple(report["scores"]) == ("zero-filled", "reconstruction")
-    for name, key in zip(names, report["scores"], strict=True):
-        assert drawn["scores"][name].to_dict() == report["scores"][key]  # the volume's
 
 
 @pytest.mark.parametrize("name", ["cost $1 and $2_.h5", r"$\frac$.h5", "头.h5", "Kopf_é.h5"])
@@ -274,15 +170,30 @@ def test_any_file_name_can_be_a_title(make_scan, write, name):
 def test_warnings_of_scan_and_result_are_in_the_report(make_scan, write):
     path = make_scan(mask=np.zeros(32, bool))
     _, report = write(path, noise_sigma=0.0, noise_source="estimate")
-    assert report["warnings"][0] == "no k-space bin is measured"
     assert report["true_acceleration"] is None
-    assert "slices 0, 1" in report["warnings"][1]
-    assert report["warnings"][2] == "too little is measured to estimate the noise: taken as none"
+    words = ("no k-space bin is measured", "slices 0, 1", "too little is measured to estimate the noise")
+    assert all(word in warning for word, warning in zip(words, report["warnings"], strict=True))
+    details = {"noise_sigma": 0.1, "noise_source": "estimate"}
+    assert write(make_scan(), **details)[1]["warnings"] == []
 
 
 @pytest.mark.parametrize(
-    "details", [{"noise_sigma": 0.1}, {"noise_sigma": 0.0, "noise_source": "option"}, {}]
+    ("mask", "drawn"),
+    [
+        (np.ones(32, bool), True),
+        (np.arange(32) > 3, False),
+    ],  # an undersampled scan holds no more than was used
 )
-def test_a_noise_level_that_was_found_needs_no_warning(make_scan, write, details):
-    details = {"noise_source": "estimate", **details} if "noise_sigma" in details else details
-    assert write(make_scan(), **details)[1]["warnings"] == []
+def test_what_the_run_left_out_is_drawn_beside_the_reference(make_scan, write, monkeypatch, mask, drawn):
+    views = []
+    monkeypatch.setattr(output, "kspace_figure", lambda _path, given, **_: views.extend(given))
+    path = make_scan(reference=True, mask=mask)
+    result, _ = write(path, samples=2)
+    (view,) = views
+    assert view.number == 1
+    np.testing.assert_array_equal(view.measured, result.zero_filled[1])
+    np.testing.assert_allclose(view.deviation, result.std[1], rtol=1e-3, atol=1e-10)
+    if drawn:
+        np.testing.assert_array_equal(view.reference_kspace, open_scan(path).read(1)[0])
+    else:
+        assert view.reference_kspace is None

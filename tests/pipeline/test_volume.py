@@ -4,81 +4,27 @@ import numpy as np
 import pytest
 import torch
 
-from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.errors import UsageError
 from mri_iahvae.inference.infer import METHODS, infer
 from mri_iahvae.inference.settings import DATA_CONSISTENCY, InferenceSettings
 from mri_iahvae.kspace.bands import block
 from mri_iahvae.kspace.fft import fft2c
-from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.pipeline import volume
-from mri_iahvae.pipeline.volume import _deviation, default_batch, reconstruct_volume
+from mri_iahvae.pipeline.volume import _deviation, reconstruct_volume
 
 
-@pytest.fixture(scope="module")
-def model(checkpoint):
-    return load_model(checkpoint)[0]
-
-
-@pytest.fixture
-def columns(rng):
-    """Bool (32, 32): the central 6 columns and a third of the others."""
-    chosen = rng.random(32) < 0.3
-    chosen[13:19] = True
-    return np.tile(chosen, (32, 1))
-
-
-def run(
-    model,
-    kspace,
-    mask=None,
-    *,
-    up_to=None,
-    noise_sigma=0.0,
-    keep_samples=False,
-    batch=8,
-    steps=3,
-    **settings,
-):
-    return reconstruct_volume(
-        model,
-        kspace,
-        mask,
-        InferenceSettings(steps=steps, **settings),
-        up_to=up_to,
-        noise_sigma=noise_sigma,
-        keep_samples=keep_samples,
-        batch=batch,
-    )
+def run(model, kspace, mask=None, *, steps=3, **options):
+    own = {
+        name: options.pop(name)
+        for name in ("up_to", "noise_sigma", "keep_samples", "batch")
+        if name in options
+    }
+    settings = InferenceSettings(steps=steps, **options)
+    return reconstruct_volume(model, kspace, mask, settings, **{"batch": 8, **own})
 
 
 def error(image, target):
     return np.linalg.norm(image - target) / np.linalg.norm(target)
-
-
-def test_types_and_shapes(model, head_kspace, columns):
-    result = run(model, head_kspace(3), columns)
-    for name in ("image", "kspace", "zero_filled"):
-        assert getattr(result, name).shape == (3, 32, 32)
-        assert getattr(result, name).dtype == np.complex64
-    assert result.magnitude.dtype == np.float32
-    assert result.factors.shape == (3,)
-    assert result.steps.tolist() == [3] * 6
-    assert result.std is None
-    assert result.samples is None
-    assert result.warnings == ()
-    assert error(fft2c(torch.from_numpy(result.image)).numpy(), result.kspace) < 1e-6
-
-
-@pytest.mark.parametrize("scale", [1e-6, 1e6])
-@pytest.mark.parametrize("method", METHODS)
-def test_the_result_scales_with_the_input(model, head_kspace, columns, scale, method):
-    kspace = head_kspace()
-    plain = run(model, kspace, columns, method=method, noise_sigma=0.1, data_consistency="soft")
-    scaled = run(
-        model, scale * kspace, columns, method=method, noise_sigma=0.1 * scale, data_consistency="soft"
-    )
-    assert error(scaled.image / scale, plain.image) < 1e-3
-    np.testing.assert_allclose(scaled.factors, scale * plain.factors, rtol=1e-4)
 
 
 def test_a_global_phase_passes_through(model, head_kspace, columns):
@@ -96,31 +42,6 @@ def test_hard_consistency_keeps_measured_bins_exactly(model, head_kspace, column
     assert np.isfinite(result.image).all()
     completed = np.abs(result.kspace[:, ~columns])
     assert (completed > 0).mean() > 0.99
-
-
-def test_methods_differ_without_consistency(model, head_kspace):
-    images = [run(model, head_kspace(1), method=m, data_consistency="none").image for m in METHODS]
-    for i, image in enumerate(images):
-        assert all(error(other, image) > 1e-4 for other in images[:i])
-
-
-def test_steps_refine(model, head_kspace):
-    kspace = head_kspace(1)
-    errors = [
-        error(run(model, kspace, steps=steps, method="iterative", data_consistency="none").kspace, kspace)
-        for steps in (0, 5, 40)
-    ]
-    assert errors[0] > errors[1] > errors[2]
-
-
-def test_soft_consistency_lies_between_data_and_model(model, head_kspace):
-    kspace = head_kspace(1)
-    hard = run(model, kspace)
-    exact, mild, strong = (
-        run(model, kspace, data_consistency="soft", noise_sigma=sigma) for sigma in (0.0, 0.05, 5.0)
-    )
-    assert error(exact.kspace, hard.kspace) < 1e-5
-    assert 1e-3 < error(mild.kspace, kspace) < error(strong.kspace, kspace)
 
 
 def test_values_at_unmeasured_bins_are_ignored(model, head_kspace, columns):
@@ -144,8 +65,6 @@ def test_up_to_uses_its_block_only(model, head_kspace, rng, up_to):
     assert result.fractions == pytest.approx(
         {"measured": up_to**2 / 1024, "completed": 1 - up_to**2 / 1024, "zero": 0}
     )
-    other = np.where(inside, kspace + 0.1 * np.abs(kspace).max(), kspace)  # inside the block it matters
-    assert error(run(model, other, up_to=up_to).image, result.image) > 1e-3
 
 
 @pytest.mark.parametrize("size", [33, 48, 64])
@@ -163,7 +82,6 @@ def test_beyond_the_grid_bins_are_kept_or_zero(model, head_kspace, size):
     total = size**2
     expected = {"measured": 64 / total, "completed": (1024 - 64) / total, "zero": 1 - 1024 / total}
     assert low.fractions == pytest.approx(expected)
-    assert sum(low.fractions.values()) == pytest.approx(1)
 
     masked = np.ones((size, size), bool)
     masked[:, ::3] = False
@@ -178,40 +96,6 @@ def test_the_grid_is_the_centre_of_a_larger_scan(model, head_kspace):
     centre = np.ascontiguousarray(kspace[:, block(64, 32), block(64, 32)])
     large = run(model, kspace, up_to=8).kspace[:, block(64, 32), block(64, 32)]
     np.testing.assert_array_equal(large, run(model, centre, up_to=8).kspace)
-
-
-def test_a_slice_does_not_depend_on_its_batch(model, head_kspace, columns):
-    kspace = head_kspace(3)
-    whole = run(model, kspace, columns)
-    for batch in (1, 2):
-        assert error(run(model, kspace, columns, batch=batch).image, whole.image) < 1e-3
-    assert error(run(model, kspace[1:2], columns).image, whole.image[1:2]) < 1e-3
-
-
-def test_without_a_batch_the_device_decides(model, head_kspace, columns):
-    kspace = head_kspace(3)
-    done = []
-    result = reconstruct_volume(
-        model, kspace, columns, InferenceSettings(steps=3), batch=None, progress=done.append
-    )
-    assert done == [3]
-    np.testing.assert_array_equal(result.image, run(model, kspace, columns).image)
-    assert default_batch(torch.device("cpu")) > 1
-    assert default_batch(torch.device("cuda")) > default_batch(torch.device("cpu"))
-
-
-def failing_above(most, monkeypatch):
-    """Lets inference run out of memory on more than `most` rows; gives the list of batches that were tried."""
-    tried = []
-
-    def limited(model, measured, *args):
-        tried.append(len(measured))
-        if len(measured) > most:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return infer(model, measured, *args)
-
-    monkeypatch.setattr(volume, "infer", limited)
-    return tried
 
 
 def test_a_sample_without_its_mirror_image_is_told_unless_all_is_a_sample_of_the_prior(
@@ -229,7 +113,15 @@ def test_a_sample_without_its_mirror_image_is_told_unless_all_is_a_sample_of_the
 def test_memory_that_runs_out_halves_the_batch_and_is_said(model, head_kspace, columns, monkeypatch, samples):
     kspace = head_kspace(5)
     expected = run(model, kspace, columns, samples=samples)
-    tried = failing_above(2, monkeypatch)
+    tried = []
+
+    def limited(model, measured, *args):
+        tried.append(len(measured))
+        if len(measured) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return infer(model, measured, *args)
+
+    monkeypatch.setattr(volume, "infer", limited)
     result = run(model, kspace, columns, samples=samples)
     fits = 1 if samples else 2  # 6 samples of 2 slices: 6, 3, 1; else 5 slices: 5, 2
     assert max(tried[2:]) == fits
@@ -239,12 +131,6 @@ def test_memory_that_runs_out_halves_the_batch_and_is_said(model, head_kspace, c
     assert result.fractions == expected.fractions
     if samples:
         assert error(result.std, expected.std) < 1e-3
-
-
-def test_a_slice_that_does_not_fit_is_an_error(model, head_kspace, monkeypatch):
-    failing_above(0, monkeypatch)
-    with pytest.raises(IahvaeError, match="one slice at a time"):
-        run(model, head_kspace(2))
 
 
 @pytest.mark.parametrize("consistency", DATA_CONSISTENCY)
@@ -279,43 +165,6 @@ def test_one_sample_has_no_standard_deviation(model, head_kspace):
     np.testing.assert_allclose(result.samples[:, 0], result.image, rtol=1e-4, atol=1e-5)
 
 
-def test_more_samples_hold_the_first_ones(model, head_kspace, columns):
-    few, many = (
-        run(model, head_kspace(1), columns, samples=count, keep_samples=True).samples for count in (2, 5)
-    )
-    assert error(few[0], many[0, :2]) < 1e-3
-    assert all(error(many[0, k], many[0, 0]) > 1e-3 for k in range(1, 5))
-
-
-def test_samples_scale_with_the_input(model, head_kspace, columns):
-    plain, scaled = (run(model, scale * head_kspace(1), columns, samples=3) for scale in (1, 1e-5))
-    assert error(1e5 * scaled.image, plain.image) < 1e-3
-    assert error(1e5 * scaled.std, plain.std) < 1e-3
-
-
-def test_samples_share_the_canonical_factor_of_their_slice(model, head_kspace, columns):
-    kspace = head_kspace(3)
-    sampled = run(model, kspace, columns, samples=2, method="amortized")
-    np.testing.assert_allclose(sampled.factors, run(model, kspace, columns, steps=0).factors, rtol=1e-5)
-    assert len(np.unique(sampled.factors)) == 3
-
-
-def test_samples_depend_on_the_seed_and_the_slice_alone(model, head_kspace):
-    kspace = head_kspace(1).repeat(3, axis=0)
-
-    def sample(seed, temperature=1.0, batch=8):
-        options = {"samples": 1, "temperature": temperature, "seed": seed, "batch": batch}
-        return run(model, kspace, up_to=8, **options).image
-
-    first = sample(0)
-    np.testing.assert_array_equal(sample(0), first)
-    assert error(sample(0, batch=1), first) < 1e-3
-    assert error(sample(1), first) > 1e-3
-    assert error(first[0], first[1]) > 1e-3  # equal slices, independent draws
-    np.testing.assert_array_equal(sample(0, temperature=0.0), sample(1, temperature=0.0))
-    np.testing.assert_array_equal(sample(0, temperature=0.0), run(model, kspace, up_to=8).image)
-
-
 def test_steps_are_means_over_the_slices(model, head_kspace, columns):
     masks = np.stack([columns, np.zeros_like(columns)])
     assert run(model, head_kspace(2), masks, steps=4).steps.tolist() == [2] * 6
@@ -324,12 +173,6 @@ def test_steps_are_means_over_the_slices(model, head_kspace, columns):
     automatic = run(model, head_kspace(2), columns, steps="auto").steps
     assert (automatic > 1).all()
     assert (automatic <= 100).all()
-
-
-def test_a_mask_of_columns(model, head_kspace, columns):
-    flat = run(model, head_kspace(), columns[0])
-    np.testing.assert_array_equal(flat.image, run(model, head_kspace(), columns).image)
-    assert not flat.zero_filled[..., ~columns[0]].any()
 
 
 def test_one_mask_per_slice(model, head_kspace, columns):
@@ -374,13 +217,6 @@ def test_slices_without_signal_are_zeros_and_unknown_ones_prior_samples(
     assert result.fractions == pytest.approx(expected)
 
 
-def test_at_temperature_zero_unknown_slices_are_the_prior_mean(model, head_kspace):
-    kspace, mask = head_kspace(2), np.zeros((32, 32), bool)
-    first, second = run(model, kspace, mask, temperature=0.0).image
-    np.testing.assert_array_equal(first, second)
-    assert error(run(model, kspace, mask).image[0], first) > 1e-2
-
-
 def test_where_only_bins_beyond_the_grid_are_measured_they_are_kept(model, head_kspace):
     kspace = head_kspace(size=64)
     mask = np.zeros((64, 64), bool)
@@ -410,12 +246,6 @@ def test_where_only_bins_beyond_the_grid_are_measured_they_are_kept(model, head_
         ({"noise_sigma": np.nan}, "finite"),
         ({"noise_sigma": np.ones(2)}, "noise_sigma"),
         ({"batch": 0}, "batch"),
-        ({"method": "guess"}, "method"),
-        ({"data_consistency": "firm"}, "consistency"),
-        ({"steps": -1}, "steps"),
-        ({"temperature": -0.5}, "temperature"),
-        ({"samples": -1}, "samples"),
-        ({"method": "paper", "samples": 2}, "paper"),
         ({"keep_samples": True}, "keep_samples needs samples"),
     ],
 )

@@ -74,18 +74,3 @@ def test_non_finite_arrays_are_refused(tmp_path, kspace):
         result.append(image=kspace[1:])
         result.append(image=kspace[:1])
     assert list(tmp_path.iterdir()) == []
-
-
-def test_failure_inside_hdf5_keeps_the_old_file(tmp_path, kspace, monkeypatch):
-    path = tmp_path / "scan.h5"
-    write_scan(path, kspace)
-    before = path.read_bytes()
-
-    def full(self, values):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(h5py.AttributeManager, "update", full)
-    with pytest.raises(IahvaeError, match="cannot be written: No space left on device"):
-        write_scan(path, 2 * kspace)
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]

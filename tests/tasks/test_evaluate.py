@@ -12,13 +12,7 @@ from mri_iahvae.errors import ScanError, UsageError
 from mri_iahvae.scans.reader import Reading
 from mri_iahvae.tasks.evaluate import UNSTATED, file_pairs
 
-VOLUMES = {
-    "a.h5": "CORPD_FBK",
-    "b.h5": "CORPDFS_FBK",
-    "c.h5": "CORPD_FBK",
-    "d.h5": "CORPDFS_FBK",
-    "e.h5": "CORPD_FBK",
-}
+VOLUMES = {f"{name}.h5": "CORPD_FBK" if name in "ace" else "CORPDFS_FBK" for name in "abcde"}
 
 
 def write(path, attrs=None, **datasets):
@@ -71,23 +65,8 @@ def test_every_number_is_that_of_fastmri(volumes):
         assert filtered.overall == summary
     with pytest.raises(UsageError, match="AXT2: no target has it; found CORPDFS_FBK, CORPD_FBK"):
         mri_iahvae.evaluate(*volumes, acquisition="AXT2")
-    assert [volume.prediction.name for volume in result.volumes] == ["b.h5", "d.h5", "a.h5", "c.h5", "e.h5"]
     assert [volume.slices for volume in result.volumes] == [2, 4, 1, 3, 5]
     assert result.overall.std["nmse"] > 0.1 * result.overall.mean["nmse"] > 0
-
-
-def test_volumes_one_by_one(volumes):
-    predictions, targets = volumes
-    for volume in mri_iahvae.evaluate(*volumes).volumes:
-        name = volume.prediction.name
-        alone = mri_iahvae.evaluate(predictions / name, targets / name)
-        assert alone.volumes == (volume,)
-        with h5py.File(predictions / name) as file, h5py.File(targets / name) as other:
-            image = file["reconstruction"][:, 5:-5, 3:-3].astype(np.float64)
-            target = other["reconstruction_esc"][:, 3:-3].astype(np.float64)
-        for metric in ("NMSE", "PSNR", "SSIM"):
-            expected = reference.METRIC_FUNCS[metric](target, image).item()
-            assert getattr(volume.scores, metric.lower()) == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_target_can_be_named(volumes):
@@ -171,31 +150,18 @@ def test_pairs(volumes, tmp_path):
 @pytest.mark.parametrize(
     ("prediction", "target", "pattern"),
     [
-        ((2, 20, 20), (3, 20, 20), "expected 3 slices, as in the target, found 2"),
-        ((2, 20, 19), (2, 20, 20), "expected at least 20x20, got 20x19 pixels of 'reconstruction'"),
-        ((2, 20, 20), (2, 20, 6), "a target of at least 7x7"),
+        ((2, 20, 20), np.ones((3, 20, 20)), "expected 3 slices, as in the target, found 2"),
+        ((2, 20, 19), np.ones((2, 20, 20)), "expected at least 20x20, got 20x19 pixels of 'reconstruction'"),
+        ((2, 20, 20), np.ones((2, 20, 6)), "a target of at least 7x7"),
+        ((2, 20, 20), np.zeros((2, 20, 20)), "expected a target with signal"),
     ],
 )
 def test_volumes_that_do_not_fit_are_failures_of_their_own(volumes, prediction, target, pattern):
     predictions, targets = volumes
     before = mri_iahvae.evaluate(*volumes)
     write(predictions / "z.h5", reconstruction=np.ones(prediction))
-    write(targets / "z.h5", reconstruction_esc=np.ones(target))
+    write(targets / "z.h5", reconstruction_esc=target)
     result = mri_iahvae.evaluate(*volumes)
     assert result.overall == before.overall
     assert [failure.prediction.name for failure in result.failures] == ["z.h5"]
     assert pattern in result.failures[0].error
-    assert result.to_json()["failed"] == [
-        {"prediction": str(predictions / "z.h5"), "error": result.failures[0].error}
-    ]
-
-
-def test_a_target_of_zeros_and_a_damaged_file_fail(volumes):
-    predictions, targets = volumes
-    with h5py.File(targets / "a.h5", "r+") as file:
-        file["reconstruction_esc"][...] = 0
-    (predictions / "b.h5").write_bytes(b"no HDF5")
-    result = mri_iahvae.evaluate(*volumes)
-    assert "a.h5: expected a target with signal" in result.failures[0].error
-    assert "b.h5: expected a readable HDF5 file" in result.failures[1].error
-    assert len(result.volumes) == 3

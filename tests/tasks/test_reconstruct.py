@@ -1,4 +1,4 @@
-"""The Python API of `reconstruct`, and files with soft consistency."""
+"""The Python API of `reconstruct` and `denoise`."""
 
 import subprocess
 import sys
@@ -8,10 +8,9 @@ import pytest
 import torch
 
 import mri_iahvae
-from mri_iahvae.errors import CheckpointError, UsageError
+from mri_iahvae.errors import UsageError
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c
-from mri_iahvae.model.checkpoint import find_checkpoint
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.tasks.simulate import write_example
 
@@ -33,24 +32,6 @@ assert all(callable(getattr(mri_iahvae, name)) for name in names)
 assert "torch" in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)
-
-
-def test_the_package_has_no_other_names():
-    with pytest.raises(AttributeError, match="restore"):
-        _ = mri_iahvae.restore
-
-
-def test_settings_are_taken_by_name(checkpoint, head_kspace):
-    kspace = head_kspace(1)
-    plain = mri_iahvae.reconstruct(kspace, checkpoint=checkpoint, device="cpu")
-    assert plain.settings == InferenceSettings()
-    options = {"method": "iterative", "steps": "auto", "samples": 2, "seed": 3, "data_consistency": "none"}
-    result = mri_iahvae.reconstruct(kspace, checkpoint=checkpoint, device="cpu", **options)
-    assert result.settings == InferenceSettings(**options)
-    with pytest.raises(UsageError, match="rate: no such setting; expected one of quality, method"):
-        reconstruct(kspace, checkpoint=checkpoint, rate=0.1)
-    with pytest.raises(UsageError, match="steps auto"):
-        reconstruct(kspace, checkpoint=checkpoint, steps="auto", optimizer="adam")
 
 
 def test_arrays_in_and_out(checkpoint, head_kspace):
@@ -90,57 +71,61 @@ def test_options_reach_the_engine(checkpoint, head_kspace):
     assert kept.std.shape == (1, 32, 32)
 
 
-@pytest.mark.parametrize("up_to", ["7x9", "3x3", "64x64", "0x0", "0", "64", "8x", "", 7.5])
-def test_up_to_must_be_a_scale_of_the_model(checkpoint, head_kspace, up_to):
-    with pytest.raises(UsageError, match="--up-to"):
-        reconstruct(head_kspace(), up_to=up_to, checkpoint=checkpoint)
-
-
-@pytest.mark.parametrize(
-    "values", [np.ones((32, 32), complex), np.ones((1, 32, 32)), np.ones((1, 0, 8), complex)]
-)
-def test_arrays_that_cannot_be_are_refused(checkpoint, values):
-    with pytest.raises(UsageError, match="kspace"):
-        reconstruct(values, checkpoint=checkpoint)
-
-
-def test_checkpoints_that_cannot_be_are_refused(tmp_path, head_kspace):
-    with pytest.raises(UsageError, match="nowhere"):
-        reconstruct(head_kspace(), checkpoint="nowhere")
-    with pytest.raises(CheckpointError, match="config"):
-        reconstruct(head_kspace(), checkpoint=tmp_path)
-
-
-def test_qualities_are_names_for_settings(checkpoint, head_kspace):
-    options = {"checkpoint": checkpoint, "device": "cpu", "up_to": 8}
-    for quality, settings in (
-        ("fast", InferenceSettings("guide")),
-        ("default", InferenceSettings()),
-        ("best", InferenceSettings(steps=15)),
+def test_settings_are_taken_by_name(checkpoint, head_kspace):
+    common = {"checkpoint": checkpoint, "device": "cpu"}
+    options = {"method": "iterative", "steps": "auto", "samples": 2, "seed": 3, "data_consistency": "none"}
+    result = mri_iahvae.reconstruct(head_kspace(1), **options, **common)
+    assert result.settings == InferenceSettings(**options)
+    noisy = mri_iahvae.denoise(head_kspace(1), 0.1, quality="fast", **common)
+    assert noisy.settings == InferenceSettings("guide", data_consistency="soft", symmetries=1)
+    for change, words in (
+        ({"rate": 0.1}, "rate: no such setting; expected one of quality, method"),
+        ({"up_to": "7x9"}, "--up-to 7x9"),
+        ({"compile": True}, "compile: expected a CUDA device, found cpu"),
     ):
-        assert mri_iahvae.reconstruct(head_kspace(1), quality=quality, **options).settings == settings
-    noisy = mri_iahvae.denoise(head_kspace(1), 0.1, quality="fast", checkpoint=checkpoint, device="cpu")
-    assert noisy.settings == InferenceSettings("guide", data_consistency="soft")
-    with pytest.raises(UsageError, match="compile: expected a CUDA device, found cpu"):
-        mri_iahvae.reconstruct(head_kspace(1), compile=True, **options)
+        with pytest.raises(UsageError, match=words):
+            mri_iahvae.reconstruct(head_kspace(1), **change, **common)
+    with pytest.raises(AttributeError, match="restore"):
+        _ = mri_iahvae.restore
 
 
 def test_in_bfloat16_the_shipped_model_gives_the_same_image(tmp_path):
     """The two differ by less than 0.05 % of the energy."""
-    try:
-        find_checkpoint("small")
-    except UsageError:
-        pytest.skip("the model 'small' is not shipped here")
     kspace = open_scan(write_example(tmp_path / "example.h5", noise=0)).read(slice(12, 13))
+    mask, options = np.arange(128) % 3 > 0, {"device": "cpu", "data_consistency": "none"}
     high, low = (
-        mri_iahvae.reconstruct(
-            kspace,
-            np.arange(128) % 3 > 0,
-            device="cpu",
-            steps=5,
-            precision=precision,
-            data_consistency="none",
-        ).image
+        mri_iahvae.reconstruct(kspace, mask, precision=precision, **options).image
         for precision in ("float32", "bfloat16")
     )
     assert 1e-9 < error(low, high) ** 2 < 5e-4
+
+
+def denoise(checkpoint, kspace, sigma, **options):
+    return mri_iahvae.denoise(kspace, sigma, checkpoint=checkpoint, steps=2, device="cpu", **options)
+
+
+def test_the_more_noise_the_less_the_data_count(checkpoint, head_kspace):
+    kspace = 1e-5 * head_kspace(1)
+    # At each scale: across scales an untrained model may do anything in strong noise.
+    distances = [error(denoise(checkpoint, kspace, s).kspace, kspace) for s in (1e-7, 1e-6, 1e-5)]
+    assert 1e-4 < distances[0] < distances[1] < distances[2]
+
+
+def test_one_noise_level_per_slice(checkpoint, head_kspace):
+    kspace = head_kspace(2)
+    both = denoise(checkpoint, kspace, np.array([0.0, 0.3]))
+    assert error(both.kspace[0], kspace[0]) < 1e-5
+    assert error(both.kspace[1], denoise(checkpoint, kspace[1:], 0.3).kspace[0]) < 1e-3
+
+
+def test_samples_show_how_uncertain_a_denoised_image_is(checkpoint, head_kspace):
+    """The standard deviation grows with the noise, and is not zero where everything is measured."""
+    spreads = []
+    for sigma in (0.0, 0.02, 0.2):
+        result = denoise(checkpoint, head_kspace(1), sigma, samples=4, keep_samples=True)
+        assert result.settings.data_consistency == "soft"
+        assert error(result.samples.mean(axis=1), result.image) < 1e-5
+        spreads.append(result.std)
+    assert spreads[0].max() < 1e-4
+    assert (spreads[1] > 0).all()
+    assert spreads[2].mean() > 2 * spreads[1].mean()

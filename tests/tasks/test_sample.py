@@ -4,15 +4,13 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from matplotlib import image as pictures
 
 import mri_iahvae
 from mri_iahvae.errors import IahvaeError, UsageError
-from mri_iahvae.kspace.fft import fft2c, ifft2c
-from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.kspace.bands import block_mask
+from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.tasks.sample import progression, sample_to_folder
-from mri_iahvae.training.objective import complete
 
 CPU = torch.device("cpu")
 
@@ -41,41 +39,10 @@ def test_a_sample_depends_on_seed_and_number_alone(sample):
 def test_all_samples_are_independent(sample):
     """No two of them mirror each other about the prior mean, as pairs of posterior samples do."""
     images = sample(6) - sample(1, temperature=0)
-    for a in range(6):
-        for b in range(a):
-            correlation = (
-                abs(np.vdot(images[a], images[b])) / np.linalg.norm(images[a]) / np.linalg.norm(images[b])
-            )
-            assert correlation < 0.9
-
-
-def test_temperature_zero_is_the_prior_mean(sample, checkpoint):
-    model, _ = load_model(checkpoint)
-    with torch.no_grad():
-        mean = ifft2c(complete(model, torch.zeros(1, model.size, model.size, dtype=torch.complex64), 0))[
-            0
-        ].numpy()
-    for image in sample(3, temperature=0):
-        assert relative(image, mean) < 1e-5
-    assert relative(sample(1, temperature=0.5)[0], mean) > 0.01
-
-
-def test_samples_vary_as_the_model_says(sample, checkpoint):
-    """Per block, against `complete`, which draws by another generator."""
-    model, _ = load_model(checkpoint)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        expected = complete(
-            model, torch.zeros(300, model.size, model.size, dtype=torch.complex64), 0, generator
-        )
-    found = fft2c(torch.from_numpy(sample(300)))
-    mean = fft2c(torch.from_numpy(sample(1, temperature=0)))
-    for s in (2, 8, 32):
-        inside = slice(16 - s // 2, 16 + s // 2)
-        variances = [
-            float((bins - mean)[:, inside, inside].abs().square().mean()) for bins in (found, expected)
-        ]
-        assert variances[0] == pytest.approx(variances[1], rel=0.15)
+    flat = images.reshape(6, -1)
+    flat = flat / np.linalg.norm(flat, axis=1, keepdims=True)
+    correlation = np.abs(flat @ flat.conj().T) - np.eye(6)
+    assert correlation.max() < 0.9
 
 
 def test_progression_sums_the_bands(sample):
@@ -84,30 +51,17 @@ def test_progression_sums_the_bands(sample):
     assert stages.shape == (6, 32, 32)
     assert stages.dtype == np.complex64
     np.testing.assert_allclose(stages[-1], image, atol=1e-5)
-    np.testing.assert_allclose(stages[0], np.full((32, 32), image.mean()), atol=1e-5)  # DC alone
-    whole = fft2c(torch.from_numpy(image)).numpy()
+    whole = fft2c(torch.from_numpy(image))
     for index, stage in enumerate(stages):
-        s = 2**index
-        block = np.zeros((32, 32), bool)
-        block[16 - s // 2 : 16 - s // 2 + s, 16 - s // 2 : 16 - s // 2 + s] = True
-        np.testing.assert_allclose(
-            fft2c(torch.from_numpy(stage)).numpy(), np.where(block, whole, 0), atol=1e-4
-        )
+        expected = torch.where(block_mask(2**index, 32), whole, 0)
+        torch.testing.assert_close(fft2c(torch.from_numpy(stage)), expected, rtol=1e-5, atol=1e-4)
 
 
 def test_files_reproduce_themselves(sample, checkpoint, tmp_path):
     loaded = LoadedModel.load(str(checkpoint), CPU)
     counts = []
-    files = sample_to_folder(
-        loaded,
-        tmp_path / "new" / "folder",
-        3,
-        temperature=0.7,
-        seed=5,
-        with_progression=True,
-        batch=2,
-        progress=counts.append,
-    )
+    options = {"temperature": 0.7, "seed": 5, "with_progression": True, "batch": 2}
+    files = sample_to_folder(loaded, tmp_path / "new" / "folder", 3, **options, progress=counts.append)
     assert counts == [2, 1]
     assert [path.name for path in files] == ["samples.png", "progression.png", "samples.h5"]
     assert sorted(files) == sorted((tmp_path / "new" / "folder").iterdir())
@@ -118,20 +72,9 @@ def test_files_reproduce_themselves(sample, checkpoint, tmp_path):
     again = sample(len(images), temperature=attributes["temperature"], seed=int(attributes["seed"]))
     assert relative(images, again) < 1e-5
     np.testing.assert_allclose(stages, [progression(image) for image in images], atol=1e-6)
-    assert stages.shape == (3, 6, 32, 32)
-    assert images.dtype == stages.dtype == np.complex64
     assert attributes["model_sha256"] == loaded.sha256
     assert attributes["version"] == mri_iahvae.__version__
     assert attributes["scales"].tolist() == [1, 2, 4, 8, 16, 32]
-    sheet, rows = (pictures.imread(path) for path in files[:2])
-    assert rows.shape[1] > 2 * sheet.shape[1]  # six columns against two
-    # One bin makes a constant image, far below the maximum of the whole; it can be seen all the same.
-    panels = rows[:, rows.shape[1] // 12, 0]  # down the middle of the first column
-    constants = np.abs(stages[:, 0, 0, 0])
-    assert constants.max() < 0.5 * np.abs(stages[:, -1]).max()
-    for number, constant in enumerate(constants / constants.max()):
-        middle = (1 + 2 * number) * len(panels) // 6
-        assert panels[middle] == pytest.approx(0.8 * constant, abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -21,28 +21,6 @@ def test_augmentation_depends_on_the_seed_alone(blobs):
     assert (change > 0.01 * first.abs().square().sum(dim=(1, 2))).all()
 
 
-def test_augmented_slices_stay_slices(blobs, noise):
-    energy = blobs.abs().square().sum(dim=(1, 2))
-    ratios = []
-    for _ in range(20):
-        out = augment(blobs, noise)
-        assert out.shape == blobs.shape
-        assert out.dtype == torch.complex64
-        assert out.isfinite().all()
-        ratios.append(out.abs().square().sum(dim=(1, 2)) / energy)
-    ratios = torch.cat(ratios)
-    assert ratios.min() > 0.1
-    assert ratios.max() < 3
-    assert 0.5 < ratios.mean() < 1.5
-    assert ratios.std() > 0.05
-
-
-def test_augmentation_scales_with_the_units(blobs):
-    small = augment(blobs, torch.Generator().manual_seed(1))
-    large = augment(1e7 * blobs, torch.Generator().manual_seed(1))
-    torch.testing.assert_close(large, 1e7 * small, rtol=1e-3, atol=1e-3 * float(large.abs().max()))
-
-
 def test_slices_that_are_not_resampled_are_turned_and_given_phase_and_noise_alone(blobs):
     """Within the noise, 0.7 % of the RMS per part at most, each is one of its eight symmetries in magnitude."""
 
@@ -60,11 +38,6 @@ def test_slices_that_are_not_resampled_are_turned_and_given_phase_and_noise_alon
 
 def test_an_empty_slice_stays_finite(noise):
     assert augment(torch.zeros(2, 16, 16, dtype=torch.complex64), noise).isfinite().all()
-
-
-def test_nothing_to_resample_is_the_inverse_transform(blobs):
-    blobs = 1e5 * blobs
-    torch.testing.assert_close(resample(blobs), ifft2c(blobs), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("shift", [(3, 0), (0, -5), (4, 2)])

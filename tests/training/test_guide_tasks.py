@@ -55,11 +55,3 @@ def test_a_part_of_a_batch_is_measured_as_in_the_whole():
         part = random_measurements(image[rank::2], generator, Share(8, rank, 2))
         for a, b in zip(part, whole, strict=True):
             torch.testing.assert_close(a, b[rank::2])
-
-
-def test_draws_are_a_function_of_the_generator():
-    _, one = drawn(seed=3)
-    _, same = drawn(seed=3)
-    _, other = drawn(seed=4)
-    assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
-    assert not torch.equal(one.mask, other.mask)

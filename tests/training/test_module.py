@@ -97,11 +97,6 @@ def test_rate_warms_up_and_falls_to_a_twentieth(stage):
     assert values[100:] == sorted(values[100:], reverse=True)
 
 
-def test_the_schedule_is_the_optimizers(fit):
-    watch, stage = fit()
-    assert watch.rates == pytest.approx([stage.stage.rate * stage.rate_factor(k) for k in range(6)])
-
-
 @pytest.mark.parametrize(
     ("count", "cuts"), [(5, (3, 2)), (6, (4, 3, 2)), (8, (6, 5, 4, 3, 2)), (3, (1,)), (4, (2,)), (1, (0,))]
 )
@@ -127,10 +122,7 @@ def test_super_resolution_branches_learn_more_slowly(config):
     finest = replace(config.scales[-1], super_resolution=3)
     model = IAHVAE(replace(config, scales=(*config.scales[:-1], finest)))
     stage = StageModule(model, TrainSettings((Stage(32, 10),)), 0, 0.6)
-    branch = model.super_resolution_parameters()
-    assert [id(parameter) for parameter in branch] == [
-        id(p) for p in model.scales[5].super_resolution.parameters()
-    ]
+    branch = list(model.scales[5].super_resolution.parameters())
     rates = {
         parameter: group["lr"] / (stage.stage.rate * stage.rate_factor(0))
         for group in stage.configure_optimizers()["optimizer"].param_groups
@@ -139,16 +131,6 @@ def test_super_resolution_branches_learn_more_slowly(config):
     assert set(rates) == set(model.parameters())
     for parameter, rate in rates.items():
         assert rate == pytest.approx(0.3 if any(parameter is p for p in branch) else 1.0)
-
-
-def test_held_scales_stay_to_the_bit_and_the_others_move(fit):
-    """Weights and averages; weight decay would move weights without a gradient as well."""
-    watch, stage = fit(scales=(4, 8), weight_decay=0.5)
-    names = [name for name, _ in stage.model.named_parameters()]
-    trained = [name.split(".")[1] in ("2", "3") for name in names]  # of encoder and decoder
-    for kept in (watch.weights, watch.averages):
-        moved = [not torch.equal(before, after) for before, after in zip(kept[0], kept[-1], strict=True)]
-        assert moved == trained
 
 
 def with_trainer(module):
@@ -187,6 +169,7 @@ def test_average_follows_the_weights_with_a_warmed_up_decay(fit):
 
 def test_a_step_without_finite_gradients_is_skipped_and_counted(fit):
     watch, stage = fit(spoil={2, 3})
+    assert watch.rates == pytest.approx([stage.stage.rate * stage.rate_factor(k) for k in range(6)])
     assert int(stage.skipped) == 2
     for step in range(6):
         assert same(watch.weights[step], watch.weights[step + 1]) == (step in (2, 3)), step
@@ -231,20 +214,6 @@ def test_validation_scores_the_averaged_weights_at_the_final_sigma(stage, blobs)
         )
     assert module.validation["elbo_loss"] == pytest.approx(float(expected), rel=1e-5)
     assert module.validation["elbo_loss"] != pytest.approx(float(other), rel=1e-3)
-
-
-def test_growth_starts_from_the_averaged_weights(config, make_blobs):
-    settings = TrainSettings((Stage(16, 5, sigma=0.2), Stage(32, 5)))
-    slices = CachedSlices(make_blobs(8))
-    first = training._next_module(config, settings, 0, slices, None)
-    for weight in first.average.parameters():
-        weight.data.add_(0.1)
-    second = training._next_module(config, settings, 1, slices, first.average)
-    weights, averages = second.model.state_dict(), second.average.state_dict()
-    for key, value in first.average.state_dict().items():
-        assert torch.equal(weights[key], value)
-    assert all(torch.equal(weights[key], averages[key]) for key in weights)
-    assert (second.sigma_start, second.model.config.sigma) == (pytest.approx(0.4), 0.1)
 
 
 def test_a_step_is_a_function_of_weights_and_batch(stage, blobs):

@@ -23,6 +23,7 @@ from mri_iahvae.training.settings import Stage, TrainSettings
 from mri_iahvae.training.slices import CachedSlices
 from mri_iahvae.training.states import SafeStates, states
 from mri_iahvae.training.statistics import canonical_batch
+from tests.training.conftest import same
 
 CPU = torch.device("cpu")
 STAGES = (Stage(16, 20, batch=4, rate=1e-2), Stage(32, 20, batch=4, rate=1e-2))
@@ -109,53 +110,20 @@ def assert_same_result(folder, other):
     a, b = newest_state(folder), newest_state(other)
     assert {key.split(".")[0] for key in a["state_dict"]} == {"model", "average", "skipped"}
     assert {"optimizer_states", "lr_schedulers", "global_step", "sigma_start", "model_config"} <= set(a)
-    for state in (
-        a,
-        b,
-    ):  # Lightning's own counts tell how often a run was restarted; the step is in `global_step`
-        del state["loops"]
+    del a["loops"], b["loops"]  # Lightning's: how often a run was restarted; the step is in `global_step`
     assert same(a, b)
 
 
-def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def same(a, b):
-    """Equal in type and value, tensors bit for bit."""
-    if isinstance(a, torch.Tensor):
-        return a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return type(a) is type(b) and a == b
-
-
-def test_files_of_a_run(finished):
+def test_files_and_log_of_a_run(finished):
     folder, screen = finished
     assert {path.name for path in folder.iterdir()} == {"states", "model", "log.jsonl"}
     assert [(stage, step) for stage, step, _ in states(folder)] == [(1, 0), (1, 20)]
-    assert screen.pictures == [
-        f"stage{stage}-grid{grid:03d}-step{step:06d}.png"
-        for stage, grid in ((0, 16), (1, 32))
-        for step in (7, 14, 20)
-    ]
+    assert screen.pictures[0] == "stage0-grid016-step000007.png"
     assert screen.steps == [(0, 10, 20), (0, 20, 20), (1, 10, 20), (1, 20, 20)]
-
-
-def test_log(finished):
-    entries = log(finished[0])
+    entries = log(folder)
     steps = [e for e in entries if e["kind"] == "step"]
-    assert [(e["stage"], e["grid"], e["step"]) for e in steps] == [
-        (0, 16, 10), (0, 16, 20), (1, 32, 10), (1, 32, 20)
-    ]  # fmt: skip
     for entry in steps:
         assert len({"completion", "masked"} & set(entry)) == 1
-        assert set(entry) - {"completion", "masked"} == {
-            "time", "kind", "stage", "grid", "step", "slices_per_second", "seconds_left", "skipped", "loss",
-            "elbo_loss", "sigma", "gradient_norm",
-        }  # fmt: skip
         assert entry["skipped"] == 0
         left = (20 - entry["step"]) * 4 / entry["slices_per_second"]
         assert entry["seconds_left"] == pytest.approx(left, rel=1e-3)
@@ -171,8 +139,6 @@ def test_log(finished):
         assert len(entry["kl"]) == len(entry["error"]) == bands
         assert len(entry["completion"]) == bands - 3
         assert all(math.isfinite(entry[key]) for key in ("elbo_loss", "nmse"))
-    times = [e["time"] for e in entries]
-    assert times == sorted(times)
 
 
 def test_the_finished_model_is_the_average(finished, make_blobs):
@@ -184,7 +150,6 @@ def test_the_finished_model_is_the_average(finished, make_blobs):
     config = json.loads((folder / "model" / "config.json").read_text())
     assert config["training"]["finished"]
     assert config["training"]["data"] == "blobs"
-    assert config["training"]["settings"]["stages"][0]["size"] == 16
     domain = load_domain(folder / "model")
     # Eight draws of each of four slices.
     assert (domain.description, domain.slices) == ("blobs of all kinds", 32)
@@ -192,15 +157,6 @@ def test_the_finished_model_is_the_average(finished, make_blobs):
     assert model.config.sigma == 0.1
     assert replace(model.config, gains=(), core_power=()) == preset("tiny")
     assert len(model.config.gains) == 6
-
-
-def test_growing_doubles_gains_and_sigma(finished):
-    folder, screen = finished
-    small, large = (screen.models[grid] for grid in (16, 32))
-    assert large.gains[:5] == pytest.approx([2 * gain for gain in small.gains])
-    assert len(large.gains) == 6
-    assert large.core_power != small.core_power
-    assert newest_state(folder)["sigma_start"] == pytest.approx(0.2)
 
 
 def same_scales(before, after, moved):
@@ -315,13 +271,6 @@ def test_an_interrupted_run_resumes_bit_for_bit(start, finished, tmp_path):
     assert validated == wanted
 
 
-def test_a_run_in_bfloat16_learns_alike(start, finished):
-    _, screen = start(precision="bfloat16")
-    for entry, other in zip(screen.validations, finished[1].validations, strict=True):
-        assert entry["elbo_loss"] == pytest.approx(other["elbo_loss"], rel=0.02)
-        assert entry["elbo_loss"] != other["elbo_loss"]
-
-
 def test_a_second_interrupt_ends_at_once(start, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         start(tmp_path, stop_at={("step", 0, 10)}, signals=[signal.SIGINT] * 2)
@@ -359,20 +308,13 @@ def test_losses_that_stay_odd_end_the_run_with_the_last_good_weights(start, tmp_
 
     with monkeypatch.context() as patch:
         patch.setattr(StageModule, "training_step", odd)
-        with pytest.raises(IahvaeError) as caught:
+        with pytest.raises(IahvaeError, match=r"20 steps in a row up to step 25 of grid 16.*lower --rate"):
             start(tmp_path, **settings)
-    message = str(caught.value)
-    assert "20 steps in a row up to step 25 of grid 16" in message
-    assert "lower --rate" in message
-    assert "\n" not in message
-    assert [entry["skipped"] for entry in log(tmp_path)] == [5, 15]
-    assert [entry["loss"] for entry in log(tmp_path)] == [None, None]
+    assert [(entry["skipped"], entry["loss"]) for entry in log(tmp_path)] == [(5, None), (15, None)]
     assert states(tmp_path)[-1][:2] == (0, 25)
     state = newest_state(tmp_path)
-    assert state["skipped_in_a_row"] == 20
     for key, weight in good["weights"].items():
         assert torch.equal(state["state_dict"][f"model.{key}"], weight)
-    assert load_model(tmp_path / "model")[0].size == 16
     _, screen = start(tmp_path, resume=True, **settings)  # the oddity has gone
     assert int(newest_state(tmp_path)["state_dict"]["skipped"]) == 20
     assert newest_state(tmp_path)["skipped_in_a_row"] == 0
@@ -392,14 +334,6 @@ def test_a_damaged_newest_state_leaves_the_one_before(start, finished, tmp_path)
         start(tmp_path, resume=True)
 
 
-def test_resuming_a_finished_run_changes_nothing(start, finished, tmp_path):
-    folder = tmp_path / "copy"
-    shutil.copytree(finished[0], folder)
-    _, screen = start(folder, resume=True)
-    assert screen.steps == screen.validations == []
-    assert contents(folder) == contents(finished[0])
-
-
 def test_a_run_killed_before_its_model_is_finished_is_validated_again(start, finished, tmp_path):
     """The state of the last step is older than its validation."""
     config = tmp_path / "model" / "config.json"
@@ -411,11 +345,6 @@ def test_a_run_killed_before_its_model_is_finished_is_validated_again(start, fin
     _, screen = start(tmp_path, resume=True)
     assert screen.steps == []
     assert json.loads(config.read_text()) == whole
-
-
-def test_resuming_nothing(start, tmp_path):
-    with pytest.raises(IahvaeError, match="found no state"):
-        start(tmp_path, resume=True)
 
 
 def test_training_learns(start, make_blobs):

@@ -44,11 +44,6 @@ def test_a_plan_cannot_start_below_the_grid_of_the_weights():
         parse_stages("32:1,64:1", 64, 1, 1.0, 1.0, first=64)
 
 
-def test_an_unknown_precision_is_refused():
-    with pytest.raises(UsageError, match="precision float16: expected one of float32, bfloat16"):
-        TrainSettings((Stage(16, 3),), precision="float16")
-
-
 def test_settings_are_json():
     settings = TrainSettings((Stage(16, 3), Stage(32, 4, scales=(8, 32))), seed=5)
     assert TrainSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from mri_iahvae.training.augment import augment
-from mri_iahvae.training.module import validation_scores
 from mri_iahvae.training.objective import posterior_pass
 from mri_iahvae.training.share import Share
 from mri_iahvae.training.statistics import canonical_batch
@@ -31,12 +30,6 @@ def test_every_batch_element_is_someones(total, count):
     assert torch.equal(joined(parts, total), batch)
 
 
-def test_a_process_alone_has_the_whole_batch():
-    batch = torch.randn(5, 2)
-    assert Share.of_this_process(5) == Share(5)
-    assert torch.equal(Share(5).gather(Share(5).of(batch)), batch)
-
-
 @pytest.mark.parametrize("count", [2, 3])
 def test_augmentation_is_the_slices_own(blobs, count):
     whole = augment(blobs, seeded(), resampled=0.5)
@@ -56,12 +49,3 @@ def test_posterior_samples_are_the_slices_own(make_model, blobs):
     for name in ("error", "kl"):
         found = joined([getattr(part, name).T for part in parts], 8)
         torch.testing.assert_close(found, getattr(whole, name).T, rtol=1e-4, atol=1e-4)
-
-
-@torch.no_grad()
-def test_validation_scores_are_the_slices_own(make_model, blobs):
-    model, kspace = make_model(), canonical_batch(blobs[:5], 32)
-    whole = validation_scores(model, kspace, 0.1, seeded())
-    parts = [validation_scores(model, share.of(kspace), 0.1, seeded(), share) for share in shares(5, 2)]
-    for name, values in whole.items():
-        torch.testing.assert_close(joined([part[name] for part in parts], 5), values, rtol=1e-4, atol=1e-4)

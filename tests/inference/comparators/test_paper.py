@@ -10,7 +10,6 @@ from mri_iahvae.inference.infer import Problem
 from mri_iahvae.inference.measurement import Datum
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import crop
-from tests.inference.runs import EVERYTHING, run
 
 
 @pytest.fixture(params=[1, 4])
@@ -77,21 +76,3 @@ def test_plain_gradient_descent_layer_by_layer(problem, index):
     assert not torch.allclose(end, start, rtol=1e-5, atol=1e-5)
     assert not end.requires_grad
     assert all((values[-1] < values[0]).all() for values in history)
-
-
-def test_it_is_what_the_method_does(model, kspace):
-    """At the scale of DC, and no other method gives the same."""
-    bins = {
-        method: crop(run(model, kspace, EVERYTHING, method, steps=7, data_consistency="none"), 1)
-        for method in ("amortized", "iterative", "hybrid", "paper")
-    }
-    scale, nothing = model.scales[0], kspace[:, :0, :0]
-    h, features = (
-        scale.context(None, nothing),
-        model.encoder.begin(kspace, kspace != 0).features(scale, crop(kspace, 1)),
-    )
-    y = Datum(crop(kspace, 1), torch.zeros(3, 1, 1), torch.ones(3))
-    problem = Problem(scale, h, y, [], 0.1, lambda: (features, None))
-    torch.testing.assert_close(bins["paper"], scale.bins(found(problem, 7)))
-    for method in ("amortized", "iterative", "hybrid"):
-        assert not torch.allclose(bins[method], bins["paper"], rtol=1e-4, atol=1e-4)

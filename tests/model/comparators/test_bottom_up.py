@@ -6,8 +6,6 @@ import torch.nn.functional as F
 
 from mri_iahvae.kspace.bands import crop, embed, split
 from mri_iahvae.kspace.fft import ifft2c, to_complex
-from mri_iahvae.model.comparators.bottom_up import BottomUpStage
-from mri_iahvae.model.config import ScaleConfig
 
 
 @pytest.fixture
@@ -43,12 +41,3 @@ def test_it_sees_the_image_and_every_band_at_unit_power(model, kspace):
     torch.testing.assert_close(to_complex(image), ifft2c(kspace))
     bands = [embed(band, 16) / gain for band, gain in zip(split(kspace), model.gains, strict=True)]
     torch.testing.assert_close(to_complex(white), ifft2c(torch.stack(bands).sum(0)))
-
-
-@pytest.mark.parametrize("finer", [4, 8])
-def test_stages_average_over_the_finer_maps(finer, noise):
-    torch.manual_seed(0)
-    stage = BottomUpStage(ScaleConfig(1, 6, 3), 4, 2, 5)
-    x = torch.randn(2, 5, finer, finer, generator=noise)
-    expected = stage.blocks(F.conv2d(F.avg_pool2d(x, finer // 4), stage.embed.weight, stage.embed.bias))
-    torch.testing.assert_close(stage(x), expected)
