@@ -62,7 +62,8 @@ def test_nothing_but_padding_is_left_zero(model, guide, kspace, mask, method):
 
 def test_the_guide_alone_takes_no_steps_of_the_hierarchy(model, guide, kspace, mask, monkeypatch):
     monkeypatch.setattr(volume, "infer", None)
-    result = run(model, guide, kspace, mask, "guide", symmetries=1)
+    settings = InferenceSettings("guide", symmetries=1)
+    result = reconstruct_volume(model, kspace, mask, settings, guide=guide)
     known = torch.from_numpy(np.broadcast_to(mask, kspace.shape).copy())
     expected = guide(torch.from_numpy(kspace), known, torch.zeros(3)).kspace.numpy()
     np.testing.assert_allclose(result.kspace, expected, atol=1e-5 * np.abs(kspace).max())
