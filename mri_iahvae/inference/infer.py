@@ -126,25 +126,27 @@ def infer(model: Model, measured: Measurement, settings: InferenceSettings, draw
     error = measured.draw(draws)
     out = torch.zeros(len(measured), dtype=torch.bool, device=measured.device)
     for scale, h in walk:  # 1x1 ... NxN; an ordinary HVAE has a single one
-        y, e0 = measured.at(scale), draws.latents(scale)
-        data, residual = measured.perturbed(y, scale, model.sigma, error, draws)
-        here = methods.prior(e0)
-        if bool((y.fraction > 0).any()):
-            seen = y if method.noise else y.exact()
+        y, known, e0 = measured.at(scale), measured.at(scale, measured.estimate), draws.latents(scale)
+        shift, residual = measured.perturbation(scale, model.sigma, error, draws)
+        here, any_measured = methods.prior(e0), y.fraction > 0
+        if bool(any_measured.any()):
+            seen = known if method.noise else known.exact()
             problem = Problem(
                 scale,
                 h,
-                data.shifted(residual),
+                y.shifted(shift + residual),
                 e0,
                 model.sigma**2,
                 partial(encode, scale, h, walk, session, seen),
             )
             refined = method.refine(problem, *method.start(problem), settings, draws)
-            here = here.replaced(y.fraction > 0, refined)
-        last, own, latents, beyond = bounded(scale, h, here.latents, y, settings.temperature)
+            here = here.replaced(any_measured, refined)
+        last, own, latents, beyond = bounded(scale, h, here.latents, known, settings.temperature)
         out |= beyond
         predicted = own + residual
-        fused = data.fuse(predicted, measured.prediction_variance(data, predicted, model.sigma))
+        known = known.shifted(shift)
+        variance = measured.prediction_variance(known, predicted, model.sigma, any_measured)
+        fused = known.fuse(predicted, variance)
         shown = predicted if settings.data_consistency == "none" else fused
         bins = model.decomposition.extend(bins, shown, scale.index)
         walk.extend(last, fused)
