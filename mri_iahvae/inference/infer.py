@@ -128,25 +128,18 @@ def infer(model: Model, measured: Measurement, settings: InferenceSettings, draw
     for scale, h in walk:  # 1x1 ... NxN; an ordinary HVAE has a single one
         y, known, e0 = measured.at(scale), measured.at(scale, measured.estimate), draws.latents(scale)
         shift, residual = measured.perturbation(scale, model.sigma, error, draws)
-        here, any_measured = methods.prior(e0), y.fraction > 0
-        if bool(any_measured.any()):
+        here = methods.prior(e0)
+        if bool((y.fraction > 0).any()):
             seen = known if method.noise else known.exact()
-            problem = Problem(
-                scale,
-                h,
-                y.shifted(shift + residual),
-                e0,
-                model.sigma**2,
-                partial(encode, scale, h, walk, session, seen),
-            )
+            encoded = partial(encode, scale, h, walk, session, seen)
+            problem = Problem(scale, h, y.shifted(shift + residual), e0, model.sigma**2, encoded)
             refined = method.refine(problem, *method.start(problem), settings, draws)
-            here = here.replaced(any_measured, refined)
+            here = here.replaced(y.fraction > 0, refined)
         last, own, latents, beyond = bounded(scale, h, here.latents, known, settings.temperature)
         out |= beyond
         predicted = own + residual
         known = known.shifted(shift)
-        variance = measured.prediction_variance(known, predicted, model.sigma, any_measured)
-        fused = known.fuse(predicted, variance)
+        fused = known.fuse(predicted, measured.prediction_variance(known, predicted, model.sigma))
         shown = predicted if settings.data_consistency == "none" else fused
         bins = model.decomposition.extend(bins, shown, scale.index)
         walk.extend(last, fused)

@@ -10,7 +10,7 @@ from mri_iahvae.kspace.decomposition import Decomposition
 from mri_iahvae.model.estimate import Estimate
 from mri_iahvae.model.protocols import Scale
 
-_CORRELATED, _LESS_CORRELATED = 16.0, 4.0
+_CORRELATION = 16.0
 
 
 @dataclass(frozen=True)
@@ -102,28 +102,24 @@ class Measurement:
         """Where it is."""
         return self.kspace.device
 
-    def prediction_variance(
-        self, y: Datum, predicted: Tensor, sigma: float, measured: Tensor
-    ) -> float | Tensor:
+    def prediction_variance(self, y: Datum, predicted: Tensor, sigma: float) -> float | Tensor:
         """Variance of a scale's prediction where it is fused with what is known, a number or float (B, 1, 1).
 
         Without a guide it is that of the likelihood. With one it is that, or the mean squared residual where that is
-        larger: the prior cannot explain the estimate then. It is multiplied by a factor, because the prediction's
-        errors are in part those of the guide's estimate, by way of the encoder where any of the scale was measured.
-        (16 and 4 gave the least error on slices of held-back subjects, under columns and from centred blocks.)
+        larger: the prior cannot explain the estimate then. It is multiplied by 16, because by way of the encoder and
+        the coarser scales the prediction has errors of the guide's estimate. (On slices of held-back subjects 4 gave
+        larger errors under columns and from small blocks, 16 none larger than the guide's.)
 
         Args:
             y: what is known of the scale.
             predicted: complex (B, s, s).
             sigma: of the likelihood.
-            measured: bool (B,), of which any of the scale was measured.
         """
         if self.estimate is self.data:
             return sigma**2
         residual = torch.where(y.known, torch.view_as_real(predicted - y.value).square().mean(-1), 0)
         mean = residual.sum(dim=(1, 2)) / y.known.sum(dim=(1, 2)).clamp_min(1)
-        factor = torch.where(measured, _CORRELATED, _LESS_CORRELATED)
-        return (factor * mean.clamp_min(sigma**2))[:, None, None]
+        return _CORRELATION * mean.clamp_min(sigma**2)[:, None, None]
 
     def at(self, scale: Scale, source: Estimate | None = None) -> Datum:
         """What is known of a scale by the data, or by another source."""
