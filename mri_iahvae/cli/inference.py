@@ -50,7 +50,8 @@ _quality = section("Quality and time",
         help="fast: the guide alone, once. default: averaged over symmetric copies, and refined with the prior. best:"
         " over twice as many copies, in five times as many steps."),
     click.option("--samples", type=click.IntRange(0, 10_000), metavar="K", show_default="0",
-        help="Draw K posterior samples, and return their mean and standard deviation (no guide: in K times the time)."),
+        help="Draw K posterior samples, and return their mean and standard deviation. Without a guide each takes as"
+        " long as a reconstruction."),
     seed_option,
 )
 _more_results = (

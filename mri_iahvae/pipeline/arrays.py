@@ -52,7 +52,10 @@ def checked_arrays(
     if values.ndim != axes.count(",") + 1 or not np.iscomplexobj(values) or min(values.shape) < 1:
         raise UsageError(f"kspace: expected complex ({axes}), got {values.dtype} {values.shape}")
     size = values.shape[0], *values.shape[-2:]
-    measured = np.ones(size[1:], bool) if mask is None else np.asarray(mask, bool)
+    given = np.ones(size[1:], bool) if mask is None else np.asarray(mask)
+    if not np.isin(given, (0, 1)).all():
+        raise UsageError("mask: expected true and false, or 1 and 0, got other values")
+    measured = given.astype(bool)
     with np.errstate(over="ignore"):  # infinity is refused below
         sigma = np.asarray(noise_sigma, np.float32)
     try:

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import UsageError
+from mri_iahvae.errors import ScanError, UsageError
 from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.kspace.sensitivities import calibration_region
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.multicoil import CoilCombine, reconstruct_coils
@@ -114,6 +115,8 @@ def run_file(
         own = replace(own, mask=without_outliers(used.masks, seen.outliers, columns=reduced))
         used = replace(scan, mask=own.mask)
     sampled = own.within(geometry, request.up_to)
+    if scan.coils > 1:
+        _check_calibration(scan, sampled.mask)
     level = None
     if request.task == "denoise" or settings.data_consistency == "soft":
         level = scan_noise(used, geometry, sampled.mask, sigma=request.sigma, relative=request.relative_sigma)
@@ -154,6 +157,15 @@ def _check_coils(scan: Scan, settings: InferenceSettings, request: Request) -> N
             f"--data-consistency none: {scan.path} holds {scan.coils} coils, whose bins are never the model's alone; "
             "take hard or soft"
         )
+
+
+def _check_calibration(scan: Scan, mask: NDArray[np.bool_]) -> None:
+    """Refuse several coils without a centre of k-space to find sensitivities from, before anything is computed."""
+    try:
+        for one in np.unique(mask.reshape(-1, *mask.shape[-2:]), axis=0):
+            calibration_region(torch.from_numpy(one))
+    except UsageError as error:
+        raise ScanError(f"{scan.path}: {error}") from None
 
 
 def _infer(

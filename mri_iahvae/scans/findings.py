@@ -22,6 +22,7 @@ _SMOOTH = 0.5  # of the power, that neighbours in an image have in common; and i
 _LINE_PEAK = (
     8.0  # times the mean: power of the central line along an axis of k-space; slices and coils vary less
 )
+_DENSE = 8  # lines without a gap: random ones hardly ever make so many
 _CALIBRATION = 4  # lines, or bins a side, that `kspace.sensitivities` needs
 
 Level = Literal["error", "warning", "note"]
@@ -79,6 +80,7 @@ def sampling_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
             f"{scan.coils} coils, and {pattern.centre} lines around the centre: too few to find sensitivities from",
             f"at least {_CALIBRATION} are needed; combine the coils into one first",
         )
+    yield from _order_findings(scan, pattern)
     if pattern.centre == 0 and pattern.kind != "nothing":
         row, column = scan.height // 2, scan.width // 2
         yield Finding(
@@ -86,6 +88,16 @@ def sampling_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
             f"the centre of k-space, row {row} and column {column}, is not measured: contrast will be a guess",
             "check that mask and k-space are centred",
         )
+
+
+def _order_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
+    """Whether the mask is densest where an FFT has DC before `fftshift`."""
+    shifted = sampling_pattern(np.fft.fftshift(scan.masks[scan.slices // 2]))
+    if shifted.kind == pattern.kind and shifted.centre >= max(_DENSE, 2 * pattern.centre):
+        text = (
+            f"{shifted.centre} lines without a gap lie at the edge of k-space, {pattern.centre} at the centre"
+        )
+        yield Finding("warning", text, "if the mask has DC in the corner, apply `numpy.fft.fftshift` to it")
 
 
 def sampling_doubts(scan: Scan) -> tuple[str, ...]:

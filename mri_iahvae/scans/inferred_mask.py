@@ -11,6 +11,7 @@ _STRAY_ZEROS = 1e-3
 _LEFTOVER = 1e-5  # of a slice's RMS: what an FFT and back leaves of zeros is less, and noise is more
 _GAP = 10.0  # times that, below which noise hardly ever falls
 _RARE = 1e-2
+_SPIKES = 32  # bins of any strength that may not decide what is zero
 
 
 def filled_bins(values: NDArray) -> NDArray[np.bool_]:
@@ -22,7 +23,11 @@ def filled_bins(values: NDArray) -> NDArray[np.bool_]:
     with np.errstate(invalid="ignore", over="ignore"):  # a signalling NaN; NaN is no zero
         magnitude = np.abs(to_complex64(values)).max(axis=0)
     finite = magnitude[np.isfinite(magnitude)].astype(np.float64)
-    limit = _LEFTOVER * np.sqrt(np.square(finite).mean()) if finite.size else 0.0
+    limit = 0.0
+    if finite.size:
+        rank = max(0, finite.size - _SPIKES - 1)
+        usual = np.minimum(finite, np.partition(finite, rank)[rank])
+        limit = _LEFTOVER * np.sqrt(np.square(usual).mean())
     low = np.count_nonzero(finite <= limit)
     near = np.count_nonzero(finite <= _GAP * limit) - low
     filled = np.asarray(magnitude != 0 if near > _RARE * low else ~(magnitude <= limit))

@@ -242,6 +242,8 @@ def test_where_only_bins_beyond_the_grid_are_measured_they_are_kept(model, head_
         ({"kspace": np.full((1, 32, 32), 1e300 + 0j)}, "finite"),
         ({"mask": np.ones((31, 32), bool)}, "mask"),
         ({"mask": np.ones((2, 32, 32), bool)}, "mask"),
+        ({"mask": np.full(32, 1.5)}, "mask: expected true and false"),
+        ({"mask": np.full(32, np.nan)}, "mask: expected true and false"),
         ({"noise_sigma": -1.0}, "negative"),
         ({"noise_sigma": np.nan}, "finite"),
         ({"noise_sigma": np.ones(2)}, "noise_sigma"),

@@ -1,12 +1,14 @@
 """What the values of a scan show, and that no command computes with data that contradict themselves."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
 
 from mri_iahvae.errors import ScanError
 from mri_iahvae.pipeline.training_data import TrainingData
-from mri_iahvae.scans.findings import data_findings, require_consistent
+from mri_iahvae.scans.findings import data_findings, require_consistent, sampling_doubts
 from mri_iahvae.scans.reader import Reading, open_scan
 from mri_iahvae.scans.survey import survey
 
@@ -128,3 +130,15 @@ def test_training_refuses_what_inspect_calls_an_error(write, tmp_path):
     path.unlink()
     write(lambda kspace: np.where(np.arange(48) == 40, 0, kspace) + 0, name="b.h5")
     assert TrainingData.open(tmp_path, 32).counts == (2, 2)
+
+
+@pytest.mark.parametrize("fraction", [0.2, 0.4])
+def test_a_mask_with_dc_in_the_corner_is_a_warning(write, rng, fraction):
+    columns = rng.random(48) < fraction
+    columns[19:29] = True
+    path = write(lambda kspace: kspace)
+    scan = open_scan(path)
+    for mask, odd in ((columns, False), (np.fft.ifftshift(columns) | (np.arange(48) == 24), True)):
+        used = replace(scan, mask=np.broadcast_to(mask, (48, 48)))
+        found = [text for text in sampling_doubts(used) if "edge of k-space" in text]
+        assert bool(found) is odd

@@ -134,6 +134,11 @@ def test_what_an_fft_leaves_of_zeros_is_zero(write, rng):
     assert scan.mask_source == "zeros"
 
 
+def test_a_spike_of_any_strength_makes_no_zeros_of_the_rest(write, kspace):
+    kspace[1, 3, 4] = 1e9 * np.abs(kspace).max()
+    assert open_scan(write(kspace=kspace)).mask.all()
+
+
 def test_noise_free_kspace_that_fades_is_measured(write):
     y, x = np.mgrid[:64, :64] - 32
     assert open_scan(write(kspace=np.exp(-(y**2 + x**2) / 50)[None] * (1 + 0j))).mask.all()
