@@ -14,9 +14,9 @@ from mri_iahvae.cli.options import (
     FiniteRange,
     batch_option,
     checkpoint_option,
-    column_options,
     deterministic_option,
     device_option,
+    drawn_options,
     image_size,
     json_option,
     output_option,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 inputs_argument = click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=EXISTING)
 
 sampling_options = (
-    *column_options,
+    *drawn_options,
     click.option("--mask", "mask_path", metavar="FILE", type=EXISTING,
         help="Use only the bins of this mask: npy, npz, HDF5 (`mask`) or BART's cfl, of 0 and 1, (width,) or (height,"
         " width), or one for each slice."),

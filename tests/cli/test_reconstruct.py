@@ -94,8 +94,11 @@ def test_json_has_the_numbers_of_the_text(reconstruct, make_scan, read):
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--acceleration", 4], "random columns 4x, centre 0.08"),
-        (["--acceleration", 2, "--mask-type", "magic"], "magic columns 2x, centre 0.16"),
+        (["--acceleration", 4], "random columns 4x, centre 0.08, seed the file's name"),
+        (
+            ["--acceleration", 2, "--mask-type", "magic"],
+            "magic columns 2x, centre 0.16, seed the file's name",
+        ),
         (["--mask", "columns.npy"], "columns.npy"),
         (["--mask", "bins.npz", "--up-to", "16x16"], "bins.npz, up to 16x16"),
     ],
