@@ -29,6 +29,7 @@ from mri_iahvae.cli.options import (
 )
 from mri_iahvae.cli.parts import Part, local_number, part, part_of_environment
 from mri_iahvae.cli.runs import Run, run_files
+from mri_iahvae.cores import limit_threads
 from mri_iahvae.errors import UsageError
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ def run(
     limit = None if up_to is None else parse_scale(up_to, size)
 
     def load() -> Run:
+        limit_threads()
         # Imported here: PyTorch takes seconds, and what is wrong with the command line is known before.
         from mri_iahvae.pipeline.devices import (  # noqa: PLC0415
             compile_networks,

@@ -20,6 +20,7 @@ from mri_iahvae.cli.options import (
     section,
     seed_option,
 )
+from mri_iahvae.cores import limit_threads
 from mri_iahvae.errors import UsageError
 
 if TYPE_CHECKING:
@@ -178,6 +179,7 @@ def train(
     else:
         config = _model(options)
         work = data, run, config, _settings(config, options)
+    limit_threads(devices)
     # Imported here: PyTorch must not load for --help, nor for what is wrong with the command line.
     from mri_iahvae.cli.progress import training_display  # noqa: PLC0415
     from mri_iahvae.pipeline.devices import compute_deterministically, find_device  # noqa: PLC0415
