@@ -59,19 +59,17 @@ class FolderSlices:
         Several coils become one image by their sensitivities.
         """
         scan, geometry, number = self._where[index]
-        if scan.coils == 1:
-            return np.ascontiguousarray(self._bins(scan, geometry, number)[0])
-        kspace, mask = geometry.reduce(scan.read_coils(number)[0]), geometry.reduce_mask(scan.masks[number])
-        image = torch.from_numpy(sensitivity_image(kspace, mask))
-        return np.ascontiguousarray(recentre(fft2c(image).numpy(), self.size, self.size))
-
-    def _bins(self, scan: Scan, geometry: Geometry, number: int) -> NDArray[np.complex64]:
-        """Of all coils, complex64 (coils, size, size)."""
-        return recentre(geometry.reduce(scan.read_coils(number)[0]), self.size, self.size)
+        kspace = geometry.reduce(scan.read_coils(number)[0])
+        if scan.coils > 1:
+            image = sensitivity_image(kspace, geometry.reduce_mask(scan.masks[number]))
+            kspace = fft2c(torch.from_numpy(image)).numpy()[None]
+        return np.ascontiguousarray(recentre(kspace[0], self.size, self.size))
 
     def _energy(self, scan: Scan, geometry: Geometry, number: int) -> float:
-        # In double precision: squares of scanner units could leave float32's range.
-        return float(np.linalg.norm(self._bins(scan, geometry, number).astype(complex)) ** 2)
+        # Oversampling spreads the energy over more rows, and need not be removed for this.
+        rows = self.size * geometry.native[0] // geometry.field[0]
+        bins = recentre(scan.read_coils(number)[0], rows, self.size)
+        return float(np.linalg.norm(bins.astype(complex)) ** 2)  # squares could leave float32's range
 
     @property
     def left_out(self) -> int:
