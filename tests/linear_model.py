@@ -1,4 +1,4 @@
-"""A linear hierarchical VAE: its posterior is known in closed form.
+"""A linear hierarchical VAE: its posterior is known in closed form, for every decomposition.
 
 It shares no code with the networks: inference sees it through the protocols of `mri_iahvae.model.protocols` alone.
 """
@@ -75,20 +75,24 @@ class RealPart:
 
 
 class LinearModel:
-    """A `Model` on the 4 x 4 grid."""
+    """A `Model`, by default on the 4 x 4 grid and the paper's bands."""
 
     sigma = 0.4
 
-    def __init__(self):
+    def __init__(self, decomposition=None):
         noise = torch.Generator().manual_seed(1)
-        self.decomposition, self.encoder = FourierBands(4), RealPart()
-        self.scales = [LinearScale(k, self.decomposition, noise) for k in range(3)]
+        self.decomposition = decomposition or FourierBands(4)
+        self.encoder = RealPart()
+        self.scales = [
+            LinearScale(k, self.decomposition, noise) for k in range(len(self.decomposition.sides))
+        ]
 
     def flat(self, coefficients):
         """All coefficients, complex (..., N, N), as real numbers (..., 2 N^2), scale by scale."""
         blocks = [self.decomposition.block(coefficients, scale.index) for scale in self.scales]
-        flat = [scale.flat(block) for scale, block in zip(self.scales, blocks, strict=True)]
-        return torch.cat(flat, dim=-1)
+        return torch.cat(
+            [scale.flat(block) for scale, block in zip(self.scales, blocks, strict=True)], dim=-1
+        )
 
     def posterior(self, coefficients, mask, sigma):
         """Mean and covariance of all coefficients given the measured ones, as `flat` orders them."""

@@ -111,8 +111,9 @@ def train_a_little(arguments):
 def run_call(arguments, page):
     """One `mri-iahvae ...`, in the current folder; training is interrupted after its first step."""
     if arguments[0] in main.entries:  # knows its options, whether it runs here or not
-        command = main.get_command(click.Context(main), arguments[0])
-        command.make_parser(click.Context(command)).parse_args(arguments[1:])
+        parent = click.Context(main, **main.context_settings)
+        command = main.get_command(parent, arguments[0])
+        command.make_parser(click.Context(command, parent)).parse_args(arguments[1:])
     if "cuda" in arguments or (page == KNEE and "--resume" in arguments):
         return
     if arguments[0] == "train":

@@ -85,10 +85,11 @@ json_values = st.recursive(
 @given(st.data())
 def test_configurations(data):
     values = json.loads(json.dumps(asdict(preset("tiny"))))
+    scale = values["scales"][0]
     key = data.draw(st.sampled_from([*values, "other"]))
     values[key] = data.draw(json_values)
     if data.draw(st.booleans()):
-        values = {**values, "scales": [{**values["scales"][0], "channels": data.draw(json_values)}]}
+        values = {**values, "scales": [{**scale, "channels": data.draw(json_values)}]}
     try:
         config = ModelConfig.from_json(values)
     except CheckpointError as error:

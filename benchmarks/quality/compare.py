@@ -14,17 +14,23 @@ weights or settings have changed are made again.
 documents.
 """
 
+import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import numpy as np
 
 from benchmarks.quality.methods import OURS, Method, Tools, methods
 from benchmarks.quality.rows import Results, facts, fingerprint
 from benchmarks.shared import options
 from benchmarks.shared.tasks import TASKS, Measurement, chosen_tasks, means, measurements
+from mri_iahvae.results.figures import grid_figure
 
 HERE = Path(__file__).parent
+_GAIN = 5
+"""Errors in figures are brightened by this factor."""
 
 
 def measure(method: Method, measured: list[Measurement]) -> dict[str, float]:
@@ -37,6 +43,22 @@ def measure(method: Method, measured: list[Measurement]) -> dict[str, float]:
     return {**means(scores), "seconds_per_slice": seconds / len(scores)}
 
 
+def draw(folder: Path, measured: Measurement, shown: Sequence[Method]) -> Path:
+    """Magnitudes of a file's middle slice, the reference first, and their errors below."""
+    middle = len(measured.kspace) // 2
+    one = measured.part(slice(middle, middle + 1))
+    reference = one.reference[0]
+    images = [np.abs(method.run(one)[0]) for method in shown]
+    errors = [_GAIN * np.abs(image - reference) for image in images]
+    titles = [f"{m.name}\nNMSE {one.scored(i[None])[0].nmse:.4f}" for m, i in zip(shown, images, strict=True)]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{re.sub(r'[^a-z0-9]+', '_', measured.task.name.lower())}.png"
+    # The window of the second row is that of the reference, too: its first image is the reference again.
+    rows = [[reference, *images], [reference, *errors]]
+    grid_figure(path, rows, ["reference", *titles], f"{measured.task.name}; below, errors x{_GAIN}")
+    return path
+
+
 @click.command()
 @options.data
 @options.checkpoint
@@ -45,6 +67,7 @@ def measure(method: Method, measured: list[Measurement]) -> dict[str, float]:
 @click.option(
     "--method", "names", type=click.Choice(list(OURS)), multiple=True, help="Only these, of our methods."
 )
+@click.option("--figures", type=click.Path(path_type=Path), help="Draw one slice of each task into a folder.")
 @options.limit
 def main(
     data: Path,
@@ -52,6 +75,7 @@ def main(
     output: Path | None,
     only: tuple[str, ...],
     names: tuple[str, ...],
+    figures: Path | None,
     limit: int | None,
 ) -> None:
     """Score all tasks on the fully sampled fastMRI-schema files in DATA; rows in the JSON file are kept."""
@@ -63,7 +87,10 @@ def main(
     results = Results(output, plan, facts(tools.ours.sha256, measured))
     for task in chosen_tasks(only):
         measured = measurements(data, task, slice(limit))
-        for method in methods(task, tools, names):
+        shown = methods(task, tools, names)
+        if figures:
+            click.echo(f"wrote {draw(figures, measured[0], shown)}")
+        for method in shown:
             made = not results.has(task.name, method.name)
             if made:
                 results.add(task.name, method.name, measure(method, measured))

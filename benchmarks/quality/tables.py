@@ -21,8 +21,8 @@ METHODS = {
     "wavelets": ("L1-wavelet", "wavelet shrinkage"),
     "BM3D": ("BM3D",),
     "U-Net": ("U-Net",),
-    "ours, fast": ("guide",),
-    "ours, default": ("hybrid N=5",),
+    "ours, fast": ("fast",),
+    "ours, default": ("default",),
 }
 """Columns: the method of each, or the one of these that the task has; ours by the names of `--quality`."""
 IN_README = {label: names for label, names in METHODS.items() if label != "wavelets"}

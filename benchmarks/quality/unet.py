@@ -29,7 +29,7 @@ from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.pipeline.training_data import FolderSlices
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.training.augment import augment
-from mri_iahvae.training.share import Share
+from mri_iahvae.training.shard import Shard
 from mri_iahvae.training.slices import CachedSlices, StepBatches
 from mri_iahvae.training.statistics import canonical_batch
 
@@ -106,7 +106,7 @@ def main(data: Path, output: Path, minutes: float, batch: int, checkpoint: str) 
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.01)
     start, step, seen = time.monotonic(), 0, 0
     scans = [open_scan(path) for path in sorted((data / "singlecoil_train").glob("*.h5"))]
-    for kspace, seed in StepBatches(CachedSlices(FolderSlices(scans, model.size)), Share(batch), 0):
+    for kspace, seed in StepBatches(CachedSlices(FolderSlices(scans, model.size)), Shard(batch), 0):
         progress = (time.monotonic() - start) / (60 * minutes)
         if progress >= 1:
             break

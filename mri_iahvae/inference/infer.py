@@ -126,25 +126,20 @@ def infer(model: Model, measured: Measurement, settings: InferenceSettings, draw
     error = measured.draw(draws)
     out = torch.zeros(len(measured), dtype=torch.bool, device=measured.device)
     for scale, h in walk:  # 1x1 ... NxN; an ordinary HVAE has a single one
-        y, e0 = measured.at(scale), draws.latents(scale)
-        data, residual = measured.perturbed(y, scale, model.sigma, error, draws)
+        y, known, e0 = measured.at(scale), measured.at(scale, measured.estimate), draws.latents(scale)
+        shift, residual = measured.perturbation(scale, model.sigma, error, draws)
         here = methods.prior(e0)
         if bool((y.fraction > 0).any()):
-            seen = y if method.noise else y.exact()
-            problem = Problem(
-                scale,
-                h,
-                data.shifted(residual),
-                e0,
-                model.sigma**2,
-                partial(encode, scale, h, walk, session, seen),
-            )
+            seen = known if method.noise else known.exact()
+            encoded = partial(encode, scale, h, walk, session, seen)
+            problem = Problem(scale, h, y.shifted(shift + residual), e0, model.sigma**2, encoded)
             refined = method.refine(problem, *method.start(problem), settings, draws)
             here = here.replaced(y.fraction > 0, refined)
-        last, own, latents, beyond = bounded(scale, h, here.latents, y, settings.temperature)
+        last, own, latents, beyond = bounded(scale, h, here.latents, known, settings.temperature)
         out |= beyond
         predicted = own + residual
-        fused = data.fuse(predicted, measured.prediction_variance(data, predicted, model.sigma))
+        known = known.shifted(shift)
+        fused = known.fuse(predicted, measured.prediction_variance(known, predicted, model.sigma))
         shown = predicted if settings.data_consistency == "none" else fused
         bins = model.decomposition.extend(bins, shown, scale.index)
         walk.extend(last, fused)

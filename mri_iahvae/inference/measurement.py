@@ -67,21 +67,21 @@ class Measurement:
         kspace: complex64 (B, N, N), canonical; zero where not measured.
         mask: bool (B, N, N), true where measured.
         decomposition: of the grid.
-        estimate: of all bins, canonical: the measured values with the noise's variance, or what a guide made of them.
-        guided: whether it is a guide's.
+        data: the measured values with the noise's variance, canonical.
+        estimate: what a guide made of them; without one the data themselves.
     """
 
     kspace: Tensor
     mask: Tensor
     decomposition: Decomposition
+    data: Estimate
     estimate: Estimate
-    guided: bool = False
 
     @classmethod
     def of(
         cls, kspace: Tensor, mask: Tensor, noise_sigma: Tensor, decomposition: Decomposition
     ) -> "Measurement":
-        """A measurement of which no guide says anything.
+        """A measurement without a guide's estimate.
 
         Args:
             kspace: complex64 (B, N, N), canonical; values at unmeasured bins are ignored.
@@ -91,7 +91,7 @@ class Measurement:
         """
         mask = mask.expand(kspace.shape)
         data = Estimate.of_data(kspace, mask, noise_sigma)
-        return cls(data.kspace, mask, decomposition, data)
+        return cls(data.kspace, mask, decomposition, data, data)
 
     def __len__(self) -> int:
         """Batch elements."""
@@ -102,54 +102,50 @@ class Measurement:
         """Where it is."""
         return self.kspace.device
 
-    def prediction_variance(self, y: Datum, predicted: Tensor, sigma: float) -> Tensor:
-        """Variance of a scale's prediction where it is fused with the data, float (B, 1, 1).
+    def prediction_variance(self, y: Datum, predicted: Tensor, sigma: float) -> float | Tensor:
+        """Variance of a scale's prediction where it is fused with what is known, a number or float (B, 1, 1).
 
         Without a guide it is that of the likelihood. With one it is that, or the mean squared residual where that is
-        larger: the prior cannot explain the data then. It is multiplied by 16, because a prediction that was fitted to
-        the guide's estimate has errors in common with it, and adds less than its variance says. (Under columns, on
-        slices of held-back subjects, 4 gave the error of the guide and a lower SSIM, 16 the least error.)
+        larger: the prior cannot explain the estimate then. It is multiplied by 16, because by way of the encoder and
+        the coarser scales the prediction has errors of the guide's estimate. (On slices of held-back subjects 4 gave
+        larger errors under columns and from small blocks, 16 none larger than the guide's.)
 
         Args:
-            y: the data of the scale.
+            y: what is known of the scale.
             predicted: complex (B, s, s).
             sigma: of the likelihood.
         """
-        if not self.guided:
-            return torch.full((len(self), 1, 1), sigma**2, device=self.device)
+        if self.estimate is self.data:
+            return sigma**2
         residual = torch.where(y.known, torch.view_as_real(predicted - y.value).square().mean(-1), 0)
         mean = residual.sum(dim=(1, 2)) / y.known.sum(dim=(1, 2)).clamp_min(1)
         return _CORRELATION * mean.clamp_min(sigma**2)[:, None, None]
 
-    def at(self, scale: Scale) -> Datum:
-        """What is known of a scale."""
+    def at(self, scale: Scale, source: Estimate | None = None) -> Datum:
+        """What is known of a scale by the data, or by another source."""
+        source = source or self.data
         ring = self.decomposition.ring(scale.index, self.device)
-        variance = torch.where(ring, self.decomposition.block(self.estimate.variance, scale.index), torch.inf)
-        value = torch.where(
-            variance.isfinite(), self.decomposition.block(self.estimate.kspace, scale.index), 0
-        )
+        variance = torch.where(ring, self.decomposition.block(source.variance, scale.index), torch.inf)
+        value = torch.where(variance.isfinite(), self.decomposition.block(source.kspace, scale.index), 0)
         gained = scale.variance() / (scale.variance() + variance)
         return Datum(value, variance, gained.flatten(1).sum(1) / ring.sum())
 
     def draw(self, draws: Draws) -> Tensor:
         """A draw of the data's error, complex64 (B, N, N): of posterior samples, zero for the others."""
-        return self.estimate.draw(draws.noise(self.kspace.shape[1:]))
+        return self.data.draw(draws.noise(self.kspace.shape[1:]))
 
-    def perturbed(
-        self, y: Datum, scale: Scale, sigma: float, error: Tensor, draws: Draws
-    ) -> tuple[Datum, Tensor]:
-        """The data of posterior samples: y less a draw of its error ("randomize then optimize", Bardsley et al. 2014).
+    def perturbation(self, scale: Scale, sigma: float, error: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """What posterior samples are perturbed by ("randomize then optimize", Bardsley et al. 2014).
 
         Args:
-            y: the data of a scale.
             scale: the scale.
             sigma: of the likelihood.
             error: complex64 (B, N, N), as `draw` gives it.
-            draws: batch elements that are no samples keep their data.
+            draws: of batch elements that are no samples both are zero.
 
         Returns:
-            The data, and a draw of what the latents leave open, complex (B, s, s), zero outside the ring.
+            Draws of the data's error, and of what the latents leave open: complex (B, s, s), zero outside the ring.
         """
         ring = self.decomposition.ring(scale.index, self.device)
         residual = torch.where(ring, sigma * draws.bins(scale, "model"), 0)
-        return y.shifted(self.decomposition.block(error, scale.index)), residual
+        return torch.where(ring, self.decomposition.block(error, scale.index), 0), residual

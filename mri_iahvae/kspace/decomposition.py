@@ -35,6 +35,13 @@ class Decomposition(Protocol):
         Pixels keep the values that they have in the image of all coefficients.
         """
 
+    def separates(self, mask: Tensor) -> bool:
+        """Whether measured coefficients of one scale say nothing of another scale's.
+
+        Args:
+            mask: bool (B, N, N), measured k-space bins.
+        """
+
 
 class FourierBands:
     """Bands of k-space: scale s holds B_s without B_{s/2} (`kspace.bands`). The paper's decomposition.
@@ -65,6 +72,10 @@ class FourierBands:
         block = block if block.shape[-1] == side else embed(block, side)
         return ifft2c(block) * (side / self.size)
 
+    def separates(self, mask: Tensor) -> bool:  # noqa: ARG002 - as `Decomposition.separates`
+        """True for every Cartesian mask: each bin belongs to one scale."""
+        return True
+
 
 class SingleScale:
     """All bins in one scale, whatever its number: the decomposition of an ordinary HVAE.
@@ -92,3 +103,7 @@ class SingleScale:
     def image(self, block: Tensor, index: int) -> Tensor:  # noqa: ARG002
         """Inverse FFT."""
         return ifft2c(block)
+
+    def separates(self, mask: Tensor) -> bool:  # noqa: ARG002
+        """True: there is no other scale."""
+        return True

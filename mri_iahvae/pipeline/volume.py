@@ -283,19 +283,16 @@ class _Task:
         if self.settings.method in LADDERLESS:
             none = torch.zeros(len(elements), len(model.scales), dtype=torch.float64)
             return estimate.kspace, factor.cpu(), none, torch.zeros(len(elements), dtype=torch.bool)
-        # Of bins of the grid that the scan does not have, nothing is known.
-        scanned = recentre(torch.ones(size, dtype=torch.bool), model.size)
-        variance = torch.where(scanned, recentre(estimate.variance, model.size), torch.inf).to(device)
-        variance = variance / unit.abs().square()
-        variance = torch.where(variance.isfinite(), variance.clamp_max(LOUDEST**2), torch.inf)
-        values = recentre(estimate.kspace, model.size).to(device) / unit
-        measured = Measurement(
-            data / unit,
-            mask,
-            model.decomposition,
-            Estimate.even(values, variance),
-            guided=self.guide is not None,
-        )
+        sigma = (self.sigma[numbers].to(device) / factor.abs()).clamp_max(LOUDEST)
+        measured = Measurement.of(data / unit, mask, sigma, model.decomposition)
+        if self.guide is not None:
+            # Of bins of the grid that the scan does not have, nothing is known.
+            scanned = recentre(torch.ones(size, dtype=torch.bool), model.size)
+            variance = torch.where(scanned, recentre(estimate.variance, model.size), torch.inf).to(device)
+            variance = variance / unit.abs().square()
+            variance = torch.where(variance.isfinite(), variance.clamp_max(LOUDEST**2), torch.inf)
+            values = recentre(estimate.kspace, model.size).to(device) / unit
+            measured = replace(measured, estimate=Estimate.even(values, variance))
         draws = replace(self._draws(elements), device=device)
         found = infer(model, measured, self.settings, draws)
         inner = block_mask(model.size, *size)

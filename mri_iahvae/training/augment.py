@@ -8,7 +8,7 @@ from torch import Tensor
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.kspace.phase import smooth_phase
-from mri_iahvae.training.share import Share
+from mri_iahvae.training.shard import Shard
 
 _ZOOM = (0.8, 1.1)  # below 1 the head shrinks; far above 1 the outer bins would hold nothing
 _ASPECT = 1.12
@@ -18,33 +18,33 @@ _NOISE = 0.007  # per part, of the slice's RMS
 
 
 def augment(
-    kspace: Tensor, generator: torch.Generator, share: Share | None = None, resampled: float = 1.0
+    kspace: Tensor, generator: torch.Generator, shard: Shard | None = None, resampled: float = 1.0
 ) -> Tensor:
     """Flips, rotation by 90 degrees, zoom, aspect, shift, contrast curves, smooth phase and noise.
 
     Args:
         kspace: complex64 (B, n, n), n even.
         generator: on the same device.
-        share: of the batch that `kspace` is, by default all of it.
+        shard: of the batch that `kspace` is, by default all of it.
         resampled: fraction of the slices that are zoomed, shifted and given another contrast. The others keep the fine
             structure that a scanner gives them.
 
     Returns:
         complex64 (B, n, n).
     """
-    share = share or Share(len(kspace))
-    image = varied(kspace, generator, share, resampled)
-    total, size = share.total, kspace.shape[-1]
-    phase = share.of(smooth_phase(total, (size, size), generator, strength=_PHASE))
+    shard = shard or Shard(len(kspace))
+    image = varied(kspace, generator, shard, resampled)
+    total, size = shard.total, kspace.shape[-1]
+    phase = shard.of(smooth_phase(total, (size, size), generator, strength=_PHASE))
     kspace = fft2c(image * torch.polar(torch.ones_like(phase), phase))
-    drawn = share.of(torch.rand(total, generator=generator, device=kspace.device))
+    drawn = shard.of(torch.rand(total, generator=generator, device=kspace.device))
     sigma = rms(kspace) * drawn * _NOISE
-    noise = share.of(complex_noise((total, size, size), 1.0, generator))
+    noise = shard.of(complex_noise((total, size, size), 1.0, generator))
     return kspace + noise * sigma[:, None, None]
 
 
 def varied(
-    kspace: Tensor, generator: torch.Generator, share: Share | None = None, resampled: float = 1.0
+    kspace: Tensor, generator: torch.Generator, shard: Shard | None = None, resampled: float = 1.0
 ) -> Tensor:
     """The part of `augment` before phase and noise; arguments as there.
 
@@ -52,12 +52,12 @@ def varied(
         complex64 (B, n, n), images.
     """
     size = kspace.shape[-1]
-    share = share or Share(len(kspace))
-    total = share.total
+    shard = shard or Shard(len(kspace))
+    total = shard.total
 
     def uniform(low: float, high: float) -> Tensor:
         drawn = torch.rand(total, generator=generator, device=kspace.device)
-        return share.of(drawn) * (high - low) + low
+        return shard.of(drawn) * (high - low) + low
 
     changed = torch.ones(len(kspace), device=kspace.device)
     if resampled < 1:
@@ -69,7 +69,7 @@ def varied(
             torch.exp(changed * uniform(-1, 1) * math.log(_ASPECT) / 2),
             changed * torch.stack([uniform(-_SHIFT, _SHIFT), uniform(-_SHIFT, _SHIFT)]) * size,
         ),
-        share.of(torch.randint(8, (total,), generator=generator, device=kspace.device)),
+        shard.of(torch.randint(8, (total,), generator=generator, device=kspace.device)),
     )
     # Half of the slices get waves in their contrast curve, the others a plain gamma.
     waves = changed * uniform(-0.6, 0.6).clamp_min(0.0)

@@ -13,7 +13,7 @@ from mri_iahvae.training.augment import varied
 from mri_iahvae.training.guide_objective import dissimilarity, guide_loss, relative_error
 from mri_iahvae.training.guide_tasks import random_field_of_view, random_measurements
 from mri_iahvae.training.settings import TrainSettings
-from mri_iahvae.training.share import Share
+from mri_iahvae.training.shard import Shard
 from mri_iahvae.training.stage import StageBase
 
 
@@ -41,19 +41,19 @@ class GuideModule(StageBase):
         """Relative error and dissimilarity."""
         kspace, seed = batch
         noise = torch.Generator(self.device).manual_seed(seed)
-        share = Share.of_this_process(len(kspace) * process_count())
+        shard = Shard.of_this_process(len(kspace) * process_count())
         with torch.autocast(self.device.type, enabled=False):
-            image = random_field_of_view(varied(kspace, noise, share, self.settings.resampled).abs(), noise)
-            task = random_measurements(image, noise, share)
+            image = random_field_of_view(varied(kspace, noise, shard, self.settings.resampled).abs(), noise)
+            task = random_measurements(image, noise, shard)
         estimate = self.model(task.kspace, task.mask, task.sigma)
         with torch.autocast(self.device.type, enabled=False):
             loss = guide_loss(estimate, task).mean()
         self.statistics = {"loss": self.trainer.strategy.reduce(loss.detach(), reduce_op="mean")}
         return loss
 
-    def scores(self, kspace: Tensor, noise: torch.Generator, share: Share) -> dict[str, Tensor]:
+    def scores(self, kspace: Tensor, noise: torch.Generator, shard: Shard) -> dict[str, Tensor]:
         """See `StageBase.scores`: of one random measurement of each slice, the same at each validation."""
-        task = random_measurements(varied(kspace, noise, share, 0.0).abs(), noise, share)
+        task = random_measurements(varied(kspace, noise, shard, 0.0).abs(), noise, shard)
         estimate = self.average(task.kspace, task.mask, task.sigma)
         return {
             "relative_error": relative_error(estimate.kspace, task),

@@ -14,7 +14,7 @@ from torch import Tensor
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.kspace.phase import smooth_phase
-from mri_iahvae.training.share import Share
+from mri_iahvae.training.shard import Shard
 
 _NOISY = 0.32  # fraction of the slices that are fully measured, with noise
 _BLOCK = 0.25  # ... of which a centred block is measured
@@ -68,23 +68,23 @@ def random_field_of_view(image: Tensor, generator: torch.Generator) -> Tensor:
     return image
 
 
-def random_measurements(image: Tensor, generator: torch.Generator, share: Share | None = None) -> Measured:
+def random_measurements(image: Tensor, generator: torch.Generator, shard: Shard | None = None) -> Measured:
     """Give every slice a phase, a mask and noise.
 
     Args:
         image: complex or float (B, H, W), free of noise.
         generator: its device is the result's.
-        share: of the batch that `image` is, by default all of it.
+        shard: of the batch that `image` is, by default all of it.
     """
     height, width = image.shape[1:]
-    share = share or Share(len(image))
-    count, device = share.total, generator.device
+    shard = shard or Shard(len(image))
+    count, device = shard.total, generator.device
 
     def uniform(low: float, high: float) -> Tensor:
-        return share.of(torch.rand(count, generator=generator, device=device)) * (high - low) + low
+        return shard.of(torch.rand(count, generator=generator, device=device)) * (high - low) + low
 
     strength, chance, jump = uniform(0, _PHASE), uniform(0, 1), uniform(0.5, _JUMP)
-    phase = share.of(smooth_phase(count, (height, width), generator)) * strength[:, None, None]
+    phase = shard.of(smooth_phase(count, (height, width), generator)) * strength[:, None, None]
     level = image.abs() / image.abs().amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
     low = uniform(0.1, 0.6)
     tissue = (level > low[:, None, None]) & (level < (low + uniform(0.15, 0.5))[:, None, None])
@@ -95,7 +95,7 @@ def random_measurements(image: Tensor, generator: torch.Generator, share: Share 
     kind = uniform(0, 1)
     mask = torch.ones(len(image), height, width, dtype=torch.bool, device=device)
     # Masks take as many numbers as they need: each slice has a generator of its own.
-    seeds = share.of(torch.randint(2**62, (count,), generator=generator, device=device))
+    seeds = shard.of(torch.randint(2**62, (count,), generator=generator, device=device))
     for number, (value, seed) in enumerate(zip(kind.tolist(), seeds.tolist(), strict=True)):
         draw = _Draw(torch.Generator(device).manual_seed(seed), height, width)
         if value < _NOISY:
@@ -110,7 +110,7 @@ def random_measurements(image: Tensor, generator: torch.Generator, share: Share 
     noisy = (kind < _NOISY) | (uniform(0, 1) < _ALSO_NOISY)
     power = rms(truth)
     sigma = power * torch.where(noisy, ratio, uniform(0, _WEAK))
-    kspace = truth + share.of(complex_noise((count, height, width), 1.0, generator)) * sigma[:, None, None]
+    kspace = truth + shard.of(complex_noise((count, height, width), 1.0, generator)) * sigma[:, None, None]
     return Measured(kspace, mask, torch.where(noisy, sigma, 0), truth)
 
 

@@ -21,7 +21,7 @@ from mri_iahvae.training.objective import (
     squared_error,
 )
 from mri_iahvae.training.settings import TrainSettings
-from mri_iahvae.training.share import Share
+from mri_iahvae.training.shard import Shard
 from mri_iahvae.training.stage import StageBase
 from mri_iahvae.training.statistics import canonical_batch
 
@@ -57,10 +57,10 @@ class StageModule(StageBase):
         """The super-resolution branches: they see each other's predictions, amplify each other, and would diverge."""
         return set(self.model.super_resolution_parameters())
 
-    def scores(self, kspace: Tensor, noise: torch.Generator, share: Share) -> dict[str, Tensor]:
+    def scores(self, kspace: Tensor, noise: torch.Generator, shard: Shard) -> dict[str, Tensor]:
         """See `StageBase.scores`; at the stage's final sigma."""
         kspace = canonical_batch(kspace, self.model.size)
-        return validation_scores(self.average, kspace, self.stage.sigma, noise, share)
+        return validation_scores(self.average, kspace, self.stage.sigma, noise, shard)
 
     def store(self, folder: Path, training: dict[str, Any]) -> None:
         """See `StageBase.store`."""
@@ -81,19 +81,19 @@ class StageModule(StageBase):
         """Negative ELBO; plus, on half of the batch, the completion-aware or the masked term in turn at random."""
         kspace, seed = batch
         settings, noise = self.settings, torch.Generator(self.device).manual_seed(seed)
-        share = Share.of_this_process(len(kspace) * process_count())
+        shard = Shard.of_this_process(len(kspace) * process_count())
 
         def chosen(fraction: float) -> Tensor:
-            return share.of(torch.rand(share.total, generator=noise, device=self.device) < fraction)
+            return shard.of(torch.rand(shard.total, generator=noise, device=self.device) < fraction)
 
         with torch.autocast(self.device.type, enabled=False):  # a phase map in bfloat16 would be noise
-            augmented = augment(kspace, noise, share, settings.resampled)
+            augmented = augment(kspace, noise, shard, settings.resampled)
             kspace = canonical_batch(augmented, self.model.size)
         teacher, means = chosen(0.5), chosen(settings.mean_fraction)
         sigma = self.sigma(self.global_step)
-        passed = posterior_pass(self.model, kspace, noise, teacher, means=means, share=share)
+        passed = posterior_pass(self.model, kspace, noise, teacher, means=means, shard=shard)
         elbo_loss = passed.negative_elbo(sigma)
-        halves = Share.of_this_process((share.total + 1) // 2)
+        halves = Shard.of_this_process((shard.total + 1) // 2)
         half = (len(kspace) + 1) // 2
         if seed // 2 % 2:
             masks = halves.of(random_masks(halves.total, self.model.size, noise))
@@ -126,7 +126,7 @@ def completion_cut(draw: int, count: int) -> int:
 
 
 def validation_scores(
-    model: IAHVAE, kspace: Tensor, sigma: float, noise: torch.Generator, share: Share | None = None
+    model: IAHVAE, kspace: Tensor, sigma: float, noise: torch.Generator, shard: Shard | None = None
 ) -> dict[str, Tensor]:
     """Scores per slice.
 
@@ -135,14 +135,14 @@ def validation_scores(
         kspace: complex64 (B, N, N), canonical, fully sampled.
         sigma: fixed likelihood standard deviation.
         noise: draws the ELBO's posterior samples.
-        share: of the batch that `kspace` is, by default all of it.
+        shard: of the batch that `kspace` is, by default all of it.
 
     Returns:
         "elbo_loss" (B,), nats per dimension; "kl" (B, scales), nats; "error" (B, scales), squared error over the
         band's energy, posterior samples; "nmse" (B,), amortized, posterior means; "completion" (B, cuts): squared
         error of the prior-mean completion from 4x4, 8x8 ... over that of zero-filling.
     """
-    sampled = posterior_pass(model, kspace, noise, share=share)
+    sampled = posterior_pass(model, kspace, noise, shard=shard)
     mean = posterior_pass(model, kspace)
     completion = []
     for cut in range(2, len(model.gains) - 1):

@@ -10,7 +10,7 @@ from mri_iahvae.kspace.bands import block_mask
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.model.protocols import Model, Scale
 from mri_iahvae.model.walk import Walk
-from mri_iahvae.training.share import Share
+from mri_iahvae.training.shard import Shard
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def posterior_pass(
     noise: torch.Generator | None = None,
     teacher: Tensor | None = None,
     means: Tensor | None = None,
-    share: Share | None = None,
+    shard: Shard | None = None,
 ) -> PosteriorPass:
     """Encode and decode fully sampled k-space.
 
@@ -56,16 +56,16 @@ def posterior_pass(
             training shows both.
         means: bool (B,), slices that take posterior means all the same; none by default. Inference starts from
             means, and a decoder that never sees them learns to need the noise of samples.
-        share: of the batch that `kspace` is, by default all of it.
+        shard: of the batch that `kspace` is, by default all of it.
     """
     errors, rates, decomposition = [], [], model.decomposition
-    share = share or Share(len(kspace))
+    shard = shard or Shard(len(kspace))
     walk, decoded = Walk(model, len(kspace), kspace.device), kspace[:, :0, :0]
     session = model.encoder.begin(kspace, torch.ones_like(kspace, dtype=torch.bool))
     for scale, h in walk:
         block = decomposition.block(kspace, scale.index)
         target = block * decomposition.ring(scale.index, kspace.device)
-        encoded = scale.encode(h, session.features(scale, block), _normal(scale, noise, means, share))
+        encoded = scale.encode(h, session.features(scale, block), _normal(scale, noise, means, shard))
         part = scale.bins(encoded.last)
         errors.append(squared_error(part, target))
         rates.append(encoded.rate)
@@ -79,13 +79,13 @@ def posterior_pass(
 
 
 def _normal(
-    scale: Scale, noise: torch.Generator | None, means: Tensor | None, share: Share
+    scale: Scale, noise: torch.Generator | None, means: Tensor | None, shard: Shard
 ) -> list[Tensor] | None:
     """Noise of a scale's latents, zero for the slices that take means."""
     if noise is None:
         return None
     drawn = [
-        share.of(torch.randn((share.total, *latent.shape), generator=noise, device=noise.device))
+        shard.of(torch.randn((shard.total, *latent.shape), generator=noise, device=noise.device))
         for latent in scale.latents
     ]
     return drawn if means is None else [values * ~means[:, None, None, None] for values in drawn]
@@ -137,7 +137,7 @@ def complete(model: Model, kspace: Tensor, side: int, noise: torch.Generator | N
     walk = beyond_block(model, kspace, side)
     result = walk.coarse
     for scale, h in walk:
-        last = scale.run(h, _normal(scale, noise, None, Share(len(kspace))))
+        last = scale.run(h, _normal(scale, noise, None, Shard(len(kspace))))
         part = scale.bins(last)
         result = model.decomposition.extend(result, part, scale.index)
         walk.extend(last, part.detach())

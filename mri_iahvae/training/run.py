@@ -27,7 +27,7 @@ from mri_iahvae.training.interruption import Interruption
 from mri_iahvae.training.module import StageModule
 from mri_iahvae.training.recorder import Display, Recorder, cut_log
 from mri_iahvae.training.settings import TrainSettings
-from mri_iahvae.training.share import Share
+from mri_iahvae.training.shard import Shard
 from mri_iahvae.training.slices import CachedSlices, SliceSource, StepBatches, step_seed
 from mri_iahvae.training.stage import StageBase
 from mri_iahvae.training.states import SafeStates, states
@@ -192,7 +192,7 @@ def _fit(
     with quiet_lightning(), Interruption(recorder) as interruption:
         trainer = L.Trainer(
             **_hardware(device, processes),
-            use_distributed_sampler=False,  # every process sees each batch, and takes its share
+            use_distributed_sampler=False,  # every process sees each batch, and takes its shard
             precision=_LIGHTNING[module.settings.precision],
             max_steps=module.stage.steps,
             val_check_interval=interval,
@@ -207,7 +207,7 @@ def _fit(
         )
         batches = StepBatches(
             slices,
-            Share.of_this_process(module.stage.batch),
+            Shard.of_this_process(module.stage.batch),
             step_seed(module.settings.seed, module.stage_index, 0),  # another one for each stage
             lambda: module.global_step,  # which Lightning has restored by then
         )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from mri_iahvae.training.share import Share
+from mri_iahvae.training.shard import Shard
 
 
 class SliceSource(Protocol):
@@ -50,24 +50,24 @@ def step_seed(seed: int, step: int, purpose: int) -> int:
 
 
 class StepBatches(IterableDataset):
-    """Endless batches: (the process's own k-space complex64 (B, n, n), seed of the step, which all processes share).
+    """Endless batches: (the process's own k-space complex64 (B, n, n), seed of the step, which all processes shard).
 
     Args:
         slices: the slices to draw from, uniformly.
-        share: the process's own part of each batch.
+        shard: the process's own part of each batch.
         seed: of the run.
         start: tells the first step once the batches are asked for: a resumed run sees those that it would have seen.
     """
 
     def __init__(
-        self, slices: CachedSlices, share: Share, seed: int, start: Callable[[], int] = lambda: 0
+        self, slices: CachedSlices, shard: Shard, seed: int, start: Callable[[], int] = lambda: 0
     ) -> None:
         super().__init__()
-        self.slices, self.share, self.seed, self.start = slices, share, seed, start
+        self.slices, self.shard, self.seed, self.start = slices, shard, seed, start
 
     def __iter__(self) -> Iterator[tuple[Tensor, int]]:
         """Yield the batches of steps start, start + 1, ..."""
         for step in count(self.start()):
             key = step_seed(self.seed, step, 0)
-            choice = np.random.default_rng(key).integers(len(self.slices), size=self.share.total)
-            yield self.slices.stack(self.share.of(torch.from_numpy(choice)).tolist()), key
+            choice = np.random.default_rng(key).integers(len(self.slices), size=self.shard.total)
+            yield self.slices.stack(self.shard.of(torch.from_numpy(choice)).tolist()), key

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mri_iahvae.training.muon import Muon
 from mri_iahvae.training.settings import TrainSettings
-from mri_iahvae.training.share import Share
+from mri_iahvae.training.shard import Shard
 
 _WARM_UP = 100  # steps
 _LAST_RATE = 0.05  # of the peak learning rate
@@ -61,13 +61,13 @@ class StageBase(L.LightningModule, ABC):
         return set()
 
     @abstractmethod
-    def scores(self, kspace: Tensor, noise: torch.Generator, share: Share) -> dict[str, Tensor]:
+    def scores(self, kspace: Tensor, noise: torch.Generator, shard: Shard) -> dict[str, Tensor]:
         """Of held-out slices, complex64 (B, n, n), with the averaged weights: each (B, ...).
 
         Args:
             kspace: the process's own slices.
             noise: for what is drawn.
-            share: of the batch that `kspace` is.
+            shard: of the batch that `kspace` is.
         """
 
     @abstractmethod
@@ -127,11 +127,11 @@ class StageBase(L.LightningModule, ABC):
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Scores of one batch of held-out slices."""
-        share = Share.of_this_process(len(batch))
+        shard = Shard.of_this_process(len(batch))
         noise = torch.Generator(self.device).manual_seed(self.settings.seed + batch_idx)
         with torch.autocast(self.device.type, enabled=False):  # float32, whatever the training's precision
-            scores = self.scores(share.of(batch), noise, share)
-        self._scores.append({key: share.gather(value) for key, value in scores.items()})
+            scores = self.scores(shard.of(batch), noise, shard)
+        self._scores.append({key: shard.gather(value) for key, value in scores.items()})
 
     def on_validation_epoch_end(self) -> None:
         """Mean of the scores over the held-out slices."""

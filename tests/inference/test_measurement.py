@@ -1,6 +1,6 @@
 """What is known of each coefficient, and the one formula that fuses it with a prediction."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -73,7 +73,9 @@ def test_data_of_samples_lose_a_draw_of_their_noise(model, measured):
     y = measured.at(scale)
     error = measured.draw(draws)
     torch.testing.assert_close(error[2], torch.where(measured.mask[2], 2.0 * draws.noise((16, 16))[2], 0))
-    data, residual = measured.perturbed(y, scale, 0.3, error, draws)
+    shift, residual = measured.perturbation(scale, 0.3, error, draws)
+    assert torch.equal(shift, crop(error, 8) * band_mask(8))
+    data = y.shifted(shift)
     expected = y.value - crop(error, 8)
     torch.testing.assert_close(data.value, torch.where(y.known, expected, 0))
     assert torch.equal(data.value[:2], y.value[:2])  # no noise; no sample
@@ -82,33 +84,27 @@ def test_data_of_samples_lose_a_draw_of_their_noise(model, measured):
     assert not residual[1].any()
 
 
-def test_a_guide_takes_the_place_of_the_data(model, measured, noise):
+def test_an_estimate_stands_beside_the_data(model, measured, noise):
     variance, *spread = torch.rand(3, 3, 16, 16, generator=noise)
     variance[0] = torch.inf
     estimate = Estimate(complex_noise((3, 16, 16), 1.0, noise), variance, torch.stack(spread, dim=1))
-    guided = replace(measured, estimate=estimate, guided=True)
+    guided = replace(measured, estimate=estimate)
     scale = model.scales[3]
-    y, ring = guided.at(scale), band_mask(8)
+    y, ring = guided.at(scale, guided.estimate), band_mask(8)
     assert torch.equal(y.known, ring & torch.tensor([False, True, True])[:, None, None])
     assert torch.equal(y.value, torch.where(y.known, crop(estimate.kspace, 8), 0))
     assert torch.equal(y.variance[y.known], crop(estimate.variance, 8)[y.known])
     assert y.fraction[0] == 0
-    draws = Draws(0, 1.0, (Element(0, 0), Element(1, 0), Element(2)), torch.device("cpu"))
-    error = guided.draw(draws)
-    torch.testing.assert_close(error, estimate.draw(draws.noise((16, 16))))
-    data, _ = guided.perturbed(y, scale, 0.3, error, draws)
-    expected = torch.where(ring, (y.value - crop(error, 8))[1], 0)
-    torch.testing.assert_close(data.value[1], expected)
-    assert torch.equal(data.value[2], y.value[2])
+    for mine, theirs in zip(fields(guided.at(scale)), fields(measured.at(scale)), strict=True):
+        assert torch.equal(getattr(guided.at(scale), mine.name), getattr(measured.at(scale), theirs.name))
 
 
 def test_a_prediction_unlike_the_guides_estimate_is_trusted_less(model, measured, noise):
     """Its variance is a multiple of the mean squared residual, of the likelihood's at least."""
     scale = model.scales[3]
-    guided = replace(measured, guided=True)
+    guided = replace(measured, estimate=Estimate(*measured.data))
     y = guided.at(scale)
-    unguided = measured.prediction_variance(y, y.value + 9, 0.3)  # the data's own noise is no fault
-    torch.testing.assert_close(unguided, torch.full((3, 1, 1), 0.3**2))
+    assert measured.prediction_variance(y, y.value + 9, 0.3) == 0.3**2  # the data's own noise is no fault
     offset = torch.tensor([0.0, 0.1, 2.0])[:, None, None] * (1 + 1j)
     found = guided.prediction_variance(y, y.value + offset, 0.3)
     least = found[0]

@@ -6,38 +6,14 @@ import torch
 from mri_iahvae.kspace.bands import join, split
 from mri_iahvae.kspace.decomposition import FourierBands, SingleScale
 from mri_iahvae.kspace.fft import fft2c, ifft2c
+from tests.decompositions import check_decomposition
 
 
 @pytest.mark.parametrize(
     "decomposition", [FourierBands(1), FourierBands(4), FourierBands(32), SingleScale(6)]
 )
-def test_every_decomposition(decomposition):
-    """Partition, round trip, orthogonality, and the value of pixels at every resolution."""
-    size, sides = decomposition.size, decomposition.sides
-    assert sides[-1] == size
-    values = torch.randn(3, size, size, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
-    parts = [decomposition.block(values, k) * decomposition.ring(k) for k in range(len(sides))]
-    count = sum(int(decomposition.ring(k).sum()) for k in range(len(sides)))
-    assert count == size**2  # each coefficient belongs to one scale
-    coarse, energy = values[:, :0, :0], 0.0
-    for index, (side, part) in enumerate(zip(sides, parts, strict=True)):
-        assert part.shape == (3, side, side)
-        assert decomposition.ring(index).dtype == torch.bool
-        coarse = decomposition.extend(coarse, part, index)
-        assert torch.equal(coarse, decomposition.block(values, index))
-        energy = energy + part.abs().square().sum(dim=(1, 2))
-    assert torch.equal(coarse, values)
-    torch.testing.assert_close(energy, values.abs().square().sum(dim=(1, 2)))
-    image = decomposition.image(values, len(sides) - 1)
-    torch.testing.assert_close(image.abs().square().sum(dim=(1, 2)), energy)  # unitary
-    flat = torch.einsum("bhw,chw->bc", image, image.conj())
-    torch.testing.assert_close(flat, torch.einsum("bhw,chw->bc", values, values.conj()), rtol=1e-4, atol=1e-4)
-    for index, side in enumerate(sides[:-1]):
-        small = decomposition.image(decomposition.block(values, index), index)
-        assert small.shape == (3, side, side)
-        power = small.abs().square().sum(dim=(1, 2)) * (size / side) ** 2  # pixels keep their values
-        block = decomposition.block(values, index).abs().square().sum(dim=(1, 2))
-        torch.testing.assert_close(power, block)
+def test_every_coefficient_belongs_to_one_scale_and_energy_is_kept(decomposition):
+    check_decomposition(decomposition)
 
 
 def test_fourier_bands_are_those_of_kspace():
@@ -50,6 +26,7 @@ def test_fourier_bands_are_those_of_kspace():
         if index < 4:  # the same coefficients seen at the resolution of a finer scale
             finer = bands.extend(coarse, torch.zeros(2, 2 * side, 2 * side), index + 1)
             torch.testing.assert_close(bands.image(coarse, index + 1), bands.image(finer, index + 1))
+    assert bands.separates(kspace != 0)
 
 
 @pytest.mark.parametrize("index", range(5))
@@ -75,3 +52,4 @@ def test_an_ordinary_hvae_has_one_scale_whatever_its_number():
         assert torch.equal(single.block(kspace, index), kspace)
         assert torch.equal(single.extend(kspace[:, :0, :0], kspace, index), kspace)
         torch.testing.assert_close(single.image(kspace, index), ifft2c(kspace))
+    assert single.separates(kspace != 0)

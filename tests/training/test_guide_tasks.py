@@ -5,7 +5,7 @@ import torch
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.kspace.noise import rms
 from mri_iahvae.training.guide_tasks import random_measurements
-from mri_iahvae.training.share import Share
+from mri_iahvae.training.shard import Shard
 
 
 def drawn(count=96, size=(32, 24), seed=0):
@@ -52,6 +52,6 @@ def test_a_part_of_a_batch_is_measured_as_in_the_whole():
     image, whole = drawn(8)
     for rank in (0, 1):
         generator = torch.Generator().manual_seed(0)
-        part = random_measurements(image[rank::2], generator, Share(8, rank, 2))
+        part = random_measurements(image[rank::2], generator, Shard(8, rank, 2))
         for a, b in zip(part, whole, strict=True):
             torch.testing.assert_close(a, b[rank::2])

@@ -5,12 +5,12 @@ import torch
 
 from mri_iahvae.training.augment import augment
 from mri_iahvae.training.objective import posterior_pass
-from mri_iahvae.training.share import Share
+from mri_iahvae.training.shard import Shard
 from mri_iahvae.training.statistics import canonical_batch
 
 
-def shares(total, count):
-    return [Share(total, rank, count) for rank in range(count)]
+def shards(total, count):
+    return [Shard(total, rank, count) for rank in range(count)]
 
 
 def joined(parts, total):
@@ -25,7 +25,7 @@ def seeded():
 @pytest.mark.parametrize(("total", "count"), [(8, 1), (8, 2), (7, 2), (8, 3), (2, 3), (1, 4)])
 def test_every_batch_element_is_someones(total, count):
     batch = torch.arange(3 * total).reshape(total, 3)
-    parts = [share.of(batch) for share in shares(total, count)]
+    parts = [shard.of(batch) for shard in shards(total, count)]
     assert len({len(part) for part in parts}) == 1  # equal work
     assert torch.equal(joined(parts, total), batch)
 
@@ -33,7 +33,7 @@ def test_every_batch_element_is_someones(total, count):
 @pytest.mark.parametrize("count", [2, 3])
 def test_augmentation_is_the_slices_own(blobs, count):
     whole = augment(blobs, seeded(), resampled=0.5)
-    parts = [augment(share.of(blobs), seeded(), share, 0.5) for share in shares(8, count)]
+    parts = [augment(shard.of(blobs), seeded(), shard, 0.5) for shard in shards(8, count)]
     torch.testing.assert_close(joined(parts, 8), whole, rtol=1e-4, atol=1e-4 * float(whole.abs().max()))
 
 
@@ -43,8 +43,8 @@ def test_posterior_samples_are_the_slices_own(make_model, blobs):
     means = torch.arange(8) % 3 == 0
     whole = posterior_pass(model, kspace, seeded(), means=means)
     parts = [
-        posterior_pass(model, share.of(kspace), seeded(), means=share.of(means), share=share)
-        for share in shares(8, 2)
+        posterior_pass(model, shard.of(kspace), seeded(), means=shard.of(means), shard=shard)
+        for shard in shards(8, 2)
     ]
     for name in ("error", "kl"):
         found = joined([getattr(part, name).T for part in parts], 8)

@@ -13,7 +13,7 @@ from mri_iahvae.processes import process_count, rank
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """The batch elements of one process: `rank`, `rank + count`, `rank + 2 count` ...
 
     Where the batch does not divide, its last element is given out again, so that all processes have equally many.
@@ -29,8 +29,8 @@ class Share:
     count: int = 1
 
     @classmethod
-    def of_this_process(cls, total: int) -> "Share":
-        """The share of the calling process in a batch of `total`."""
+    def of_this_process(cls, total: int) -> "Shard":
+        """The shard of the calling process in a batch of `total`."""
         return cls(total, rank(), process_count())
 
     def of(self, batch: Tensor) -> Tensor:
