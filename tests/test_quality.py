@@ -28,7 +28,7 @@ from benchmarks.shared.native_files import LAYOUTS
 from benchmarks.shared.tasks import TASKS, measurements, variable_density
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c, ifft2c
-from mri_iahvae.kspace.masks import ColumnSampling
+from mri_iahvae.kspace.masks import DrawnMask
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.tasks.simulate import write_example
 
@@ -169,7 +169,7 @@ def test_the_unet_trains_on_a_folder_and_comes_back_from_its_file(tmp_path, fold
 
 def test_coils_are_tuned_then_reported(folder, checkpoint, tmp_path, monkeypatch):
     pytest.importorskip("sigpy")
-    monkeypatch.setattr(coils, "MASKS", (ColumnSampling(2, 0.25, "random"),))
+    monkeypatch.setattr(coils, "MASKS", (DrawnMask(2, 0.25, "random"),))
     monkeypatch.setattr(coils, "WAVELET_WEIGHTS", (0.01, 0.1))
     monkeypatch.setattr(coils, "SENSE_WEIGHTS", (0.01, 1.0))
     output = tmp_path / "coils.json"

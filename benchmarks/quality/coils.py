@@ -33,7 +33,7 @@ from mri_iahvae.files import write_json
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.coils import Sense, rss
 from mri_iahvae.kspace.fft import fft2c, ifft2c
-from mri_iahvae.kspace.masks import ColumnSampling
+from mri_iahvae.kspace.masks import DrawnMask
 from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.kspace.sensitivities import calibrate
 from mri_iahvae.pipeline.loaded import LoadedModel
@@ -44,9 +44,9 @@ COILS = 8
 NOISE = 0.05
 ROUNDS = 3
 MASKS = (
-    ColumnSampling(4, 0.08, "random"),
-    ColumnSampling(4, 0.08, "equispaced"),
-    ColumnSampling(8, 0.04, "random"),
+    DrawnMask(4, 0.08, "random"),
+    DrawnMask(4, 0.08, "equispaced"),
+    DrawnMask(8, 0.04, "random"),
 )
 SENSE_WEIGHTS = (0.003, 0.01, 0.03, 0.1)
 WAVELET_WEIGHTS = (0.01, 0.02, 0.03, 0.05, 0.1)
@@ -72,7 +72,7 @@ class Measurement:
     sensitivities: Tensor
 
 
-def measure(path: Path, sampling: ColumnSampling) -> Measurement:
+def measure(path: Path, sampling: DrawnMask) -> Measurement:
     """The first and the last slice of a file."""
     from sigpy.mri import birdcage_maps  # noqa: PLC0415
 
@@ -84,7 +84,7 @@ def measure(path: Path, sampling: ColumnSampling) -> Measurement:
     full = fft2c(maps * image[:, None])
     generator = torch.Generator().manual_seed(sum(map(ord, path.name)))
     level = NOISE * rms(fft2c(image))[:, None, None, None]
-    mask = torch.from_numpy(sampling.mask(image.shape[-1], path.name))
+    mask = torch.from_numpy(sampling.mask((image.shape[-2], image.shape[-1]), path.name))
     kspace = torch.where(mask, full + complex_noise(tuple(full.shape), level, generator), 0)
     coils = calibrate(kspace, mask.expand(image.shape[1:]), level.flatten())
     return Measurement(truth.numpy(), kspace, mask, coils.sensitivities)

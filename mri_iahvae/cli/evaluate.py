@@ -115,9 +115,9 @@ def _table(evaluation: "Evaluation") -> str:
         table.add_section()
         groups = evaluation.by_acquisition
         for acquisition, summary in groups.items() if len(groups) > 1 else ():
-            table.add_row(f"{summary.volumes} volumes", Text(acquisition), "", *_cells(summary))
+            table.add_row(_over(summary), Text(acquisition), "", *_cells(summary))
         if (overall := evaluation.overall) is not None:
-            table.add_row(f"{overall.volumes} volumes", "all", "", *_cells(overall))
+            table.add_row(_over(overall), "all", "", *_cells(overall))
     if evaluation.left_out:
         table.add_section()
         table.add_row(
@@ -126,6 +126,10 @@ def _table(evaluation: "Evaluation") -> str:
     text = io.StringIO()
     Console(file=text, width=None if sys.stdout.isatty() else _LOG_WIDTH).print(table)
     return text.getvalue()
+
+
+def _over(summary: "Summary") -> str:
+    return f"{summary.volumes} volumes, mean +/- 2 SD" if summary.volumes > 1 else "1 volume"
 
 
 def _cells(summary: "Summary") -> list[str]:

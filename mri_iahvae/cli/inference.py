@@ -14,9 +14,9 @@ from mri_iahvae.cli.options import (
     FiniteRange,
     batch_option,
     checkpoint_option,
-    column_options,
     deterministic_option,
     device_option,
+    drawn_options,
     image_size,
     json_option,
     output_option,
@@ -29,6 +29,7 @@ from mri_iahvae.cli.options import (
 )
 from mri_iahvae.cli.parts import Part, local_number, part, part_of_environment
 from mri_iahvae.cli.runs import Run, run_files
+from mri_iahvae.cores import limit_threads
 from mri_iahvae.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 inputs_argument = click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=EXISTING)
 
 sampling_options = (
-    *column_options,
+    *drawn_options,
     click.option("--mask", "mask_path", metavar="FILE", type=EXISTING,
         help="Use only the bins of this mask: npy, npz, HDF5 (`mask`) or BART's cfl, of 0 and 1, (width,) or (height,"
         " width), or one for each slice."),
@@ -165,6 +166,7 @@ def run(
     limit = None if up_to is None else parse_scale(up_to, size)
 
     def load() -> Run:
+        limit_threads()
         # Imported here: PyTorch takes seconds, and what is wrong with the command line is known before.
         from mri_iahvae.pipeline.devices import (  # noqa: PLC0415
             compile_networks,

@@ -130,14 +130,18 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print the re
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 
 # No default here: an option that was not given must differ from one that was given and does not apply.
-column_options = (
+drawn_options = (
     click.option("--acceleration", metavar="INT", show_default="all are measured", type=click.IntRange(min=2),
-        help="Keep about one k-space column in INT, drawn as the fastMRI challenge does."),
+        help="Keep about one k-space line in INT, drawn as the fastMRI challenge does."),
     click.option("--center-fraction", metavar="FLOAT", show_default="0.32 / acceleration",
         type=FiniteRange(0, 1, min_open=True, max_open=True),
-        help="Fraction of the columns, around the centre of k-space, that are always kept."),
-    click.option("--mask-type", show_default="random", type=click.Choice(["random", "equispaced", "magic"]),
-        help="How the other columns are drawn; the file name is the seed."),
+        help="Fraction of the lines, around the centre of k-space, that are always kept."),
+    click.option("--mask-type", show_default="random",
+        type=click.Choice(["random", "equispaced", "magic", "poisson"]),
+        help="How the others are drawn; poisson: single bins (needs sigpy, the extra poisson)."),
+    click.option("--mask-axis", show_default="columns", type=click.Choice(["columns", "rows"]), help="Which lines."),
+    click.option("--mask-seed", type=click.IntRange(0, 2**32 - 1), metavar="INT", show_default="the file's name",
+        help="Seed of the mask."),
 )
 # fmt: on
 

@@ -36,6 +36,8 @@ def report_text(report: dict[str, Any]) -> str:
         )
         psnr += " dB" * (scores["psnr"] is not None)
         lines.append(f"  {names[name]:15} NMSE {nmse}  PSNR {psnr}  SSIM {ssim}")
+    if report["scores"]:
+        lines.append(f"  scored against {report['scored_against']}")
     written = ("output", "report", "picture", "gif", "nifti")
     return "\n".join([*lines, *(f"  {report[name]}" for name in written if name in report)])
 

@@ -16,6 +16,7 @@ from mri_iahvae.cli.options import (
     quiet_option,
     seed_option,
 )
+from mri_iahvae.cores import limit_threads
 
 
 @click.command(cls=SectionedCommand)
@@ -56,6 +57,7 @@ def sample(
     from mri_iahvae.model.checkpoint_config import find_checkpoint  # noqa: PLC0415
 
     find_checkpoint(checkpoint)
+    limit_threads()
     # Imported here: PyTorch must not load for --help, nor for what is wrong with the command line.
     from mri_iahvae.pipeline.devices import find_device  # noqa: PLC0415
     from mri_iahvae.pipeline.loaded import LoadedModel  # noqa: PLC0415

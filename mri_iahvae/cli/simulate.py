@@ -9,7 +9,7 @@ from mri_iahvae.cli.options import (
     EXISTING,
     FiniteRange,
     SectionedCommand,
-    column_options,
+    drawn_options,
     noise_option,
     output_option,
     quiet_option,
@@ -20,7 +20,7 @@ from mri_iahvae.cli.options import (
 
 @click.command(cls=SectionedCommand)
 @click.argument("sources", metavar="INPUT...", nargs=-1, required=True, type=EXISTING)
-@section("Sampling", *column_options)
+@section("Sampling", *drawn_options)
 @output_option("simulated")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @click.option("--phase", metavar="RADIANS", default=1.0, show_default=True, type=FiniteRange(min=0),
@@ -44,9 +44,10 @@ def simulate(output: Path, quiet: bool, **settings: Any) -> None:  # noqa: ANN40
       mri-iahvae simulate slices.npz -o scans --noise 0.2
       mri-iahvae simulate brain.nii.gz -o scans --acceleration 4 --mask-type equispaced
     """
-    from mri_iahvae.kspace.masks import column_sampling  # noqa: PLC0415 - nothing heavy must load for --help
+    from mri_iahvae.kspace.masks import drawn_mask  # noqa: PLC0415 - nothing heavy must load for --help
 
-    column_sampling(settings["acceleration"], settings["center_fraction"], settings["mask_type"])
+    names = "acceleration", "center_fraction", "mask_type", "mask_axis", "mask_seed"
+    drawn_mask(*(settings[name] for name in names))
     from mri_iahvae.tasks import simulate as task  # noqa: PLC0415 - PyTorch takes seconds
 
     def report(line: str) -> None:

@@ -20,6 +20,7 @@ from mri_iahvae.cli.options import (
     section,
     seed_option,
 )
+from mri_iahvae.cores import limit_threads
 from mri_iahvae.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,7 +66,17 @@ def _number(name: str, default: float, help: str, metavar: str | None = None, **
     ),
     click.option("--half", is_flag=True, help="Store the finished model in half precision, to ship it."),
 )
-@section("Reading", *reading_options)
+@section(
+    "Reading",
+    *reading_options,
+    _number(
+        "--min-signal",
+        0.01,
+        "Leave out slices with less energy than this fraction of their volume's largest; 0 keeps all.",
+        min=0,
+        max=1,
+    ),
+)
 @section(
     "Model and plan",
     click.option(
@@ -146,7 +157,8 @@ def train(
 ) -> None:
     """Train a model on fully sampled k-space.
 
-    DATA is a folder of fastMRI-schema HDF5 files, or one that holds singlecoil_train/ and singlecoil_val/.
+    DATA is a folder of fastMRI-schema HDF5 files, or one that holds singlecoil_train/ and singlecoil_val/, or
+    multicoil_train/ and multicoil_val/: several coils are combined by their sensitivities.
     Ctrl-C and SIGTERM save the state and exit with 130; --resume goes on from there, also with other --devices.
 
     \b
@@ -167,6 +179,7 @@ def train(
     else:
         config = _model(options)
         work = data, run, config, _settings(config, options)
+    limit_threads(devices)
     # Imported here: PyTorch must not load for --help, nor for what is wrong with the command line.
     from mri_iahvae.cli.progress import training_display  # noqa: PLC0415
     from mri_iahvae.pipeline.devices import compute_deterministically, find_device  # noqa: PLC0415
@@ -177,6 +190,7 @@ def train(
 
     reading = Reading(**{field.name: options[field.name] for field in fields(Reading)})
     task = partial(tasks.train, domain=options["domain"], start=options["start"], reading=reading)
+    task = partial(task, min_signal=options["min_signal"])
     if run is not None and resume:
         task = partial(tasks.resume)
         record = RunRecord.read(run)

@@ -1,5 +1,6 @@
-"""Retrospective Cartesian sampling: column masks from fastMRI's own generators."""
+"""Retrospective Cartesian sampling: masks of lines from fastMRI's own generators, Poisson discs from sigpy's."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,40 +9,67 @@ from numpy.typing import NDArray
 
 from mri_iahvae.errors import UsageError
 
-MaskType = Literal["random", "equispaced", "magic"]
+LineType = Literal["random", "equispaced", "magic"]
+MaskType = Literal["random", "equispaced", "magic", "poisson"]
+MaskAxis = Literal["columns", "rows"]
 
 _CENTER_FRACTION = 0.32  # times 1 / acceleration, as fastMRI has it: 0.08 at 4, 0.04 at 8
 
 
 @dataclass(frozen=True)
-class ColumnSampling:
-    """Retrospective column masks of one kind; see `column_mask` for the fields."""
+class DrawnMask:
+    """Retrospective masks of one kind.
+
+    Attributes:
+        acceleration: nominal.
+        center_fraction: of each side that is drawn along, around DC: always measured.
+        mask_type: of lines, see `column_mask`; or "poisson", single bins.
+        axis: which lines.
+        seed: None takes the name of the file, as the fastMRI challenge does.
+    """
 
     acceleration: int
     center_fraction: float
     mask_type: MaskType
+    axis: MaskAxis = "columns"
+    seed: int | None = None
 
     def __str__(self) -> str:
         """In words, such as "random columns 4x, centre 0.08"."""
-        return f"{self.mask_type} columns {self.acceleration}x, centre {self.center_fraction:g}"
+        kind = "Poisson disc" if self.mask_type == "poisson" else f"{self.mask_type} {self.axis}"
+        return f"{kind} {self.acceleration}x, centre {self.center_fraction:g}"
 
-    def mask(self, width: int, seed: str) -> NDArray[np.bool_]:
-        """bool (width,); `column_mask` with these settings."""
-        return column_mask(width, self.acceleration, self.center_fraction, self.mask_type, seed)
+    def mask(self, size: tuple[int, int], name: str) -> NDArray[np.bool_]:
+        """True where measured, bool (width,) for columns, else (height, width); `name` is the file's.
+
+        Raises:
+            UsageError: a mask that cannot be, or sigpy, which draws Poisson discs, is missing.
+        """
+        seed = name if self.seed is None else self.seed
+        if self.mask_type == "poisson":
+            return _poisson_disc(size, self.acceleration, self.center_fraction, seed)
+        along = size[1 if self.axis == "columns" else 0]
+        lines = column_mask(along, self.acceleration, self.center_fraction, self.mask_type, seed)
+        return lines if self.axis == "columns" else np.repeat(lines[:, None], size[1], axis=1)
 
 
-def column_sampling(
-    acceleration: int | None, center_fraction: float | None = None, mask_type: MaskType | None = None
-) -> ColumnSampling | None:
-    """What a user asks for, completed with defaults: centre 0.32 / acceleration, random; None without an acceleration.
+def drawn_mask(
+    acceleration: int | None,
+    center_fraction: float | None = None,
+    mask_type: MaskType | None = None,
+    axis: MaskAxis | None = None,
+    seed: int | None = None,
+) -> DrawnMask | None:
+    """What a user asks for, completed with defaults: centre 0.32 / acceleration, random columns; or None for nothing.
 
     Raises:
-        UsageError: an acceleration or centre that cannot be, or either of the others without an acceleration.
+        UsageError: an acceleration or centre that cannot be, or any of the others without an acceleration.
     """
     if acceleration is None:
-        if center_fraction is not None or mask_type is not None:
+        if (center_fraction, mask_type, axis, seed) != (None, None, None, None):
             raise UsageError(
-                "--center-fraction and --mask-type describe undersampling: give --acceleration too"
+                "--center-fraction, --mask-type, --mask-axis and --mask-seed describe undersampling: give "
+                "--acceleration too"
             )
         return None
     if acceleration < 2:
@@ -49,11 +77,13 @@ def column_sampling(
     fraction = _CENTER_FRACTION / acceleration if center_fraction is None else center_fraction
     if not 0 < fraction < 1:
         raise UsageError(f"center fraction {fraction:g}: expected between 0 and 1")
-    return ColumnSampling(acceleration, fraction, mask_type or "random")
+    if mask_type == "poisson" and axis is not None:
+        raise UsageError("--mask-axis: a Poisson disc has no lines; leave it out")
+    return DrawnMask(acceleration, fraction, mask_type or "random", axis or "columns", seed)
 
 
 def column_mask(
-    width: int, acceleration: int, center_fraction: float, mask_type: MaskType, seed: str
+    width: int, acceleration: int, center_fraction: float, mask_type: LineType, seed: str | int
 ) -> NDArray[np.bool_]:
     """Retrospective column mask, as the fastMRI challenge draws it.
 
@@ -63,7 +93,8 @@ def column_mask(
             come on top).
         center_fraction: fraction of the columns, around DC, that is always measured.
         mask_type: "random", "equispaced" (exact fraction) or "magic" (`fastmri.data.subsample`).
-        seed: usually the file name without its folder; every slice of a file then has the same mask.
+        seed: of the generator; in the challenge the file name without its folder: every slice of a file then has the
+            same mask.
 
     Returns:
         bool (width,), true where measured.
@@ -73,7 +104,7 @@ def column_mask(
     """
     if round(width * center_fraction) * acceleration >= width:
         raise UsageError(
-            f"center fraction {center_fraction:g} of {width} columns leaves none to draw at acceleration "
+            f"center fraction {center_fraction:g} of {width} lines leaves none to draw at acceleration "
             f"{acceleration}: lower one of them"
         )
     # Imported here: fastmri imports torch, torchvision and more, and only this function needs it.
@@ -85,8 +116,28 @@ def column_mask(
         "magic": subsample.MagicMaskFunc,
     }
     function = kinds[mask_type](center_fractions=[center_fraction], accelerations=[acceleration])
-    mask, _ = function((1, width, 2), seed=tuple(map(ord, seed)))
+    mask, _ = function((1, width, 2), seed=tuple(map(ord, seed)) if isinstance(seed, str) else seed)
     return np.asarray(mask).reshape(width) > 0
+
+
+def _poisson_disc(
+    size: tuple[int, int], acceleration: int, center_fraction: float, seed: str | int
+) -> NDArray[np.bool_]:
+    """A variable-density Poisson disc, bool (height, width), as sigpy draws it, less the corners of k-space."""
+    try:
+        from sigpy.mri import poisson  # noqa: PLC0415 - an optional extra
+    except ImportError:
+        raise UsageError("--mask-type poisson needs sigpy: pip install 'mri-iahvae[poisson]'") from None
+    if isinstance(seed, str):
+        seed = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4], "big")
+    calibration = tuple(round(side * center_fraction) for side in size)
+    try:
+        return np.asarray(poisson(size, acceleration, calibration, dtype=bool, seed=seed))
+    except (ValueError, ZeroDivisionError):
+        raise UsageError(
+            f"no Poisson disc of {size[0]}x{size[1]} bins at acceleration {acceleration} with the central "
+            f"{center_fraction:g} of each side: change one of them"
+        ) from None
 
 
 def true_acceleration(mask: NDArray[np.bool_]) -> float | None:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from mri_iahvae.errors import UsageError
 from mri_iahvae.evaluation.metrics import RunningScores, Scores
 from mri_iahvae.inference.settings import InferenceSettings
-from mri_iahvae.kspace.centre_crop import crop_image
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.out_of_distribution import domain_warnings
+from mri_iahvae.pipeline.target import Target
 from mri_iahvae.pipeline.volume import Reconstruction
 from mri_iahvae.pipeline.volume_warnings import volume_warnings
 from mri_iahvae.results.figures import SliceView, Titles, kspace_figure, plain_text
@@ -27,7 +27,7 @@ from mri_iahvae.results.nifti import place, write_nifti
 from mri_iahvae.results.paths import OPTIONAL, beside, optional_files, remove
 from mri_iahvae.results.provenance import provenance
 from mri_iahvae.results.report import SCORED, Record, image_names
-from mri_iahvae.scans.geometry import MIN_SIDE, Geometry, reference_fits
+from mri_iahvae.scans.geometry import Geometry
 from mri_iahvae.scans.scan import KSPACE, Scan
 from mri_iahvae.scans.undersampling import SampledMask
 
@@ -76,6 +76,7 @@ class VolumeOutput:
         scan: the input.
         geometry: of its image.
         sampled: the bins of it that were used.
+        target: what it is scored against.
         outputs: what is wanted.
     """
 
@@ -86,19 +87,16 @@ class VolumeOutput:
         scan: Scan,
         geometry: Geometry,
         sampled: SampledMask,
+        target: Target,
         outputs: Outputs,
     ) -> None:
         self._file, self._path, self._outputs = file, path, outputs
         self._scan, self._geometry, self._sampled = scan, geometry, sampled
         self._views: dict[int, SliceView | None] = dict.fromkeys(outputs.shown(scan))
         self._done: list[tuple[Any, ...]] = []
-        self._reference_doubt = _reference_doubt(scan, geometry)
-        self._scores: dict[str, RunningScores] = {}
-        # A sample of the prior, not of this scan, is compared with nothing.
-        if scan.reference is not None and not self._reference_doubt and sampled.mask.any():
-            peak = max(float(self._reference(slice(i, i + 1)).max()) for i in range(scan.slices))
-            if peak > 0:
-                self._scores = {name: RunningScores(peak) for name in SCORED}
+        self._target = target
+        scored = SCORED if target.source else ()
+        self._scores = {name: RunningScores(target.peak) for name in scored}
 
     def add(self, result: Reconstruction, first: int) -> None:
         """Take the next slices.
@@ -113,7 +111,7 @@ class VolumeOutput:
         crop = self._geometry.crop
         image = crop(result.image)
         magnitude = np.abs(image)
-        baseline = crop(ifft2c(torch.from_numpy(result.zero_filled)).abs().numpy())
+        baseline = crop(_magnitude(result.zero_filled))
         arrays = {"reconstruction": magnitude, "image": image, "canonical_factor": result.factors}
         if result.std is not None:
             arrays["reconstruction_std"] = crop(result.std)
@@ -123,22 +121,26 @@ class VolumeOutput:
             arrays[KSPACE] = self._native_kspace(result, first)
         self._file.append(**arrays)
         chosen = slice(first, first + len(image))
-        reference = self._reference(chosen) if self._scores else None
+        numbers = range(chosen.start, chosen.stop)
+        reference = np.stack([self._target.image(i) for i in numbers]) if self._scores else None
         if reference is not None:
             for scores, images in zip(self._scores.values(), (baseline, magnitude), strict=True):
                 scores.add(reference, images)
-        for number in self._views.keys() & range(chosen.start, chosen.stop):
-            i = number - first
+        for number in self._views.keys() & numbers:
+            i, used = number - first, self._sampled.of(number)
+            soft = result.settings.data_consistency == "soft"
+            removed = np.where(used, result.zero_filled[i] - result.kspace[i], 0)
             self._views[number] = SliceView(
                 number=number,
                 zero_filled=baseline[i],
                 reconstruction=magnitude[i],
                 # Of several coils it is k-space of their combination, which fills missing bins.
-                measured=np.where(self._sampled.of(number), result.zero_filled[i], 0),
+                measured=np.where(used, result.zero_filled[i], 0),
                 completed=result.kspace[i],
                 reference=None if reference is None else reference[i],
                 reference_kspace=self._left_out(number) if reference is not None else None,
                 deviation=None if result.std is None else arrays["reconstruction_std"][i],
+                removed=crop(_magnitude(removed)) if soft else None,
             )
         self._done.append(
             (len(image), result.fractions, result.steps, result.out_of_distribution, *result.flags)
@@ -200,6 +202,7 @@ class VolumeOutput:
                 "field": list(self._geometry.field),
                 **provenance(loaded.model.gains.device),
                 **{f"fraction_{name}": fraction for name, fraction in fractions.items()},
+                **({"scored_against": self._target.source} if self._scores else {}),
             },
             steps=np.tensordot(weights, np.stack(steps), 1),
             out_of_distribution=score,
@@ -265,8 +268,8 @@ class VolumeOutput:
         nothing: bool,
     ) -> Iterator[str]:
         """Warnings; `grid`: what the model is confined to; `nothing`: no slice has any signal."""
-        if self._reference_doubt:
-            yield self._reference_doubt
+        if self._target.doubt:
+            yield self._target.doubt
         if details.get("noise_source") == "estimate" and details["noise_sigma"] == 0:
             yield "too little is measured to estimate the noise: taken as none"
         idle = fractions["completed"] == 0 and fractions["measured"] > 0 and not nothing
@@ -274,9 +277,6 @@ class VolumeOutput:
             yield "every bin that the model could add is measured, so the result is the data: see --up-to, denoise"
         if details["task"] == "denoise" and grid is not None and max(self._geometry.field) > grid:
             yield f"bins beyond the central {grid}x{grid} keep their noise"
-
-    def _reference(self, chosen: slice) -> NDArray[np.float32]:
-        return crop_image(self._scan.read_reference(chosen), *self._geometry.image)
 
     def _left_out(self, number: int) -> NDArray[np.complex64] | None:
         """k-space that the scan holds and this run left out, shown beside the reference."""
@@ -289,7 +289,12 @@ class VolumeOutput:
 
 @contextmanager
 def volume_output(
-    path: Path, scan: Scan, geometry: Geometry, sampled: SampledMask, outputs: Outputs = PLAIN
+    path: Path,
+    scan: Scan,
+    geometry: Geometry,
+    sampled: SampledMask,
+    target: Target,
+    outputs: Outputs = PLAIN,
 ) -> Iterator[VolumeOutput]:
     """The output of a volume, which exists once it is whole, and then replaces that of an earlier run.
 
@@ -298,6 +303,7 @@ def volume_output(
         scan: the input.
         geometry: of its image.
         sampled: the bins of it that were used; stored as the dataset `mask`.
+        target: what it is scored against.
         outputs: what is wanted.
 
     Raises:
@@ -306,21 +312,14 @@ def volume_output(
     """
     earlier = optional_files(path)
     with result_file(path, scan.slices) as file:
-        yield VolumeOutput(file, path, scan, geometry, sampled, outputs)
+        yield VolumeOutput(file, path, scan, geometry, sampled, target, outputs)
     remove(earlier - {beside(path, kind) for kind in OPTIONAL if getattr(outputs, kind)})
 
 
-def _reference_doubt(scan: Scan, geometry: Geometry) -> str:
-    """Why the reference cannot be compared with the result; nothing where it can."""
-    if scan.reference is None:
-        return ""
-    (rows, columns), size = scan.reference, geometry.image
-    if not reference_fits(scan):
-        expected = f"from {MIN_SIDE}x{MIN_SIDE} to the {geometry.native[0]}x{geometry.native[1]} of k-space"
-        return f"the reference is {rows}x{columns}, expected {expected}: not used"
-    if rows < size[0] or columns < size[1] or min(size) < MIN_SIDE:
-        return f"the reference is {rows}x{columns}, the image {size[0]}x{size[1]}: not compared"
-    return ""
+def _magnitude(kspace: NDArray[np.complex64]) -> NDArray[np.float32]:
+    """Of the image of k-space (..., H, W)."""
+    magnitude: NDArray[np.float32] = ifft2c(torch.from_numpy(kspace)).abs().numpy()
+    return magnitude
 
 
 def _shortest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

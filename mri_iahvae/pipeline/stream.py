@@ -16,6 +16,7 @@ from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.multicoil import CoilCombine, reconstruct_coils
 from mri_iahvae.pipeline.output import PLAIN, Outputs, volume_output
+from mri_iahvae.pipeline.target import find_target
 from mri_iahvae.pipeline.volume import Progress, Reconstruction, make_batches, reconstruct_volume
 from mri_iahvae.results.options import asked_options
 from mri_iahvae.scans.findings import require_consistent, sampling_doubts
@@ -123,8 +124,10 @@ def run_file(
     batches = make_batches(request.batch, loaded.model.gains.device)
     progress, size = start(path.name, scan.slices), batches.size
     levels = np.zeros(scan.slices)
+    kind: dict[str, Any] = {"task": request.task, "coil_combine": request.coil_combine or "rss"}
+    target = find_target(scan, geometry, sampled, outliers=bool(seen.outliers and not keep), **kind)
     infer = _infer(loaded, settings, request)
-    with volume_output(output, scan, geometry, sampled, request.outputs) as out:
+    with volume_output(output, scan, geometry, sampled, target, request.outputs) as out:
         for first in range(0, scan.slices, size):
             chosen = slice(first, min(first + size, scan.slices))
             kspace = geometry.reduce(used.read_coils(chosen))  # bins beyond `up_to` go with the mask

@@ -4,19 +4,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import UsageError, unusable
 from mri_iahvae.kspace.centre_crop import recentre
+from mri_iahvae.kspace.fft import fft2c
+from mri_iahvae.pipeline.coil_image import sensitivity_image
 from mri_iahvae.scans.findings import require_consistent
-from mri_iahvae.scans.geometry import require_measured_grid, scan_geometry
+from mri_iahvae.scans.geometry import Geometry, require_measured_grid, scan_geometry
 from mri_iahvae.scans.listing import hdf5_files
 from mri_iahvae.scans.outliers import outliers_text
 from mri_iahvae.scans.reader import AS_STORED, Reading, open_scan
 from mri_iahvae.scans.scan import Scan
 from mri_iahvae.scans.survey import survey
 
-_HELD_OUT_EVERY = 10  # one file in ten validates where the folder has no singlecoil_val
+MIN_SIGNAL = 0.01
+"""Energy of the weakest slice to train on, over that of its volume's strongest."""
+
+_HELD_OUT_EVERY = 10  # one file in ten validates where the folder has no part for it
+_HELD_OUT_MOST = 0.2
+_HELD_OUT_LEAST = 5  # slices
 
 
 class FolderSlices:
@@ -25,25 +33,48 @@ class FolderSlices:
     Args:
         scans: opened files.
         size: side of the grid.
+        min_signal: leave out slices that have less energy on the grid than this fraction of their volume's largest;
+            unless it is zero every slice is read for that.
     """
 
-    def __init__(self, scans: list[Scan], size: int) -> None:
+    def __init__(self, scans: list[Scan], size: int, min_signal: float = 0.0) -> None:
         self.size = size
         self.scans = scans
-        self._where = [
-            (scan, geometry, number)
-            for scan, geometry in ((scan, scan_geometry(scan)) for scan in scans)
-            for number in range(scan.slices)
-        ]
+        self._where: list[tuple[Scan, Geometry, int]] = []
+        for scan in scans:
+            geometry = scan_geometry(scan)
+            kept = list(range(scan.slices))
+            if min_signal:
+                energy = np.array([self._energy(scan, geometry, n) for n in kept])
+                kept = np.flatnonzero((energy > 0) & (energy >= min_signal * energy.max())).tolist()
+            self._where += [(scan, geometry, number) for number in kept]
 
     def __len__(self) -> int:
         """Number of slices."""
         return len(self._where)
 
     def read(self, index: int) -> NDArray[np.complex64]:
-        """k-space of one slice: complex64 (size, size), in the file's units."""
+        """k-space of one slice, complex64 (size, size), in the file's units.
+
+        Several coils become one image by their sensitivities.
+        """
         scan, geometry, number = self._where[index]
-        return np.ascontiguousarray(recentre(geometry.reduce(scan.read(number)[0]), self.size, self.size))
+        kspace = geometry.reduce(scan.read_coils(number)[0])
+        if scan.coils > 1:
+            image = sensitivity_image(kspace, geometry.reduce_mask(scan.masks[number]))
+            kspace = fft2c(torch.from_numpy(image)).numpy()[None]
+        return np.ascontiguousarray(recentre(kspace[0], self.size, self.size))
+
+    def _energy(self, scan: Scan, geometry: Geometry, number: int) -> float:
+        # Oversampling spreads the energy over more rows, and need not be removed for this.
+        rows = self.size * geometry.native[0] // geometry.field[0]
+        bins = recentre(scan.read_coils(number)[0], rows, self.size)
+        return float(np.linalg.norm(bins.astype(complex)) ** 2)  # squares could leave float32's range
+
+    @property
+    def left_out(self) -> int:
+        """Number of slices with too little signal."""
+        return sum(scan.slices for scan in self.scans) - len(self)
 
 
 @dataclass(frozen=True)
@@ -61,8 +92,10 @@ class TrainingData:
     held_out: FolderSlices
 
     @classmethod
-    def open(cls, folder: Path, size: int, reading: Reading = AS_STORED) -> "TrainingData":
-        """Open the files of a folder, or of its folders `singlecoil_train` and `singlecoil_val`.
+    def open(
+        cls, folder: Path, size: int, reading: Reading = AS_STORED, min_signal: float = MIN_SIGNAL
+    ) -> "TrainingData":
+        """Open the files of a folder, or of its folders `singlecoil_train` and `singlecoil_val`, or `multicoil_...`.
 
         Without the latter every tenth file is held out, or the last one where there are fewer.
 
@@ -70,9 +103,10 @@ class TrainingData:
             folder: of fastMRI-schema HDF5 files.
             size: side of the model's grid.
             reading: how the files are read.
+            min_signal: as in `FolderSlices`.
 
         Raises:
-            UsageError: no such folder, or too few files.
+            UsageError: no such folder, or too few files or slices.
             ScanError: a file cannot be used for training.
         """
         if not folder.is_dir():
@@ -81,7 +115,8 @@ class TrainingData:
                 f"{folder}: expected a folder of fastMRI-schema HDF5 files, found {found}; check the path, or make "
                 "scans of images with `mri-iahvae simulate`"
             )
-        folders = folder / "singlecoil_train", folder / "singlecoil_val"
+        coils = "multicoil" if (folder / "multicoil_train").is_dir() else "singlecoil"
+        folders = folder / f"{coils}_train", folder / f"{coils}_val"
         if folders[0].is_dir() and folders[1].is_dir():
             training, held_out = (_open_all(part, size, reading) for part in folders)
         else:
@@ -92,12 +127,33 @@ class TrainingData:
                 )
             held_out = scans[_HELD_OUT_EVERY - 1 :: _HELD_OUT_EVERY] or scans[-1:]
             training = [scan for scan in scans if scan not in held_out]
-        return cls(folder, FolderSlices(training, size), FolderSlices(held_out, size))
+        parts = [FolderSlices(scans, size, min_signal) for scans in (training, held_out)]
+        if not all(map(len, parts)):
+            raise UsageError(f"{folder}: expected slices with signal to train and validate on, found none")
+        return cls(folder, *parts)
 
     @property
     def counts(self) -> tuple[int, int]:
         """Numbers of slices to train on, and held out."""
         return len(self.training), len(self.held_out)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd about the slices, one sentence each."""
+        found = []
+        if empty := self.training.left_out + self.held_out.left_out:
+            found.append(
+                f"{empty} of {sum(self.counts) + empty} slices hold hardly any signal beside others of their "
+                "volume: left out, see --min-signal"
+            )
+        held = self.counts[1]
+        if held > _HELD_OUT_MOST * sum(self.counts):
+            found.append(f"{held} of {sum(self.counts)} slices are held out, over a fifth: give more files")
+        if held < _HELD_OUT_LEAST:
+            found.append(
+                f"{held} slice{'s' * (held != 1)} held out: what is measured on so few means little, give more files"
+            )
+        return tuple(found)
 
     @property
     def description(self) -> str:

@@ -71,6 +71,8 @@ class SliceView:
     """Complex (H, W); adds its panel."""
     deviation: NDArray[np.floating] | None = None
     """(h, w), standard deviation of posterior samples; adds its image, as bright as the errors."""
+    removed: NDArray[np.floating] | None = None
+    """(h, w), magnitude of what the measured bins lost in denoising; its image takes the place of missing errors."""
 
     @property
     def white(self) -> float:
@@ -88,6 +90,8 @@ class SliceView:
                 for name, image in images.items()
             }
             images = {"reference": reference, **scored}
+        elif self.removed is not None:
+            errors = {"removed": self.removed}
         deviation = {} if self.deviation is None else {"standard deviation": self.deviation}
         gain = _gain((errors or deviation).values(), self.white)
         return images | {f"{name} x{gain}": gain * image for name, image in (errors | deviation).items()}

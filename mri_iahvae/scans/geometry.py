@@ -147,13 +147,13 @@ def reference_fits(scan: Scan) -> bool:
 
 
 def require_measured_grid(scan: Scan, size: int) -> None:
-    """Refuse a scan that cannot be trained on: of several coils, or without its central size x size bins.
+    """Refuse a scan that cannot be trained on: without its central size x size bins, or of several coils with gaps.
 
     They have to be measured as a whole once readout oversampling is removed.
     """
-    if scan.coils > 1:
-        wanted = "single-coil k-space to train on"
-        raise unusable(scan.path, wanted, f"{scan.coils} coils", "leave the file out")
+    if scan.coils > 1 and not scan.fully_sampled:  # weights of coils mix neighbouring bins
+        wanted = f"fully sampled k-space to combine {scan.coils} coils for training"
+        raise unusable(scan.path, wanted, "undersampled k-space", "leave the file out")
     measured = scan_geometry(scan).reduce_mask(scan.mask)
     central = recentre(measured, size, size)
     if not central.all():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mri_iahvae.errors import UsageError
 from mri_iahvae.files import name_as_text
 from mri_iahvae.kspace.centre_crop import centre_block
-from mri_iahvae.kspace.masks import ColumnSampling, MaskType, column_sampling, true_acceleration
+from mri_iahvae.kspace.masks import DrawnMask, MaskAxis, MaskType, drawn_mask, true_acceleration
 from mri_iahvae.scans.geometry import Geometry
 from mri_iahvae.scans.mask_file import read_mask_file
 from mri_iahvae.scans.scan import MaskSource, Scan
@@ -29,7 +29,7 @@ class SampledMask:
 
     Attributes:
         mask: bool (height, width) for all slices, or (slices, height, width).
-        source: where it comes from: the scan (`Scan.mask_source`), a mask file, or drawn columns.
+        source: where it comes from: the scan (`Scan.mask_source`), a mask file, or drawn at random.
         description: in words.
         acquired: first column that the scanner acquired, and the first one after the last.
         warnings: one sentence each.
@@ -77,10 +77,11 @@ class Sampling:
 
     Attributes:
         mask_path: a mask file, see `read_mask_file`.
-        acceleration: column masks drawn from the scan's file name, as the fastMRI challenge does; see
-            `column_sampling` for this and the next two.
-        center_fraction: fraction of columns around the centre.
-        mask_type: "random", "equispaced" or "magic".
+        acceleration: of a mask that is drawn, see `DrawnMask` for this and the others.
+        center_fraction: fraction of the lines around the centre.
+        mask_type: "random", "equispaced", "magic" or "poisson".
+        mask_axis: "columns" or "rows".
+        mask_seed: None takes the name of the scan's file, as the fastMRI challenge does.
 
     Raises:
         UsageError: options that contradict each other, or values that cannot be.
@@ -90,10 +91,12 @@ class Sampling:
     acceleration: int | None = None
     center_fraction: float | None = None
     mask_type: MaskType | None = None
+    mask_axis: MaskAxis | None = None
+    mask_seed: int | None = None
 
     def __post_init__(self) -> None:
         """Check."""
-        if self._columns is not None and self.mask_path is not None:
+        if self._drawn is not None and self.mask_path is not None:
             raise UsageError("give --mask or --acceleration, not both")
 
     def apply(self, scan: Scan) -> SampledMask:
@@ -102,9 +105,10 @@ class Sampling:
         if self.mask_path is not None:
             asked = read_mask_file(self.mask_path, scan.height, scan.width, scan.slices)
             source, description = "mask file", name_as_text(self.mask_path)
-        elif self._columns is not None:
-            asked = self._columns.mask(scan.width, scan.path.name)
-            source, description = "acceleration", str(self._columns)
+        elif (drawn := self._drawn) is not None:
+            asked = drawn.mask((scan.height, scan.width), scan.path.name)
+            seed = "the file's name" if drawn.seed is None else drawn.seed
+            source, description = "acceleration", f"{drawn}, seed {seed}"
         else:
             asked, source, description = scan.mask, scan.mask_source, _OWN[scan.mask_source]
         mask, warnings = asked & scan.mask, []
@@ -125,17 +129,21 @@ class Sampling:
 
     def to_json(self) -> dict[str, Any]:
         """For the record: the options by name, with their defaults; plain values."""
-        columns = self._columns
+        drawn = self._drawn
         return {
             "mask": None if self.mask_path is None else name_as_text(self.mask_path),
-            "acceleration": columns and columns.acceleration,
-            "center_fraction": columns and columns.center_fraction,
-            "mask_type": columns and columns.mask_type,
+            "acceleration": drawn and drawn.acceleration,
+            "center_fraction": drawn and drawn.center_fraction,
+            "mask_type": drawn and drawn.mask_type,
+            "mask_axis": drawn and drawn.axis,
+            "mask_seed": self.mask_seed,
         }
 
     @property
-    def _columns(self) -> ColumnSampling | None:
-        return column_sampling(self.acceleration, self.center_fraction, self.mask_type)
+    def _drawn(self) -> DrawnMask | None:
+        return drawn_mask(
+            self.acceleration, self.center_fraction, self.mask_type, self.mask_axis, self.mask_seed
+        )
 
 
 OWN_SAMPLING = Sampling()

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 import mri_iahvae
 from mri_iahvae.errors import IahvaeError, ScanError, UsageError, unusable
 from mri_iahvae.evaluation.metrics import MIN_SIDE, Scores, crop_pair, score
 from mri_iahvae.evaluation.summary import Summary, summarise
-from mri_iahvae.scans.formats.fastmri_images import read_reconstruction, read_target
+from mri_iahvae.scans.formats.fastmri_images import Target, read_reconstruction, read_target
 from mri_iahvae.scans.listing import hdf5_files
 from mri_iahvae.scans.reader import AS_STORED, Reading
 from mri_iahvae.scans.scan import RECONSTRUCTION
@@ -178,7 +176,7 @@ def score_pairs(
             if acquisition is not None and stated != acquisition:
                 others.add(stated)
                 continue
-            scores = _score(prediction, path, reference.images)
+            scores = _score(prediction, path, reference)
         except UsageError:
             raise
         except IahvaeError as error:
@@ -192,8 +190,8 @@ def score_pairs(
     return Evaluation(tuple(found), tuple(failures), left_out)
 
 
-def _score(prediction: Path, path: Path, target: NDArray) -> Scores:
-    images = read_reconstruction(prediction)
+def _score(prediction: Path, path: Path, reference: Target) -> Scores:
+    target, images = reference.images, read_reconstruction(prediction, reference.source)
     if len(images) != len(target):
         wanted = f"{len(target)} slices, as in the target"
         raise unusable(prediction, wanted, len(images), "compare whole volumes")

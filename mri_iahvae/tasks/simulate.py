@@ -13,7 +13,7 @@ import torch
 from mri_iahvae.errors import IahvaeError, UsageError
 from mri_iahvae.files import make_folder, require_new
 from mri_iahvae.kspace.fft import fft2c, ifft2c
-from mri_iahvae.kspace.masks import ColumnSampling, MaskType, column_sampling, true_acceleration
+from mri_iahvae.kspace.masks import DrawnMask, MaskAxis, MaskType, drawn_mask, true_acceleration
 from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.kspace.phase import smooth_phase
 from mri_iahvae.results.hdf5 import write_scan
@@ -31,7 +31,7 @@ class _Settings:
     noise: float
     reference: Reference
     phase: float
-    columns: ColumnSampling | None
+    drawn: DrawnMask | None
     seed: int
 
     def __post_init__(self) -> None:
@@ -49,6 +49,8 @@ def simulate(
     acceleration: int | None = None,
     center_fraction: float | None = None,
     mask_type: MaskType | None = None,
+    mask_axis: MaskAxis | None = None,
+    mask_seed: int | None = None,
     seed: int = 0,
     overwrite: bool = False,
     report: Callable[[str], None] = lambda _: None,
@@ -65,10 +67,12 @@ def simulate(
         reference: `reconstruction_esc` is the noise-free magnitude ("clean") or that of the noisy, fully
             sampled image ("noisy"), as in fastMRI.
         phase: standard deviation of the smooth phase within a slice, in radians.
-        acceleration: nominal acceleration of a column mask; everything is measured without.
-        center_fraction: fraction of the columns, around DC, that is always measured; 0.32 / acceleration by default.
-        mask_type: "random" (default), "equispaced" or "magic".
-        seed: of phase and noise, together with the file name. The mask depends on the file name only.
+        acceleration: nominal acceleration of a mask (`kspace.masks.DrawnMask`); everything is measured without.
+        center_fraction: fraction of the lines, around DC, that is always measured; 0.32 / acceleration by default.
+        mask_type: "random" (default), "equispaced", "magic" or "poisson".
+        mask_axis: "columns" (default) or "rows".
+        mask_seed: of the mask; the file name by default.
+        seed: of phase and noise, together with the file name.
         overwrite: replace files that exist.
         report: called with one line per file.
 
@@ -80,8 +84,8 @@ def simulate(
         ScanError: a source that cannot be used.
         IahvaeError: a file that cannot be written.
     """
-    columns = column_sampling(acceleration, center_fraction, mask_type)
-    settings = _Settings(noise, reference, phase, columns, seed)
+    drawn = drawn_mask(acceleration, center_fraction, mask_type, mask_axis, mask_seed)
+    settings = _Settings(noise, reference, phase, drawn, seed)
     folder = Path(output_dir)
     make_folder(folder)
     written: list[Path] = []
@@ -136,17 +140,17 @@ def _write(path: Path, volume: Volume, settings: _Settings, name: str) -> str:
     kspace = fft2c(torch.polar(magnitude, angle))
     sigma = settings.noise * rms(kspace).double().square().mean().sqrt().item()
     kspace = kspace + complex_noise(tuple(kspace.shape), sigma, generator)
-    columns = settings.columns
+    drawn = settings.drawn
     record = {
         "relative_noise": settings.noise,
         "phase": settings.phase,
         "seed": settings.seed,
         **provenance(),
     }
-    if columns is not None:
-        record["acceleration"] = columns.acceleration
-    # Drawn from the file name alone, as the fastMRI challenge does.
-    mask = None if columns is None else columns.mask(kspace.shape[-1], path.name)
+    if drawn is not None:
+        record["acceleration"] = drawn.acceleration
+    _, *size = kspace.shape
+    mask = None if drawn is None else drawn.mask((size[0], size[1]), path.name)
     write_scan(
         path,
         kspace.numpy(),

@@ -19,7 +19,7 @@ from mri_iahvae.model.config import ModelConfig
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_file import load_guide
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.pipeline.training_data import TrainingData
+from mri_iahvae.pipeline.training_data import MIN_SIGNAL, TrainingData
 from mri_iahvae.processes import ALONE, Processes, joined, of_the_first, rank
 from mri_iahvae.results.figures import grid_figure
 from mri_iahvae.results.provenance import provenance
@@ -44,14 +44,16 @@ def train(
     domain: str | None = None,
     start: str | Path | None = None,
     reading: Reading = AS_STORED,
+    min_signal: float = MIN_SIGNAL,
     processes: Processes = ALONE,
 ) -> Path:
     """Train a model.
 
     Args:
-        data: folder of fully sampled single-coil fastMRI-schema files; readout oversampling is removed, and the
-            central bins, as many as the model's grid has, are trained on. Or a folder with `singlecoil_train/`
-            and `singlecoil_val/`. Without the latter every tenth file validates.
+        data: folder of fully sampled fastMRI-schema files; readout oversampling is removed, several coils are
+            combined by their sensitivities, and the central bins, as many as the model's grid has, are trained on. Or a
+            folder with `singlecoil_train/` and `singlecoil_val/` (or `multicoil_...`). Without the latter every tenth
+            file validates.
         run: folder for everything that the run writes; the finished model is `run/model`. None: a new folder
             `runs/<name of the data>-<date>`.
         preset: the model.
@@ -63,6 +65,7 @@ def train(
         start: checkpoint whose weights the training starts from, a folder or a shipped name; where the first stage's
             grid is larger, the model grows.
         reading: how the files are read.
+        min_signal: leave out slices with less energy than this fraction of their volume's largest.
         processes: that share the run; the program that calls is started again for each. Settings do not depend on
             them, and neither do results beyond rounding.
 
@@ -77,7 +80,7 @@ def train(
         IahvaeError: too many steps in a row were not finite, or `run` cannot be written to; the last state stays.
         KeyboardInterrupt: stopped by SIGINT or SIGTERM, the state is saved; its text tells of which step.
     """
-    opened = TrainingData.open(Path(data), preset.size, reading)
+    opened = TrainingData.open(Path(data), preset.size, reading, min_signal)
     _require_trainable(preset, settings, processes.count)
     model, guide, source = None, None, {}
     if start is not None:
@@ -101,6 +104,7 @@ def train(
             "lightning": lightning.__version__,
             "processes": processes.count,
             "reading": asdict(reading),
+            "min_signal": min_signal,
             **source,
         },
     )
@@ -128,7 +132,8 @@ def resume(
     run = Path(run)
     record = RunRecord.read(run)
     reading = Reading(**record.provenance.get("reading", {}))
-    opened = TrainingData.open(Path(record.data if data is None else data), record.model.size, reading)
+    folder = Path(record.data if data is None else data)
+    opened = TrainingData.open(folder, record.model.size, reading, record.provenance.get("min_signal", 0.0))
     if opened.counts != record.slices:
         expected, found = (
             f"{training} slices and {held} held out" for training, held in (record.slices, opened.counts)
@@ -206,6 +211,7 @@ def _run(
                 start=start,
                 start_guide=start_guide,
                 processes=processes,
+                warnings=[f"{opened.folder}: {text}" for text in opened.warnings],
             )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_interrupted(run, record.settings)) from None

@@ -1,6 +1,6 @@
 """A training run: stages one after the other, each a Lightning fit, resumable at any step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -61,6 +61,7 @@ def run_training(
     start: IAHVAE | None = None,
     start_guide: Guide | None = None,
     processes: Processes = ALONE,
+    warnings: Sequence[str] = (),
 ) -> Path:
     """Train a model through all stages.
 
@@ -81,6 +82,7 @@ def run_training(
         start: model whose weights the first stage starts from; its scales are the coarsest of `preset`.
         start_guide: guide that the guide's stage starts from, or that stays as it is.
         processes: that share the run.
+        warnings: about the slices, shown first.
 
     Returns:
         Folder of the finished checkpoint.
@@ -94,10 +96,11 @@ def run_training(
     finished = done >= settings.planned
     if rank() == 0:
         goes = "is finished already" if finished else f"goes on from step {done}" if resume else "starts"
-        display.begin(
+        text = (
             f"{run}: {goes}, {settings.planned} steps in all; {len(training)} slices to train on, "
             f"{len(held_out)} held out"
         )
+        display.begin("\n".join([text, *(f"Warning: {warning}" for warning in warnings)]))
     if finished and _is_stored(run):
         return run / "model"
     if not resume and rank() == 0:  # what no stage trains is part of the finished model

@@ -96,6 +96,7 @@ class RunRecord:
             "--stages": ",".join(map(str, stages)),
             **{f"--{name}": getattr(stages[0], name) for name in ("batch", "rate", "sigma")},
             "--save-every": self.settings.save_seconds,
+            "--min-signal": self.provenance.get("min_signal", 0.0),
             **{f"--{k.replace('_', '-')}": v for k, v in self.provenance.get("reading", {}).items()},
         }
         changed = []

@@ -45,7 +45,8 @@ def test_the_table(volumes):
         assert line[3:] == [f"{found.nmse:#.3g}", f"{found.psnr:.2f}", f"{found.ssim:.4f}"]
     assert [line[0] for line in lines[4:]] == ["1", "2", "3"]  # AXT1, AXT2, all
     mean, std = scores.overall.mean, scores.overall.std
-    assert lines[6][3:6] == [f"{mean['nmse']:#.3g}", "+/-", f"{2 * std['nmse']:#.3g}"]
+    assert lines[6][:6] == ["3", "volumes,", "mean", "+/-", "2", "SD"]
+    assert lines[6][7:10] == [f"{mean['nmse']:#.3g}", "+/-", f"{2 * std['nmse']:#.3g}"]
     assert result.stderr == "Scoring\n"
 
 

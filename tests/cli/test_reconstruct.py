@@ -36,7 +36,8 @@ def test_result_figure_and_report(reconstruct, make_scan, tmp_path, outputs, rea
     assert lines[0].endswith("scan.h5: 3 slices, k-space 6.2% measured, 93.8% completed, 0.0% zero")
     assert "true acceleration 16.00x" in lines[1]
     assert all(word in line for line in lines[3:5] for word in ("NMSE", "PSNR", "dB", "SSIM"))
-    assert {Path(line.strip()).name for line in lines[5:]} == set(outputs())
+    assert lines[5].strip() == "scored against its reference"
+    assert {Path(line.strip()).name for line in lines[6:]} == set(outputs())
 
 
 @pytest.mark.parametrize("command", ["reconstruct", "denoise"])
@@ -93,8 +94,11 @@ def test_json_has_the_numbers_of_the_text(reconstruct, make_scan, read):
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--acceleration", 4], "random columns 4x, centre 0.08"),
-        (["--acceleration", 2, "--mask-type", "magic"], "magic columns 2x, centre 0.16"),
+        (["--acceleration", 4], "random columns 4x, centre 0.08, seed the file's name"),
+        (
+            ["--acceleration", 2, "--mask-type", "magic"],
+            "magic columns 2x, centre 0.16, seed the file's name",
+        ),
         (["--mask", "columns.npy"], "columns.npy"),
         (["--mask", "bins.npz", "--up-to", "16x16"], "bins.npz, up to 16x16"),
     ],

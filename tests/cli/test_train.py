@@ -64,7 +64,11 @@ def test_a_run_its_resumption_and_its_model(data, make_scan, tmp_path):
     assert result.stdout == f"{run / 'model'}\n"
     assert result.stderr.startswith(f"{run}: starts, 5 steps in all; 6 slices to train on, 2 held out\n")
     assert "\x1b" not in result.stderr  # plain lines for a log
-    assert "Warning" not in result.stderr
+    warnings = [line for line in result.stderr.splitlines() if line.startswith("Warning")]
+    assert warnings == [
+        f"Warning: {data}: 2 of 8 slices are held out, over a fifth: give more files",
+        f"Warning: {data}: 2 slices held out: what is measured on so few means little, give more files",
+    ]
     names = {".lock", "run.json", "log.jsonl", "model", "pictures", "states"}
     assert {path.name for path in run.iterdir()} == names
     assert {entry["grid"] for entry in log(run)} == {16, 32}

@@ -1,4 +1,5 @@
 import random
+import sys
 from typing import get_args
 
 import numpy as np
@@ -7,9 +8,9 @@ import torch
 from fastmri.data import subsample
 
 from mri_iahvae.errors import UsageError
-from mri_iahvae.kspace.masks import ColumnSampling, MaskType, column_mask, column_sampling, true_acceleration
+from mri_iahvae.kspace.masks import DrawnMask, LineType, column_mask, drawn_mask, true_acceleration
 
-KINDS = get_args(MaskType)
+KINDS = get_args(LineType)
 SIZES = [(64, 4, 0.08), (368, 4, 0.08), (371, 8, 0.04)]
 
 
@@ -64,13 +65,13 @@ def test_a_centre_that_leaves_one_column_to_draw_is_taken():
 
 
 def test_a_sampling_is_completed_with_defaults():
-    found = column_sampling(4)
-    assert found == ColumnSampling(4, 0.08, "random")
-    assert column_sampling(8) == ColumnSampling(8, 0.04, "random")
+    found = drawn_mask(4)
+    assert found == DrawnMask(4, 0.08, "random")
+    assert drawn_mask(8) == DrawnMask(8, 0.04, "random")
     assert str(found) == "random columns 4x, centre 0.08"
-    np.testing.assert_array_equal(found.mask(368, "scan"), column_mask(368, 4, 0.08, "random", "scan"))
-    assert column_sampling(2, 0.9, "magic") == ColumnSampling(2, 0.9, "magic")
-    assert column_sampling(None) is None
+    np.testing.assert_array_equal(found.mask((20, 368), "scan"), column_mask(368, 4, 0.08, "random", "scan"))
+    assert drawn_mask(2, 0.9, "magic") == DrawnMask(2, 0.9, "magic")
+    assert drawn_mask(None) is None
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,9 @@ def test_a_sampling_is_completed_with_defaults():
     [
         ((None, 0.08), "give --acceleration too"),
         ((None, None, "random"), "give --acceleration too"),
+        ((None, None, None, "rows"), "give --acceleration too"),
+        ((None, None, None, None, 0), "give --acceleration too"),
+        ((4, None, "poisson", "rows"), "a Poisson disc has no lines"),
         ((1, None), "expected"),
         ((4, 0.0), "expected"),
         ((4, 1.0), "expected"),
@@ -85,7 +89,47 @@ def test_a_sampling_is_completed_with_defaults():
 )
 def test_a_sampling_that_cannot_be_is_refused(options, message):
     with pytest.raises(UsageError, match=message):
-        column_sampling(*options)
+        drawn_mask(*options)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_are_the_columns_of_the_turned_grid(kind):
+    rows = drawn_mask(4, 0.1, kind, "rows").mask((96, 40), "scan")
+    np.testing.assert_array_equal(rows, np.tile(column_mask(96, 4, 0.1, kind, "scan")[:, None], 40))
+    assert str(drawn_mask(4, 0.1, kind, "rows")) == f"{kind} rows 4x, centre 0.1"
+
+
+@pytest.mark.parametrize(
+    ("kind", "function"),
+    [("random", subsample.RandomMaskFunc), ("equispaced", subsample.EquispacedMaskFractionFunc)],
+)
+def test_a_number_as_seed_is_fastmri_s_and_the_name_does_not_matter(kind, function):
+    expected, _ = function([0.08], [4])((1, 368, 2), seed=7)
+    for name in ("a.h5", "b.h5"):
+        found = drawn_mask(4, mask_type=kind, seed=7).mask((640, 368), name)
+        np.testing.assert_array_equal(found, expected[0, :, 0] == 1)
+    assert (found != drawn_mask(4, mask_type=kind, seed=8).mask((640, 368), "a.h5")).any()
+
+
+def test_a_poisson_disc_is_sigpy_s():
+    poisson = pytest.importorskip("sigpy.mri").poisson
+    drawn = drawn_mask(4, 0.1, "poisson", seed=7)
+    found = drawn.mask((48, 40), "a.h5")
+    np.testing.assert_array_equal(found, np.abs(poisson((48, 40), 4, (5, 4), seed=7)) == 1)
+    assert true_acceleration(found) == pytest.approx(4, rel=0.05)
+    assert found[24 - 2 : 24 + 2, 20 - 2 : 20 + 2].all()
+    assert str(drawn) == "Poisson disc 4x, centre 0.1"
+    by_name = [drawn_mask(4, 0.1, "poisson").mask((48, 40), name) for name in ("a.h5", "a.h5", "b.h5")]
+    assert (by_name[0] == by_name[1]).all()
+    assert (by_name[0] != by_name[2]).any()
+    with pytest.raises(UsageError, match="no Poisson disc of 16x16 bins at acceleration 8"):
+        drawn_mask(8, 0.6, "poisson").mask((16, 16), "a.h5")
+
+
+def test_without_sigpy_a_poisson_disc_is_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sigpy.mri", None)
+    with pytest.raises(UsageError, match="poisson needs sigpy"):
+        drawn_mask(4, None, "poisson").mask((32, 32), "a.h5")
 
 
 def test_true_acceleration_counts_bins():

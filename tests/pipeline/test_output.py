@@ -16,6 +16,7 @@ from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.pipeline import output
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.output import PLAIN, volume_output
+from mri_iahvae.pipeline.target import find_target
 from mri_iahvae.pipeline.volume import reconstruct_volume
 from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.reader import open_scan
@@ -45,7 +46,8 @@ def write(loaded, tmp_path):
                 first=first,
             )
 
-        with volume_output(tmp_path / "out" / path.name, scan, geometry, sampled, outputs) as out:
+        target = find_target(scan, geometry, sampled)
+        with volume_output(tmp_path / "out" / path.name, scan, geometry, sampled, target, outputs) as out:
             for number in range(scan.slices):
                 out.add(reconstructed(number, number), number)
             report = out.finish(loaded, settings, batches, {"task": "reconstruct", **details})
@@ -104,10 +106,13 @@ def test_scores_compare_magnitudes_with_the_reference(make_scan, write):
         assert report["scores"][name] == pytest.approx(score(reference, image).to_dict())
 
 
-@pytest.mark.parametrize("reference", [None, np.zeros((2, 32, 32), np.float32)])
-def test_without_a_reference_there_are_no_scores(make_scan, write, reference):
-    _, report = write(make_scan(reference=reference))
+@pytest.mark.parametrize(
+    "scan", [{"mask": np.arange(32) > 3}, {"reference": np.zeros((2, 32, 32), np.float32)}]
+)
+def test_without_a_reference_there_are_no_scores(make_scan, write, scan):
+    _, report = write(make_scan(**scan))
     assert report["scores"] == {}
+    assert "scored_against" not in report
 
 
 @pytest.mark.parametrize("size", [(20, 20), (32, 20), (21, 32), (7, 8)])

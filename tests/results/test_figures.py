@@ -50,6 +50,14 @@ def test_a_deviation_is_as_bright_as_the_errors_and_alone_as_its_content(rng):
     assert list(one.images(Titles()))[-1] == "standard deviation x5"  # 0.1 of 0.9
 
 
+def test_what_was_removed_takes_the_place_of_errors_and_yields_to_them(rng):
+    one = replace(view(rng, removed=np.full((16, 16), 0.1)), reconstruction=np.ones((16, 16)))
+    images = one.images(Titles("noisy", "denoised"))
+    assert list(images) == ["noisy", "denoised", "removed x10"]
+    np.testing.assert_allclose(images["removed x10"], 1.0)
+    assert not any("removed" in name for name in replace(one, reference=np.ones((16, 16))).images(Titles()))
+
+
 def test_single_columns_of_a_large_mask_stay_visible(tmp_path, rng):
     """640 x 368 bins do not fit the panel, of about 300 pixels: still none of the measured columns is lost."""
     columns = np.arange(368) % 5 == 1

@@ -72,12 +72,26 @@ def test_drawn_columns_have_the_file_s_name_as_seed(scan, tmp_path):
     sampled = sampling.apply(scan(8, 371))
     wanted = column_mask(371, 4, 0.08, "equispaced", "scan.h5")
     np.testing.assert_array_equal(sampled.mask, np.tile(wanted, (8, 1)))
-    assert (sampled.source, sampled.description) == ("acceleration", "equispaced columns 4x, centre 0.08")
+    assert (sampled.source, sampled.description) == (
+        "acceleration",
+        "equispaced columns 4x, centre 0.08, seed the file's name",
+    )
     assert sampled.true_acceleration == pytest.approx(1 / wanted.mean())
     (tmp_path / "deeper").mkdir()
     np.testing.assert_array_equal(sampling.apply(scan(8, 371, name="deeper/scan.h5")).mask, sampled.mask)
     with pytest.raises(UsageError, match="--mask or --acceleration, not both"):
         Sampling(tmp_path / "lines.npy", acceleration=4)
+
+
+def test_rows_and_a_seed_of_the_user_s(scan):
+    sampling = Sampling(acceleration=4, mask_axis="rows", mask_seed=3)
+    one, other = (sampling.apply(scan(64, 20, name=name)) for name in ("a.h5", "b.h5"))
+    np.testing.assert_array_equal(one.mask, np.tile(column_mask(64, 4, 0.08, "random", 3)[:, None], 20))
+    np.testing.assert_array_equal(one.mask, other.mask)
+    assert one.description == "random rows 4x, centre 0.08, seed 3"
+    assert one.to_json()["true_acceleration"] == pytest.approx(1 / one.mask.mean())
+    given = {"mask_axis": "rows", "mask_seed": 3, "mask_type": "random"}
+    assert given.items() <= sampling.to_json().items()
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 45)])

@@ -165,3 +165,16 @@ def test_volumes_that_do_not_fit_are_failures_of_their_own(volumes, prediction, 
     assert result.overall == before.overall
     assert [failure.prediction.name for failure in result.failures] == ["z.h5"]
     assert pattern in result.failures[0].error
+
+
+def test_weighted_coils_are_not_compared_with_a_root_sum_of_squares(tmp_path, rng):
+    image = rng.random((1, 12, 12)).astype(np.float32)
+    result = write(tmp_path / "a.h5", {"coil_combine": "sensitivity"}, reconstruction=image)
+    target = write(tmp_path / "t.h5", reconstruction_rss=image, own_kind=image)
+    (failure,) = mri_iahvae.evaluate(result, target).failures
+    assert (
+        "expected a root sum of squares, as the target is, found a sensitivity-weighted sum" in failure.error
+    )
+    assert mri_iahvae.evaluate(result, target, target="own_kind").overall.mean["nmse"] == 0
+    result = write(tmp_path / "a.h5", {"coil_combine": "rss"}, reconstruction=image)
+    assert mri_iahvae.evaluate(result, target).overall.mean["nmse"] == 0

@@ -96,6 +96,12 @@ def test_undersampling(head, tmp_path):
     assert f"true acceleration {128 / wanted.sum():.2f}" in lines[0]
 
 
+def test_rows_of_a_seed(head, tmp_path):
+    (path,) = simulate([head], tmp_path / "rows", acceleration=4, mask_axis="rows", mask_seed=5)
+    rows = column_mask(128, 4, 0.08, "random", 5)
+    np.testing.assert_array_equal(open_scan(path).mask, np.tile(rows[:, None], 128))
+
+
 def test_the_seed_and_the_name_decide(head, tmp_path):
     first, again, other = (
         simulate([head], tmp_path / name, seed=seed)[0] for name, seed in [("a", 1), ("b", 1), ("c", 2)]

@@ -4,12 +4,14 @@ import re
 import signal
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
 import mri_iahvae
 from mri_iahvae.errors import ScanError, UsageError
+from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import load_domain, load_model
 from mri_iahvae.model.presets import preset
 from mri_iahvae.pipeline.training_data import FolderSlices, TrainingData
@@ -98,6 +100,63 @@ def test_slices_are_the_centres_of_all_scans(files):
     assert slices.read(3).shape == (16, 16)
     np.testing.assert_array_equal(slices.read(3), kspace[8:24, 8:24])
     assert slices.read(3)[8, 8] == kspace[16, 16]
+
+
+def scaled(path, factors):
+    with h5py.File(path, "r+") as file:
+        file["kspace"][...] *= np.asarray(factors, np.float32)[:, None, None]
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1e-30, 1e15])
+def test_nearly_empty_slices_are_left_out(files, scale):
+    """By energy, as a fraction of the strongest slice of the same volume: the square of the amplitude."""
+    folder = files("data", 2, slices=4, scale=scale)
+    scaled(folder / "00.h5", [1, 0.2, 1e-3, 0])
+    kept = TrainingData.open(folder, 16)
+    assert kept.counts == (2, 4)
+    np.testing.assert_array_equal(kept.training.read(1), open_scan(folder / "00.h5").read(1)[0])
+    assert kept.warnings[0].startswith("2 of 8 slices hold hardly any signal")
+    assert TrainingData.open(folder, 16, min_signal=0.1).counts == (1, 4)
+    everything = TrainingData.open(folder, 16, min_signal=0)
+    assert everything.counts == (4, 4)
+    assert not any("hardly any signal" in text for text in everything.warnings)
+
+
+def test_volumes_without_any_signal_are_no_data(files, tmp_path):
+    folder = files("data", 2)
+    scaled(folder / "01.h5", [0])
+    refused(UsageError, folder, tmp_path / "run", "slices with signal")
+
+
+@pytest.mark.parametrize(
+    ("count", "slices", "told"),
+    [
+        (2, 1, ["over a fifth", "1 slice held out"]),
+        (2, 5, ["over a fifth"]),
+        (9, 2, ["2 slices held out"]),
+        (10, 5, []),
+    ],
+)
+def test_a_held_out_part_that_is_too_large_or_too_small_is_told(files, count, slices, told):
+    found = TrainingData.open(files("data", count, slices=slices), 16).warnings
+    assert len(found) == len(told)
+    assert all(words in text for words, text in zip(told, found, strict=True))
+
+
+def test_several_coils_are_one_image(tmp_path, head_kspace, coil_maps):
+    """Up to a smooth phase and the accuracy of estimated sensitivities it is the image that the coils saw."""
+    image = ifft2c(torch.from_numpy(head_kspace(1, 64))).numpy()
+    for part in ("multicoil_train", "multicoil_val"):
+        (tmp_path / part).mkdir()
+        with h5py.File(tmp_path / part / "a.h5", "w") as file:
+            file["kspace"] = fft2c(torch.from_numpy(image[:, None] * coil_maps(4, 64, 64))).numpy()
+    data = TrainingData.open(tmp_path, 64)
+    assert data.counts == (1, 1)
+    found = ifft2c(torch.from_numpy(data.training.read(0))).numpy()
+    assert found.dtype == np.complex64
+    assert np.linalg.norm(np.abs(found) - np.abs(image[0])) < 0.02 * np.linalg.norm(image)
+    central = TrainingData.open(tmp_path, 16).training.read(0)
+    np.testing.assert_array_equal(central, data.training.read(0)[24:40, 24:40])
 
 
 def test_data_that_cannot_be_used(files, make_scan, tmp_path):

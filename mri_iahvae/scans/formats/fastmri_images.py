@@ -12,7 +12,7 @@ from mri_iahvae.kspace.centre_crop import crop_image
 from mri_iahvae.scans.formats.fastmri_fields import RSS, read_attributes
 from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.reader import AS_STORED, Reading, open_scan
-from mri_iahvae.scans.safety.hdf5 import dataset, guarded_file
+from mri_iahvae.scans.safety.hdf5 import dataset, guarded_file, scalar_attribute
 from mri_iahvae.scans.safety.limits import MAX_SIDE, MAX_SLICES, MAX_VOXELS
 from mri_iahvae.scans.scan import KSPACE, RECONSTRUCTION, REFERENCE
 
@@ -37,15 +37,21 @@ class Target:
     acquisition: str | None
 
 
-def read_reconstruction(path: Path) -> NDArray:
+def read_reconstruction(path: Path, target: str = "") -> NDArray:
     """The dataset `reconstruction` of fastMRI's submission format, which `reconstruct` and `denoise` write too.
 
-    It is real (slices, H, W), magnitude, in the type of the file.
+    It is real (slices, H, W), magnitude, in the type of the file. One that says to be weighted by coil sensitivities is
+    refused where `target`, a `Target.source`, is a root sum of squares: these differ in noise and shading.
     """
     with guarded_file(path) as file:
         stored = dataset(file, RECONSTRUCTION)
         if stored is None:
             raise unusable(path, f"a dataset '{RECONSTRUCTION}'", "none", _SWAPPED)
+        if target in {RSS, KSPACE} and scalar_attribute(file, "coil_combine") == "sensitivity":
+            advice = "reconstruct with --coil-combine rss, or name a target of its own kind with --target"
+            raise unusable(
+                path, "a root sum of squares, as the target is", "a sensitivity-weighted sum", advice
+            )
         return _volume(file, stored)
 
 
