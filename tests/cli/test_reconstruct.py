@@ -154,8 +154,8 @@ def test_samples(reconstruct, make_scan, read):
     np.testing.assert_allclose(deviation, np.abs(data["samples"]).std(axis=1), rtol=1e-3, atol=1e-12)
     assert (deviation > 0).all()
     assert (stored["samples"], stored["temperature"]) == (4, 1)
-    assert stored["steps_used"].tolist() == [2, 2, 2, 2, 2, 2]
-    assert "steps at scales 1, 2, 4 ...: 2 2 2 2 2 2; 4 posterior samples at temperature 1\n" in result.stdout
+    assert stored["steps_used"].tolist() == [2, 2, 2, 2, 0, 0]
+    assert "steps at scales 1, 2, 4 ...: 2 2 2 2 0 0; 4 posterior samples at temperature 1\n" in result.stdout
 
 
 def test_results_replace_those_of_an_earlier_run_as_a_whole(reconstruct, make_scan, tmp_path, outputs):
