@@ -92,7 +92,7 @@ def sampling_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
 
 def _order_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
     """Whether the mask is densest where an FFT has DC before `fftshift`."""
-    shifted = sampling_pattern(np.fft.fftshift(scan.masks[scan.slices // 2]))
+    shifted = sampling_pattern(np.fft.fftshift(scan.sparsest_mask))
     if shifted.kind == pattern.kind and shifted.centre >= max(_DENSE, 2 * pattern.centre):
         text = (
             f"{shifted.centre} lines without a gap lie at the edge of k-space, {pattern.centre} at the centre"
@@ -102,7 +102,7 @@ def _order_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
 
 def sampling_doubts(scan: Scan) -> tuple[str, ...]:
     """The warnings of `sampling_findings`, one sentence each."""
-    found = sampling_findings(scan, sampling_pattern(scan.masks[scan.slices // 2], scan.acquired))
+    found = sampling_findings(scan, sampling_pattern(scan.sparsest_mask, scan.acquired))
     return tuple(f"{finding.text}; {finding.fix}" for finding in found if finding.level == "warning")
 
 

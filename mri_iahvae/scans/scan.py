@@ -96,6 +96,12 @@ class Scan:
         """Measured bins of each slice, (slices, height, width)."""
         return np.broadcast_to(self.mask, (self.slices, self.height, self.width))
 
+    @property
+    def sparsest_mask(self) -> NDArray[np.bool_]:
+        """Measured bins of the slice that has fewest, (height, width)."""
+        masks = self.masks
+        return np.asarray(masks[masks.sum(axis=(1, 2)).argmin()]) if self.mask.ndim == 3 else self.mask
+
     def read(self, index: int | slice) -> NDArray[np.complex64]:
         """k-space of some slices of a single-coil scan.
 

@@ -129,7 +129,7 @@ def inspect(path: str | Path, checkpoint: str | Path = "small", reading: Reading
     grid, guided = model_config(folder).size, (folder / GUIDE).is_file()
     scan = open_scan(path, reading)
     geometry = scan_geometry(scan)
-    pattern = sampling_pattern(scan.masks[scan.slices // 2], scan.acquired)
+    pattern = sampling_pattern(scan.sparsest_mask, scan.acquired)
     findings = [*opening_findings(scan, geometry), *sampling_findings(scan, pattern)]
     mask, noise = geometry.reduce_mask(scan.mask), None
     try:

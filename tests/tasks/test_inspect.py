@@ -251,3 +251,13 @@ def test_checkpoints(write, tmp_path):
     (tmp_path / "broken" / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"config\.json"):
         inspect(path, tmp_path / "broken")
+
+
+def test_the_slice_with_fewest_bins_is_described(tmp_path):
+    kspace = bins((3, 48, 48), 0.01)
+    kspace[2, :, 36:] = 0
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file["kspace"] = kspace
+    found = inspect(tmp_path / "scan.h5")
+    assert (found.pattern.kind, found.pattern.measured) == ("columns", 36)
+    assert not any("would return the data" in finding.text for finding in found.findings)
