@@ -144,6 +144,10 @@ def _axes_findings(scan: Scan, seen: Survey) -> Iterator[Finding]:
     if flat and peaked:
         text = f"{shape}: the {peaked[0]} look like lines of k-space, with a peak at the centre, the {flat[0]} do not"
         yield Finding("error", text, advice)
+    elif "slices" in peaked:
+        number, most = seen.numbers[int(seen.by_slice.argmax())], seen.by_slice.max() / seen.by_slice.sum()
+        text = f"slice {number} holds {most:.0%} of the signal of {scan.slices} slices, as 3-D k-space has it"
+        yield Finding("warning", text, "if it is that, transform along the slices first")
     elif min(scan.height, scan.width) <= min(16, max(scan.height, scan.width) / 3):
         yield Finding("warning", f"{shape}: is that the order of the axes?", f"if not, {advice}")
 

@@ -142,3 +142,13 @@ def test_a_mask_with_dc_in_the_corner_is_a_warning(write, rng, fraction):
         used = replace(scan, mask=np.broadcast_to(mask, (48, 48)))
         found = [text for text in sampling_doubts(used) if "edge of k-space" in text]
         assert bool(found) is odd
+
+
+def test_kspace_in_three_dimensions_is_a_warning(write):
+    def along_slices(kspace):
+        volume = np.fft.ifftshift(np.tile(kspace[:1], (16, 1, 1)) * np.linspace(0.5, 1, 16)[:, None, None], 0)
+        return np.fft.fftshift(np.fft.fft(volume, axis=0), 0)
+
+    (text,) = texts(write(along_slices))
+    assert text.startswith("warning: slice 8 holds 9")
+    assert "3-D k-space" in text
