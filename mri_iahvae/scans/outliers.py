@@ -28,7 +28,7 @@ class Outlier(NamedTuple):
 
 def outliers(kspace: NDArray[np.complex64], number: int) -> list[Outlier]:
     """Spikes of a slice, complex (coils, height, width), zero where not measured; of that number in the scan."""
-    magnitude = np.abs(kspace).max(axis=0)
+    magnitude = np.abs(kspace).max(axis=0).astype(np.float64)  # ten times it could leave float32's range
     candidates = magnitude > _STRONG * magnitude.max()
     # At most two neighbours are strong, so two of any four are weak: few bins of noise pass, and take time.
     weak = sum(
