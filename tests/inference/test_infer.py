@@ -87,6 +87,31 @@ def test_no_steps_leave_the_start(model, kspace, mask):
     torch.testing.assert_close(crop(iterative, 1), crop(complete(model, kspace, 0), 1))
 
 
+def test_the_encoder_runs_where_something_is_measured_only(model, kspace, method):
+    calls = []
+    hooks = [
+        stage.register_forward_hook(lambda *_, index=index: calls.append(index))
+        for index, stage in enumerate(model.encoder)
+    ]
+    run(model, kspace, block(4), method)
+    for hook in hooks:
+        hook.remove()
+    assert calls == (
+        [] if method == "iterative" else [0, 0, 1, 1, 2]
+    )  # of what is measured, of what is settled
+
+
+@pytest.mark.parametrize("method", ["amortized", "iterative", "hybrid"])
+def test_endless_noise_hides_the_data(model, kspace, method):
+    first, second = (
+        run(model, data, COLUMNS, method, 1e6, data_consistency="soft", steps=20)
+        for data in (kspace, 2j * kspace)
+    )
+    torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-3)
+    if method == "iterative":
+        torch.testing.assert_close(first, complete(model, kspace, 0), rtol=0, atol=0.02)
+
+
 @pytest.mark.parametrize(
     ("options", "each"),
     [
