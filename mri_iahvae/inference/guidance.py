@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from mri_iahvae.inference.bounds import choose
+from mri_iahvae.inference.precision import convolutions
 from mri_iahvae.inference.settings import Precision
 from mri_iahvae.kspace.symmetry import SYMMETRIES
 from mri_iahvae.model.estimate import Estimate
@@ -19,7 +20,7 @@ def estimate(
     kspace: Tensor,
     mask: Tensor,
     noise_sigma: Tensor,
-    precision: Precision = "float32",
+    precision: Precision = "auto",
     symmetries: int = 1,
 ) -> tuple[Estimate, Tensor]:
     """Estimate all bins of a batch.
@@ -40,7 +41,7 @@ def estimate(
         The estimate, its variance infinite where nothing is known; and the batch elements whose estimate was dropped
         although something was measured, bool (B,).
     """
-    with torch.autocast(kspace.device.type, torch.bfloat16, enabled=precision != "float32"):
+    with convolutions(kspace.device, precision):
         found, variance, spread = guide(kspace, mask, noise_sigma)
         for one in SYMMETRIES[1:symmetries]:
             copy = guide.look(one.apply(kspace), one.flip(mask), noise_sigma)

@@ -101,7 +101,6 @@ def test_an_estimate_stands_beside_the_data(model, measured, noise):
 
 def test_a_prediction_unlike_the_guides_estimate_is_trusted_less(model, measured, noise):
     """Its variance is a multiple of the mean squared residual of the bins that are not known exactly."""
-    scale = model.scales[3]
     ring = band_mask(8)
     left = ring & (torch.arange(8) < 4)
     variance = crop(torch.zeros(3, 16, 16), 8).masked_fill(left, 0.5)
