@@ -56,6 +56,7 @@ def reconstruct_coils(
     domain: Domain | None = None,
     up_to: int | None = None,
     noise_sigma: NDArray[np.floating] | float = 0.0,
+    stated_sigma: NDArray[np.floating] | float = 0.0,
     acquired: tuple[int, int] | None = None,
     keep_kspace: bool = False,
     batch: int | Batches | None = None,
@@ -80,7 +81,8 @@ def reconstruct_coils(
         domain: as in `reconstruct_volume`.
         up_to: use the measured bins of block B_s only; all others count as unmeasured.
         noise_sigma: of every coil, per real and imaginary part, in the units of `kspace`: one number or (slices,);
-            zero when unknown, the coils then go by an estimate.
+            zero when unknown, or where measured bins are to count as exact.
+        stated_sigma: what sensitivities and data steps go by where `noise_sigma` is zero; zero takes an estimate.
         acquired: first column that the scanner acquired, and the first one after the last; the result is zero beyond.
         keep_kspace: return each coil's completed k-space, too.
         batch: slices at a time, as in `reconstruct_volume`.
@@ -136,9 +138,10 @@ def reconstruct_coils(
             first=first,
         )
 
+    levels = torch.where(sigma > 0, sigma, (torch.as_tensor(stated_sigma) / unit).clamp_max(LOUDEST))
     noise = [
         float(s) or estimate_sigma(y.numpy(), mask.numpy())
-        for s, y, mask in zip(sigma, values, measured, strict=True)
+        for s, y, mask in zip(levels, values, measured, strict=True)
     ]
     coils = [
         calibrate(one[None].to(device), mask.to(device), torch.tensor([level], device=device)).to("cpu")

@@ -133,7 +133,14 @@ def run_file(
             kspace = geometry.reduce(used.read_coils(chosen))  # bins beyond `up_to` go with the mask
             if level is not None:
                 levels[chosen] = level.of(chosen, kspace)
-            given = {"acquired": scan.acquired, "batch": batches, "first": first, "progress": progress}
+            given: dict[str, Any] = {
+                "acquired": scan.acquired,
+                "batch": batches,
+                "first": first,
+                "progress": progress,
+            }
+            if scan.coils > 1 and scan.noise_sigma is not None:
+                given["stated_sigma"] = scan.noise_sigma[chosen]
             mask = sampled.mask if sampled.mask.ndim == 2 else sampled.mask[chosen]
             result = infer(kspace, mask, noise_sigma=levels[chosen], **given)
             out.add(result, first)
