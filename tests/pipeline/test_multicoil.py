@@ -142,6 +142,21 @@ def test_noise_counts_where_data_consistency_is_soft(model, simulate):
     assert errors[0] < errors[1] < errors[2]  # ever more of the prior
 
 
+def test_a_noise_level_that_is_stated_replaces_the_estimate(model, simulate):
+    """Under hard consistency too, where inference itself takes measured bins as exact."""
+    _, kspace = simulate(noise=0.02)
+    estimated, low, high = (
+        run(model, kspace, columns(32), stated_sigma=sigma).image for sigma in (0.0, 2e-8, 2e-6)
+    )
+    assert np.linalg.norm(low - estimated) > 1e-3 * np.linalg.norm(low)
+    assert np.linalg.norm(low - high) > 1e-2 * np.linalg.norm(low)
+    soft = {"noise_sigma": 2e-7, "data_consistency": "soft"}
+    np.testing.assert_array_equal(
+        run(model, kspace, columns(32), **soft).image,
+        run(model, kspace, columns(32), stated_sigma=1.0, **soft).image,
+    )
+
+
 def test_a_silent_slice_stays_zero(model, simulate):
     _, kspace = simulate()
     kspace[1] = 0
