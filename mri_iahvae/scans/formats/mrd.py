@@ -6,7 +6,7 @@ this tool's guard, which the package lacks.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -106,6 +106,7 @@ def open_mrd(path: Path, name: str = _GROUP, select: Choice = MappingProxyType({
         header = _header(path, xml, image_encoding(path, heads[records]))
         chosen, left_out = image_lines(path, heads[records], header, select)
         lines = heads[records[chosen]]
+        header = _as_stored(header, lines)
         slices, coils, warnings = imaging_slices(path, lines, records[chosen], header)
         noise, noise_warnings = measured_noise(path, data, heads, lines)
     slices, order_warnings = in_order(slices)
@@ -137,6 +138,7 @@ def open_mrd(path: Path, name: str = _GROUP, select: Choice = MappingProxyType({
         affine=native_affine(slices, header),
         warnings=(
             *(*header.warnings, *_lengths(header), *choice_warnings, *left_out),
+            *_slices_missing(header, len(slices)),
             *(*warnings, *order_warnings, *noise_warnings),
         ),
     )
@@ -174,6 +176,23 @@ def _header(path: Path, stored: h5py.Dataset, number: int) -> Header:
         found = f"{header.multiband} together (multiband)"
         raise unusable(path, "slices excited one by one", found, "separate them first, as Gadgetron does")
     return header
+
+
+def _as_stored(header: Header, lines: NDArray) -> Header:
+    """The header of lines whose readout oversampling was removed after it was written, as Gadgetron does."""
+    (height, width), count = header.encoded, header.recon[0]
+    off = np.abs(lines["center_sample"].astype(int) - count // 2) > 1
+    if count >= height or (lines["number_of_samples"] != count).any() or off.any():
+        return header
+    told = f"lines have {count} samples, encodedSpace {height}: readout oversampling counts as removed"
+    fov = (header.recon_fov[0], *header.encoded_fov[1:])
+    return replace(header, encoded=(count, width), encoded_fov=fov, warnings=(*header.warnings, told))
+
+
+def _slices_missing(header: Header, found: int) -> tuple[str, ...]:
+    if not header.slices or found >= header.slices:
+        return ()
+    return (f"{found} of the header's {header.slices} slices have lines: was the scan broken off?",)
 
 
 def _lengths(header: Header) -> tuple[str, ...]:

@@ -80,6 +80,31 @@ def test_a_whole_line_without_a_centre_sample(write, raw):
     assert "centre sample 0 of 24" in scan.warnings[0]
 
 
+def test_readout_oversampling_that_was_removed_without_the_header(write, raw):
+    """Lines of the 12 samples of reconSpace, the encoded 24: pixels of 2 mm stay. But 12 of a partial echo are that."""
+    cut = raw[:, :, 6:18]
+    scan = open_scan(write(lines(cut)))
+    assert (scan.height, scan.voxel[1], scan.mask_source) == (12, 2, "full")
+    assert scan.warnings == (
+        "lines have 12 samples, encodedSpace 24: readout oversampling counts as removed",
+    )
+    assert scan_geometry(scan).image == (12, 18)
+    np.testing.assert_array_equal(scan.read_coils(slice(None)), cut)
+    echo = open_scan(write(lines(raw[:, :, 10:22], head={"center_sample": 2})))
+    assert (echo.height, np.flatnonzero(echo.mask.all(axis=1))[0], echo.warnings) == (24, 10, ())
+
+
+def test_slices_that_the_header_has_and_the_lines_lack(write, raw):
+    limits = "<slice><minimum>0</minimum><maximum>{}</maximum><center>0</center></slice></encodingLimits>"
+    for last, told in [
+        (4, ("3 of the header's 5 slices have lines: was the scan broken off?",)),
+        (2, ()),
+        (0, ()),
+    ]:
+        header = FULL.replace("</encodingLimits>", limits.format(last))
+        assert open_scan(write(lines(raw), header)).warnings == told
+
+
 def test_averages_are_averaged(write, raw, rng):
     """Also where some lines have more of them than others."""
     noise = rng.normal(size=SHAPE).astype(np.float32)
