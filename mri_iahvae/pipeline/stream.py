@@ -175,7 +175,8 @@ def _check_calibration(scan: Scan, mask: NDArray[np.bool_]) -> None:
         for one in np.unique(mask.reshape(-1, *mask.shape[-2:]), axis=0):
             calibration_region(torch.from_numpy(one))
     except UsageError as error:
-        raise ScanError(f"{scan.path}: {error}") from None
+        # What was left out of the file, such as separate calibration, may be what is missing.
+        raise ScanError(f"{scan.path}: {'; '.join((str(error), *scan.warnings))}") from None
 
 
 def _infer(

@@ -192,7 +192,7 @@ def _as_stored(header: Header, lines: NDArray) -> Header:
 def _slices_missing(header: Header, found: int) -> tuple[str, ...]:
     if not header.slices or found >= header.slices:
         return ()
-    return (f"{found} of the header's {header.slices} slices have lines: was the scan broken off?",)
+    return (f"slices with lines: {found} of the header's {header.slices}; was the scan broken off?",)
 
 
 def _lengths(header: Header) -> tuple[str, ...]:

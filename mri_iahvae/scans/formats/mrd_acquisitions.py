@@ -112,7 +112,7 @@ def _repeats(heads: NDArray, columns: NDArray, rows: NDArray) -> tuple[str, ...]
     places = np.unique(np.stack([*counters, columns, rows], axis=1), axis=0)
     if (again := len(heads) - len(places)) == 0:
         return ()
-    return (f"{again} lines lie upon others of the same counters: averaged",)
+    return (f"lines upon others of the same counters, averaged: {again}",)
 
 
 def _along_phase(

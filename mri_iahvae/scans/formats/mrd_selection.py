@@ -96,7 +96,7 @@ def chosen_acquisitions(
         image &= numbers == number
         lines &= numbers == number
     left = len(np.unique(heads["idx"]["slice"][image]))
-    warnings = (f"{slices - left} of {slices} slices have no lines of that choice",) if left < slices else ()
+    warnings = (f"slices with lines of that choice: {left} of {slices}",) if left < slices else ()
     return np.flatnonzero(lines | ~np.isin(purpose, ["", _CALIBRATION])), warnings
 
 

@@ -97,7 +97,7 @@ def test_readout_oversampling_that_was_removed_without_the_header(write, raw):
 def test_slices_that_the_header_has_and_the_lines_lack(write, raw):
     limits = "<slice><minimum>0</minimum><maximum>{}</maximum><center>0</center></slice></encodingLimits>"
     for last, told in [
-        (4, ("3 of the header's 5 slices have lines: was the scan broken off?",)),
+        (4, ("slices with lines: 3 of the header's 5; was the scan broken off?",)),
         (2, ()),
         (0, ()),
     ]:

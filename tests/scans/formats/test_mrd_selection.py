@@ -75,7 +75,7 @@ def test_slices_without_lines_of_the_choice_are_counted(write, raw):
     """As where the last repetition was broken off."""
     scan = select(write(lines(raw) + lines(raw[:1], repetition=1)), repetition=1)
     assert scan.slices == 1
-    assert scan.warnings == ("2 of 3 slices have no lines of that choice",)
+    assert scan.warnings == ("slices with lines of that choice: 1 of 3",)
 
 
 def test_calibration_goes_with_its_own_repetition(write, raw):
@@ -116,7 +116,7 @@ def test_a_group_of_another_name_is_chosen(tmp_path, refused, raw, name):
 def test_lines_upon_others_that_no_counter_tells_apart_are_told(write, raw):
     """Averaged; but not where they cover other samples, or other averages."""
     scan = open_scan(write(lines(raw) + lines(3 * raw, range(4, 6))))
-    assert scan.warnings == ("6 lines lie upon others of the same counters: averaged",)
+    assert scan.warnings == ("lines upon others of the same counters, averaged: 6",)
     np.testing.assert_allclose(scan.read_coils(0)[0, ..., 4], 2 * raw[0, ..., 4], rtol=1e-6)
     halves = [
         lines(raw[:, :, :12], head={"center_sample": 12}),
