@@ -157,6 +157,16 @@ def test_noise_lines_prewhiten_the_coils(cli, echoes, checkpoint):
     assert "4 coils are prewhitened by 2 noise lines" in report["warnings"]
 
 
+def test_separate_calibration_that_several_coils_lack_is_named(cli, tmp_path, expect_error):
+    """Where every second line is measured and nothing else, in the same line as the error."""
+    kspace = np.ones((1, 4, 32, 32), np.complex64)
+    separate = lines(kspace, range(12, 20), flags=[ismrmrd.ACQ_IS_PARALLEL_CALIBRATION])
+    mode = "<parallelImaging><calibrationMode>separate</calibrationMode></parallelImaging></encoding>"
+    header = MRD.replace("</encoding>", mode)
+    path = write_lines(tmp_path / "scan.mrd", separate + lines(kspace, range(0, 32, 2)), header)
+    expect_error(cli("reconstruct", path), 1, "coil sensitivities need", "left out: 8 parallel calibration")
+
+
 def test_one_of_several_contrasts(cli, echoes, read, expect_error):
     path = echoes(noise_lines=0)
     expect_error(cli("reconstruct", path), 1, "2 of `contrast` (0, 1)", "--select contrast=0")

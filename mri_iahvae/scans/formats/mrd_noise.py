@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from mri_iahvae.errors import ScanError
 from mri_iahvae.scans.formats.mrd_acquisitions import line_samples
 from mri_iahvae.scans.formats.mrd_selection import COILS, NOISE, flagged
 
@@ -72,7 +73,10 @@ def _whitening(
     coils = int(image["active_channels"][0])
     if any((heads[name][records] != image[name][0]).any() for name in COILS):
         return "they are of other coils"
-    covariance, samples = _covariance(path, data, heads, records, coils)
+    try:
+        covariance, samples = _covariance(path, data, heads, records, coils)
+    except ScanError:
+        return "their data are not what their headers say"
     if samples < _LEAST * coils:
         return f"{samples} samples are too few"
     return whitening(covariance) or "a coil has no noise, or that of others, or it is not finite"
@@ -105,7 +109,8 @@ def _covariance(
         stored = int(head["number_of_samples"])
         # Whole records, as for the lines of the image.
         values = line_samples(path, record, data[record : record + 1]["data"][0], (coils, stored))
-        samples = values[:, int(head["discard_pre"]) : stored - int(head["discard_post"])].astype(complex)
+        kept = slice(int(head["discard_pre"]), max(0, stored - int(head["discard_post"])))
+        samples = values[:, kept].astype(complex)
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is found in the result
             total += samples.sum(axis=1)
             products += samples @ samples.conj().T

@@ -1,5 +1,6 @@
 """Noise lines of ISMRMRD raw data: coils are prewhitened, and the noise level is known."""
 
+import h5py
 import ismrmrd
 import numpy as np
 import pytest
@@ -118,6 +119,19 @@ def test_noise_that_cannot_be_used_is_left_out(write, raw, rng, made, why):
     assert scan.noise_sigma is None
     assert scan.warnings[0].startswith("1 noise line is left out, and the coils are not prewhitened: ")
     assert why in scan.warnings[0]
+    np.testing.assert_array_equal(scan.read_coils(slice(None)), raw)
+
+
+def test_noise_lines_that_are_damaged_or_discarded_whole(write, raw, rng):
+    made = noise_lines(rng, count=1, samples=100, discard_post=150) + lines(raw)
+    assert "0 samples are too few" in open_scan(write(made)).warnings[0]
+    path = write(noise_lines(rng) + lines(raw))
+    with h5py.File(path, "a") as file:
+        record = file["dataset/data"][3]
+        record["data"] = np.zeros(7, np.float32)
+        file["dataset/data"][3] = record
+    scan = open_scan(path)
+    assert "their data are not what their headers say" in scan.warnings[0]
     np.testing.assert_array_equal(scan.read_coils(slice(None)), raw)
 
 
