@@ -186,6 +186,14 @@ def _centre_findings(scan: Scan, seen: Survey) -> Iterator[Finding]:
         )
 
 
+def _peaked(power: NDArray[np.float64]) -> bool:
+    return bool(power.max() > _LINE_PEAK * power.mean())
+
+
+def _named(axes: Sequence[bool]) -> str:
+    return "both" if all(axes) else "rows" if axes[0] else "columns"
+
+
 def _bright_edges(kspace: NDArray[np.complex64]) -> NDArray[np.bool_]:
     """Whether the image of (coils, height, width) has signal at the edges of the field, along rows and columns.
 
@@ -200,14 +208,6 @@ def _bright_edges(kspace: NDArray[np.complex64]) -> NDArray[np.bool_]:
         near = np.arange(-reach, reach)
         bright.append(profile[middle + near].sum() > profile[near].sum() / 2)
     return np.array(bright)
-
-
-def _peaked(power: NDArray[np.float64]) -> bool:
-    return bool(power.max() > _LINE_PEAK * power.mean())
-
-
-def _named(axes: Sequence[bool]) -> str:
-    return "both" if all(axes) else "rows" if axes[0] else "columns"
 
 
 def require_consistent(scan: Scan, seen: Survey, *, keep_outliers: bool = False) -> tuple[str, ...]:
