@@ -124,6 +124,8 @@ def run_file(
     batches = make_batches(request.batch, loaded.model.gains.device)
     progress, size = start(path.name, scan.slices), batches.size
     levels = np.zeros(scan.slices)
+    if scan.coils > 1 and scan.noise_sigma is not None:  # the coils are combined by it, come what may
+        levels[:] = scan.noise_sigma
     kind: dict[str, Any] = {"task": request.task, "coil_combine": request.coil_combine or "rss"}
     target = find_target(scan, geometry, sampled, outliers=bool(seen.outliers and not keep), **kind)
     infer = _infer(loaded, settings, request)
@@ -173,7 +175,8 @@ def _check_calibration(scan: Scan, mask: NDArray[np.bool_]) -> None:
         for one in np.unique(mask.reshape(-1, *mask.shape[-2:]), axis=0):
             calibration_region(torch.from_numpy(one))
     except UsageError as error:
-        raise ScanError(f"{scan.path}: {error}") from None
+        # What was left out of the file, such as separate calibration, may be what is missing.
+        raise ScanError(f"{scan.path}: {'; '.join((str(error), *scan.warnings))}") from None
 
 
 def _infer(

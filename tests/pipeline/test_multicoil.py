@@ -150,6 +150,13 @@ def test_noise_counts_where_data_consistency_is_soft(run, simulate):
     assert errors[0] < errors[1] < errors[2]  # ever more of the prior
 
 
+def test_without_a_noise_level_the_coils_go_by_an_estimate(run, simulate):
+    _, kspace = simulate(noise=0.02)
+    unknown, low, high = (run(kspace, columns(32), noise_sigma=sigma).image for sigma in (0.0, 2e-8, 2e-6))
+    assert np.linalg.norm(low - unknown) > 1e-4 * np.linalg.norm(low)
+    assert np.linalg.norm(low - high) > 1e-2 * np.linalg.norm(low)
+
+
 def test_a_silent_slice_stays_zero(run, simulate):
     _, kspace = simulate()
     kspace[1] = 0
