@@ -127,8 +127,6 @@ class Encoder(Protocol):
 
     causal: bool
     """Whether features of a scale depend on coefficients up to it alone: they are imputed where they are missing."""
-    grows: bool
-    """Whether finer scales can be added without changing coarser ones."""
 
     def set_gains(self, gains: Tensor) -> None:
         """Adopt the RMS of each band, float (bands,), canonical units."""
@@ -154,5 +152,4 @@ class Model(Protocol):
         """Standard deviation of the likelihood per real and imaginary part, canonical units."""
 
     @property
-    def encoder(self) -> Encoder:
-        """Its encoder."""
+    def encoder(self) -> Encoder: ...

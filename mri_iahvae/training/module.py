@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mri_iahvae.kspace.bands import crop, embed, split
 from mri_iahvae.model.checkpoint import save_model
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.model.super_resolution import SuperResolution
 from mri_iahvae.processes import process_count
 from mri_iahvae.training.augment import augment
 from mri_iahvae.training.masks import random_masks
@@ -50,12 +51,13 @@ class StageModule(StageBase):
         if self.stage.scales is not None:
             self.model.requires_grad_(requires_grad=False)
             for index in self.stage.trained:
-                for parameter in self.model.scale_parameters(index):
-                    parameter.requires_grad_()
+                self.model.encoder[index].requires_grad_()
+                self.model.decoder[index].requires_grad_()
 
     def slow(self) -> set[nn.Parameter]:
         """The super-resolution branches: they see each other's predictions, amplify each other, and would diverge."""
-        return set(self.model.super_resolution_parameters())
+        branches = [part for part in self.model.modules() if isinstance(part, SuperResolution)]
+        return {parameter for branch in branches for parameter in branch.parameters()}
 
     def scores(self, kspace: Tensor, noise: torch.Generator, shard: Shard) -> dict[str, Tensor]:
         """See `StageBase.scores`; at the stage's final sigma."""
