@@ -18,13 +18,7 @@ from mri_iahvae.training.stage import StageBase
 
 
 class GuideModule(StageBase):
-    """Trains the guide on random measurements of the slices; its error heads are fitted later.
-
-    Args:
-        model: the guide.
-        settings: of the run.
-        stage: number of the stage.
-    """
+    """Trains the guide on random measurements of the slices; its error heads are fitted later."""
 
     model: Guide
     average: Guide
@@ -34,11 +28,9 @@ class GuideModule(StageBase):
         super().__init__(model, settings, stage)
 
     def kernels(self) -> set[nn.Parameter]:
-        """Those of the convolutions."""
         return {parameter for parameter in self.model.parameters() if parameter.ndim == 4}
 
     def training_step(self, batch: tuple[Tensor, int], batch_idx: int) -> Tensor:  # noqa: ARG002
-        """Relative error and dissimilarity."""
         kspace, seed = batch
         noise = torch.Generator(self.device).manual_seed(seed)
         shard = Shard.of_this_process(len(kspace) * process_count())
@@ -52,7 +44,7 @@ class GuideModule(StageBase):
         return loss
 
     def scores(self, kspace: Tensor, noise: torch.Generator, shard: Shard) -> dict[str, Tensor]:
-        """See `StageBase.scores`: of one random measurement of each slice, the same at each validation."""
+        """Of one random measurement of each slice, the same at each validation."""
         task = random_measurements(varied(kspace, noise, shard, 0.0).abs(), noise, shard)
         estimate = self.average(task.kspace, task.mask, task.sigma)
         return {
@@ -61,10 +53,4 @@ class GuideModule(StageBase):
         }
 
     def store(self, folder: Path, training: dict[str, Any]) -> None:
-        """See `StageBase.store`."""
         save_guide(self.average, folder, training)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A state describes its own model, so that a run resumes from it alone."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["model_config"] = self.model.config.to_json()

@@ -13,7 +13,6 @@ _DISSIMILARITY = 0.5  # its weight
 
 
 def guide_loss(estimate: Estimate, task: Measured) -> Tensor:
-    """What is minimised: float (B,)."""
     return relative_error(estimate.kspace, task) + _DISSIMILARITY * dissimilarity(estimate.kspace, task.truth)
 
 

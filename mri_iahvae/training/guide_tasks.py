@@ -50,12 +50,7 @@ class Measured(NamedTuple):
 
 
 def random_field_of_view(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Now and then another size, for the whole batch: borders are cut or air is added, sides need not be equal.
-
-    Args:
-        image: (B, H, W).
-        generator: on the same device.
-    """
+    """Now and then another size for the batch (B, H, W): borders are cut or air is added, sides need not be equal."""
     drawn = torch.rand(3, generator=generator, device=generator.device).tolist()
     if drawn[0] >= _RESIZED:
         return image

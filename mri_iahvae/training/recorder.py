@@ -37,11 +37,7 @@ class Display(Protocol):
 class Recorder(L.Callback):
     """Lightning callback that keeps the record of one stage; of several processes the first one writes and shows.
 
-    Args:
-        run: folder of the run.
-        display: shows progress.
-        draw: draws pictures of the averaged model to a path; None for none.
-        training: record for the checkpoint.
+    `draw` draws pictures of the averaged model to a path, `training` is the record for the checkpoint.
     """
 
     def __init__(
@@ -85,7 +81,6 @@ class Recorder(L.Callback):
             raise KeyboardInterrupt
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log, show, draw."""
         assert isinstance(pl_module, StageBase)  # noqa: S101
         if rank():
             return

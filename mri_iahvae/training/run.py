@@ -63,7 +63,7 @@ def run_training(
     processes: Processes = ALONE,
     warnings: Sequence[str] = (),
 ) -> Path:
-    """Train a model through all stages.
+    """Train a model through all stages; returns the folder of the finished checkpoint.
 
     Several processes, joined by `processes.joined`, call it alike and share each batch; the first one writes.
 
@@ -83,9 +83,6 @@ def run_training(
         start_guide: guide that the guide's stage starts from, or that stays as it is.
         processes: that share the run.
         warnings: about the slices, shown first.
-
-    Returns:
-        Folder of the finished checkpoint.
 
     Raises:
         KeyboardInterrupt: stopped by SIGINT or SIGTERM, after the state was saved.
@@ -188,14 +185,13 @@ def _fit(
     processes: Processes = ALONE,
 ) -> None:
     """Train one stage to its end, from `state` when given."""
-    interval = min(module.settings.validate_every, module.stage.steps)
     with quiet_lightning(), Interruption(recorder) as interruption:
         trainer = L.Trainer(
             **_hardware(device, processes),
             use_distributed_sampler=False,  # every process sees each batch, and takes its shard
             precision=_LIGHTNING[module.settings.precision],
             max_steps=module.stage.steps,
-            val_check_interval=interval,
+            val_check_interval=min(module.settings.validate_every, module.stage.steps),
             check_val_every_n_epoch=None,
             callbacks=[recorder, interruption],
             plugins=[SafeStates(), *cluster_plugins()],
@@ -225,7 +221,6 @@ def _fit(
 
 
 def _hardware(device: torch.device, processes: Processes) -> dict[str, Any]:
-    """What Lightning's Trainer computes on."""
     if processes.count > 1:
         return {
             "accelerator": device.type,

@@ -79,11 +79,7 @@ class RunRecord:
             raise IahvaeError(f"{path}: cannot be read as the record of a run ({reason(error)})") from None
 
     def require(self, run: Path, given: dict[str, Any]) -> None:
-        """Refuse options of `mri-iahvae train` that are not those of the start.
-
-        Args:
-            run: folder of the run.
-            given: values by option, such as {"--batch": 8}.
+        """Refuse options of `mri-iahvae train`, such as {"--batch": 8}, that are not those of the start.
 
         Raises:
             UsageError: naming each such option with both values.

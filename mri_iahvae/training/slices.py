@@ -30,7 +30,6 @@ class CachedSlices:
         self._slices: list[Tensor | None] = [None] * len(source)
 
     def __len__(self) -> int:
-        """Number of slices."""
         return len(self._slices)
 
     def stack(self, indices: list[int]) -> Tensor:
@@ -52,11 +51,7 @@ def step_seed(seed: int, step: int, purpose: int) -> int:
 class StepBatches(IterableDataset):
     """Endless batches: (the process's own k-space complex64 (B, n, n), seed of the step, which all processes shard).
 
-    Args:
-        slices: the slices to draw from, uniformly.
-        shard: the process's own part of each batch.
-        seed: of the run.
-        start: tells the first step once the batches are asked for: a resumed run sees those that it would have seen.
+    `start` tells the first step once the batches are asked for: a resumed run sees those that it would have seen.
     """
 
     def __init__(
@@ -66,7 +61,6 @@ class StepBatches(IterableDataset):
         self.slices, self.shard, self.seed, self.start = slices, shard, seed, start
 
     def __iter__(self) -> Iterator[tuple[Tensor, int]]:
-        """Yield the batches of steps start, start + 1, ..."""
         for step in count(self.start()):
             key = step_seed(self.seed, step, 0)
             choice = np.random.default_rng(key).integers(len(self.slices), size=self.shard.total)

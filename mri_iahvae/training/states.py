@@ -46,7 +46,6 @@ class SafeStates(CheckpointIO):
         return checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:  # noqa: ANN401
-        """Delete a state."""
         Path(path).unlink(missing_ok=True)
 
 
