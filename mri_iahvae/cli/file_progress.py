@@ -47,8 +47,8 @@ def file_progress(files: int, *, quiet: bool, name: str = "") -> Iterator[FilePr
     elif name or not sys.stderr.isatty():
         yield _Lines(files, name)
     else:
-        from rich.console import Console  # noqa: PLC0415 - only where it shows something
-        from rich.progress import (  # noqa: PLC0415
+        from rich.console import Console
+        from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
             Progress,

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import click
@@ -25,12 +24,12 @@ def run_files(
     inputs: Sequence[Path],
     output: Path,
     load: Callable[[], Run],
-    part: Part = Part(),  # noqa: B008 - frozen
+    part: Part,
     *,
     skip_existing: bool,
     as_json: bool,
     quiet: bool,
-    asked: Mapping[str, Any] = MappingProxyType({}),
+    asked: Mapping[str, Any],
 ) -> None:
     """Run every file; one that fails does not stop the others, and what is done stays when the run is interrupted.
 
@@ -49,10 +48,9 @@ def run_files(
             options that do not fit the only file.
         IahvaeError, SystemExit: as `exit_on_failures`.
     """
-    # Imported here: h5py must not load for --help.
-    from mri_iahvae.results.options import other_options  # noqa: PLC0415
-    from mri_iahvae.results.paths import output_path, result_name  # noqa: PLC0415
-    from mri_iahvae.scans.listing import scan_files  # noqa: PLC0415
+    from mri_iahvae.results.options import other_options
+    from mri_iahvae.results.paths import output_path, result_name
+    from mri_iahvae.scans.listing import scan_files
 
     files = scan_files(inputs)
     stems = [Path(result_name(path)).stem for path in files]  # the figure has no other part of the name
