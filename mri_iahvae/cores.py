@@ -20,11 +20,7 @@ def limit_threads(processes: int = 1) -> None:
 
 
 def usable_cores(root: Path = Path("/")) -> int:
-    """Cores by affinity and by the CPU quotas of this process's control groups, of version 1 or 2; at least 1.
-
-    Args:
-        root: of the file system with `proc` and `sys`.
-    """
+    """Cores by affinity and by the CPU quotas of this process's control groups, of version 1 or 2; at least 1."""
     return min([len(os.sched_getaffinity(0)), *(max(1, math.ceil(quota)) for quota in _quotas(root))])
 
 

@@ -24,8 +24,13 @@ class Scores:
     """Mean over the slices; 7 x 7 uniform windows."""
 
     def to_dict(self) -> dict[str, float | None]:
-        """For JSON: what is not finite (a perfect image's PSNR, an all-zero target) becomes None."""
-        return {name: value if math.isfinite(value) else None for name, value in asdict(self).items()}
+        """For JSON: see `finite`."""
+        return finite(asdict(self))
+
+
+def finite(values: dict[str, float]) -> dict[str, float | None]:
+    """For JSON: what is not finite (a perfect image's PSNR, an all-zero target) becomes None."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def score(target: NDArray[np.floating], image: NDArray[np.floating]) -> Scores:

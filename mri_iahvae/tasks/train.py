@@ -239,7 +239,6 @@ def _interrupted(run: Path, settings: TrainSettings) -> str:
 
 
 def _require_trainable(preset: ModelConfig, settings: TrainSettings, count: int) -> None:
-    """Refuse stages that the model or so many processes cannot train."""
     stages = [stage for stage in settings.stages if not stage.guide]
     if not preset.grows and stages and (len(stages) > 1 or stages[0].scales is not None):
         raise UsageError(
@@ -256,7 +255,6 @@ def _require_trainable(preset: ModelConfig, settings: TrainSettings, count: int)
 
 
 def _require_start(model: IAHVAE, preset: ModelConfig, settings: TrainSettings, start: str) -> None:
-    """Refuse a model that is not the coarse part of the one that is to be trained."""
     first = next((stage.size for stage in settings.stages if not stage.guide), preset.size)
     if model.size > first:
         raise UsageError(
