@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-_VARIABLE = "OMP_NUM_THREADS"
-
 
 def limit_threads(processes: int = 1) -> None:
     """Give each of so many processes its part of the cores, where a quota allows fewer than PyTorch would take.
@@ -16,7 +14,7 @@ def limit_threads(processes: int = 1) -> None:
     """
     cores = usable_cores()
     if cores < len(os.sched_getaffinity(0)):
-        os.environ.setdefault(_VARIABLE, str(max(1, cores // processes)))
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
 
 
 def usable_cores(root: Path = Path("/")) -> int:

@@ -25,14 +25,12 @@ class FileProgress:
     """Progress over several files, one after another; this one shows none."""
 
     def start(self, name: str, slices: int) -> Advance:  # noqa: ARG002 - for those that show some
-        """A file of that many slices begins."""
         return lambda _: None
 
     def finish(self) -> None:
         """The file is done, or failed, perhaps before it began."""
 
     def say(self, line: str, *, err: bool = True) -> None:
-        """Print a line, on stderr or stdout."""
         click.echo(line, err=err)
 
 

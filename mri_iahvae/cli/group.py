@@ -63,7 +63,6 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(self.entries.items()))
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Click's signature
-        """As `click.Group.main`, which prints `--help` itself."""
         with _output_errors():
             return super().main(*args, **kwargs)
 

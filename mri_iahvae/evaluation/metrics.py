@@ -24,7 +24,6 @@ class Scores:
     """Mean over the slices; 7 x 7 uniform windows."""
 
     def to_dict(self) -> dict[str, float | None]:
-        """For JSON: see `finite`."""
         return finite(asdict(self))
 
 
@@ -75,7 +74,6 @@ class RunningScores:
             self._ssim += float(evaluate.ssim(target, image, maxval=self._range).item()) * len(target)
 
     def scores(self) -> Scores:
-        """Of all slices so far."""
         with np.errstate(divide="ignore", invalid="ignore"):
             error, energy = np.float64(self._error), np.float64(self._energy)
             return Scores(

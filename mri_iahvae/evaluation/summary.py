@@ -12,20 +12,13 @@ METRICS = tuple(field.name for field in fields(Scores))
 
 @dataclass(frozen=True)
 class Summary:
-    """Scores over volumes.
-
-    Attributes:
-        volumes: how many.
-        mean: of each score, by name.
-        std: sample standard deviation (n - 1) of each score, by name; NaN for a single volume.
-    """
+    """Mean and sample standard deviation (n - 1; NaN for a single volume) of each score over volumes, by name."""
 
     volumes: int
     mean: dict[str, float]
     std: dict[str, float]
 
     def to_dict(self) -> dict[str, object]:
-        """For JSON: see `finite`."""
         return {"volumes": self.volumes, "mean": finite(self.mean), "std": finite(self.std)}
 
 

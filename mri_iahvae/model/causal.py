@@ -31,15 +31,12 @@ class EncoderStage(nn.Module):
         )
 
     def forward(self, image: Tensor, band: Tensor, coarser: Tensor | None) -> Tensor:
-        """Features of scale s.
+        """Features of scale s, float (B, C, r, r).
 
         Args:
             image: complex (B, s, s), image of B_s, pixel power about 1.
             band: complex (B, s, s), image of R_s divided by the band's gain.
             coarser: features of scale s / 2, (B, C', r', r'), or None at scale 1.
-
-        Returns:
-            float (B, C, r, r).
         """
         pixels = torch.cat([to_channels(image), to_channels(band)], dim=1)
         x = self.embed(F.pixel_unshuffle(pixels, self.patch))

@@ -39,9 +39,6 @@ def save_model(
         training: plain JSON values about the training (data, settings, steps), for the record.
         domain: what the model knows; without it, it cannot warn of strange scans.
         half: store weights in half precision, to ship them.
-
-    Raises:
-        IahvaeError: the folder cannot be written to.
     """
     content = save(stored_weights(model, half=half))
     digest = hashlib.sha256(content).hexdigest()
@@ -117,7 +114,6 @@ def load_domain(checkpoint: str | Path) -> Domain | None:
 
 
 def stored_weights(network: nn.Module, *, half: bool) -> dict[str, Tensor]:
-    """The weights of a network as they are stored."""
     dtype = torch.float16 if half else torch.float32
     return {key: value.detach().cpu().to(dtype).contiguous() for key, value in network.state_dict().items()}
 

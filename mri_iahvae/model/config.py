@@ -20,13 +20,7 @@ IMAGES: dict[Heads, bool] = {"image": True, "spectral": False}
 
 @dataclass(frozen=True)
 class DecoderRules:
-    """What goes with a decoder.
-
-    Attributes:
-        encoders: that it works with.
-        heads: likewise.
-        banded: whether each scale has a head for its own band, and contexts see the coarser bins.
-    """
+    """What goes with a decoder. `banded`: each scale has a head for its own band, and contexts see the coarser bins."""
 
     encoders: tuple[Encoder, ...]
     heads: tuple[Heads, ...]
@@ -142,7 +136,6 @@ class ModelConfig:
         return replace(self, scales=self.scales[:count], gains=self.gains[:count], core_power=())
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers, lists and dicts."""
         return asdict(self)
 
     @classmethod

@@ -54,10 +54,7 @@ class Domain:
     def measure(cls, model: IAHVAE, kspace: Tensor, description: str) -> Self:
         """The domain of a model whose encoder is scale-causal, in evaluation mode.
 
-        Args:
-            model: to be measured.
-            kspace: complex (B, N, N), fully sampled, in any units, no slice all zero, B at least 2.
-            description: anatomy and contrasts, in words.
+        Slices are complex (B, N, N), fully sampled, in any units, none all zero, B at least 2.
         """
         everything = torch.ones(1, 1, 1, dtype=torch.bool, device=kspace.device)
         kspace = kspace / canonical_factor(kspace, everything, model.power)[:, None, None]
@@ -108,7 +105,6 @@ class Domain:
         return torch.where(defined, score, math.nan)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers, lists and text."""
         return asdict(self)
 
     @classmethod

@@ -120,7 +120,6 @@ class GuideError(nn.Module):
 
 
 def _power(bins: Tensor) -> Tensor:
-    """Mean square of real and imaginary part, float."""
     return torch.view_as_real(bins).square().mean(-1)
 
 

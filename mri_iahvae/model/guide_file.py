@@ -18,21 +18,14 @@ from mri_iahvae.model.guide_config import GuideConfig
 
 
 def save_guide(guide: Guide, folder: Path, training: dict[str, Any], *, half: bool = False) -> None:
-    """Write the guide of a checkpoint; an interrupted write leaves what was there. Arguments as of `save_model`.
-
-    Raises:
-        IahvaeError: the folder cannot be written to.
-    """
+    """Write the guide of a checkpoint; an interrupted write leaves what was there. Arguments as of `save_model`."""
     header = {"guide": json.dumps({"config": guide.config.to_json(), "training": training})}
     with atomic_path(folder / GUIDE) as part:
         part.write_bytes(save(stored_weights(guide, half=half), header))
 
 
 def load_guide(checkpoint: str | Path, device: torch.device | None = None) -> tuple[Guide, str] | None:
-    """Load the guide of a checkpoint for inference, on the CPU by default.
-
-    Returns:
-        The guide (float32, no gradients for its weights) and the SHA-256 of its file; None where there is none.
+    """Load the guide of a checkpoint for inference, as `load_model` does; None where there is none.
 
     Raises:
         UsageError: no such model or folder.

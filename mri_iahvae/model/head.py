@@ -34,14 +34,11 @@ class Head(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, h: Tensor, gains: Tensor) -> Tensor:
-        """Bins of one scale.
+        """Bins of one scale, complex64 (B, s, s), canonical units.
 
         Args:
             h: last context of the scale, (B, C, r, r).
             gains: float (s, s), RMS of each bin, canonical units; 0 outside its band.
-
-        Returns:
-            complex64 (B, s, s), canonical units.
         """
         x = self.blocks(h)
         image = self.image(F.silu(x)).float()

@@ -73,7 +73,6 @@ class IAHVAE(nn.Module):
 
     @property
     def sigma(self) -> float:
-        """Standard deviation of the likelihood per real and imaginary part, canonical units."""
         return self.config.sigma
 
 

@@ -24,14 +24,8 @@ if TYPE_CHECKING:
 class BandScale(nn.Module):
     """A `Scale` whose latents generate the coefficients of one band.
 
-    Args:
-        config: of this scale.
-        index: of this scale.
-        decomposition: of the grid.
-        latent: latent channels per pixel.
-        coarser: channels of the coarser scale's context, None at scale 1.
-        head: makes the head of this scale; None for a stage without one (ordinary HVAE).
-        sees: whether its context sees the coarser bins.
+    A stage of an ordinary HVAE has no `head`, and its context does not see the coarser bins. `latent` is the number of
+    latent channels per pixel, `coarser` that of the channels of the coarser scale's context, None at scale 1.
     """
 
     gains: Tensor

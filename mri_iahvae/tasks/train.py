@@ -230,7 +230,6 @@ def _new_folder(name: str) -> Path:
 
 
 def _interrupted(run: Path, settings: TrainSettings) -> str:
-    """Where a run was interrupted; nothing where it has no state yet."""
     if not (saved := states(run)):
         return ""
     stage, step, _ = saved[-1]

@@ -59,14 +59,10 @@ def calibrate_and_save(
 def measure_domain(
     model: IAHVAE, held_out: SliceSource, description: str, device: torch.device, seed: int = 0
 ) -> Domain | None:
-    """What a trained model knows, measured on held-out slices under the training's augmentation.
+    """What a trained model, left on `device`, knows: measured under the training's augmentation.
 
-    Args:
-        model: finished, wherever it is; it is left on `device`.
-        held_out: fully sampled slices that the model was not trained on, at least as large as its grid.
-        description: anatomy and contrasts, in words.
-        device: to compute on.
-        seed: of slices and augmentation.
+    Held-out slices are fully sampled, at least as large as the grid, and the model was not trained on them. The
+    description is of anatomy and contrasts, in words.
 
     Returns:
         The domain; None for an encoder that is not scale-causal, for which the statistic is not defined, and where

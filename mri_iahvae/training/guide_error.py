@@ -55,13 +55,8 @@ def fit_error(
 ) -> None:
     """Fit the heads of `Guide.error` to the errors that the guide makes, all else fixed, and calibrate the variance.
 
-    Args:
-        guide: trained, in evaluation mode; changed in place.
-        slices: fully sampled slices that it was trained on.
-        held_out: others.
-        device: to compute on.
-        seed: of the measurements.
-        count: measurements that the heads are fitted to.
+    The guide is in evaluation mode and changed in place. The heads are fitted to `count` measurements of the slices
+    that it was trained on; the held-out ones are others.
     """
     guide.to(device).requires_grad_(requires_grad=False)
     torch.manual_seed(seed)
@@ -111,7 +106,6 @@ def _measurements(
 
 
 def _error(evidence: Evidence, task: Measured) -> Tensor:
-    """Error of the bins in units of the slice, complex64 (B, H, W)."""
     return evidence.kspace - task.truth / evidence.unit[:, None, None]
 
 

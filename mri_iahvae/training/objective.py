@@ -119,16 +119,9 @@ def _beyond_block(model: Model, kspace: Tensor, side: int) -> Walk:
 
 
 def complete(model: Model, kspace: Tensor, side: int, noise: torch.Generator | None = None) -> Tensor:
-    """Complete k-space beyond block B_side from the prior.
+    """Complete canonical k-space, complex64 (B, N, N), from its block B_side and the prior; 0 samples whole slices.
 
-    Args:
-        model: the model.
-        kspace: complex64 (B, N, N), canonical; only B_side is looked at.
-        side: of the measured block; 0: nothing is measured, which samples whole slices.
-        noise: draws prior samples; None takes the prior mean.
-
-    Returns:
-        complex64 (B, N, N): the block as measured, and the completed bins.
+    The block stays as it is. With `noise` prior samples are drawn, else the prior's mean is taken.
     """
     walk = _beyond_block(model, kspace, side)
     result = walk.coarse

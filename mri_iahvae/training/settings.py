@@ -57,7 +57,6 @@ class Stage:
         return range(coarsest.bit_length() - 1, finest.bit_length())
 
     def __str__(self) -> str:
-        """As `parse_stages` reads it."""
         if self.guide:
             return f"guide:{self.steps}"
         if self.scales is None:
@@ -117,7 +116,6 @@ class TrainSettings:
 
     @property
     def planned(self) -> int:
-        """Steps of all stages together."""
         return self.done(len(self.stages), 0)
 
     def done(self, stage: int, step: int) -> int:

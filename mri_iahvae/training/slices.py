@@ -1,6 +1,7 @@
 """Slices to train on; batches are a pure function of seed and step, so that exact resume needs no sampler state."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import count
 from typing import Protocol
 
@@ -15,8 +16,7 @@ from mri_iahvae.training.shard import Shard
 class SliceSource(Protocol):
     """Fully sampled slices, addressed by number."""
 
-    def __len__(self) -> int:
-        """Number of slices."""
+    def __len__(self) -> int: ...
 
     def read(self, index: int) -> np.ndarray:
         """k-space of one slice: complex64 (n, n), n a power of two, DC at (n // 2, n // 2)."""
@@ -27,20 +27,14 @@ class CachedSlices:
 
     def __init__(self, source: SliceSource) -> None:
         self._source = source
-        self._slices: list[Tensor | None] = [None] * len(source)
+        self._read = cache(lambda index: torch.from_numpy(source.read(index)))
 
     def __len__(self) -> int:
-        return len(self._slices)
+        return len(self._source)
 
     def stack(self, indices: list[int]) -> Tensor:
         """k-space of some slices: complex64 (len(indices), n, n)."""
-        slices = []
-        for index in indices:
-            kspace = self._slices[index]
-            if kspace is None:
-                kspace = self._slices[index] = torch.from_numpy(self._source.read(index))
-            slices.append(kspace)
-        return torch.stack(slices)
+        return torch.stack([self._read(index) for index in indices])
 
 
 def step_seed(seed: int, step: int, purpose: int) -> int:

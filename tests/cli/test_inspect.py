@@ -25,7 +25,7 @@ def scan(make_scan):
     mask = np.zeros(64, bool)
     mask[4:62:4] = mask[28:36] = True
     return make_scan(
-        size=64, noise=0.1, mask=mask, reference=True, acquisition="AXT2", patient_id="0123", name="scan.h5"
+        size=64, noise=0.1, mask=mask, reference=True, acquisition="AXT2", attributes={"patient_id": "0123"}
     )
 
 
