@@ -74,15 +74,13 @@ def test_reconstruct_on_a_full_disk(reconstruct, tmp_path, room):
 
 
 @pytest.fixture
-def train(make_scan, tmp_path):
+def train(make_folder):
     """Trains a step on each of two grids, into a folder."""
-    (tmp_path / "data").mkdir()
-    for number in range(2):
-        make_scan(f"data/{number}.h5", slices=1)
+    data = make_folder("data", 2, slices=1)
 
     def run(folder, *options):
         plan = ["--preset", "tiny", "--stages", "16:1,32:1", "--batch", "2", "--validate-every", "1"]
-        return tool("train", tmp_path / "data", "-o", folder, *plan, "--device", "cpu", *options)
+        return tool("train", data, "-o", folder, *plan, "--device", "cpu", *options)
 
     return run
 

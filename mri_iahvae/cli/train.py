@@ -29,10 +29,9 @@ if TYPE_CHECKING:
     from mri_iahvae.training.settings import TrainSettings
 
 
-def _number(name: str, default: float, help: str, metavar: str | None = None, **bounds: Any) -> Any:  # noqa: ANN401, A002
+def _number(name: str, default: float, help: str, metavar: str = "FLOAT", **bounds: Any) -> Any:  # noqa: ANN401, A002
     """An option that is a number within bounds, whole where its default is."""
     kind = click.IntRange(**bounds) if isinstance(default, int) else FiniteRange(**bounds)
-    metavar = metavar or "FLOAT"
     return click.option(name, type=kind, default=default, show_default=True, metavar=metavar, help=help)
 
 

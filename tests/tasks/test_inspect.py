@@ -82,9 +82,6 @@ def levels(inspection):
 def test_a_scan_as_it_comes(native, checkpoint):
     path, mask = native(attributes={"acquisition": "CORPD_FBK", "patient_id": "0123"})
     found = inspect(path, checkpoint)
-    scan = found.scan
-    assert (scan.slices, scan.coils, scan.height, scan.width) == (3, 1, 128, 80)
-    assert scan.acquired == (4, 74)
     inner = mask[4:74]
     assert (found.pattern.kind, found.pattern.measured, found.pattern.total) == ("columns", inner.sum(), 70)
     assert found.pattern.true_acceleration == pytest.approx(70 / inner.sum())
@@ -93,9 +90,16 @@ def test_a_scan_as_it_comes(native, checkpoint):
     assert levels(found) == ["note"]
     assert found.findings[0].text == "no reference images: no scores"
     found_json = json.loads(json.dumps(found.to_json(), allow_nan=False))
-    assert found_json["usable"] is True
+    expected = {
+        "slices": 3,
+        "coils": 1,
+        "height": 128,
+        "width": 80,
+        "acquired_columns": [4, 74],
+        "usable": True,
+    }
+    assert {**expected, "readout_oversampling": 2}.items() <= found_json.items()
     assert found_json["mask"]["source"] == "file"
-    assert found_json["readout_oversampling"] == 2
     assert found_json["header"]["encoded"] == [128, 80]
     assert found_json["header"]["recon_fov"] == [140, 140, 4.5]
     assert found_json["attributes"] == {"acquisition": "CORPD_FBK"}  # never the patient's identifier
