@@ -119,7 +119,7 @@ ENCODERS: dict[str, type[CausalEncoder] | type[BottomUpEncoder]] = {
     "causal": CausalEncoder,
     "bottom-up": BottomUpEncoder,
 }
-HEADS: dict[str, Callable[[Tensor], Tensor]] = {"image": fft2c, "spectral": lambda bins: bins}
+HEADS: dict[str, Callable[[Tensor], Tensor]] = {"image": fft2c, "spectral": nn.Identity()}
 """What takes a head's prediction to bins: a spectral head, a literal reading of the paper, predicts the bins."""
 
 DECODERS: dict[str, Callable[[ModelConfig], Parts]] = {"separable": _separable, "ordinary": _ordinary}

@@ -5,16 +5,11 @@ import json
 import h5py
 import numpy as np
 import pytest
-from click.testing import CliRunner
-
-from mri_iahvae.cli import main
 
 
 @pytest.fixture
-def inspect(checkpoint):
-    return lambda *args: CliRunner().invoke(
-        main, ["inspect", "--checkpoint", str(checkpoint), *map(str, args)]
-    )
+def inspect(tool):
+    return lambda *args: tool("inspect", *args)
 
 
 @pytest.fixture

@@ -10,9 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
-from mri_iahvae.cli import main
 from mri_iahvae.model import checkpoint as checkpoint_module
 from mri_iahvae.pipeline import output
 
@@ -59,7 +57,7 @@ def test_an_interrupted_night_keeps_what_is_done(arguments, start, make_folder, 
     assert outputs() == ["0.h5", "0_kspace.png", "0_report.json"]
 
 
-def test_a_locked_file_is_read(run, make_scan):
+def test_a_locked_file_is_read(run, tool, make_scan):
     """On network disks locks are left behind, or cannot be had at all."""
     path = make_scan()
     with path.open("rb") as file:
@@ -67,7 +65,7 @@ def test_a_locked_file_is_read(run, make_scan):
         with pytest.raises(OSError, match="lock"):  # what a reader meets that asks for one
             h5py.File(path, locking=True)
         assert run(path).exit_code == 0
-        assert CliRunner().invoke(main, ["inspect", str(path)]).exit_code == 0
+        assert tool("inspect", path).exit_code == 0
 
 
 def test_no_scan_is_kept_open(run, make_folder, monkeypatch):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mri_iahvae.errors import CheckpointError, UsageError
+from mri_iahvae.inference.settings import inference_settings
 from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.model.guide_file import load_guide
@@ -18,6 +19,7 @@ from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.tasks.inspect import inspect
 
+AMORTIZED = inference_settings(method="amortized")
 HEADER = """<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>
 <encodedSpace><matrixSize><x>{encoded[0]}</x><y>{encoded[1]}</y><z>1</z></matrixSize>
 <fieldOfView_mm><x>280</x><y>175</y><z>4.5</z></fieldOfView_mm></encodedSpace>
@@ -121,7 +123,7 @@ def test_the_plan_is_what_the_engine_does(write, checkpoint, shape, padding):
     model, _ = load_model(checkpoint)
     reduced, used = geometry.reduce(scan.read(0)), geometry.reduce_mask(scan.mask)
     guide, _ = load_guide(checkpoint)
-    result = reconstruct_volume(model, reduced, used, amortized(), guide=guide, acquired=scan.acquired)
+    result = reconstruct_volume(model, reduced, used, AMORTIZED, guide=guide, acquired=scan.acquired)
     assert plan.fractions == pytest.approx(result.fractions)
     assert geometry.crop(result.image).shape[1:] == plan.image
 
@@ -133,17 +135,11 @@ def test_the_plan_of_several_coils_is_what_they_do(native, checkpoint):
     geometry, (model, _) = scan_geometry(scan), load_model(checkpoint)
     kspace = geometry.reduce(scan.read_coils(slice(None)))
     used = geometry.reduce_mask(scan.mask)
-    result = reconstruct_coils(model, kspace, used, amortized(), acquired=scan.acquired)
+    result = reconstruct_coils(model, kspace, used, AMORTIZED, acquired=scan.acquired)
     assert plan.fractions == pytest.approx(result.fractions)
     start, stop = scan.acquired
     assert plan.fractions["zero"] == pytest.approx((80 - stop + start) / 80)
     assert 0 < plan.fractions["zero"] < 0.2
-
-
-def amortized():
-    from mri_iahvae.inference.settings import inference_settings  # noqa: PLC0415
-
-    return inference_settings(method="amortized")
 
 
 @pytest.mark.parametrize("coils", [None, 3])
