@@ -47,7 +47,7 @@ def train(
     min_signal: float = MIN_SIGNAL,
     processes: Processes = ALONE,
 ) -> Path:
-    """Train a model.
+    """Train a model, and return the folder of its checkpoint.
 
     Args:
         data: folder of fully sampled fastMRI-schema files; readout oversampling is removed, several coils are
@@ -68,9 +68,6 @@ def train(
         min_signal: leave out slices with less energy than this fraction of their volume's largest.
         processes: that share the run; the program that calls is started again for each. Settings do not depend on
             them, and neither do results beyond rounding.
-
-    Returns:
-        Folder of the checkpoint.
 
     Raises:
         UsageError: `run` holds another run, or one that is going on; no such folder of data; stages that the model
