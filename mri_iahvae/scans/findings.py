@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mri_iahvae.errors import ScanError
 from mri_iahvae.kspace.sampling_pattern import Pattern, sampling_pattern
 from mri_iahvae.scans.geometry import Geometry, reference_fits
+from mri_iahvae.scans.likeness import likeness
 from mri_iahvae.scans.outliers import outliers_text
 from mri_iahvae.scans.scan import Scan
 from mri_iahvae.scans.survey import Survey
@@ -24,6 +25,7 @@ _LINE_PEAK = (
 )
 _DENSE = 8  # lines without a gap: random ones hardly ever make so many
 _CALIBRATION = 4  # lines, or bins a side, that `kspace.sensitivities` needs
+_COMPARED = 8  # slices, neighbours: those that are most alike
 
 Level = Literal["error", "warning", "note"]
 """The file cannot be used; the result may not be what one expects; good to know."""
@@ -181,6 +183,23 @@ def _centre_findings(scan: Scan, seen: Survey) -> Iterator[Finding]:
             "neighbouring bins alternate in sign: the image lies half a field of view off the centre, cut in two",
             f"--centre-image {_named(half.tolist())} moves it there",
         )
+
+
+def likeness_findings(scan: Scan, seen: Survey, sigma: float) -> Iterator[Finding]:
+    """Whether coils look like slices, or slices like coils; `sigma` is the noise per part, 0 where unknown."""
+    order = "(slices, coils, height, width)"
+    number = seen.numbers[int(seen.by_slice.argmax())]
+    found = likeness(scan.read_coils(number)[0], scan.masks[number], sigma)
+    if found is not None and found.slices:
+        text = f"the {scan.coils} coils show different objects, as slices do"
+        yield Finding("warning", text, f"if they are slices, arrange the array as {order}")
+    near = range(scan.slices)[max(0, number - _COMPARED // 2) : number + _COMPARED // 2]
+    coil = int(seen.by_coil.argmax())
+    images = np.stack([scan.read_coils(index)[0, coil] for index in near])
+    found = likeness(images, scan.masks[near.start : near.stop].all(axis=0), sigma)
+    if found is not None and found.coils:
+        text = f"{scan.slices} slices show one object in different light, as coils do"
+        yield Finding("note", text, f"if they are coils, arrange the array as {order}")
 
 
 def _peaked(power: NDArray[np.float64]) -> bool:
