@@ -11,6 +11,7 @@ from mri_iahvae.errors import ScanError
 from mri_iahvae.kspace.sampling_pattern import Pattern, sampling_pattern
 from mri_iahvae.scans.geometry import Geometry, reference_fits
 from mri_iahvae.scans.likeness import likeness
+from mri_iahvae.scans.mask_file import exchanged
 from mri_iahvae.scans.outliers import outliers_text
 from mri_iahvae.scans.scan import Scan
 from mri_iahvae.scans.survey import Survey
@@ -119,11 +120,12 @@ def data_findings(scan: Scan, seen: Survey, *, keep_outliers: bool = False) -> I
     if len(empty) == len(seen.numbers):
         return
     if scan.mask_source == "file" and seen.zeros > _STRAY_ZEROS * seen.measured:
-        yield Finding(
-            "warning",
-            f"{seen.zeros / seen.measured:.1%} of the bins that the mask calls measured are zero: taken as data",
-            "correct the mask, or remove it to have it inferred from the zeros",
-        )
+        text = f"{seen.zeros / seen.measured:.1%} of the bins that the mask calls measured are zero: taken as data"
+        if exchanged(scan.mask, seen.power > 0):
+            fix = "the mask fits with rows and columns exchanged: exchange those of the mask, or of k-space"
+        else:
+            fix = "correct the mask, or remove it to have it inferred from the zeros"
+        yield Finding("warning", text, fix)
     if seen.outliers:
         taken = "taken as data" if keep_outliers else "taken as not measured; --keep-outliers keeps it"
         yield Finding("warning", outliers_text(seen.outliers), taken)
@@ -196,7 +198,7 @@ def likeness_findings(scan: Scan, seen: Survey, sigma: float) -> Iterator[Findin
     near = range(scan.slices)[max(0, number - _COMPARED // 2) : number + _COMPARED // 2]
     coil = int(seen.by_coil.argmax())
     images = np.stack([scan.read_coils(index)[0, coil] for index in near])
-    found = likeness(images, scan.masks[near.start : near.stop].all(axis=0), sigma)
+    found = likeness(images, np.logical_and.reduce(scan.masks[near.start : near.stop]), sigma)
     if found is not None and found.coils:
         text = f"{scan.slices} slices show one object in different light, as coils do"
         yield Finding("note", text, f"if they are coils, arrange the array as {order}")
