@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mri_iahvae.words import counted
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -86,7 +88,7 @@ class _Lines(FileProgress):
 
     def start(self, name: str, slices: int) -> Advance:
         number = f"[{self._done + 1}/{self._files}] " if self._files > 1 else ""
-        line = f"{self._name}{number}{name}: {slices} slice{'s' * (slices != 1)}"
+        line = f"{self._name}{number}{name}: {counted(slices, 'slice')}"
         self.say(f"{line}; {self._times(self._done)}" if self._done else line)
         finished, last = 0, time.monotonic()
 

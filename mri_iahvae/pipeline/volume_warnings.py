@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from mri_iahvae.inference.settings import LADDERLESS, InferenceSettings
 from mri_iahvae.pipeline.batches import Batches
+from mri_iahvae.words import counted
 
 
 def volume_warnings(
@@ -41,7 +42,7 @@ def volume_warnings(
         found.append(f"out of memory with {batches.first} slices at a time: went on with {batches.size}")
     if settings.samples % 2 and settings.temperature and not unmeasured.all():
         found.append(
-            f"{settings.samples} posterior sample{'s' * (settings.samples > 1)}: they are drawn in mirrored pairs, and "
+            f"{counted(settings.samples, 'posterior sample')}: they are drawn in mirrored pairs, and "
             "the unpaired one leaves its noise in the mean: take an even number"
         )
     return tuple(found)

@@ -15,6 +15,7 @@ from mri_iahvae.scans.mask_file import exchanged
 from mri_iahvae.scans.outliers import outliers_text
 from mri_iahvae.scans.scan import Scan
 from mri_iahvae.scans.survey import Survey
+from mri_iahvae.words import counted
 
 _STRAY_ZEROS = 1e-3
 _PEAK = 25.0  # times the mean power: the largest of a million bins of noise is 14 times it
@@ -80,7 +81,8 @@ def sampling_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
     if scan.coils > 1 and pattern.centre < _CALIBRATION:
         yield Finding(
             "error",
-            f"{scan.coils} coils, and {pattern.centre} lines around the centre: too few to find sensitivities from",
+            f"{scan.coils} coils, and {counted(pattern.centre, 'line')} around the centre: too few to find "
+            "sensitivities from",
             f"at least {_CALIBRATION} are needed; combine the coils into one first",
         )
     yield from _order_findings(scan, pattern)
@@ -115,7 +117,7 @@ def data_findings(scan: Scan, seen: Survey, *, keep_outliers: bool = False) -> I
     if empty:
         numbers = ", ".join(map(str, empty[:8])) + (" ..." if len(empty) > 8 else "")
         verb = "holds" if len(empty) == 1 else "hold"
-        text = f"{len(empty)} of {scan.slices} slices {verb} no signal: {numbers}"
+        text = f"{len(empty)} of {counted(scan.slices, 'slice')} {verb} no signal: {numbers}"
         yield Finding("warning", text, "expect zeros")
     if len(empty) == len(seen.numbers):
         return
@@ -131,7 +133,8 @@ def data_findings(scan: Scan, seen: Survey, *, keep_outliers: bool = False) -> I
         yield Finding("warning", outliers_text(seen.outliers), taken)
     if seen.equal:
         (number, axis, line), count = seen.equal[0], len(seen.equal)
-        text = f"{count} lines of k-space repeat the one before, number for number: slice {number}, {axis} {line}"
+        lines = "a line of k-space repeats" if count == 1 else f"{count} lines of k-space repeat"
+        text = f"{lines} the one before, number for number: slice {number}, {axis} {line}"
         yield Finding("warning", text + (" first" if count > 1 else ""), "check how the file was made")
     yield from _axes_findings(scan, seen)
     yield from _centre_findings(scan, seen)
@@ -143,7 +146,9 @@ def _axes_findings(scan: Scan, seen: Survey) -> Iterator[Finding]:
     others = {"slices": seen.by_slice, "coils": seen.by_coil}
     flat = [name for name, power in lines.items() if not _peaked(power)]
     peaked = [name for name, power in others.items() if _peaked(power)]
-    shape = f"{scan.slices} slices, {scan.coils} coils, {scan.height} rows and {scan.width} columns"
+    sizes = {"slice": scan.slices, "coil": scan.coils, "row": scan.height, "column": scan.width}
+    *more, last = (counted(size, noun) for noun, size in sizes.items())
+    shape = f"{', '.join(more)} and {last}"
     advice = "transpose the array to the axes (slices, height, width) or (slices, coils, height, width)"
     if flat and peaked:
         text = f"{shape}: the {peaked[0]} look like lines of k-space, with a peak at the centre, the {flat[0]} do not"

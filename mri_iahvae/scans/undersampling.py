@@ -14,6 +14,7 @@ from mri_iahvae.kspace.masks import DrawnMask, MaskAxis, MaskType, drawn_mask, t
 from mri_iahvae.scans.geometry import Geometry
 from mri_iahvae.scans.mask_file import exchanged, read_mask_file
 from mri_iahvae.scans.scan import MaskSource, Scan
+from mri_iahvae.words import counted
 
 _OWN: dict[MaskSource, str] = {
     "full": "full sampling",
@@ -121,8 +122,9 @@ class Sampling:
         if self.mask_path is not None and (lacking := np.count_nonzero(asked & ~scan.mask)):
             fraction = lacking / np.count_nonzero(asked)
             hint = "; it fits with rows and columns exchanged" * exchanged(asked, scan.mask)
+            bins, verb = counted(int(lacking), "bin"), "is" if lacking == 1 else "are"
             warnings.append(
-                f"{lacking} bins of the mask ({fraction:.1%}) are not in the file: taken as unmeasured{hint}"
+                f"{bins} of the mask ({fraction:.1%}) {verb} not in the file: taken as unmeasured{hint}"
             )
         if scan.mask.any() and not mask.any():
             warnings.append(_EMPTY)

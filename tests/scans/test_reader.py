@@ -235,7 +235,10 @@ def test_padding_that_holds_data_is_none(write, kspace):
     scan = open_scan(write(kspace=kspace, ismrmrd_header=text))
     assert scan.acquired == (0, 17)
     assert scan.mask.all()
-    assert "columns 2 to 13 of 17 were acquired, 5 others hold data: the array is used" in scan.warnings[0]
+    assert (
+        "columns 2 to 13 of 17 were acquired, 5 columns beyond hold data: the array is used"
+        in scan.warnings[0]
+    )
 
 
 def test_other_trajectories_are_refused_with_a_tool(refused, write, kspace):

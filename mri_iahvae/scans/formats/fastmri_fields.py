@@ -16,6 +16,7 @@ from mri_iahvae.scans.mask_file import MASK, Size, require_mask, to_mask
 from mri_iahvae.scans.safety.hdf5 import dataset, dataset_list, dataset_text, scalar_attribute
 from mri_iahvae.scans.safety.limits import MAX_SIDE, require_size
 from mri_iahvae.scans.scan import KSPACE, RECONSTRUCTION, REFERENCE, MaskSource
+from mri_iahvae.words import counted
 
 RSS = "reconstruction_rss"
 HEADER = "ismrmrd_header"
@@ -136,8 +137,8 @@ def header_padding(
     if not beyond:
         return header.padding
     warnings.append(
-        f"'ismrmrd_header' says columns {left} to {right - 1} of {filled.size} were acquired, {beyond} others hold "
-        "data: the array is used"
+        f"'ismrmrd_header' says columns {left} to {right - 1} of {filled.size} were acquired, "
+        f"{counted(int(beyond), 'column')} beyond hold{'s' * (beyond == 1)} data: the array is used"
     )
     return None
 
