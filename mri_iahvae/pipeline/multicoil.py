@@ -25,8 +25,8 @@ from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.pipeline.arrays import LOUDEST, checked_arrays, power_of_two
 from mri_iahvae.pipeline.batches import Batches
+from mri_iahvae.pipeline.steps import Progress
 from mri_iahvae.pipeline.volume import (
-    Progress,
     Reconstruction,
     bin_fractions,
     make_batches,
@@ -42,6 +42,7 @@ _ANATOMY = 0.9  # of ESPIRiT's eigenvalue: less is background, whose sensitiviti
 _WRONG = 0.5  # fraction of the energy of missing bins that inference gets wrong
 _CALIBRATION = 0.01  # error of the sensitivities, as noise over the slice's RMS
 _TINY = torch.finfo(torch.float32).tiny
+_INFERENCE = 0.9  # of the time, about
 
 
 def reconstruct_coils(
@@ -85,7 +86,7 @@ def reconstruct_coils(
         keep_kspace: return each coil's completed k-space, too.
         batch: slices at a time, as in `reconstruct_volume`.
         first: number of the first of these slices in its volume: what is drawn depends on it.
-        progress: called with the number of slices that were just finished.
+        progress: called with what was just finished, in slices.
 
     Returns:
         The combined image, its k-space, and k-space of the zero-filled coil images combined in the same way. The
@@ -134,6 +135,7 @@ def reconstruct_coils(
             acquired=acquired,
             batch=batches,
             first=first,
+            progress=lambda part: progress(part * _INFERENCE / max(1, rounds)),
         )
 
     noise = [
@@ -179,7 +181,7 @@ def reconstruct_coils(
             completed[index] = bins
         result[index] = one.combined(bins, coil_combine)
         zero_filled[index] = one.combined(one.kspace, coil_combine)
-        progress(1)
+        progress(1 - _INFERENCE)
     shown = unit[:, None, None]
     return replace(
         virtual,
