@@ -24,7 +24,12 @@ from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.pipeline.arrays import LOUDEST, checked_arrays, power_of_two
 from mri_iahvae.pipeline.batches import Batches
-from mri_iahvae.pipeline.out_of_distribution import domain_warnings, volume_score
+from mri_iahvae.pipeline.out_of_distribution import (
+    aspect_scores,
+    aspect_warnings,
+    domain_warnings,
+    volume_score,
+)
 from mri_iahvae.pipeline.steps import Progress, guide_calls, guide_part, reported, scale_calls
 from mri_iahvae.pipeline.volume_warnings import volume_warnings
 
@@ -42,6 +47,8 @@ class Reconstruction:
         out_of_distribution: float32 (slices,), how far each slice is from the training data
             (`model.domain.Domain.score`): above 1 it lies outside; NaN where the central 4 x 4 bins are not measured as
             a whole, or all are zero, or the checkpoint does not say.
+        beyond_training: float32 (slices, 3), how far completed energy, noise and phase of each slice are from training
+            (`out_of_distribution.aspect_scores`): above 1 beyond; NaN where not defined.
         fractions: of the bins: "measured", "completed", left "zero"; they sum to 1. Of one coil those of `kspace`,
             completed by the model; of several those of the coils' k-space, completed by model and coils.
         steps: float (scales,), mean number of refinement steps at scales 1, 2, 4 ...
@@ -61,6 +68,7 @@ class Reconstruction:
     zero_filled: NDArray[np.complex64]
     factors: NDArray[np.complex64]
     out_of_distribution: NDArray[np.float32]
+    beyond_training: NDArray[np.float32]
     fractions: dict[str, float]
     steps: NDArray[np.float64]
     settings: InferenceSettings
@@ -186,12 +194,14 @@ def reconstruct_volume(
                 std[chosen] = _deviation(images.abs())
             if samples is not None:
                 samples[chosen] = images
+    beyond = aspect_scores(model, domain, measured, wanted, sigma, result)
     return Reconstruction(
         image=ifft2c(result).numpy(),
         kspace=result.numpy(),
         zero_filled=measured.numpy(),
         factors=factors.numpy(),
         out_of_distribution=score,
+        beyond_training=beyond,
         fractions=bin_fractions(wanted, modelled & ~zero_signal[:, None, None]),
         steps=steps.mean(dim=0).numpy(),
         settings=settings,
@@ -205,6 +215,7 @@ def reconstruct_volume(
                 model.size, zero_signal.numpy(), unmeasured.numpy(), bounded.numpy(), batches, settings
             ),
             *domain_warnings(score, domain),
+            *aspect_warnings(beyond),
         ),
     )
 
