@@ -194,7 +194,7 @@ def reconstruct_volume(
                 std[chosen] = _deviation(images.abs())
             if samples is not None:
                 samples[chosen] = images
-    beyond = aspect_scores(model, domain, measured, wanted, sigma, result)
+    beyond = aspect_scores(domain, measured, wanted, sigma, result)
     return Reconstruction(
         image=ifft2c(result).numpy(),
         kspace=result.numpy(),
