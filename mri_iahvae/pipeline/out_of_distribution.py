@@ -98,6 +98,9 @@ def aspect_scores(
     clean = power - 2 * noise * mask.double().mean(dim=(1, 2))
     loudness = (noise / clean.clamp_min(_TINY * power)).sqrt()
     image = ifft2c(recentre(result, _COARSE))
+    image = image / image.abs().amax(
+        dim=(1, 2), keepdim=True
+    )  # products of scanner units could leave float32's range
     phase = torch.stack([_roughness(image, axis) for axis in (1, 2)]).amax(dim=0)
     phase = torch.where(crop(mask, JUDGED[0]).all(dim=(1, 2)), phase, torch.nan)
     scores = torch.stack([completed.float(), loudness.float(), phase], dim=1) / torch.tensor(
@@ -110,7 +113,6 @@ def _roughness(image: Tensor, axis: int) -> Tensor:
     """Median by brightness of 1 - cos of the differences of phase along an axis, less their mean: float (B,)."""
     count = image.shape[axis] - 1
     pairs = (image.narrow(axis, 1, count) * image.narrow(axis, 0, count).conj()).flatten(1)
-    pairs = pairs / pairs.abs().amax(dim=1, keepdim=True)
     turned = pairs * pairs.sum(dim=1, keepdim=True).sgn().conj()
     rough, order = (1 - turned.sgn().real).sort(dim=1)
     half = pairs.abs().gather(1, order).cumsum(dim=1)

@@ -116,8 +116,9 @@ def test_noise_is_compared_with_the_signal(judge, head_kspace, rng):
     assert (judge(parts[0] + 1j * parts[1])["noise"] > 1).all()  # nothing but noise
 
 
-def test_a_rough_phase_is_told_from_a_smooth_one(judge, head_kspace, rng):
-    heads = head_kspace(3)
+@pytest.mark.parametrize("unit", [1e-30, 1.0, 1e30])
+def test_a_rough_phase_is_told_from_a_smooth_one(judge, head_kspace, rng, unit):
+    heads = np.float32(unit) * head_kspace(3)
     images = ifft2c(torch.from_numpy(heads))
     angle = torch.from_numpy(rng.uniform(-np.pi, np.pi, images.shape))
     assert (judge(heads)["phase"] < 1).all()
