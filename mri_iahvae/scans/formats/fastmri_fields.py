@@ -133,12 +133,12 @@ def header_padding(
         return None
     left, right = header.padding
     filled = _filled(kspace, kspace_shape(kspace)[0] // 2)
-    beyond = np.count_nonzero(filled[:left]) + np.count_nonzero(filled[right:])
+    beyond = int(np.count_nonzero(filled[:left]) + np.count_nonzero(filled[right:]))
     if not beyond:
         return header.padding
     warnings.append(
         f"'ismrmrd_header' says columns {left} to {right - 1} of {filled.size} were acquired, "
-        f"{counted(int(beyond), 'column')} beyond hold{'s' * (beyond == 1)} data: the array is used"
+        f"{counted(beyond, 'column')} beyond hold{'s' * (beyond == 1)} data: the array is used"
     )
     return None
 
