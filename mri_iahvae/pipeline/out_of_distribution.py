@@ -21,7 +21,9 @@ ASPECTS: tuple[Aspect, ...] = get_args(Aspect)
 
 # One in a hundred slices of the domain lies outside by the definition of its limit, and strange slices come together.
 _TOLERATED = 0.25
-_CLEARLY = 1.5  # a score that no held-back slice has: such a slice is named alone
+_CLEARLY = (
+    1.25  # above held-back slices of smooth phase, and reporting ones (1.03): such a slice is named alone
+)
 LIMITS: dict[Aspect, float] = {"completed": 0.5, "noise": 1.6, "phase": 0.15}
 _TEXTS: dict[Aspect, str] = {
     "completed": "most of the output's energy was completed, not measured, more than in training",
@@ -121,14 +123,14 @@ def _roughness(image: Tensor, axis: int) -> Tensor:
 
 
 def domain_warnings(score: NDArray[np.float32], domain: Domain | None) -> tuple[str, ...]:
-    """One sentence where more than a quarter of the slices lie outside, or some lie clearly outside.
+    """One sentence where two slices and more than a quarter lie outside, or any lies clearly outside (score 1.25).
 
     Args:
         score: as `volume_score` gives it.
         domain: what the model knows.
     """
     outside = score > 1
-    if outside.sum() <= _TOLERATED * np.count_nonzero(~np.isnan(score)):
+    if outside.sum() <= max(1, _TOLERATED * np.count_nonzero(~np.isnan(score))):
         outside = score > _CLEARLY
     if domain is None or not outside.any():
         return ()
