@@ -18,6 +18,7 @@ from mri_iahvae.cli.options import (
 )
 from mri_iahvae.cli.runs import exit_on_failures
 from mri_iahvae.errors import UsageError
+from mri_iahvae.words import counted
 
 if TYPE_CHECKING:
     from mri_iahvae.evaluation.summary import Summary
@@ -119,9 +120,7 @@ def _table(evaluation: "Evaluation") -> str:
             table.add_row(_over(overall), "all", "", *_cells(overall))
     if evaluation.left_out:
         table.add_section()
-        table.add_row(
-            f"{evaluation.left_out} target{'s' * (evaluation.left_out > 1)} left out", "no prediction"
-        )
+        table.add_row(f"{counted(evaluation.left_out, 'target')} left out", "no prediction")
     text = io.StringIO()
     Console(file=text, width=None if sys.stdout.isatty() else _LOG_WIDTH).print(table)
     return text.getvalue()

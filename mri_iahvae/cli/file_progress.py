@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mri_iahvae.words import counted
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-Advance = Callable[[int], None]
-"""Takes a number of slices of a file that are now finished."""
+Advance = Callable[[float], None]
+"""Takes what was just finished of a file, in slices."""
 
+_DIGITS = 6  # parts of slices add up to whole ones
 _LINE_SECONDS = 30.0  # between lines of one file: logs of a night stay readable
 
 
@@ -84,17 +87,18 @@ class _Lines(FileProgress):
 
     def start(self, name: str, slices: int) -> Advance:
         number = f"[{self._done + 1}/{self._files}] " if self._files > 1 else ""
-        line = f"{self._name}{number}{name}: {slices} slice{'s' * (slices != 1)}"
+        line = f"{self._name}{number}{name}: {counted(slices, 'slice')}"
         self.say(f"{line}; {self._times(self._done)}" if self._done else line)
-        finished, last = 0, time.monotonic()
+        finished, last = 0.0, time.monotonic()
 
-        def advance(count: int) -> None:
+        def advance(part: float) -> None:
             nonlocal finished, last
-            finished += count
-            if finished < slices and time.monotonic() - last >= _LINE_SECONDS:
+            finished = round(finished + part, _DIGITS)
+            if 0 < finished < slices and time.monotonic() - last >= _LINE_SECONDS:
                 last = time.monotonic()
                 times = self._times(self._done + finished / slices)
-                self.say(f"{self._name}{name}: {finished}/{slices} slices; {times}")
+                done = f"{finished:.1f}".removesuffix(".0")
+                self.say(f"{self._name}{name}: {done}/{slices} slices; {times}")
 
         return advance
 
@@ -120,10 +124,14 @@ class _Bars(FileProgress):
     def start(self, name: str, slices: int) -> Advance:
         task = self._file = self._add(name, slices)
 
-        def advance(count: int) -> None:
-            self._bars.advance(task, count)
+        finished = 0.0
+
+        def advance(part: float) -> None:
+            nonlocal finished
+            finished = round(finished + part, _DIGITS)
+            self._bars.update(task, completed=finished)
             if self._all is not None:
-                self._bars.advance(self._all, count / slices)
+                self._bars.update(self._all, completed=self._done + finished / slices)
 
         return advance
 

@@ -16,6 +16,7 @@ from mri_iahvae.cli.options import (
 )
 from mri_iahvae.cli.runs import exit_on_failures
 from mri_iahvae.errors import ScanError
+from mri_iahvae.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +72,7 @@ def inspect(inputs: tuple[Path, ...], checkpoint: str, as_json: bool, **reading:
 def _lines(inspection: "Inspection") -> "Iterator[str]":
     scan = inspection.scan
     coils = "single-coil" if scan.coils == 1 else f"{scan.coils} coils"
-    slices = f"{scan.slices} slice{'s' * (scan.slices != 1)}"
+    slices = counted(scan.slices, "slice")
     yield f"{scan.path}: {slices}, {scan.height} x {scan.width}, {coils}"
     facts = {
         "sampling": _sampling(inspection),
@@ -106,7 +107,7 @@ def _sampling(inspection: "Inspection") -> str:
 
 def _padding(inspection: "Inspection") -> str:
     (start, stop), width = inspection.scan.acquired, inspection.scan.width
-    return f"{start} columns left and {width - stop} right, never acquired" if stop - start < width else ""
+    return f"columns: {start} left, {width - stop} right, never acquired" if stop - start < width else ""
 
 
 def _header(inspection: "Inspection") -> str:

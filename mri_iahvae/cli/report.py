@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from mri_iahvae.words import counted
+
 _FORMS = {
     "nmse": "#.3g",
     "psnr": ".4f",
@@ -17,7 +19,7 @@ def report_text(report: dict[str, Any]) -> str:
     if report["task"] == "denoise" and not fractions["completed"]:
         del fractions["completed"]  # denoising completes nothing unless bins are missing
     bins = "k-space of the coils" if "coils" in report else "k-space"
-    slices = f"{report['slices']} slice{'s' * (report['slices'] != 1)}"
+    slices = counted(report["slices"], "slice")
     numbers = ", ".join(f"{fraction:.1%} {name}" for name, fraction in fractions.items())
     rate = report["true_acceleration"]
     sampled = "nothing measured" if rate is None else f"true acceleration {rate:.2f}x"
@@ -47,6 +49,6 @@ def _method(report: dict[str, Any]) -> str:
         numbers = " ".join(f"{steps:.3g}" for steps in report["steps_used"])
         words.append(f"mean steps at scales 1, 2, 4 ...: {numbers}")
     if report["samples"]:
-        samples = f"{report['samples']} posterior sample{'s' * (report['samples'] > 1)}"
+        samples = counted(report["samples"], "posterior sample")
         words.append(f"{samples} at temperature {report['temperature']:g}")
     return "; ".join(words)

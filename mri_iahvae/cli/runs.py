@@ -12,6 +12,7 @@ from mri_iahvae.cli.interrupts import interrupts_kept
 from mri_iahvae.cli.parts import Part
 from mri_iahvae.cli.report import report_text
 from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.words import counted
 
 Start = Callable[[str, int], Advance]
 """Takes the name of a file and its number of slices; gives the function that is called with finished slices."""
@@ -61,7 +62,7 @@ def run_files(
     with file_progress(len(targets) - len(existing), quiet=quiet, name=name) as progress:
         outcomes = _Outcomes(len(targets), progress, as_json=as_json)
         if name and not quiet:
-            progress.say(f"{name}{len(targets)} of {len(files)} files ({part.source})")
+            progress.say(f"{name}{len(targets)} of {counted(len(files), 'file')} ({part.source})")
         for path, target in existing.items():
             outcomes.skip(path, target, other_options(target, asked))
         try:

@@ -22,8 +22,14 @@ from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.pipeline.arrays import LOUDEST, checked_arrays, power_of_two
 from mri_iahvae.pipeline.batches import Batches
-from mri_iahvae.pipeline.out_of_distribution import domain_warnings, volume_score
-from mri_iahvae.pipeline.volume import Progress, Reconstruction, bin_fractions, make_batches
+from mri_iahvae.pipeline.out_of_distribution import (
+    aspect_scores,
+    aspect_warnings,
+    domain_warnings,
+    volume_score,
+)
+from mri_iahvae.pipeline.steps import Progress, guide_calls, reported
+from mri_iahvae.pipeline.volume import Reconstruction, bin_fractions, make_batches
 from mri_iahvae.pipeline.volume_warnings import volume_warnings
 
 CoilCombine = Literal["rss", "sensitivity"]
@@ -70,29 +76,19 @@ def reconstruct_coils(
         acquired: first column that the scanner acquired, and the first one after the last; the result is zero beyond.
         keep_kspace: return each coil's completed k-space, too.
         batch: slices at a time, as in `reconstruct_volume`.
-        progress: called with the number of slices that were just finished.
+        progress: called with what was just finished, in slices.
 
     Returns:
         The combined image, its k-space, and k-space of the zero-filled coil images combined in the same way. The
         magnitude of `image` is the combination asked for, its phase that of the sensitivity-weighted sum: its
-        k-space differs from what any coil measured. `fractions` are of the coils' k-space. `factors` and
-        `out_of_distribution` are of a virtual coil (`kspace.coils.virtual_coil`).
+        k-space differs from what any coil measured. `fractions` are of the coils' k-space. `factors`,
+        `out_of_distribution` and `beyond_training` are of a virtual coil (`kspace.coils.virtual_coil`).
 
     Raises:
         UsageError: an argument that cannot be, or too few fully measured central lines to find sensitivities from.
         IahvaeError: out of memory with one slice at a time.
     """
-    if settings.samples:
-        raise UsageError("posterior samples of multi-coil scans do not exist yet: leave the samples out")
-    if settings.data_consistency == "none":
-        raise UsageError(
-            "bins of several coils are never the model's alone: take hard or soft data consistency"
-        )
-    if settings.method not in GUIDED or guide is None:
-        found = f"method {settings.method}" if guide else "a checkpoint without one"
-        raise UsageError(f"several coils: expected a method that uses the checkpoint's guide, found {found}")
-    if coil_combine not in COIL_COMBINE:
-        raise UsageError(f"coil combination {coil_combine}: expected one of {', '.join(COIL_COMBINE)}")
+    guide = _guide(guide, settings, coil_combine)
     device = model.gains.device
     values, measured, sigma = checked_arrays(kspace, mask, noise_sigma, coils=True)
     if up_to is not None:
@@ -112,8 +108,8 @@ def reconstruct_coils(
         ],
         dtype=torch.float32,
     )
-    virtual, weights = torch.empty_like(values[:, 0]), torch.empty_like(values[:, :, 0, 0])
-    result, zero_filled = torch.empty_like(virtual), torch.empty_like(virtual)
+    weights = torch.empty_like(values[:, :, 0, 0])
+    result, zero_filled, virtual, whole = (torch.empty_like(values[:, 0]) for _ in range(4))
     filled, bounded = torch.zeros_like(known), torch.zeros(len(values), dtype=torch.bool)
     completed = torch.empty_like(values) if keep_kspace else None
 
@@ -124,7 +120,8 @@ def reconstruct_coils(
         row = here[..., :1, :]  # suffices for columns
         sense = Sense(coils.sensitivities, row if bool((here == row).all()) else here)
         how = settings.precision, settings.symmetries
-        image, bounded[one] = estimate_combined(guide, data, sense, level, *how)
+        with reported(*guide_calls(guide, settings), 1.0, progress):
+            image, bounded[one] = estimate_combined(guide, data, sense, level, *how)
         kept = here if settings.data_consistency == "hard" else here & ~seen
         bins = torch.where(kept, data, fft2c(coils.sensitivities * image[:, None]))
         filled[one] = (bins != 0).any(dim=1)
@@ -132,12 +129,13 @@ def reconstruct_coils(
             completed[one] = bins
         result[one] = _combined(bins, coils, coil_combine)
         zero_filled[one] = _combined(data, coils, coil_combine)
-        virtual[one], weights[one] = virtual_coil(data, coils.weights), coils.weights
-        progress(1)
+        weights[one] = coils.weights
+        virtual[one], whole[one] = (virtual_coil(each, coils.weights) for each in (data, bins))
 
     Batches(1).run(work, len(values))  # one by one, as their calibration regions differ
     sigma = sigma * torch.linalg.vector_norm(weights, dim=1)
     score = volume_score(model, domain, virtual, measured, sigma, batches)
+    beyond = aspect_scores(domain, virtual, measured, sigma, whole)
     inner = recentre(virtual, model.size), recentre(measured, model.size)
     zero_signal = ~(values != 0).flatten(1).any(dim=1).numpy()
     unmeasured = np.zeros(len(values), bool)
@@ -148,6 +146,7 @@ def reconstruct_coils(
         zero_filled=(fft2c(zero_filled) * shown).numpy(),
         factors=(canonical_factor(*inner, model.power.cpu()) * unit).numpy(),
         out_of_distribution=score,
+        beyond_training=beyond,
         fractions=bin_fractions(measured, filled),
         steps=np.zeros(len(model.scales)),
         settings=replace(settings, method="guide"),
@@ -158,8 +157,25 @@ def reconstruct_coils(
         warnings=(
             *volume_warnings(model.size, zero_signal, unmeasured, bounded.numpy(), batches, settings),
             *domain_warnings(score, domain),
+            *aspect_warnings(beyond),
         ),
     )
+
+
+def _guide(guide: Guide | None, settings: InferenceSettings, coil_combine: CoilCombine) -> Guide:
+    """The guide, if what is asked of it can be."""
+    if settings.samples:
+        raise UsageError("posterior samples of multi-coil scans do not exist yet: leave the samples out")
+    if settings.data_consistency == "none":
+        raise UsageError(
+            "bins of several coils are never the model's alone: take hard or soft data consistency"
+        )
+    if settings.method not in GUIDED or guide is None:
+        found = f"method {settings.method}" if guide else "a checkpoint without one"
+        raise UsageError(f"several coils: expected a method that uses the checkpoint's guide, found {found}")
+    if coil_combine not in COIL_COMBINE:
+        raise UsageError(f"coil combination {coil_combine}: expected one of {', '.join(COIL_COMBINE)}")
+    return guide
 
 
 def _combined(kspace: Tensor, coils: Coils, how: CoilCombine) -> Tensor:

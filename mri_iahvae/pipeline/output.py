@@ -16,7 +16,7 @@ from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.loaded import LoadedModel
-from mri_iahvae.pipeline.out_of_distribution import domain_warnings
+from mri_iahvae.pipeline.out_of_distribution import ASPECTS, aspect_warnings, domain_warnings
 from mri_iahvae.pipeline.target import Target
 from mri_iahvae.pipeline.volume import Reconstruction
 from mri_iahvae.pipeline.volume_warnings import volume_warnings
@@ -143,7 +143,14 @@ class VolumeOutput:
                 removed=crop(_magnitude(removed)) if soft else None,
             )
         self._done.append(
-            (len(image), result.fractions, result.steps, result.out_of_distribution, *result.flags)
+            (
+                len(image),
+                result.fractions,
+                result.steps,
+                result.out_of_distribution,
+                result.beyond_training,
+                *result.flags,
+            )
         )
 
     def _native_kspace(self, result: Reconstruction, first: int) -> NDArray[np.complex64]:
@@ -187,7 +194,7 @@ class VolumeOutput:
         fractions = {
             name: float(sum(w * s[name] for w, s in zip(weights, parts, strict=True))) for name in parts[0]
         }
-        score, zero_signal, unmeasured, bounded = map(np.concatenate, flags)
+        score, beyond, zero_signal, unmeasured, bounded = map(np.concatenate, flags)
         record = Record(
             source=scan.path,
             slices=scan.slices,
@@ -206,6 +213,7 @@ class VolumeOutput:
             },
             steps=np.tensordot(weights, np.stack(steps), 1),
             out_of_distribution=score,
+            beyond_training=dict(zip(ASPECTS, beyond.T, strict=True)),
             bounded=bounded,
             scores={name: running.scores() for name, running in self._scores.items()},
         )
@@ -224,6 +232,7 @@ class VolumeOutput:
             *volume_warnings(grid, zero_signal, unmeasured, bounded, batches, settings),
             *loaded.warnings,
             *domain_warnings(score, loaded.domain),
+            *aspect_warnings(beyond),
             *doubts,
             *notes,
             *self._doubts(

@@ -16,8 +16,9 @@ from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.multicoil import CoilCombine, reconstruct_coils
 from mri_iahvae.pipeline.output import PLAIN, Outputs, volume_output
+from mri_iahvae.pipeline.steps import Progress
 from mri_iahvae.pipeline.target import find_target
-from mri_iahvae.pipeline.volume import Progress, Reconstruction, make_batches, reconstruct_volume
+from mri_iahvae.pipeline.volume import Reconstruction, make_batches, reconstruct_volume
 from mri_iahvae.results.options import asked_options
 from mri_iahvae.scans.findings import require_consistent, sampling_doubts
 from mri_iahvae.scans.geometry import Geometry, scan_geometry
@@ -29,7 +30,7 @@ from mri_iahvae.scans.survey import survey
 from mri_iahvae.scans.undersampling import OWN_SAMPLING, Sampling
 
 Start = Callable[[str, int], Progress]
-"""Takes the name of a file and its number of slices; gives the function that is called with finished slices."""
+"""Takes the name of a file and its number of slices; gives the function that takes what is finished of them."""
 
 
 def no_progress(name: str, slices: int) -> Progress:  # noqa: ARG001 - a `Start`

@@ -18,6 +18,7 @@ from mri_iahvae.scans.outliers import outliers_text
 from mri_iahvae.scans.reader import AS_STORED, Reading, open_scan
 from mri_iahvae.scans.scan import Scan
 from mri_iahvae.scans.survey import survey
+from mri_iahvae.words import counted
 
 MIN_SIGNAL = 0.01
 """Energy of the weakest slice to train on, over that of its volume's strongest."""
@@ -143,15 +144,17 @@ class TrainingData:
         found = []
         if empty := self.training.left_out + self.held_out.left_out:
             found.append(
-                f"{empty} of {sum(self.counts) + empty} slices hold hardly any signal beside others of their "
-                "volume: left out, see --min-signal"
+                f"{counted(empty, 'slice')} of {sum(self.counts) + empty} left out, with hardly any signal beside "
+                "others of their volume: see --min-signal"
             )
         held = self.counts[1]
         if held > _HELD_OUT_MOST * sum(self.counts):
-            found.append(f"{held} of {sum(self.counts)} slices are held out, over a fifth: give more files")
+            found.append(
+                f"{counted(held, 'slice')} of {sum(self.counts)} held out, over a fifth: give more files"
+            )
         if held < _HELD_OUT_LEAST:
             found.append(
-                f"{held} slice{'s' * (held != 1)} held out: what is measured on so few means little, give more files"
+                f"{counted(held, 'slice')} held out: what is measured on so few means little, give more files"
             )
         return tuple(found)
 

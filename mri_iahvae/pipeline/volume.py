@@ -1,7 +1,8 @@
 """Inference of one volume: scanner units to canonical form, the scale loop in batches, and back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 
 import numpy as np
 import torch
@@ -23,11 +24,14 @@ from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.pipeline.arrays import LOUDEST, checked_arrays, power_of_two
 from mri_iahvae.pipeline.batches import Batches
-from mri_iahvae.pipeline.out_of_distribution import domain_warnings, volume_score
+from mri_iahvae.pipeline.out_of_distribution import (
+    aspect_scores,
+    aspect_warnings,
+    domain_warnings,
+    volume_score,
+)
+from mri_iahvae.pipeline.steps import Progress, guide_calls, guide_part, reported, scale_calls
 from mri_iahvae.pipeline.volume_warnings import volume_warnings
-
-Progress = Callable[[int], None]
-"""Called with the number of slices that were just finished."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Reconstruction:
         out_of_distribution: float32 (slices,), how far each slice is from the training data
             (`model.domain.Domain.score`): above 1 it lies outside; NaN where the central 4 x 4 bins are not measured as
             a whole, or all are zero, or the checkpoint does not say.
+        beyond_training: float32 (slices, 3), how far completed energy, noise and phase of each slice are from training
+            (`out_of_distribution.aspect_scores`): above 1 beyond; NaN where not defined.
         fractions: of the bins: "measured", "completed", left "zero"; they sum to 1. Of one coil those of `kspace`,
             completed by the model; of several those of the coils' k-space, completed by model and coils.
         steps: float (scales,), mean number of refinement steps at scales 1, 2, 4 ...
@@ -62,6 +68,7 @@ class Reconstruction:
     zero_filled: NDArray[np.complex64]
     factors: NDArray[np.complex64]
     out_of_distribution: NDArray[np.float32]
+    beyond_training: NDArray[np.float32]
     fractions: dict[str, float]
     steps: NDArray[np.float64]
     settings: InferenceSettings
@@ -124,7 +131,7 @@ def reconstruct_volume(
         batch: slices (or posterior samples of slices) at a time; halved when memory runs out. None: what suits
             the device.
         first: number of the first of these slices in its volume: what is drawn depends on it.
-        progress: called with the number of slices that were just finished.
+        progress: called with what was just finished, in slices.
 
     Returns:
         The reconstruction. Slices without signal within the model's grid stay zero; slices of which nothing is
@@ -159,7 +166,7 @@ def reconstruct_volume(
         padding[: acquired[0]] = padding[acquired[1] :] = True
     unit = power_of_two(measured)
     scaled = measured / unit[:, None, None], wanted, (sigma / unit).clamp_max(LOUDEST)
-    task = _Task(model, guide, settings, *scaled, unmeasured, padding, first)
+    task = _Task(model, guide, settings, *scaled, unmeasured, padding, first, progress)
     modelled = (central if guide is None else torch.ones_like(central)) & ~padding
     count = max(1, settings.samples)
     result, factors = measured.clone(), torch.ones(len(values), dtype=torch.complex64)
@@ -187,13 +194,14 @@ def reconstruct_volume(
                 std[chosen] = _deviation(images.abs())
             if samples is not None:
                 samples[chosen] = images
-        progress(chosen.stop - chosen.start)
+    beyond = aspect_scores(domain, measured, wanted, sigma, result)
     return Reconstruction(
         image=ifft2c(result).numpy(),
         kspace=result.numpy(),
         zero_filled=measured.numpy(),
         factors=factors.numpy(),
         out_of_distribution=score,
+        beyond_training=beyond,
         fractions=bin_fractions(wanted, modelled & ~zero_signal[:, None, None]),
         steps=steps.mean(dim=0).numpy(),
         settings=settings,
@@ -207,6 +215,7 @@ def reconstruct_volume(
                 model.size, zero_signal.numpy(), unmeasured.numpy(), bounded.numpy(), batches, settings
             ),
             *domain_warnings(score, domain),
+            *aspect_warnings(beyond),
         ),
     )
 
@@ -224,6 +233,7 @@ class _Task:
     unmeasured: Tensor
     padding: Tensor
     first: int
+    progress: Progress
 
     def infer(self, chosen: range, batches: Batches) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Bins of some slices (n, K, H, W) in their own units, canonical factors (n,), steps (n, S), and which of them
@@ -252,9 +262,11 @@ class _Task:
         def work(rng: slice) -> None:
             own = owner[rng]
             estimate = Estimate(*(part[own] for part in estimates))
-            bins[rng], factors[own], made, hit = self._inferred(
-                tuple(elements[rng]), own + chosen.start, estimate
-            )
+            part = (1 - self._guide_part) * len(chosen) * len(own) / len(elements)
+            with reported(*scale_calls(self.model), part, self.progress):
+                bins[rng], factors[own], made, hit = self._inferred(
+                    tuple(elements[rng]), own + chosen.start, estimate
+                )
             steps.index_add_(0, own, made / torch.bincount(owner)[own, None])
             bounded[own[hit]] = True
 
@@ -267,6 +279,12 @@ class _Task:
                 estimate = Estimate(*(part[i : i + 1] for part in estimates))
                 found[i] -= estimate.draw(draws.noise(size))
         return found, factors, steps, bounded
+
+    @property
+    def _guide_part(self) -> float:
+        if self.guide is None:
+            return 0.0
+        return guide_part(self.settings, prod(self.kspace.shape[-2:]) / self.model.size**2)
 
     def _draws(self, elements: Sequence[Element]) -> Draws:
         return Draws(self.settings.seed, self.settings.temperature, tuple(elements), torch.device("cpu"))
@@ -314,7 +332,9 @@ class _Task:
             else:  # zeros beyond what was acquired are no missing bins
                 known = mask | self.padding.to(device)
                 how = self.settings.precision, self.settings.symmetries
-                found, out = guided(self.guide, kspace, known, sigma, *how)
+                part = self._guide_part * len(one)
+                with reported(*guide_calls(self.guide, self.settings), part, self.progress):
+                    found, out = guided(self.guide, kspace, known, sigma, *how)
             parts.append((*(part.cpu() for part in found), out.cpu()))
 
         batches.run(work, len(chosen))

@@ -5,6 +5,9 @@ from numpy.typing import NDArray
 
 from mri_iahvae.inference.settings import LADDERLESS, InferenceSettings
 from mri_iahvae.pipeline.batches import Batches
+from mri_iahvae.words import counted
+
+_NAMED = 12
 
 
 def volume_warnings(
@@ -28,25 +31,28 @@ def volume_warnings(
     where = f"in the central {size}x{size} bins of"
     found = []
     if zero_signal.any():
-        found.append(f"no signal {where} {_numbers(zero_signal)}: left zero")
+        found.append(f"no signal {where} {numbered(zero_signal)}: left zero")
     if unmeasured.any():
         left = "left zero" if settings.method in LADDERLESS else "a sample of the prior, in canonical units"
-        found.append(f"nothing measured {where} {_numbers(unmeasured)}: {left}")
+        found.append(f"nothing measured {where} {numbered(unmeasured)}: {left}")
     if bounded.any():
         found.append(
-            f"what the model predicted for {_numbers(bounded)} was out of bounds and was replaced by the prior mean or "
+            f"what the model predicted for {numbered(bounded)} was out of bounds and was replaced by the prior mean or "
             "zero: too unlike the training data"
         )
     if batches.size < batches.first:
         found.append(f"out of memory with {batches.first} slices at a time: went on with {batches.size}")
     if settings.samples % 2 and settings.temperature and not unmeasured.all():
         found.append(
-            f"{settings.samples} posterior sample{'s' * (settings.samples > 1)}: they are drawn in mirrored pairs, and "
+            f"{counted(settings.samples, 'posterior sample')}: they are drawn in mirrored pairs, and "
             "the unpaired one leaves its noise in the mean: take an even number"
         )
     return tuple(found)
 
 
-def _numbers(chosen: NDArray[np.bool_]) -> str:
+def numbered(chosen: NDArray[np.bool_]) -> str:
+    """Slices by number, or how many they are where they are many."""
     numbers = np.flatnonzero(chosen).tolist()
+    if len(numbers) > _NAMED:
+        return f"{len(numbers)} of {chosen.size} slices"
     return ("slice " if len(numbers) == 1 else "slices ") + ", ".join(str(i) for i in numbers)

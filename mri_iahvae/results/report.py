@@ -35,6 +35,7 @@ class Record:
         settings: everything that reproduces the result, plain JSON values; None where something does not apply.
         steps: float (scales,), mean number of refinement steps.
         out_of_distribution: float (slices,), the score; NaN where there is none.
+        beyond_training: the same of what else is judged, by name.
         bounded: bool (slices,), of which something was out of bounds and replaced (`inference.bounds`).
         scores: of the images by name.
     """
@@ -44,6 +45,7 @@ class Record:
     settings: Mapping[str, Any]
     steps: NDArray[np.floating]
     out_of_distribution: NDArray[np.floating]
+    beyond_training: Mapping[str, NDArray[np.floating]]
     bounded: NDArray[np.bool_]
     scores: Mapping[str, Scores]
 
@@ -60,6 +62,7 @@ class Record:
             "input": name_as_text(self.source),  # without its folder: a result may be given away
             "steps_used": self.steps,
             "out_of_distribution": self.out_of_distribution,
+            **{f"beyond_training {name}": scores for name, scores in self.beyond_training.items()},
             "bounded": self.bounded,
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
@@ -77,11 +80,16 @@ class Record:
             "slices": self.slices,
             **self.settings,
             "steps_used": self.steps.tolist(),
-            # JSON knows no NaN.
-            "out_of_distribution": [None if math.isnan(v) else v for v in self.out_of_distribution.tolist()],
+            "out_of_distribution": _plain(self.out_of_distribution),
+            "beyond_training": {name: _plain(scores) for name, scores in self.beyond_training.items()},
             "bounded": np.flatnonzero(self.bounded).tolist(),
             "scores": {name: scores.to_dict() for name, scores in self.scores.items()},
             "warnings": list(warnings),
         }
         write_json(path, report)
         return report
+
+
+def _plain(values: NDArray[np.floating]) -> list[float | None]:
+    """JSON knows no NaN."""
+    return [None if math.isnan(value) else value for value in values.tolist()]

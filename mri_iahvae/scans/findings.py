@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from mri_iahvae.errors import ScanError
 from mri_iahvae.kspace.sampling_pattern import Pattern, sampling_pattern
 from mri_iahvae.scans.geometry import Geometry, reference_fits
+from mri_iahvae.scans.likeness import likeness
+from mri_iahvae.scans.mask_file import exchanged
 from mri_iahvae.scans.outliers import outliers_text
 from mri_iahvae.scans.scan import Scan
 from mri_iahvae.scans.survey import Survey
+from mri_iahvae.words import counted
 
 _STRAY_ZEROS = 1e-3
 _PEAK = 25.0  # times the mean power: the largest of a million bins of noise is 14 times it
@@ -25,6 +28,7 @@ _LINE_PEAK = (
 )
 _DENSE = 8  # lines without a gap: random ones hardly ever make so many
 _CALIBRATION = 4  # lines, or bins a side, that `kspace.sensitivities` needs
+_COMPARED = 8  # slices, neighbours: those that are most alike
 
 Level = Literal["error", "warning", "note"]
 """The file cannot be used; the result may not be what one expects; good to know."""
@@ -78,7 +82,8 @@ def sampling_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
     if scan.coils > 1 and pattern.centre < _CALIBRATION:
         yield Finding(
             "error",
-            f"{scan.coils} coils, and {pattern.centre} lines around the centre: too few to find sensitivities from",
+            f"{scan.coils} coils, and {counted(pattern.centre, 'line')} around the centre: too few to find "
+            "sensitivities from",
             f"at least {_CALIBRATION} are needed; combine the coils into one first",
         )
     yield from _order_findings(scan, pattern)
@@ -113,22 +118,24 @@ def data_findings(scan: Scan, seen: Survey, *, keep_outliers: bool = False) -> I
     if empty:
         numbers = ", ".join(map(str, empty[:8])) + (" ..." if len(empty) > 8 else "")
         verb = "holds" if len(empty) == 1 else "hold"
-        text = f"{len(empty)} of {scan.slices} slices {verb} no signal: {numbers}"
+        text = f"{len(empty)} of {counted(scan.slices, 'slice')} {verb} no signal: {numbers}"
         yield Finding("warning", text, "expect zeros")
     if len(empty) == len(seen.numbers):
         return
     if scan.mask_source == "file" and seen.zeros > _STRAY_ZEROS * seen.measured:
-        yield Finding(
-            "warning",
-            f"{seen.zeros / seen.measured:.1%} of the bins that the mask calls measured are zero: taken as data",
-            "correct the mask, or remove it to have it inferred from the zeros",
-        )
+        text = f"{seen.zeros / seen.measured:.1%} of the bins that the mask calls measured are zero: taken as data"
+        if exchanged(scan.mask, seen.power > 0):
+            fix = "the mask fits with rows and columns exchanged: exchange those of the mask, or of k-space"
+        else:
+            fix = "correct the mask, or remove it to have it inferred from the zeros"
+        yield Finding("warning", text, fix)
     if seen.outliers:
         taken = "taken as data" if keep_outliers else "taken as not measured; --keep-outliers keeps it"
         yield Finding("warning", outliers_text(seen.outliers), taken)
     if seen.equal:
         (number, axis, line), count = seen.equal[0], len(seen.equal)
-        text = f"{count} lines of k-space repeat the one before, number for number: slice {number}, {axis} {line}"
+        lines = "a line of k-space repeats" if count == 1 else f"{count} lines of k-space repeat"
+        text = f"{lines} the one before, number for number: slice {number}, {axis} {line}"
         yield Finding("warning", text + (" first" if count > 1 else ""), "check how the file was made")
     yield from _axes_findings(scan, seen)
     yield from _centre_findings(scan, seen)
@@ -140,7 +147,9 @@ def _axes_findings(scan: Scan, seen: Survey) -> Iterator[Finding]:
     others = {"slices": seen.by_slice, "coils": seen.by_coil}
     flat = [name for name, power in lines.items() if not _peaked(power)]
     peaked = [name for name, power in others.items() if _peaked(power)]
-    shape = f"{scan.slices} slices, {scan.coils} coils, {scan.height} rows and {scan.width} columns"
+    sizes = {"slice": scan.slices, "coil": scan.coils, "row": scan.height, "column": scan.width}
+    *more, last = (counted(size, noun) for noun, size in sizes.items())
+    shape = f"{', '.join(more)} and {last}"
     advice = "transpose the array to the axes (slices, height, width) or (slices, coils, height, width)"
     if flat and peaked:
         text = f"{shape}: the {peaked[0]} look like lines of k-space, with a peak at the centre, the {flat[0]} do not"
@@ -184,6 +193,23 @@ def _centre_findings(scan: Scan, seen: Survey) -> Iterator[Finding]:
             "neighbouring bins alternate in sign: the image lies half a field of view off the centre, cut in two",
             f"--centre-image {_named(half.tolist())} moves it there",
         )
+
+
+def likeness_findings(scan: Scan, seen: Survey, sigma: float) -> Iterator[Finding]:
+    """Whether coils look like slices, or slices like coils; `sigma` is the noise per part, 0 where unknown."""
+    order = "(slices, coils, height, width)"
+    number = seen.numbers[int(seen.by_slice.argmax())]
+    found = likeness(scan.read_coils(number)[0], scan.masks[number], sigma)
+    if found is not None and found.slices:
+        text = f"the {scan.coils} coils show different objects, as slices do"
+        yield Finding("warning", text, f"if they are slices, arrange the array as {order}")
+    near = range(scan.slices)[max(0, number - _COMPARED // 2) : number + _COMPARED // 2]
+    coil = int(seen.by_coil.argmax())
+    images = np.stack([scan.read_coils(index)[0, coil] for index in near])
+    found = likeness(images, np.logical_and.reduce(scan.masks[near.start : near.stop]), sigma)
+    if found is not None and found.coils:
+        text = f"{scan.slices} slices show one object in different light, as coils do"
+        yield Finding("note", text, f"if they are coils, arrange the array as {order}")
 
 
 def _peaked(power: NDArray[np.float64]) -> bool:

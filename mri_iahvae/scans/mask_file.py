@@ -42,7 +42,11 @@ def require_mask(path: str | Path, shape: tuple[int, ...], dtype: np.dtype, size
     width) or (slices, height, width). The numbers may be complex.
     """
     if not _readings(shape, size) or dtype.kind not in "biufc":
-        raise _not_a_mask(path, size, f"shape {short(shape)}, type {short(dtype)}")
+        _, height, width = size
+        rows = [n for n in shape if n != 1] == [height]
+        advice = f"as one of rows, store it as ({height}, {width}), or exchange rows and columns of k-space"
+        found = f"shape {short(shape)}, type {short(dtype)}"
+        raise _not_a_mask(path, size, found, advice if rows else "correct the mask")
 
 
 def to_mask(path: str | Path, values: NDArray, size: Size) -> NDArray[np.bool_]:
@@ -64,6 +68,17 @@ def to_mask(path: str | Path, values: NDArray, size: Size) -> NDArray[np.bool_]:
         advice = f"store it as ({slices}, 1, {width}) or as (1, {height}, {width})"
         raise unusable(path, "a mask with clear axes", found, advice)
     return np.array(first[0] if (first == first[:1]).all() else first)
+
+
+def exchanged(mask: NDArray[np.bool_], filled: NDArray[np.bool_]) -> bool:
+    """Whether a mask fits bins that hold data, bool (height, width), once its rows and columns are exchanged.
+
+    The bins may be those alone that the mask has. A mask for each slice is not looked at.
+    """
+    other = mask.T
+    return bool(
+        other.shape == filled.shape and filled.any() and (mask & ~other).any() and other[filled].all()
+    )
 
 
 def read_mask_file(path: str | Path, height: int, width: int, slices: int = 1) -> NDArray[np.bool_]:
@@ -163,12 +178,12 @@ def _readings(shape: tuple[int, ...], size: Size) -> list[Size]:
     return [(n, rows, width) for n, rows in sorted(found) if n in {1, slices} and rows in {1, height}]
 
 
-def _not_a_mask(path: str | Path, size: Size, found: str) -> ScanError:
+def _not_a_mask(path: str | Path, size: Size, found: str, advice: str = "correct the mask") -> ScanError:
     slices, height, width = size
     wanted = f"a mask of 0 and 1, shape ({width},) or ({height}, {width})"
     if slices > 1:
         wanted += f", or of each slice ({slices}, {width}) or ({slices}, {height}, {width})"
-    return unusable(path, wanted, found, "correct the mask")
+    return unusable(path, wanted, found, advice)
 
 
 def _refused(path: Path, found: str, advice: str = "save it again") -> ScanError:

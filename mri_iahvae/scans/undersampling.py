@@ -12,8 +12,9 @@ from mri_iahvae.files import name_as_text
 from mri_iahvae.kspace.centre_crop import centre_block
 from mri_iahvae.kspace.masks import DrawnMask, MaskAxis, MaskType, drawn_mask, true_acceleration
 from mri_iahvae.scans.geometry import Geometry
-from mri_iahvae.scans.mask_file import read_mask_file
+from mri_iahvae.scans.mask_file import exchanged, read_mask_file
 from mri_iahvae.scans.scan import MaskSource, Scan
+from mri_iahvae.words import counted
 
 _OWN: dict[MaskSource, str] = {
     "full": "full sampling",
@@ -120,8 +121,10 @@ class Sampling:
         # Drawn columns often meet padding, as in the fastMRI challenge; a mask file should know better.
         if self.mask_path is not None and (lacking := np.count_nonzero(asked & ~scan.mask)):
             fraction = lacking / np.count_nonzero(asked)
+            hint = "; it fits with rows and columns exchanged" * exchanged(asked, scan.mask)
+            bins, verb = counted(int(lacking), "bin"), "is" if lacking == 1 else "are"
             warnings.append(
-                f"{lacking} bins of the mask ({fraction:.1%}) are not in the file: taken as unmeasured"
+                f"{bins} of the mask ({fraction:.1%}) {verb} not in the file: taken as unmeasured{hint}"
             )
         if scan.mask.any() and not mask.any():
             warnings.append(_EMPTY)

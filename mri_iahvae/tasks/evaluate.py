@@ -13,6 +13,7 @@ from mri_iahvae.scans.formats.fastmri_images import Target, read_reconstruction,
 from mri_iahvae.scans.listing import hdf5_files
 from mri_iahvae.scans.reader import AS_STORED, Reading
 from mri_iahvae.scans.scan import RECONSTRUCTION
+from mri_iahvae.words import counted
 
 UNSTATED = "not stated"
 """Group of the volumes whose file states no acquisition."""
@@ -193,7 +194,7 @@ def score_pairs(
 def _score(prediction: Path, path: Path, reference: Target) -> Scores:
     target, images = reference.images, read_reconstruction(prediction, reference.source)
     if len(images) != len(target):
-        wanted = f"{len(target)} slices, as in the target"
+        wanted = f"{counted(len(target), 'slice')}, as in the target"
         raise unusable(prediction, wanted, len(images), "compare whole volumes")
     try:
         target, images = crop_pair(target, images)

@@ -16,6 +16,7 @@ from mri_iahvae.scans.findings import (
     Finding,
     data_findings,
     error_finding,
+    likeness_findings,
     opening_findings,
     sampling_findings,
 )
@@ -139,6 +140,7 @@ def inspect(path: str | Path, checkpoint: str | Path = "small", reading: Reading
     else:
         noise = _noise(scan, geometry, mask, seen.power)
         findings += data_findings(scan, seen, keep_outliers=reading.keep_outliers)
+        findings += likeness_findings(scan, seen, noise.sigma)
         odd = level_doubts(scan, geometry, mask, noise.sigma, noise.source) if scan.coils == 1 else ()
         findings += [Finding("warning", text, "state another with --sigma") for text in odd]
     findings.sort(key=lambda finding: LEVELS.index(finding.level))

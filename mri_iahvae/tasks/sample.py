@@ -1,6 +1,7 @@
 """Samples of the prior: arrays, or files with figures."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.devices import find_device
 from mri_iahvae.pipeline.loaded import LoadedModel
-from mri_iahvae.pipeline.volume import Progress, default_batch
+from mri_iahvae.pipeline.volume import default_batch
 from mri_iahvae.results.figures import grid_figure, plain_text, sheet_figure
 from mri_iahvae.results.hdf5 import result_file
 from mri_iahvae.results.paths import remove
@@ -72,7 +73,7 @@ def draw(
     temperature: float,
     seed: int,
     batch: int | None = None,
-    progress: Progress = lambda _: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> NDArray[np.complex64]:
     """`sample` with a model that is loaded already; `progress` is called with the number of samples just finished."""
     if count < 1 or (batch is not None and batch < 1):
@@ -111,7 +112,7 @@ def sample_to_folder(
     seed: int,
     with_progression: bool = False,
     batch: int | None = None,
-    progress: Progress = lambda _: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> list[Path]:
     """Draw images from the prior into a folder, which is made; arguments as in `draw`.
 

@@ -19,6 +19,7 @@ from mri_iahvae.kspace.phase import smooth_phase
 from mri_iahvae.results.hdf5 import write_scan
 from mri_iahvae.results.provenance import provenance
 from mri_iahvae.scans.formats.magnitude_images import Volume, read_magnitudes
+from mri_iahvae.words import counted
 
 Reference = Literal["clean", "noisy"]
 
@@ -158,7 +159,7 @@ def _write(path: Path, volume: Volume, settings: _Settings, name: str) -> str:
     sampling = "fully sampled" if mask is None else f"true acceleration {true_acceleration(mask):.2f}"
     count, height, width = volume.images.shape
     padded = "" if volume.size == (height, width) else " (padded from {}x{})".format(*volume.size)
-    return f"{count} slice{'s' * (count != 1)} of {height}x{width}{padded}, {sampling}"
+    return f"{counted(count, 'slice')} of {height}x{width}{padded}, {sampling}"
 
 
 def _seed(name: str, seed: int) -> int:

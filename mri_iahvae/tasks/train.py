@@ -31,6 +31,7 @@ from mri_iahvae.training.run import run_training
 from mri_iahvae.training.run_record import RunRecord, untrained
 from mri_iahvae.training.settings import TrainSettings
 from mri_iahvae.training.states import states
+from mri_iahvae.words import counted
 
 
 def train(
@@ -133,7 +134,8 @@ def resume(
     opened = TrainingData.open(folder, record.model.size, reading, record.provenance.get("min_signal", 0.0))
     if opened.counts != record.slices:
         expected, found = (
-            f"{training} slices and {held} held out" for training, held in (record.slices, opened.counts)
+            f"{counted(training, 'slice')} and {held} held out"
+            for training, held in (record.slices, opened.counts)
         )
         raise UsageError(
             f"{opened.folder}: expected the data that the run started with, {expected}; found {found}"

@@ -32,6 +32,7 @@ from mri_iahvae.training.slices import CachedSlices, SliceSource, StepBatches, s
 from mri_iahvae.training.stage import StageBase
 from mri_iahvae.training.states import SafeStates, states
 from mri_iahvae.training.statistics import canonical_batch, grow, measure
+from mri_iahvae.words import counted
 
 _MEASURED = 512  # slices that gains and core power are measured on
 _VALIDATED = 64  # slices, spread over the held-out ones
@@ -81,8 +82,8 @@ def run_training(
     if rank() == 0:
         goes = "is finished already" if finished else f"goes on from step {done}" if resume else "starts"
         text = (
-            f"{run}: {goes}, {settings.planned} steps in all; {len(training)} slices to train on, "
-            f"{len(held_out)} held out"
+            f"{run}: {goes}, {counted(settings.planned, 'step')} in all; "
+            f"{counted(len(training), 'slice')} to train on, {len(held_out)} held out"
         )
         display.begin("\n".join([text, *(f"Warning: {warning}" for warning in warnings)]))
     if finished and _is_stored(run):

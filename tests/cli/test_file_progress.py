@@ -40,6 +40,21 @@ def test_lines_tell_the_time_left(clock, capsys):
     ]
 
 
+def test_parts_of_a_slice_are_shown(clock, capsys):
+    with file_progress(1, quiet=False) as progress:
+        advance = progress.start("a.h5", 2)
+        for _ in range(8):
+            clock(20)
+            advance(0.25)
+        progress.finish()
+    assert capsys.readouterr().err.splitlines() == [
+        "a.h5: 2 slices",
+        "a.h5: 0.5/2 slices; 0:00:40 elapsed, about 0:02:00 left",
+        "a.h5: 1/2 slices; 0:01:20 elapsed, about 0:01:20 left",
+        "a.h5: 1.5/2 slices; 0:02:00 elapsed, about 0:00:40 left",
+    ]
+
+
 def test_bars(clock, monkeypatch, capsys):
     """On a terminal: a bar for all files, one for that at work, and lines that are not glued to them."""
     monkeypatch.setenv("TERM", "xterm")

@@ -61,7 +61,7 @@ def test_a_run_its_resumption_and_its_model(data, make_scan, tmp_path):
     assert "\x1b" not in result.stderr  # plain lines for a log
     warnings = [line for line in result.stderr.splitlines() if line.startswith("Warning")]
     assert warnings == [
-        f"Warning: {data}: 2 of 8 slices are held out, over a fifth: give more files",
+        f"Warning: {data}: 2 slices of 8 held out, over a fifth: give more files",
         f"Warning: {data}: 2 slices held out: what is measured on so few means little, give more files",
     ]
     names = {".lock", "run.json", "log.jsonl", "model", "pictures", "states"}

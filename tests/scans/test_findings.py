@@ -11,6 +11,7 @@ from mri_iahvae.pipeline.training_data import TrainingData
 from mri_iahvae.scans.findings import data_findings, require_consistent, sampling_doubts
 from mri_iahvae.scans.reader import Reading, open_scan
 from mri_iahvae.scans.survey import survey
+from mri_iahvae.scans.undersampling import Sampling
 
 CORNER = {"rows": (-2,), "columns": (-1,), "both": (-2, -1)}
 
@@ -165,3 +166,20 @@ def test_kspace_in_three_dimensions_is_a_warning(write):
     (text,) = texts(write(along_slices))
     assert text.startswith("warning: slice 8 holds 9")
     assert "3-D k-space" in text
+
+
+def test_a_mask_along_the_wrong_axis_is_told(write, tmp_path):
+    """Rows were left out, and the mask of a square array has them as columns."""
+    lines = np.arange(48) % 4 == 0
+    path = write(lambda kspace: kspace * lines[:, None])
+    bare = open_scan(path)
+    np.save(tmp_path / "lines.npy", lines)
+    (text,) = Sampling(mask_path=tmp_path / "lines.npy").apply(bare).warnings
+    assert text.endswith("are not in the file: taken as unmeasured; it fits with rows and columns exchanged")
+    with h5py.File(path, "r+") as file:
+        file["mask"] = lines
+    assert any("the mask fits with rows and columns exchanged" in text for text in texts(path))
+    with h5py.File(path, "r+") as file:
+        file["mask"][...] = np.arange(48) % 5 == 0
+    assert any("correct the mask, or remove it" in text for text in texts(path))
+    assert not any("exchanged" in text for text in texts(path))

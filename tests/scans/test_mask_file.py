@@ -228,3 +228,10 @@ def test_headers_of_other_versions(tmp_path, columns):
     old = b"{'descr': '|b1', 'fortran_order': False, 'shape': (17L,), }".ljust(117) + b"\n"
     (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00\x76\x00" + old + columns.tobytes())  # by Python 2
     assert (read_mask_file(tmp_path / "a.npy", HEIGHT, WIDTH) == columns).all()
+
+
+@pytest.mark.parametrize("axes", [(HEIGHT,), (1, HEIGHT), (HEIGHT, 1)])
+def test_a_mask_as_long_as_the_rows_is_told(save, axes):
+    refused(
+        save(np.ones(axes)), r"as one of rows, store it as (20, 17), or exchange rows and columns of k-space"
+    )

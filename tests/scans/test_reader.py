@@ -170,6 +170,19 @@ def test_nothing_measured_and_nothing_but_zeros(write, kspace):
     assert (zeros.mask_source, zeros.mask.all()) == ("full", True)
 
 
+@pytest.mark.parametrize("name", ["sampling_mask", "mask_omega", "UndersamplingMask"])
+def test_a_mask_under_another_name_is_named_and_not_used(write, kspace, name):
+    columns = np.arange(17) % 3 == 0
+    scan = open_scan(write(kspace=kspace, **{name: columns}))
+    assert scan.mask.all()
+    (text,) = scan.warnings
+    assert f"there is no 'mask', and '{name}' may be one: not used" in text
+    zeros = np.where(columns, kspace, 0)
+    assert open_scan(write(kspace=zeros, **{name: columns})).warnings == ()  # which say the same
+    assert open_scan(write(kspace=kspace, mask=columns, **{name: ~columns})).warnings == ()
+    assert open_scan(write(kspace=kspace, **{name: 2.5 * columns})).warnings == ()  # no mask at all
+
+
 @pytest.mark.parametrize("place", ["dataset", "attribute"])
 @pytest.mark.parametrize("sigma", [0.5, [0.5, 1.0, 0.0]])
 def test_noise_sigma(write, kspace, place, sigma):
@@ -222,7 +235,10 @@ def test_padding_that_holds_data_is_none(write, kspace):
     scan = open_scan(write(kspace=kspace, ismrmrd_header=text))
     assert scan.acquired == (0, 17)
     assert scan.mask.all()
-    assert "columns 2 to 13 of 17 were acquired, 5 others hold data: the array is used" in scan.warnings[0]
+    assert (
+        "columns 2 to 13 of 17 were acquired, 5 columns beyond hold data: the array is used"
+        in scan.warnings[0]
+    )
 
 
 def test_other_trajectories_are_refused_with_a_tool(refused, write, kspace):

@@ -115,7 +115,7 @@ def test_nearly_empty_slices_are_left_out(files, scale):
     kept = TrainingData.open(folder, 16)
     assert kept.counts == (2, 4)
     np.testing.assert_array_equal(kept.training.read(1), open_scan(folder / "00.h5").read(1)[0])
-    assert kept.warnings[0].startswith("2 of 8 slices hold hardly any signal")
+    assert kept.warnings[0].startswith("2 slices of 8 left out, with hardly any signal")
     assert TrainingData.open(folder, 16, min_signal=0.1).counts == (1, 4)
     everything = TrainingData.open(folder, 16, min_signal=0)
     assert everything.counts == (4, 4)

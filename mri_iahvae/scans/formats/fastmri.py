@@ -77,7 +77,7 @@ def open_fastmri(path: Path, name: str = KSPACE) -> Scan:
                 f"{width} columns"
             )
         header = read_header(place, (height, width), warnings)
-        mask, source, acquired = read_mask(place, kspace, header_padding(kspace, header, warnings))
+        mask, source, acquired = read_mask(place, kspace, header_padding(kspace, header, warnings), warnings)
         if not mask.any():
             warnings.append("no k-space bin is measured")
         reference = reference_dataset(place, slices, coils, warnings)

@@ -1,7 +1,9 @@
 """The fields of a fastMRI file, each checked as it is read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 
 import h5py
 import numpy as np
@@ -10,14 +12,16 @@ from numpy.typing import NDArray
 from mri_iahvae.errors import ScanError, unusable
 from mri_iahvae.scans.header import Header, HostileHeaderError, parse_header
 from mri_iahvae.scans.inferred_mask import acquired_columns, filled_bins, mask_from_zeros
-from mri_iahvae.scans.mask_file import require_mask, to_mask
+from mri_iahvae.scans.mask_file import MASK, Size, require_mask, to_mask
 from mri_iahvae.scans.safety.hdf5 import dataset, dataset_list, dataset_text, scalar_attribute
 from mri_iahvae.scans.safety.limits import MAX_SIDE, require_size
 from mri_iahvae.scans.scan import KSPACE, RECONSTRUCTION, REFERENCE, MaskSource
+from mri_iahvae.words import counted
 
 RSS = "reconstruction_rss"
 HEADER = "ismrmrd_header"
 _ACQUISITIONS = {"CORPD_FBK", "CORPDFS_FBK", "AXT1", "AXT1PRE", "AXT1POST", "AXT2", "AXFLAIR"}
+_MASK_NAMES, _MOST_MASKS = ("mask", "omega", "sampling"), 4
 _ATTRIBUTES = ("acquisition", "patient_id", "max", "norm", "acceleration", "num_low_frequency")
 
 
@@ -66,22 +70,39 @@ def kspace_slice(kspace: h5py.Dataset, number: int) -> NDArray:
 
 
 def read_mask(
-    file: h5py.Group, kspace: h5py.Dataset, padding: tuple[int, int] | None
+    file: h5py.Group, kspace: h5py.Dataset, padding: tuple[int, int] | None, warnings: list[str]
 ) -> tuple[NDArray[np.bool_], MaskSource, tuple[int, int]]:
     """Measured bins, where the mask comes from, and the acquired columns, as `mask_from_zeros` returns them.
 
     The dataset `mask` decides; without one, exact zeros in every slice and coil do.
     """
-    stored = dataset(file, "mask")
+    stored = dataset(file, MASK)
     slices, _, height, width = kspace_shape(kspace)
-    if stored is None:
-        return mask_from_zeros((kspace_slice(kspace, number) for number in range(slices)), padding)
     size = slices, height, width
+    if stored is None:
+        found = mask_from_zeros((kspace_slice(kspace, number) for number in range(slices)), padding)
+        warnings += [
+            f"there is no '{MASK}', and {name!r} may be one: not used; if it says what is measured, name it '{MASK}'"
+            for name, other in _other_masks(file, size)
+            if not np.array_equal(np.broadcast_to(other, size), np.broadcast_to(found[0], size))
+        ]
+        return found
     require_mask(file.file.filename, stored.shape, stored.dtype, size)
     mask = to_mask(file.file.filename, stored[()], size)
     acquired = padding or _acquired(kspace, np.asarray(mask.reshape(-1, width).any(axis=0)))
     mask[..., : acquired[0]] = mask[..., acquired[1] :] = False
     return mask, "file", acquired
+
+
+def _other_masks(file: h5py.Group, size: Size) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Arrays of 0 and 1 in the shape of a mask that are called one, as `sampling_mask`, with their names."""
+    named = (name for name in file if any(word in name.lower() for word in _MASK_NAMES))
+    for name in islice(named, _MOST_MASKS):
+        with suppress(ScanError):  # what is no plain dataset or no mask is not looked at
+            stored = dataset(file, name)
+            if stored is not None and stored.ndim:
+                require_mask(name, stored.shape, stored.dtype, size)
+                yield name, to_mask(name, stored[()], size)
 
 
 def _acquired(kspace: h5py.Dataset, measured: NDArray[np.bool_]) -> tuple[int, int]:
@@ -112,12 +133,12 @@ def header_padding(
         return None
     left, right = header.padding
     filled = _filled(kspace, kspace_shape(kspace)[0] // 2)
-    beyond = np.count_nonzero(filled[:left]) + np.count_nonzero(filled[right:])
+    beyond = int(np.count_nonzero(filled[:left]) + np.count_nonzero(filled[right:]))
     if not beyond:
         return header.padding
     warnings.append(
-        f"'ismrmrd_header' says columns {left} to {right - 1} of {filled.size} were acquired, {beyond} others hold "
-        "data: the array is used"
+        f"'ismrmrd_header' says columns {left} to {right - 1} of {filled.size} were acquired, "
+        f"{counted(beyond, 'column')} beyond hold{'s' * (beyond == 1)} data: the array is used"
     )
     return None
 

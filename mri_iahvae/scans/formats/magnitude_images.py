@@ -16,6 +16,7 @@ from mri_iahvae.scans.formats.nifti import NIFTI_SUFFIXES, foreign_file, nifti_i
 from mri_iahvae.scans.formats.npz import npz_array
 from mri_iahvae.scans.formats.pictures import MAX_SIDE, read_pictures
 from mri_iahvae.scans.safety.limits import MAX_VOXELS
+from mri_iahvae.words import counted
 
 MIN_SIDE = 128
 """Side of the smallest grid."""
@@ -103,7 +104,7 @@ def _npz_volumes(path: Path) -> Iterator[tuple[str, NDArray]]:
         yield path.stem, images
         return
     if subject.shape != images.shape[:1]:
-        raise _refused(path, f"{subject.shape} subjects for {len(images)} images")
+        raise _refused(path, f"{subject.shape} subjects for {counted(len(images), 'image')}")
     for name in names:
         yield name, images[subject == name]
 
@@ -115,7 +116,7 @@ def _prepare(
     count, height, width = images.shape
     side = max(MIN_SIDE, height + height % 2, width + width % 2)
     if not 0 < max(height, width) <= MAX_SIDE or not 0 < count * side**2 <= MAX_VOXELS:
-        raise _refused(path, f"{count} slices of {height}x{width}")
+        raise _refused(path, f"{counted(count, 'slice')} of {height}x{width}")
     with np.errstate(over="ignore", invalid="ignore"):  # infinity and NaN are refused in the next lines
         images = images.astype(np.float32)
     if not np.isfinite(images).all():

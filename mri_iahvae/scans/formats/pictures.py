@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError, reason, unusable
+from mri_iahvae.words import counted
 
 MAX_SIDE = 2048
 MAX_PIXELS = 2**28
@@ -28,7 +29,7 @@ def read_pictures(folder: Path) -> NDArray[np.float32]:
         raise unusable(folder, "a folder of PNG or JPEG slices", "none in it", "check the path")
     first = _read(paths[0])
     if len(paths) * first.size > MAX_PIXELS:
-        found = f"{len(paths)} pictures of {first.shape[0]}x{first.shape[1]}"
+        found = f"{counted(len(paths), 'picture')} of {first.shape[0]}x{first.shape[1]}"
         raise unusable(folder, f"at most {MAX_PIXELS} pixels in all", found, "split the folder")
     images = np.empty((len(paths), *first.shape), np.float32)
     for image, path in zip(images, paths, strict=True):
