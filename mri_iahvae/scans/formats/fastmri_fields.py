@@ -35,7 +35,9 @@ def kspace_dataset(file: h5py.File, name: str = KSPACE) -> h5py.Dataset:
             )
         raise _unusable(file, wanted, "no such dataset, nor any other", "is it a fastMRI file?")
     if kspace.ndim < 3 or (kspace.ndim > 4 and max(kspace.shape[:-4]) > 1):
-        raise _unusable(file, wanted, f"shape {kspace.shape}", "rearrange the array")
+        raise _unusable(
+            file, wanted, f"shape {kspace.shape}", "rearrange it, one slice as (1, height, width)"
+        )
     if not is_complex(kspace.dtype):
         found = f"shape {kspace.shape}, type {str(kspace.dtype)[:80]}"
         raise _unusable(file, f"complex numbers in '{name}'", found, complex_advice(kspace.shape))
