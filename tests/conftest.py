@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from benchmarks.shared.native_files import LAYOUTS, write_native
 from mri_iahvae.cli import main
-from mri_iahvae.inference import bounds
+from mri_iahvae.inference import bounds, precision
 from mri_iahvae.inference.bounds import MARGIN, REACH
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import save_model
@@ -123,6 +123,14 @@ def unbounded():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bounds, "REACH", math.inf)
         patch.setattr(bounds, "MARGIN", math.inf)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def float32():
+    """The same numbers on every processor; of the processes that tests start, those that it has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(precision, "has_bfloat16", lambda _: False)
         yield
 
 

@@ -42,7 +42,6 @@ from mri_iahvae.scans.reader import open_scan
 
 COILS = 8
 NOISE = 0.05
-ROUNDS = 3
 MASKS = (
     DrawnMask(4, 0.08, "random"),
     DrawnMask(4, 0.08, "equispaced"),
@@ -112,16 +111,13 @@ def zero_filled(one: Measurement) -> Images:
     return rss(ifft2c(one.kspace)).numpy()
 
 
-def ours(
-    model: LoadedModel, rounds: int, combine: CoilCombine, consistency: str
-) -> Callable[[Measurement], Images]:
-    """The engine at its defaults, and the coils."""
+def ours(model: LoadedModel, combine: CoilCombine, consistency: str) -> Callable[[Measurement], Images]:
+    """The commands' defaults, by combination and data consistency."""
     settings = InferenceSettings(data_consistency=consistency)  # type: ignore[arg-type]
 
     def run(one: Measurement) -> Images:
-        kspace, mask = one.kspace.numpy(), one.mask.numpy()
-        found = reconstruct_coils(model.model, kspace, mask, settings, coil_combine=combine, rounds=rounds)
-        return found.magnitude
+        given = model.model, one.kspace.numpy(), one.mask.numpy(), settings
+        return reconstruct_coils(*given, guide=model.guide, coil_combine=combine).magnitude
 
     return run
 
@@ -158,7 +154,13 @@ def main(data: Path, output: Path, tune: bool, checkpoint: str) -> None:
     record = json.loads(output.read_text()) if output.exists() else {"weights": {}, "rows": {}}
     if not tune:
         model = LoadedModel.load(checkpoint, torch.device("cpu"))
-        record |= {"model_sha256": model.sha256, "coils": COILS, "noise": NOISE, "rows": {}}
+        record |= {
+            "model_sha256": model.sha256,
+            "guide_sha256": model.guide_sha256,
+            "coils": COILS,
+            "noise": NOISE,
+            "rows": {},
+        }
     for sampling in MASKS:
         measured = [measure(path, sampling) for path in sorted(data.glob("*.h5"))]
         click.echo(f"{sampling}, {sum(len(one.truth) for one in measured)} slices")
@@ -181,9 +183,8 @@ def rows(
         "zero-filled RSS": zero_filled,
         "SENSE": lambda one: sense(one, weights["SENSE"]),
         "L1-ESPIRiT": lambda one: l1_espirit(one, weights["L1-ESPIRiT"]),
-        "ours, virtual coil, RSS": ours(model, 0, "rss", "hard"),
-        "ours, RSS": ours(model, ROUNDS, "rss", "hard"),
-        "ours, sensitivity, soft": ours(model, ROUNDS, "sensitivity", "soft"),
+        "ours, RSS": ours(model, "rss", "hard"),
+        "ours, sensitivity, soft": ours(model, "sensitivity", "soft"),
     }
     found = {}
     for name, run in methods.items():

@@ -11,7 +11,7 @@ import statistics
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 import torch
@@ -28,6 +28,7 @@ from mri_iahvae.pipeline.volume import reconstruct_volume
 METHODS = {f"N{n}": partial(InferenceSettings, "hybrid", n) for n in (5, 10)}
 METHODS["amortized"] = partial(InferenceSettings, "amortized")
 BATCHES = (1, 8)
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 ROUNDS = 3
 
 
@@ -69,7 +70,7 @@ def main(output: Path | None, presets: tuple[str, ...], name: str) -> None:
     for preset in presets:
         model, rows = untrained(preset, str(device)), results.setdefault(preset, {})
         for batch in BATCHES:
-            for precision in get_args(Precision):
+            for precision in PRECISIONS:
                 taken = peak_memory(run_once, preset, batch, precision, str(device), device=device)
                 row = rows[f"batch{batch}.{precision}"] = {"peak_bytes": taken}
                 for method, settings in METHODS.items():

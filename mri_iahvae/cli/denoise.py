@@ -32,8 +32,9 @@ def denoise(**options: Any) -> None:  # noqa: ANN401 - Click passes options by n
     """Denoise k-space or images.
 
     INPUT is k-space (fastMRI HDF5, ISMRMRD raw data, BART .cfl, .npy), an image as NIfTI, or a folder of HDF5 and
-    NIfTI files. Without --sigma or --relative-sigma the noise level is the file's `noise_sigma` (dataset or
-    attribute). Without that it is estimated from the background of the image or the outermost bins of k-space.
+    NIfTI files. Without --sigma or --relative-sigma the noise level is the file's: `noise_sigma` (dataset or
+    attribute), or by noise lines of ISMRMRD data. Without that it is estimated from the background of the image or
+    the outermost bins of k-space.
 
     For each INPUT the folder of the results gets an HDF5 file of the same name, a figure <stem>_kspace.png and a
     report <stem>_report.json. NMSE, PSNR and SSIM (fastMRI definitions) are given where INPUT holds a reference.

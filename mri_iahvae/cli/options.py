@@ -54,6 +54,23 @@ def slice_list(text: str) -> tuple[int, ...]:
     return tuple(chosen)
 
 
+def choice(text: str) -> tuple[str, int | str]:
+    """Read a counter and a number, or all of its numbers, such as "contrast=1" or "repetition=all"."""
+    match = re.fullmatch(r"([a-z]+)=(\d{1,5}|all)", text.strip())
+    if match is None:
+        raise click.BadParameter(f"{text!r} is not a counter and a number, such as contrast=1, or all.")
+    return match[1], match[2] if match[2] == "all" else int(match[2])
+
+
+def choices(
+    _: click.Context, __: click.Parameter, given: tuple[tuple[str, int | str], ...]
+) -> dict[str, int | str]:
+    """Numbers by counter."""
+    if len(found := dict(given)) < len(given):
+        raise click.BadParameter("one counter twice: choose one number of each, or all.")
+    return found
+
+
 def image_size(text: str) -> tuple[int, int]:
     """Read rows and columns, such as "320x320"."""
     match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text.strip().lower())
@@ -121,7 +138,10 @@ _AXES = click.Choice(["rows", "columns", "both"])
 # Each has the name of a field of `Reading`.
 reading_options = (
     click.option("--dataset", metavar="NAME", show_default="kspace",
-        help="Dataset of k-space in HDF5 files, such as ksp or data/ksp."),
+        help="Dataset of k-space in HDF5 files, such as ksp or data/ksp; a group of ISMRMRD raw data."),
+    click.option("--select", type=choice, multiple=True, callback=choices, metavar="COUNTER=N|all",
+        help="Lines of ISMRMRD raw data that make the image, where there are several: of one contrast (echo), phase,"
+        " repetition, set, average or encoding, such as contrast=1; all: averaged. Once for each counter."),
     click.option("--fftshift", type=_AXES, help="Move DC from the corner of k-space to its centre, along these axes."),
     click.option("--centre-image", type=_AXES, help="Move the image by half the field, along these axes."),
     click.option("--keep-outliers", is_flag=True, help="Take spikes in k-space as data."),

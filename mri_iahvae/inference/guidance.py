@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 from mri_iahvae.inference.bounds import choose
+from mri_iahvae.inference.precision import convolutions
 from mri_iahvae.inference.settings import Precision
+from mri_iahvae.kspace.coils import Sense
 from mri_iahvae.kspace.symmetry import SYMMETRIES
 from mri_iahvae.model.estimate import Estimate
 from mri_iahvae.model.guide import Guide
@@ -19,7 +21,7 @@ def estimate(
     kspace: Tensor,
     mask: Tensor,
     noise_sigma: Tensor,
-    precision: Precision = "float32",
+    precision: Precision = "auto",
     symmetries: int = 1,
 ) -> tuple[Estimate, Tensor]:
     """Estimate all bins of a batch.
@@ -40,7 +42,7 @@ def estimate(
         The estimate, its variance infinite where nothing is known; and the batch elements whose estimate was dropped
         although something was measured, bool (B,).
     """
-    with torch.autocast(kspace.device.type, torch.bfloat16, enabled=precision != "float32"):
+    with convolutions(kspace.device, precision):
         found, variance, spread = guide(kspace, mask, noise_sigma)
         for one in SYMMETRIES[1:symmetries]:
             copy = guide.look(one.apply(kspace), one.flip(mask), noise_sigma)
@@ -56,6 +58,43 @@ def estimate(
     found = torch.where(mask & (noise_sigma == 0)[:, None, None], kspace, found)
     parts = zip((found, variance, spread), data, strict=True)
     return Estimate(*(choose(kept, own, other) for own, other in parts)), ~within & ~nothing
+
+
+@torch.no_grad()
+def estimate_combined(
+    guide: Guide,
+    kspace: Tensor,
+    sense: Sense,
+    noise_sigma: Tensor,
+    precision: Precision = "auto",
+    symmetries: int = 1,
+) -> tuple[Tensor, Tensor]:
+    """Estimate the images of a batch that several coils measured.
+
+    Where an estimate has more energy than `MOST_ADDED` times what was measured, or numbers that are not finite, the
+    zero-filled image takes its place.
+
+    Args:
+        guide: as in `estimate`.
+        kspace: complex64 (B, C, H, W), any units; zero where not measured.
+        sense: the coils.
+        noise_sigma: float (B,), of every coil, per real and imaginary part; zero for none.
+        precision: as in `estimate`.
+        symmetries: as in `estimate`.
+
+    Returns:
+        The images, combined by the sensitivities, complex64 (B, H, W); and the batch elements whose estimate was
+        dropped, bool (B,).
+    """
+    images = torch.zeros_like(kspace[:, 0])
+    with convolutions(kspace.device, precision):
+        for one in SYMMETRIES[:symmetries]:
+            copy = Sense(one.flip(sense.sensitivities), one.flip(sense.mask))
+            images = images + one.undo(guide.combine(one.apply(kspace), copy, noise_sigma))
+    images = images / symmetries
+    energy = _energy(kspace)
+    kept = _energy(images) <= (1 + MOST_ADDED) * energy  # false for NaN
+    return choose(kept, images, sense.adjoint(kspace)), ~kept & (energy > 0)
 
 
 def _energy(bins: Tensor) -> Tensor:

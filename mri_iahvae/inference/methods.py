@@ -11,6 +11,7 @@ from torch import Tensor
 from mri_iahvae.inference.bounds import choose
 from mri_iahvae.inference.draws import Draws
 from mri_iahvae.inference.measurement import Measurement
+from mri_iahvae.inference.precision import convolutions
 from mri_iahvae.inference.refine import refine
 from mri_iahvae.inference.settings import InferenceSettings
 
@@ -74,8 +75,7 @@ def lower_precision(infer: Infer) -> Infer:
 
     @wraps(infer)
     def run(model: "Model", measured: Measurement, settings: InferenceSettings, draws: Draws) -> "Inference":
-        lower = settings.precision != "float32"
-        with torch.no_grad(), torch.autocast(measured.device.type, torch.bfloat16, enabled=lower):
+        with torch.no_grad(), convolutions(measured.device, settings.precision):
             return infer(model, measured, settings, draws)
 
     return run

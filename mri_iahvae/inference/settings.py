@@ -10,7 +10,7 @@ Method = Literal["guide", "amortized", "iterative", "hybrid", "paper"]
 DataConsistency = Literal["hard", "soft", "none"]
 Optimizer = Literal["lbfgs", "adam"]
 Schedule = Literal["joint", "sequential"]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16"]
 Quality = Literal["fast", "default", "best"]
 Steps = int | Literal["auto"]
 
@@ -72,7 +72,8 @@ class InferenceSettings:
             measured.
         temperature: factor on the standard deviation of all that is drawn.
         seed: of all that is drawn.
-        precision: of the convolutions; the FFT and the objective are always float32.
+        precision: of the convolutions; "auto" is bfloat16 where the processor has it, else float32. The FFT and the
+            objective are always float32.
         compile: run the networks through `torch.compile` (mode "reduce-overhead"); on CUDA only.
         symmetries: copies of the measurement, 1 to 8, of which the guide's estimates are averaged (`kspace.symmetry`).
     """
@@ -85,7 +86,7 @@ class InferenceSettings:
     samples: int = 0
     temperature: float = 1.0
     seed: int = 0
-    precision: Precision = "float32"
+    precision: Precision = "auto"
     compile: bool = False
     symmetries: int = 4
 

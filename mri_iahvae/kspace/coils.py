@@ -22,7 +22,7 @@ class Sense:
 
     Attributes:
         sensitivities: complex64 (B, C, H, W).
-        mask: bool, broadcastable to (H, W), true where measured; of one row for columns, which costs less.
+        mask: bool, broadcastable to (B, C, H, W), true where measured; of one row for columns, which costs less.
     """
 
     sensitivities: Tensor
@@ -59,19 +59,6 @@ class Sense:
             return self.normal(image) + ifft2c(weight * fft2c(image))
 
         return prior + conjugate_gradients(normal, self.adjoint(kspace) - self.normal(prior), steps)
-
-    def coverage(self) -> Tensor:
-        """How much of each bin of the image the coils measure: float32 (B, H, W), 0 to 1.
-
-        This is the diagonal of `normal` in k-space, divided by the mean of sum_c |S_c|^2. A coil smears each bin over
-        its neighbours by the spectrum of its sensitivity, so that bins beside measured ones are covered in part.
-        """
-        height, width = self.sensitivities.shape[-2:]
-        spectrum = torch.fft.fft2(self.sensitivities).abs().square().sum(dim=1)
-        spectrum = spectrum / spectrum.sum(dim=(1, 2), keepdim=True).clamp_min(_TINY)
-        mask = torch.fft.ifftshift(self.mask.expand(height, width).to(spectrum.dtype))
-        overlap = torch.fft.ifft2(torch.fft.fft2(mask) * torch.fft.fft2(spectrum).conj()).real
-        return torch.fft.fftshift(overlap, dim=(-2, -1))
 
 
 def conjugate_gradients(normal: Callable[[Tensor], Tensor], target: Tensor, steps: int) -> Tensor:

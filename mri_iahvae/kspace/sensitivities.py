@@ -7,7 +7,7 @@ they are evaluated on a coarse grid, and their eigenvectors interpolated.
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -42,10 +42,6 @@ class Coils:
     sensitivities: Tensor
     weights: Tensor
     eigenvalue: Tensor
-
-    def to(self, device: torch.device | str) -> "Coils":
-        """The same on another device."""
-        return Coils(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 def calibration_region(mask: Tensor) -> tuple[int, int]:

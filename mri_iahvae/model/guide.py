@@ -7,13 +7,16 @@ density scale and shift the channels of every block, and there are convolutions 
 """
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mri_iahvae.kspace.fft import fft2c, ifft2c, to_channels, to_complex
+from mri_iahvae.kspace.coils import Sense
+from mri_iahvae.kspace.fft import fft2c, to_channels, to_complex
 from mri_iahvae.kspace.octaves import OCTAVES, distances, octave_of, ring_means
+from mri_iahvae.model.consistency import Consistency, OneCoil, SeveralCoils
 from mri_iahvae.model.estimate import Estimate
 from mri_iahvae.model.guide_config import GuideConfig
 from mri_iahvae.model.guide_error import Evidence, GuideError
@@ -64,22 +67,48 @@ class Guide(nn.Module):
         """
         unit = slice_unit(kspace, mask)
         measured = torch.where(mask, kspace / unit[:, None, None], 0)
-        sigma = noise_sigma / unit
-        conditions = _conditions(mask, sigma)
+        found = self._unroll(OneCoil(measured, mask, noise_sigma / unit))
+        misfit, change = fft2c(found.decoded) - measured, fft2c(found.update)
+        rest = (mask, noise_sigma / unit, found.conditions, change, misfit, found.hidden)
+        return Evidence(unit, fft2c(found.image), *rest)
+
+    def combine(self, kspace: Tensor, sense: Sense, noise_sigma: Tensor) -> Tensor:
+        """Estimate the image that several coils measured.
+
+        Args:
+            kspace: complex64 (B, C, H, W), any units; zero where not measured.
+            sense: the coils, sum of squares of their sensitivities 1, with the mask (..., H, W).
+            noise_sigma: float (B,), of every coil, per part in the units of `kspace`; zero for none.
+
+        Returns:
+            complex64 (B, H, W), combined by the sensitivities.
+        """
+        measured = SeveralCoils(kspace, sense, noise_sigma)
+        unit = slice_unit(fft2c(measured.zero_filled), measured.mask)
+        scaled = SeveralCoils(kspace / unit[:, None, None, None], sense, noise_sigma / unit)
+        return self._unroll(scaled).image * unit[:, None, None]
+
+    def _unroll(self, measured: Consistency) -> "_Unrolled":
+        conditions = _conditions(measured.mask, measured.sigma)
         condition = self.condition(conditions)
-        image = zero_filled = ifft2c(measured)
-        predicted = decoded = change = measured
+        image = decoded = update = measured.zero_filled
         hidden: Tensor | None = None
         for step, log_sigma in zip(self.steps, self.log_sigma, strict=True):
-            update, hidden = step(image, zero_filled, hidden, condition)
-            decoded = fft2c(image + update)
-            change = decoded - predicted
-            variance = (2 * log_sigma).exp()
-            weight = variance / (variance + sigma.square())[:, None, None]
-            predicted = decoded + mask * weight * (measured - decoded)
-            image = ifft2c(predicted)
+            update, hidden = step(image, measured.zero_filled, hidden, condition)
+            decoded = image + update
+            image = measured(decoded, (2 * log_sigma).exp())
         assert hidden is not None  # noqa: S101 - there is a step
-        return Evidence(unit, predicted, mask, sigma, conditions, change, decoded - measured, hidden)
+        return _Unrolled(image, decoded, update, hidden, conditions)
+
+
+class _Unrolled(NamedTuple):
+    """What the steps end with: image, the last network's image, its update and features, and the conditions of all."""
+
+    image: Tensor
+    decoded: Tensor
+    update: Tensor
+    hidden: Tensor
+    conditions: Tensor
 
 
 def slice_unit(kspace: Tensor, mask: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError, UsageError
-from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.inference.settings import GUIDED, InferenceSettings
 from mri_iahvae.kspace.sensitivities import calibration_region
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.loaded import LoadedModel
@@ -104,7 +104,7 @@ def run_file(
         IahvaeError: the output cannot be written.
     """
     scan = open_scan(path, request.reading)
-    _check_coils(scan, settings, request)
+    _check_coils(scan, loaded, settings, request)
     request.outputs.shown(scan)  # what is wrong with the request comes before what takes time
     own = request.sampling.apply(scan)
     used = replace(scan, mask=own.mask)
@@ -124,6 +124,8 @@ def run_file(
     batches = make_batches(request.batch, loaded.model.gains.device)
     progress, size = start(path.name, scan.slices), batches.size
     levels = np.zeros(scan.slices)
+    if scan.coils > 1 and scan.noise_sigma is not None:  # the coils are combined by it, come what may
+        levels[:] = scan.noise_sigma
     kind: dict[str, Any] = {"task": request.task, "coil_combine": request.coil_combine or "rss"}
     target = find_target(scan, geometry, sampled, outliers=bool(seen.outliers and not keep), **kind)
     infer = _infer(loaded, settings, request)
@@ -133,9 +135,9 @@ def run_file(
             kspace = geometry.reduce(used.read_coils(chosen))  # bins beyond `up_to` go with the mask
             if level is not None:
                 levels[chosen] = level.of(chosen, kspace)
-            given = {"acquired": scan.acquired, "batch": batches, "first": first, "progress": progress}
+            given = {"acquired": scan.acquired, "batch": batches, "progress": progress}
             mask = sampled.mask if sampled.mask.ndim == 2 else sampled.mask[chosen]
-            result = infer(kspace, mask, noise_sigma=levels[chosen], **given)
+            result = infer(kspace, mask, first, noise_sigma=levels[chosen], **given)
             out.add(result, first)
         options = _options(loaded, scan, geometry, settings, request, batches)
         details = {**_details(scan, request), "options": options}
@@ -143,23 +145,28 @@ def run_file(
             stated = float(np.median(levels))
             details |= {"noise_sigma": stated, "noise_source": level.source}
             doubts += level_doubts(used, geometry, sampled.mask, stated, level.source)
-        return out.finish(loaded, settings, batches, details, doubts)
+        done = replace(settings, method="guide") if scan.coils > 1 else settings
+        return out.finish(loaded, done, batches, details, doubts)
 
 
-def _check_coils(scan: Scan, settings: InferenceSettings, request: Request) -> None:
-    if scan.coils == 1 and request.coil_combine is not None:
+def _check_coils(scan: Scan, loaded: LoadedModel, settings: InferenceSettings, request: Request) -> None:
+    if scan.coils == 1:
+        if request.coil_combine is not None:
+            raise UsageError(
+                f"--coil-combine {request.coil_combine}: {scan.path} holds a single coil; leave it out"
+            )
+        return
+    several = f"{scan.path} holds {scan.coils} coils"
+    if settings.samples:
+        raise UsageError(f"--samples: {several}; samples are drawn of single-coil scans only")
+    if settings.data_consistency == "none":
         raise UsageError(
-            f"--coil-combine {request.coil_combine}: {scan.path} holds a single coil; leave it out"
+            f"--data-consistency none: {several}, whose bins are never the model's alone; take hard or soft"
         )
-    if scan.coils > 1 and settings.samples:
-        raise UsageError(
-            f"--samples: {scan.path} holds {scan.coils} coils; samples are drawn of single-coil scans only"
-        )
-    if scan.coils > 1 and settings.data_consistency == "none":
-        raise UsageError(
-            f"--data-consistency none: {scan.path} holds {scan.coils} coils, whose bins are never the model's alone; "
-            "take hard or soft"
-        )
+    if settings.method not in GUIDED:
+        raise UsageError(f"--method {settings.method}: {several}, which the guide estimates; leave it out")
+    if loaded.guide is None:
+        raise UsageError(f"{loaded.name}: {several}, which need a guide; take a checkpoint that has one")
 
 
 def _check_calibration(scan: Scan, mask: NDArray[np.bool_]) -> None:
@@ -168,39 +175,29 @@ def _check_calibration(scan: Scan, mask: NDArray[np.bool_]) -> None:
         for one in np.unique(mask.reshape(-1, *mask.shape[-2:]), axis=0):
             calibration_region(torch.from_numpy(one))
     except UsageError as error:
-        raise ScanError(f"{scan.path}: {error}") from None
+        # What was left out of the file, such as separate calibration, may be what is missing.
+        raise ScanError(f"{scan.path}: {'; '.join((str(error), *scan.warnings))}") from None
 
 
 def _infer(
     loaded: LoadedModel, settings: InferenceSettings, request: Request
 ) -> Callable[..., Reconstruction]:
-    """Reconstructs k-space (n, coils, rows, width), of one coil or several."""
+    """Reconstructs k-space (n, coils, rows, width), of one coil or several, and takes the number of the first slice."""
+    combine, write = request.coil_combine or "rss", request.outputs.write_kspace
+    guided: dict[str, Any] = {"guide": loaded.guide, "domain": loaded.domain}
 
-    def infer(kspace: NDArray[np.complex64], mask: NDArray[np.bool_], **given: Any) -> Reconstruction:  # noqa: ANN401 - of either function
+    def infer(
+        kspace: NDArray[np.complex64],
+        mask: NDArray[np.bool_],
+        first: int,
+        **given: Any,  # noqa: ANN401 - of either function
+    ) -> Reconstruction:
+        given |= guided
         if kspace.shape[1] > 1:
-            combine = request.coil_combine or "rss"
-            return reconstruct_coils(
-                loaded.model,
-                kspace,
-                mask,
-                settings,
-                guide=loaded.guide,
-                coil_combine=combine,
-                keep_kspace=request.outputs.write_kspace,
-                domain=loaded.domain,
-                **given,
-            )
-        keep, single = request.keep_samples, kspace[:, 0]
-        return reconstruct_volume(
-            loaded.model,
-            single,
-            mask,
-            settings,
-            guide=loaded.guide,
-            domain=loaded.domain,
-            keep_samples=keep,
-            **given,
-        )
+            given |= {"coil_combine": combine, "keep_kspace": write}
+            return reconstruct_coils(loaded.model, kspace, mask, settings, **given)
+        given |= {"keep_samples": request.keep_samples, "first": first}
+        return reconstruct_volume(loaded.model, kspace[:, 0], mask, settings, **given)
 
     return infer
 

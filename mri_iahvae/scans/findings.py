@@ -18,6 +18,7 @@ _STRAY_ZEROS = 1e-3
 _PEAK = 25.0  # times the mean power: the largest of a million bins of noise is 14 times it
 _OFF_CENTRE = 3, 1 / 50  # bins, and of a side: the peak of a real scan is within a few bins of DC
 _HALF_FIELD = 0.75 * np.pi, 0.1  # angle that stands for 3/8 of the field; of the power that agrees on it
+_EDGE = 32  # of a side: what lies so near to the end of the field
 _SMOOTH = 0.5  # of the power, that neighbours in an image have in common; and its deviation over the mean
 _LINE_PEAK = (
     8.0  # times the mean: power of the central line along an axis of k-space; slices and coils vary less
@@ -176,6 +177,8 @@ def _centre_findings(scan: Scan, seen: Survey) -> Iterator[Finding]:
     angle, agreed = _HALF_FIELD
     half = (np.abs(np.angle(seen.ramp)) > angle) & (np.abs(seen.ramp) > agreed * seen.power.sum())
     if half.any():
+        half &= _bright_edges(scan.read_coils(seen.numbers[int(seen.by_slice.argmax())])[0])
+    if half.any():
         yield Finding(
             "warning",
             "neighbouring bins alternate in sign: the image lies half a field of view off the centre, cut in two",
@@ -189,6 +192,22 @@ def _peaked(power: NDArray[np.float64]) -> bool:
 
 def _named(axes: Sequence[bool]) -> str:
     return "both" if all(axes) else "rows" if axes[0] else "columns"
+
+
+def _bright_edges(kspace: NDArray[np.complex64]) -> NDArray[np.bool_]:
+    """Whether the image of (coils, height, width) has signal at the edges of the field, along rows and columns.
+
+    One cut in two has; a bright rim, as of a skull, ends before them.
+    """
+    # DC of a centred array shifts phases alone: pixel 0 is the middle of the field, n // 2 the edge.
+    image = np.fft.ifft2(kspace / np.abs(kspace).max())
+    power = np.square(np.abs(image)).sum(axis=0)
+    bright = []
+    for profile in (power.sum(axis=1), power.sum(axis=0)):
+        middle, reach = profile.size // 2, max(1, profile.size // _EDGE)
+        near = np.arange(-reach, reach)
+        bright.append(profile[middle + near].sum() > profile[near].sum() / 2)
+    return np.array(bright)
 
 
 def require_consistent(scan: Scan, seen: Survey, *, keep_outliers: bool = False) -> tuple[str, ...]:

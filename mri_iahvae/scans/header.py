@@ -46,6 +46,8 @@ class Header:
     """"cartesian", "radial" and so on; empty where the header does not say."""
     calibration: str = ""
     """calibrationMode of parallel imaging: "embedded", "separate" and so on; empty where the header does not say."""
+    slices: int | None = None
+    """Number of slices by their limits; None where the header does not say."""
     multiband: int = 1
     """Slices excited together."""
     warnings: tuple[str, ...] = ()
@@ -156,6 +158,7 @@ class _Encoding:
         # A slab's field of view is shared by its partitions; a slice's is that of one partition.
         depths = (recon_fov[2], recon_depth), (encoded_fov[2], encoded_depth)
         padding, first_line = self._limits(encoded[1])
+        first, last = (self._integer(f"encodingLimits/slice/{name}") for name in ("minimum", "maximum"))
         return Header(
             encoded=encoded,
             recon=recon or encoded,
@@ -166,6 +169,7 @@ class _Encoding:
             thickness=next((mm / (partitions or 1) for mm, partitions in depths if mm), None),
             trajectory=self._word("trajectory"),
             calibration=self._word("parallelImaging/calibrationMode"),
+            slices=last + 1 - (first or 0) if last else None,  # zero where a converter knows nothing
             multiband=self._integer("parallelImaging/multiband/multiband_factor") or 1,
             warnings=tuple(self._warnings),
         )

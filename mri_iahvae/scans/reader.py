@@ -1,14 +1,15 @@
 """Opening scans, whatever their format."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from mri_iahvae.errors import unusable
+from mri_iahvae.errors import UsageError, unusable
 from mri_iahvae.scans.contents import foreign_content, foreign_name
 from mri_iahvae.scans.formats.bart import bart_name, open_bart
 from mri_iahvae.scans.formats.fastmri import open_fastmri
-from mri_iahvae.scans.formats.mrd import is_mrd, open_mrd
+from mri_iahvae.scans.formats.mrd import mrd_group, open_mrd
+from mri_iahvae.scans.formats.mrd_selection import ALL, CHOICES
 from mri_iahvae.scans.formats.nifti import NIFTI_SUFFIXES, open_nifti
 from mri_iahvae.scans.formats.npy import open_npy
 from mri_iahvae.scans.scan import KSPACE, Scan
@@ -32,16 +33,32 @@ class Reading:
     """How a file is to be read.
 
     Attributes:
-        dataset: of an HDF5 file, that holds k-space, such as "ksp" or "data/ksp"; None is "kspace".
+        dataset: of an HDF5 file, that holds k-space, such as "ksp" or "data/ksp", or a group of ISMRMRD raw data; None
+            is "kspace", or the group "dataset".
+        select: which lines of ISMRMRD raw data make the image, where there are several: a number by the name of a
+            counter ("contrast", "phase", "repetition", "set", "average") or "encoding", such as {"contrast": 1}; "all"
+            averages them.
         fftshift: axes along which DC lies in the corner, and is moved to the centre; "rows", "columns" or "both".
         centre_image: axes along which the image is moved by half the field.
         keep_outliers: spikes in k-space are data; else they count as unmeasured.
     """
 
     dataset: str | None = None
+    select: Mapping[str, int | str] = field(default_factory=dict)
     fftshift: Axes | None = None
     centre_image: Axes | None = None
     keep_outliers: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a choice that no ISMRMRD file offers.
+
+        Raises:
+            UsageError: it is by another name, or no number.
+        """
+        for name, number in self.select.items():
+            if name not in CHOICES or not (number == ALL or isinstance(number, int)):
+                names = ", ".join(CHOICES)
+                raise UsageError(f"--select {name}={number}: expected a number, or {ALL}, of one of {names}")
 
 
 AS_STORED = Reading()
@@ -76,8 +93,9 @@ def _opened(path: Path, reading: Reading, opener: Callable[[Path], Scan] | None)
         raise unusable(
             path, f"HDF5 with a dataset '{reading.dataset}'", "another format", "leave --dataset out"
         )
-    if opener is not None:
-        return opener(path)
-    if reading.dataset is None and is_mrd(path):
-        return open_mrd(path)
-    return open_fastmri(path, reading.dataset or KSPACE)
+    raw = mrd_group(path, reading.dataset) if opener is None else None
+    if raw is None and reading.select:
+        raise unusable(path, "ISMRMRD raw data to select from", "another format", "leave --select out")
+    if raw is not None:
+        return open_mrd(path, raw, reading.select)
+    return open_fastmri(path, reading.dataset or KSPACE) if opener is None else opener(path)

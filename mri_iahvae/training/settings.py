@@ -2,11 +2,12 @@
 
 import re
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from mri_iahvae.errors import UsageError
-from mri_iahvae.inference.settings import Precision
 from mri_iahvae.model.guide_config import GuideConfig
+
+Precision = Literal["float32", "bfloat16"]
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 

@@ -7,8 +7,12 @@ import ismrmrd
 import nibabel
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from mri_iahvae.cli import main
 from mri_iahvae.scans.reader import open_scan
+from tests.mrd_files import acquisition, lines
+from tests.mrd_files import write_mrd as write_lines
 
 ROTATED = np.array([[0.0, -0.5, 0.6, 10], [0.8, 0.1, -3, -20], [0.6, 0.2, 4, 30], [0, 0, 0, 1]])
 MRD = """<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD"><encoding>
@@ -31,16 +35,7 @@ def write_bart(folder, kspace):
 
 
 def write_mrd(folder, kspace):
-    with ismrmrd.Dataset(str(folder / "scan.mrd"), mode="w") as file:
-        file.write_xml_header(MRD)
-        for number, one in enumerate(kspace):
-            for column in range(one.shape[1]):
-                line = ismrmrd.Acquisition.from_array(
-                    one[None, :, column].copy(), center_sample=len(one) // 2
-                )
-                line.idx.slice, line.idx.kspace_encode_step_1 = number, column
-                file.append_acquisition(line)
-    return folder / "scan.mrd"
+    return write_lines(folder / "scan.mrd", lines(kspace[:, None], range(32)), MRD)
 
 
 def write_bart_by_its_header(folder, kspace):
@@ -117,3 +112,73 @@ def test_a_folder_of_formats_and_names_that_clash(cli, make_nifti, make_scan, tm
     assert result.exit_code == 2
     assert "a.h5 and" in result.stderr
     assert "overwrite each other" in result.stderr
+
+
+@pytest.fixture
+def echoes(tmp_path, head_kspace, coil_maps, rng):
+    """Writes ISMRMRD data of two contrasts of a slice, the second thrice as bright, of four coils of unlike noise."""
+    images = np.fft.ifftshift(np.fft.ifft2(np.fft.ifftshift(head_kspace(1, 32), axes=(1, 2))), axes=(1, 2))
+    coils = np.fft.fftshift(
+        np.fft.fft2(np.fft.fftshift(images * coil_maps(4, 32, 32), axes=(1, 2))), axes=(1, 2)
+    )
+    gains = np.array([1, 2, 4, 8])[:, None]
+
+    def noise(*shape):
+        return 0.002 * (rng.normal(size=shape) + 1j * rng.normal(size=shape))
+
+    def make(noise_lines=2):
+        dwell = {"sample_time_us": 5}
+        flag = [ismrmrd.ACQ_IS_NOISE_MEASUREMENT]
+        made = [
+            acquisition((gains * noise(4, 512)).astype(np.complex64), flags=flag, head=dwell)
+            for _ in range(noise_lines)
+        ]
+        for contrast, factor in enumerate((1, 3)):
+            noisy = factor * coils[None] + gains[:, None] * noise(1, 4, 32, 32)
+            made += lines(noisy.astype(np.complex64), range(32), contrast=contrast, head=dwell)
+        return write_lines(tmp_path / "scan.mrd", made, MRD)
+
+    return make
+
+
+def test_noise_lines_prewhiten_the_coils(cli, echoes, checkpoint):
+    """The level is the geometric mean of the coils', and all go by it."""
+    choice = ("--select", "contrast=1")
+    inspected = CliRunner().invoke(
+        main, ["inspect", str(echoes()), "--checkpoint", str(checkpoint), "--json", *choice]
+    )
+    (found,) = json.loads(inspected.stdout)["files"]
+    assert found["noise"]["source"] == "file"
+    assert found["noise"]["sigma"] == pytest.approx(0.002 * 2**1.5, rel=0.1)
+    assert "4 coils are prewhitened by 2 noise lines" in [one["text"] for one in found["findings"]]
+    report = json.loads(cli("denoise", echoes(), "--json", *choice).stdout)["files"][0]
+    assert report["noise_source"] == "file"
+    assert report["noise_sigma"] == pytest.approx(0.002 * 2**1.5, rel=0.1)
+    assert "4 coils are prewhitened by 2 noise lines" in report["warnings"]
+
+
+def test_separate_calibration_that_several_coils_lack_is_named(cli, tmp_path, expect_error):
+    """Where every second line is measured and nothing else, in the same line as the error."""
+    kspace = np.ones((1, 4, 32, 32), np.complex64)
+    separate = lines(kspace, range(12, 20), flags=[ismrmrd.ACQ_IS_PARALLEL_CALIBRATION])
+    mode = "<parallelImaging><calibrationMode>separate</calibrationMode></parallelImaging></encoding>"
+    header = MRD.replace("</encoding>", mode)
+    path = write_lines(tmp_path / "scan.mrd", separate + lines(kspace, range(0, 32, 2)), header)
+    expect_error(cli("reconstruct", path), 1, "coil sensitivities need", "left out: 8 parallel calibration")
+
+
+def test_one_of_several_contrasts(cli, echoes, read, expect_error):
+    path = echoes(noise_lines=0)
+    expect_error(cli("reconstruct", path), 1, "2 of `contrast` (0, 1)", "--select contrast=0")
+    expect_error(cli("reconstruct", path, "--select", "contrast=2"), 1, "contrast 2", "(0, 1)")
+    for wrong in (["contrast"], ["contrast=-1"], ["echo=1"], ["contrast=0", "--select", "contrast=1"]):
+        expect_error(cli("reconstruct", path, "--select", *wrong), 2)
+    means = []
+    for choice in ("0", "1", "all"):
+        result = cli("reconstruct", path, "--select", f"contrast={choice}", "--up-to", "16x16")
+        assert result.exit_code == 0, result.output
+        datasets, attributes = read()
+        means.append(datasets["reconstruction"].mean())
+        assert str(json.loads(attributes["options"])["select"]["contrast"]) == choice
+    assert means[1] / means[0] == pytest.approx(3, rel=0.1)
+    assert means[2] / means[0] == pytest.approx(2, rel=0.1)

@@ -181,3 +181,11 @@ def test_tolerance_stops_each_batch_element_when_it_has_converged(quadratic):
     assert (evaluate(found)[0] < 1 + 0.05).all()
     for k in range(BATCH):  # without the tolerance the same path goes on
         torch.testing.assert_close(solve(evaluate, start, int(used[k]))[0][k], found[k])
+
+
+@pytest.mark.parametrize(("beyond", "moved"), [(1e-6, False), (-1e-6, False), (-1e-5, True)])
+def test_a_step_must_lower_the_objective_by_a_fraction_of_what_its_slope_says(beyond, moved):
+    """The very first step is 0.05 long; the minimum lies next to its middle, so that both its ends are as high."""
+    minimum = torch.tensor([[0.025 - beyond]], dtype=torch.float64)
+    found, _ = solve(bowl(torch.eye(1, dtype=torch.float64), minimum), torch.zeros_like(minimum), 2)
+    assert bool(found) == moved

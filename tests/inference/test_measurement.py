@@ -100,14 +100,20 @@ def test_an_estimate_stands_beside_the_data(model, measured, noise):
 
 
 def test_a_prediction_unlike_the_guides_estimate_is_trusted_less(model, measured, noise):
-    """Its variance is a multiple of the mean squared residual, of the likelihood's at least."""
-    scale = model.scales[3]
+    """Its variance is a multiple of the mean squared residual of the bins that are not known exactly."""
+    ring = band_mask(8)
+    left = ring & (torch.arange(8) < 4)
+    variance = crop(torch.zeros(3, 16, 16), 8).masked_fill(left, 0.5)
+    values = complex_noise((3, 8, 8), 1.0, noise)
+    y = Datum(values, variance.masked_fill(~ring, torch.inf), torch.ones(3))
     guided = replace(measured, estimate=Estimate(*measured.data))
-    y = guided.at(scale)
-    assert measured.prediction_variance(y, y.value + 9, 0.3) == 0.3**2  # the data's own noise is no fault
+    assert measured.prediction_variance(y, values + 9, 0.3) == 0.3**2  # the data's own noise is no fault
     offset = torch.tensor([0.0, 0.1, 2.0])[:, None, None] * (1 + 1j)
-    found = guided.prediction_variance(y, y.value + offset, 0.3)
-    least = found[0]
-    assert (least > 0.3**2).all()
-    torch.testing.assert_close(found[1], least)
-    torch.testing.assert_close(found[2] / least, torch.full_like(least, 2.0**2 / 0.3**2))
+    predicted = torch.where(left, values + offset, 7)  # other bins do not count
+    found = guided.prediction_variance(y, predicted, 0.3)
+    torch.testing.assert_close(found[:, 0, 0], 16 * torch.tensor([0.0, 0.1, 2.0]).square())
+    fused = y.fuse(predicted, found)
+    torch.testing.assert_close(fused[:, ring & ~left], values[:, ring & ~left])
+    torch.testing.assert_close(fused[0][left], values[0][left])
+    weight = 16 * 2.0**2 / (16 * 2.0**2 + 0.5)
+    torch.testing.assert_close(fused[2][left], (predicted + weight * (values - predicted))[2][left])

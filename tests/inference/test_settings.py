@@ -24,7 +24,7 @@ def test_what_cannot_be_computed_is_refused(values):
 
 def test_defaults():
     """What the documentation states, and results were measured with."""
-    expected = InferenceSettings("hybrid", 3, "lbfgs", "joint", "hard", 0, 1.0, 0, "float32", symmetries=4)
+    expected = InferenceSettings("hybrid", 3, "lbfgs", "joint", "hard", 0, 1.0, 0, "auto", symmetries=4)
     assert InferenceSettings() == expected
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mri_iahvae.kspace.coils import Sense, combine, conjugate_gradients, rss
-from mri_iahvae.kspace.fft import fft2c, ifft2c
+from mri_iahvae.kspace.fft import fft2c
 
 SIZES = [(8, 8), (12, 9), (7, 10), (5, 5), (2, 6)]
 
@@ -107,18 +107,6 @@ def test_one_coil_of_sensitivity_one_is_data_consistency(size):
     found = fft2c(operator.data_step(kspace, prior, torch.tensor(0.5), 10))
     expected = torch.where(mask, (kspace[:, 0] + 0.5 * fft2c(prior)) / 1.5, fft2c(prior))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(operator.coverage()[0], mask.float().expand(size), rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("single", [False, True])
-def test_coverage_is_the_diagonal_of_normal(sense, size, single):
-    operator = sense(*size, single=single)
-    found = operator.coverage()
-    for row in range(2):
-        one = Sense(operator.sensitivities[row : row + 1], operator.mask)
-        matrix = dense(lambda bins, one=one: fft2c(one.normal(ifft2c(bins))), *size)
-        torch.testing.assert_close(found[row].flatten(), matrix.diagonal().real, rtol=1e-4, atol=1e-5)
 
 
 def test_combinations_of_one_image_give_it_back(coil_maps):

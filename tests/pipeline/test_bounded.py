@@ -153,18 +153,16 @@ def check(model, kspace, mask, how, level=0.0):
     size=SIZES,
     units=st.lists(UNITS, min_size=2, max_size=2),
     level=st.sampled_from([0, 0.1, 1]),
-    rounds=st.integers(0, 3),
     seed=st.integers(0, 2**16),
 )
-def test_nor_of_several_coils(model, coil_maps, kinds, mask, size, units, level, rounds, seed):
+def test_nor_of_several_coils(model, guide, coil_maps, kinds, mask, size, units, level, seed):
     rng = np.random.default_rng(seed)
     seen, maps = MASKS[mask](*size, rng), coil_maps(3, *size)
     images = [ifft2c(torch.from_numpy(SLICES[kind](*size, rng))).numpy() for kind in kinds]
     coils = [unit * fft2c(torch.from_numpy(x * maps)).numpy() for x, unit in zip(images, units, strict=False)]
     kspace = np.where(seen, np.stack(coils), 0).astype(np.complex64)
     sigma = level * np.sqrt(np.mean(np.abs(kspace.astype(complex)) ** 2, axis=(1, 2, 3)))
-    how = InferenceSettings(steps=2)
-    result = reconstruct_coils(model, kspace, seen, how, noise_sigma=sigma, rounds=rounds)
+    result = reconstruct_coils(model, kspace, seen, InferenceSettings(), guide=guide, noise_sigma=sigma)
     zero_filled = np.sqrt(np.square(pixels(kspace)).sum(axis=1))
     assert np.isfinite(result.image).all()
     assert (np.abs(result.image).max(axis=(1, 2)) <= largest_allowed(model, zero_filled, kspace, seen)).all()

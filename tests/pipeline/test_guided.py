@@ -7,24 +7,12 @@ import torch
 from mri_iahvae.errors import UsageError
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import block
-from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_config import GuideConfig
 from mri_iahvae.pipeline import volume
-from mri_iahvae.pipeline.multicoil import reconstruct_coils
 from mri_iahvae.pipeline.volume import reconstruct_volume
 
 INNER = (..., block(48, 32), slice(4, 36))  # the model's grid in 48 x 40
-
-
-@pytest.fixture(scope="module")
-def guide():
-    torch.manual_seed(0)
-    guide = Guide(GuideConfig(2, (4, 8), 1))
-    with torch.no_grad():
-        for weight in guide.parameters():
-            weight.add_(0.05 * torch.randn_like(weight))
-    return guide.eval().requires_grad_(requires_grad=False)
 
 
 @pytest.fixture
@@ -119,16 +107,3 @@ def test_what_the_guide_makes_of_a_slice_is_bounded(model, kspace, mask):
     assert any("out of bounds" in warning for warning in result.warnings)
     measured = np.where(mask, kspace, 0)
     assert np.square(np.abs(result.kspace)).sum() < 20 * np.square(np.abs(measured)).sum()
-
-
-def test_several_coils(model, guide, coil_maps, head_kspace):
-    image = ifft2c(torch.from_numpy(head_kspace(1, 48)))
-    coils = fft2c(image[:, None] * torch.from_numpy(coil_maps(4, 48, 48))).numpy()
-    mask = np.arange(48) % 3 == 0
-    mask[18:30] = True
-    settings = InferenceSettings(steps=1)
-    result, without = (
-        reconstruct_coils(model, coils, mask, settings, guide=which) for which in (guide, None)
-    )
-    assert np.isfinite(result.image).all()
-    assert not np.array_equal(result.image, without.image)

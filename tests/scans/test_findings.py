@@ -85,6 +85,19 @@ def test_an_image_cut_in_two_is_told_and_mended(write, axes, size):
     np.testing.assert_allclose(mended, good, atol=1e-5 * np.abs(good).max())
 
 
+@pytest.mark.parametrize("noise", [0, 0.02])
+def test_a_bright_rim_near_the_ends_of_the_field_is_no_cut(write, noise, rng):
+    """As the skull of the Shepp-Logan phantom, whose sides hold most of its energy."""
+    y, x = (np.mgrid[:64, :64] - 32) / 32
+    radius = np.hypot(x / 0.9, y / 0.7)
+    head = 0.15 * (radius < 1) + 1.0 * (np.abs(radius - 0.97) < 0.03) * (np.abs(y) < 0.4)
+    kspace = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(head), norm="ortho"))
+    noisy = kspace + noise * (rng.normal(size=(2, 64, 64)) + 1j * rng.normal(size=(2, 64, 64)))
+    path = write(lambda _: noisy.astype(np.complex64), size=64)
+    assert np.abs(np.angle(survey(open_scan(path)).ramp[1])) > 0.75 * np.pi
+    assert texts(path) == []
+
+
 @pytest.mark.parametrize("order", [(1, 2, 0), (0, 2, 3, 1)])
 def test_coils_last_are_an_error(write, order, head_kspace):
     """(rows, columns, coils), and (slices, rows, columns, coils)."""

@@ -129,7 +129,9 @@ def test_the_plan_of_several_coils_is_what_they_do(native, checkpoint):
     geometry, (model, _) = scan_geometry(scan), load_model(checkpoint)
     kspace = geometry.reduce(scan.read_coils(slice(None)))
     used = geometry.reduce_mask(scan.mask)
-    result = reconstruct_coils(model, kspace, used, amortized(), acquired=scan.acquired)
+    result = reconstruct_coils(
+        model, kspace, used, amortized(), guide=load_guide(checkpoint)[0], acquired=scan.acquired
+    )
     assert plan.fractions == pytest.approx(result.fractions)
     start, stop = scan.acquired
     assert plan.fractions["zero"] == pytest.approx((80 - stop + start) / 80)

@@ -120,10 +120,13 @@ def _mrd(folder: Path) -> None:
     lines = _numbers(2, 2, SIDE, SIDE)
     with ismrmrd.Dataset(str(folder / "raw.mrd"), mode="w") as file:
         file.write_xml_header(HEADER)
+        noise = ismrmrd.Acquisition.from_array(_numbers(2, 64), sample_time_us=5)
+        noise.set_flag(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+        file.append_acquisition(noise)
         for number in range(2):
             for column in range(SIDE):
                 line = np.ascontiguousarray(lines[number, :, :, column])
-                one = ismrmrd.Acquisition.from_array(line, center_sample=SIDE // 2)
+                one = ismrmrd.Acquisition.from_array(line, center_sample=SIDE // 2, sample_time_us=5)
                 one.idx.slice, one.idx.kspace_encode_step_1 = number, column
                 file.append_acquisition(one)
 

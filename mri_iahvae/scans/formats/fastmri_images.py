@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mri_iahvae.errors import UsageError, unusable
 from mri_iahvae.kspace.centre_crop import crop_image
 from mri_iahvae.scans.formats.fastmri_fields import RSS, read_attributes
+from mri_iahvae.scans.formats.mrd import mrd_group
 from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.reader import AS_STORED, Reading, open_scan
 from mri_iahvae.scans.safety.hdf5 import dataset, guarded_file, scalar_attribute
@@ -76,7 +77,9 @@ def read_target(path: Path, name: str | None = None, reading: Reading = AS_STORE
         for wanted in TARGETS if name is None else (name,):
             if (stored := dataset(file, wanted)) is not None:
                 return Target(_within_kspace(file, _volume(file, stored)), wanted, acquisition)
-        has_kspace = dataset(file, reading.dataset or KSPACE) is not None
+        has_kspace = (
+            bool(mrd_group(path, reading.dataset)) or dataset(file, reading.dataset or KSPACE) is not None
+        )
     if name is not None:
         raise unusable(path, f"a dataset '{name}'", "none", "give another --target")
     expected = f"'{TARGETS[0]}', '{TARGETS[1]}' or fully sampled k-space"

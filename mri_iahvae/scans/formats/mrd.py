@@ -6,18 +6,26 @@ this tool's guard, which the package lacks.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import unusable
-from mri_iahvae.scans.formats.mrd_acquisitions import Line, Slice, imaging_slices
+from mri_iahvae.scans.formats.mrd_acquisitions import Slice, imaging_slices, line_samples
 from mri_iahvae.scans.formats.mrd_affine import in_order, native_affine
-from mri_iahvae.scans.formats.mrd_selection import acquisition_heads, image_encoding, image_lines
+from mri_iahvae.scans.formats.mrd_noise import measured_noise
+from mri_iahvae.scans.formats.mrd_selection import (
+    Choice,
+    acquisition_heads,
+    chosen_acquisitions,
+    image_encoding,
+    image_lines,
+)
 from mri_iahvae.scans.header import Header, parse_header
 from mri_iahvae.scans.inferred_mask import acquired_columns
 from mri_iahvae.scans.safety.hdf5 import dataset, dataset_text, group, guarded_file
@@ -29,71 +37,85 @@ _GROUP = "dataset"
 
 @dataclass(frozen=True, eq=False)
 class MRDSource(Source):
-    """Arrays of an ISMRMRD file of so many records, each (coils, height, width); it is opened for each call."""
+    """Arrays of an ISMRMRD file of so many records, each (coils, height, width); it is opened for each call.
+
+    `whitening` (coils, coils) is applied to the coils.
+    """
 
     path: Path
     slices: Sequence[Slice] = field(repr=False)
     shape: tuple[int, int, int]
     records: int
+    group: str
+    whitening: NDArray[np.complex64] | None = field(repr=False)
 
     def kspace(self, numbers: Sequence[int]) -> Iterator[NDArray]:
         """As `Source.kspace`. Lines that were acquired several times are averaged."""
         with guarded_file(self.path) as file:
-            _, data = _datasets(self.path, file)
+            _, data = _datasets(self.path, file, self.group)
             if data.shape != (self.records,):
                 raise file_changed(self.path)
             for number in numbers:
                 bins = np.zeros(self.shape, np.complex64)
-                times = np.zeros(self.shape[1:], np.float32)
-                for run in self.slices[number].runs():
-                    # Whole records, as h5py leaks the variable-length parts of those that it reads in part.
-                    records = data[run[0].record : run[-1].record + 1]["data"]
-                    for line, values in zip(run, records, strict=True):
-                        # What is not finite is refused by the caller.
-                        with np.errstate(over="ignore", invalid="ignore"):
-                            samples = self._samples(values, line)[:, line.samples]
+                # What is not finite is refused by the caller.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    for run in self.slices[number].runs():
+                        # Whole records, as h5py leaks the variable-length parts of those that it reads in part.
+                        records = data[run[0].record : run[-1].record + 1]["data"]
+                        for line, values in zip(run, records, strict=True):
+                            shape = self.shape[0], line.stored
+                            samples = line_samples(self.path, line.record, values, shape)[:, line.samples]
                             bins[:, line.rows, line.column] += samples[:, :: line.step]
-                        times[line.rows, line.column] += 1
-                yield bins / np.maximum(times, 1)
-
-    def _samples(self, values: NDArray, line: Line) -> NDArray[np.complex64]:
-        """The samples of an acquisition, (coils, samples)."""
-        coils, count = self.shape[0], line.stored
-        if values.dtype != np.float32 or values.shape != (2 * coils * count,):
-            wanted = f"{coils} coils of {count} samples in acquisition {line.record}"
-            found = f"{values.size} numbers of {values.dtype}"
-            raise unusable(self.path, wanted, found, "compressed data must be expanded first")
-        return values.view(np.complex64).reshape(coils, count)
+                    bins /= np.maximum(self.slices[number].times(self.shape[1:]), 1)
+                    yield bins if self.whitening is None else np.tensordot(self.whitening, bins, 1)
 
 
-def is_mrd(path: Path) -> bool:
-    """Whether an HDF5 file is ISMRMRD raw data: has a group `dataset`, and no k-space at its root."""
+def mrd_group(path: Path, name: str | None = None) -> str | None:
+    """The group of an HDF5 file that holds ISMRMRD raw data; None where there is none.
+
+    That is a group of this name, or of which this is the dataset `data`; without a name `dataset`, where no k-space
+    lies at the root.
+    """
+    wanted = _GROUP if name is None else name.strip("/").removesuffix("/data")
     with guarded_file(path) as file:
-        return KSPACE not in file and group(file, _GROUP) is not None
+        if "/" in wanted or (name is None and KSPACE in file) or group(file, wanted) is None:
+            return None
+    return wanted
 
 
-def open_mrd(path: Path) -> Scan:
+def open_mrd(path: Path, name: str = _GROUP, select: Choice = MappingProxyType({})) -> Scan:
     """Check a file and describe it.
 
-    It is HDF5 with the group `dataset`, in it `xml` (the header) and `data` (the acquisitions): one 2-D image per
+    It is HDF5 with the group `name`, in it `xml` (the header) and `data` (the acquisitions): one 2-D image per
     slice, Cartesian; the readout becomes rows, kspace_encode_step_1 columns. The encoding that the lines refer to
     counts, and lengths, not matrices. Slices are in the order of position where the file states it, else of their
-    numbers. What no line covers is unmeasured; symmetric gaps at both sides are padding.
+    numbers. What no line covers is unmeasured; symmetric gaps at both sides are padding. By noise lines coils are
+    prewhitened, and the noise level is known.
+
+    Args:
+        path: the file.
+        name: of the group.
+        select: numbers of counters that choose the lines of the image.
     """
     if find_spec("ismrmrd") is None:
         raise unusable(path, "the ismrmrd package, to read raw data", "none", "pip install ismrmrd")
     with guarded_file(path) as file:
-        xml, data = _datasets(path, file)
+        xml, data = _datasets(path, file, name)
         heads = acquisition_heads(path, data)
-        header = _header(path, xml, image_encoding(path, heads))
-        chosen, left_out = image_lines(path, heads, header)
-        slices, coils, warnings = imaging_slices(path, heads[chosen], chosen, header)
+        records, choice_warnings = chosen_acquisitions(path, heads, select)
+        header = _header(path, xml, image_encoding(path, heads[records]))
+        chosen, left_out = image_lines(path, heads[records], header, select)
+        lines = heads[records[chosen]]
+        header = _as_stored(header, lines)
+        slices, coils, warnings = imaging_slices(path, lines, records[chosen], header)
+        noise, noise_warnings = measured_noise(path, data, heads, lines)
     slices, order_warnings = in_order(slices)
     height, width = size = header.encoded
     require_size(
         path, (len(slices), coils, *size), f"{len(slices)} slices of {coils} coils, {height}x{width}"
     )
-    masks = np.stack([one.measured(size) for one in slices])
+    measured, averaged = zip(*(_averaged(one.times(size)) for one in slices), strict=True)
+    masks = np.stack(measured)
     # Encoding limits tell gaps of undersampling from padding.
     filled: NDArray[np.bool_] = np.asarray(masks.any(axis=(0, 1)))
     if header.padding:
@@ -107,22 +129,33 @@ def open_mrd(path: Path) -> Scan:
         width=width,
         mask=masks[0] if (masks == masks[0]).all() else masks,
         mask_source="full" if masks[..., slice(*acquired)].all() else "file",
-        source=MRDSource(path, slices, (coils, *size), len(heads)),
+        source=MRDSource(path, slices, (coils, *size), len(heads), name, noise.whitening),
         acquired=acquired,
+        noise_sigma=None if noise.sigma is None else noise.sigma * np.sqrt(averaged),
         header=header,
         image=header.image,
         voxel=header.voxel,
         affine=native_affine(slices, header),
-        warnings=(*header.warnings, *_lengths(header), *left_out, *warnings, *order_warnings),
+        warnings=(
+            *(*header.warnings, *_lengths(header), *choice_warnings, *left_out),
+            *_slices_missing(header, len(slices)),
+            *(*warnings, *order_warnings, *noise_warnings),
+        ),
     )
 
 
-def _datasets(path: Path, file: h5py.File) -> tuple[h5py.Dataset, h5py.Dataset]:
+def _averaged(times: NDArray[np.float32]) -> tuple[NDArray[np.bool_], float]:
+    """Bins that lines cover so many times, and the mean of what averaging leaves of the variance of their noise."""
+    measured = times > 0
+    return measured, float((1 / times[measured]).mean())
+
+
+def _datasets(path: Path, file: h5py.File, name: str) -> tuple[h5py.Dataset, h5py.Dataset]:
     """The header and the acquisitions."""
-    inside = group(file, _GROUP)
+    inside = group(file, name)
     xml, data = (None, None) if inside is None else (dataset(inside, "xml"), dataset(inside, "data"))
     if xml is None or data is None:
-        wanted = f"ISMRMRD raw data, '{_GROUP}/xml' and '{_GROUP}/data'"
+        wanted = f"ISMRMRD raw data, '{name}/xml' and '{name}/data'"
         raise unusable(path, wanted, "one of them missing", "does the file hold images alone? convert again")
     return xml, data
 
@@ -143,6 +176,23 @@ def _header(path: Path, stored: h5py.Dataset, number: int) -> Header:
         found = f"{header.multiband} together (multiband)"
         raise unusable(path, "slices excited one by one", found, "separate them first, as Gadgetron does")
     return header
+
+
+def _as_stored(header: Header, lines: NDArray) -> Header:
+    """The header of lines whose readout oversampling was removed after it was written, as Gadgetron does."""
+    (height, width), count = header.encoded, header.recon[0]
+    off = np.abs(lines["center_sample"].astype(int) - count // 2) > 1
+    if count >= height or (lines["number_of_samples"] != count).any() or off.any():
+        return header
+    told = f"lines have {count} samples, encodedSpace {height}: readout oversampling counts as removed"
+    fov = (header.recon_fov[0], *header.encoded_fov[1:])
+    return replace(header, encoded=(count, width), encoded_fov=fov, warnings=(*header.warnings, told))
+
+
+def _slices_missing(header: Header, found: int) -> tuple[str, ...]:
+    if not header.slices or found >= header.slices:
+        return ()
+    return (f"slices with lines: {found} of the header's {header.slices}; was the scan broken off?",)
 
 
 def _lengths(header: Header) -> tuple[str, ...]:

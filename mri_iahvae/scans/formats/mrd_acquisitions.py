@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import unusable
-from mri_iahvae.scans.formats.mrd_selection import BLOCK, DIRECTIONS, flagged
+from mri_iahvae.scans.formats.mrd_selection import BLOCK, DIRECTIONS, DYNAMIC, flagged
 from mri_iahvae.scans.header import Header
 
 
@@ -51,12 +51,22 @@ class Slice:
             run.append(line)
         yield run
 
-    def measured(self, size: tuple[int, int]) -> NDArray[np.bool_]:
-        """Bins (height, width) that some line covers."""
-        mask = np.zeros(size, bool)
+    def times(self, size: tuple[int, int]) -> NDArray[np.float32]:
+        """How many lines cover each bin (height, width)."""
+        times = np.zeros(size, np.float32)
         for line in self.lines:
-            mask[line.rows, line.column] = True
-        return mask
+            times[line.rows, line.column] += 1
+        return times
+
+
+def line_samples(path: Path, record: int, values: NDArray, shape: tuple[int, int]) -> NDArray[np.complex64]:
+    """The samples of acquisition number `record` as stored, of the shape (coils, samples)."""
+    coils, count = shape
+    if values.dtype != np.float32 or values.shape != (2 * coils * count,):
+        wanted = f"{coils} coils of {count} samples in acquisition {record}"
+        found = f"{values.size} numbers of {values.dtype}"
+        raise unusable(path, wanted, found, "compressed data must be expanded first")
+    return values.view(np.complex64).reshape(shape)
 
 
 def imaging_slices(
@@ -76,6 +86,7 @@ def imaging_slices(
     height, width = header.encoded
     columns, column_warnings = _along_phase(path, heads, header, width)
     rows, first, samples, row_warnings = _along_readout(path, heads, height)
+    repeats = _repeats(heads, columns, rows)
     stored = heads["number_of_samples"].astype(int)
     steps = np.where(flagged(heads, "REVERSE"), -1, 1)
     lines = [
@@ -92,7 +103,16 @@ def imaging_slices(
         vectors = np.stack([head[name] for name in ("position", *DIRECTIONS)])
         placed = vectors.astype(np.float64)
         found_slices.append(Slice(tuple(lines[i] for i in members), placed[0], placed[1:]))
-    return found_slices, int(heads["active_channels"][0]), (*column_warnings, *row_warnings)
+    return found_slices, int(heads["active_channels"][0]), (*column_warnings, *row_warnings, *repeats)
+
+
+def _repeats(heads: NDArray, columns: NDArray, rows: NDArray) -> tuple[str, ...]:
+    """A warning where no counter tells lines from others at their place."""
+    counters = [heads["idx"][name] for name in ("slice", "average", *DYNAMIC)]
+    places = np.unique(np.stack([*counters, columns, rows], axis=1), axis=0)
+    if (again := len(heads) - len(places)) == 0:
+        return ()
+    return (f"lines upon others of the same counters, averaged: {again}",)
 
 
 def _along_phase(

@@ -1,6 +1,8 @@
 """Which acquisitions of an ISMRMRD file make the image: by flags, encodings and counters."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import h5py
 import numpy as np
@@ -15,12 +17,25 @@ BLOCK = 16
 DIRECTIONS = ["read_dir", "phase_dir", "slice_dir"]
 
 _MAX_ACQUISITIONS = 2**19
-_SAMPLES = ["number_of_samples", "discard_pre", "discard_post", "center_sample"]
-_NEEDED = ["flags", "active_channels", "encoding_space_ref", "idx", "position", *DIRECTIONS, *_SAMPLES]
-_DYNAMIC = ("contrast", "phase", "repetition", "set")
+_SAMPLES = ["number_of_samples", "discard_pre", "discard_post", "center_sample", "sample_time_us"]
+COILS = ["active_channels", "channel_mask"]
+"""Fields that say which coils received."""
+_NEEDED = [
+    *("flags", *COILS, "encoding_space_ref", "trajectory_dimensions", "idx", "position"),
+    *(*DIRECTIONS, *_SAMPLES),
+]
+DYNAMIC = ("contrast", "phase", "repetition", "set")
+"""Counters of which each number makes an image of its own."""
+CHOICES = (*DYNAMIC, "average", "encoding")
+"""What lines can be chosen by."""
+ALL = "all"
+"""In place of a number: lines of all numbers, averaged."""
+Choice = Mapping[str, int | str]
+"""The number, or `ALL`, by some of `CHOICES`."""
+NOISE = "NOISE_MEASUREMENT"
 # Measured for another purpose than the image, by the names of the standard.
 _NOT_IMAGING = (
-    "NOISE_MEASUREMENT",
+    NOISE,
     "NAVIGATION_DATA",
     "PHASECORR_DATA",
     "HPFEEDBACK_DATA",
@@ -31,6 +46,7 @@ _NOT_IMAGING = (
     "PHASE_STABILIZATION",
 )
 _CALIBRATION = "PARALLEL_CALIBRATION"
+_PLAIN = "one 2-D image per slice"
 _OTHER_TOOLS = "take them apart with the `ismrmrd` package, or reconstruct with BART, Gadgetron or MRpro"
 
 
@@ -60,28 +76,57 @@ def flagged(heads: NDArray, name: str) -> NDArray[np.bool_]:
     return (heads["flags"] >> np.uint64(flag - 1)) & np.uint64(1) != 0
 
 
+def chosen_acquisitions(
+    path: Path, heads: NDArray, select: Choice
+) -> tuple[NDArray[np.intp], tuple[str, ...]]:
+    """Numbers of the acquisitions, less the lines of the image and its calibration of other numbers than `select` has.
+
+    And perhaps a warning. A number that the image does not have is refused.
+    """
+    purpose = _purpose(heads)
+    image, lines = purpose == "", np.isin(purpose, ["", _CALIBRATION])
+    slices = len(np.unique(heads["idx"]["slice"][image]))
+    for name, number in select.items():
+        if number == ALL or not image.any():
+            continue
+        numbers = _numbers(heads, name)
+        if number not in numbers[image]:
+            found, advice = _listed(name, numbers[image]), f"choose one of these with --select {name}=N"
+            raise unusable(path, f"lines of {name} {number}", found, advice)
+        image &= numbers == number
+        lines &= numbers == number
+    left = len(np.unique(heads["idx"]["slice"][image]))
+    warnings = (f"slices with lines of that choice: {left} of {slices}",) if left < slices else ()
+    return np.flatnonzero(lines | ~np.isin(purpose, ["", _CALIBRATION])), warnings
+
+
 def image_encoding(path: Path, heads: NDArray) -> int:
     """Number of the encoding that the lines of the image refer to; calibration may have one of its own."""
-    purpose = _purpose(heads)
-    found = np.unique(heads["encoding_space_ref"][purpose == ""])
-    if not found.size:
+    numbers = heads["encoding_space_ref"][_purpose(heads) == ""]
+    if not numbers.size:
         raise unusable(path, "acquisitions for an image", f"none in {heads.size}", "check the conversion")
-    if found.size > 1:
-        wanted = "one encoding_space_ref throughout"
-        raise unusable(path, wanted, f"{found[:8].tolist()}", _OTHER_TOOLS)
-    return int(found[0])
+    if (numbers != numbers[0]).any():
+        _refuse_several(path, {"encoding": numbers})
+    return int(numbers[0])
 
 
-def image_lines(path: Path, heads: NDArray, header: Header) -> tuple[NDArray[np.intp], tuple[str, ...]]:
+def image_lines(
+    path: Path, heads: NDArray, header: Header, select: Choice
+) -> tuple[NDArray[np.intp], tuple[str, ...]]:
     """Numbers of the acquisitions of a Cartesian 2-D image; `header` is that of their encoding. And warnings.
 
-    Noise, navigator, separate calibration and other measurements that are not for the image are left out.
+    Navigator, separate calibration and other measurements that are not for the image are left out; noise is not
+    spoken of here.
     """
     purpose = _purpose(heads)
     warnings = _take_embedded(heads, purpose, header.calibration)
     chosen = np.flatnonzero(purpose == "")
-    _require_plain(path, heads[chosen])
-    names, counts = np.unique(purpose[purpose != ""], return_counts=True)
+    _require_plain(path, heads[chosen], select)
+    if heads["trajectory_dimensions"][chosen].any():
+        warnings.append(
+            "coordinates in k-space that come with the lines are left out: the counters are taken"
+        )
+    names, counts = np.unique(purpose[~np.isin(purpose, ["", NOISE])], return_counts=True)
     if names.size:
         listed = (
             f"{count} {name.lower().replace('_', ' ')}" for name, count in zip(names, counts, strict=True)
@@ -126,15 +171,34 @@ def _take_embedded(heads: NDArray, purpose: NDArray[np.str_], mode: str) -> list
     return warnings
 
 
-def _require_plain(path: Path, heads: NDArray) -> None:
+def _require_plain(path: Path, heads: NDArray, select: Choice) -> None:
     """One 2-D image per slice, from the same coils."""
-    wanted = "one 2-D image per slice"
     if (partitions := len(np.unique(heads["idx"]["kspace_encode_step_2"]))) > 1:
         found = f"3-D k-space of {partitions} partitions"
-        raise unusable(path, wanted, found, "transform along the partitions first, for example with BART")
-    for name in _DYNAMIC:
-        if (count := len(np.unique(heads["idx"][name]))) > 1:
-            raise unusable(path, wanted, f"{count} of `{name}`", _OTHER_TOOLS)
-    coils = np.unique(heads["active_channels"])
-    if len(coils) > 1:
-        raise unusable(path, "one active_channels throughout", f"{coils[:8].tolist()}", _OTHER_TOOLS)
+        advice = "transform along the partitions first, for example with BART"
+        raise unusable(path, _PLAIN, found, advice)
+    counters = {name: _numbers(heads, name) for name in DYNAMIC if select.get(name) != ALL}
+    if several := {name: numbers for name, numbers in counters.items() if (numbers != numbers[0]).any()}:
+        _refuse_several(path, several)
+    for name in COILS:
+        if len(different := np.unique(heads[name], axis=0)) > 1:
+            raise unusable(path, f"one {name} throughout", different[:8].tolist(), _OTHER_TOOLS)
+
+
+def _refuse_several(path: Path, several: Mapping[str, NDArray]) -> NoReturn:
+    """Refuse numbers of counters that make an image each."""
+    found = " and ".join(_listed(*one) for one in several.items())
+    first = " ".join(f"--select {name}={numbers.min()}" for name, numbers in several.items())
+    average = "" if "encoding" in several else f", or average them as in --select {next(iter(several))}={ALL}"
+    raise unusable(path, _PLAIN, found, f"choose one as in {first}{average}")
+
+
+def _numbers(heads: NDArray, name: str) -> NDArray[np.uint16]:
+    """Of each acquisition, by one of `CHOICES`."""
+    numbers: NDArray[np.uint16] = heads["encoding_space_ref"] if name == "encoding" else heads["idx"][name]
+    return numbers
+
+
+def _listed(name: str, numbers: NDArray[np.uint16]) -> str:
+    found = np.unique(numbers).tolist()
+    return f"{len(found)} of `{name}` ({', '.join(map(str, found[:8]))}{', ...' * (len(found) > 8)})"

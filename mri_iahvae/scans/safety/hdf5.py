@@ -18,7 +18,7 @@ import numpy as np
 
 from mri_iahvae.errors import ScanError, reason, unusable
 from mri_iahvae.scans.contents import foreign_content, foreign_name
-from mri_iahvae.scans.safety.hdf5_vlen import claimed_lengths
+from mri_iahvae.scans.safety.hdf5_vlen import claimed_lengths, heaps_end
 
 _MAX_CHUNK_BYTES = 2**30
 _FREE_BYTES = 2**30  # may be claimed, decompressed 16 times, or come in so many chunks by a file of any size
@@ -120,11 +120,13 @@ def dataset_list(file: h5py.File) -> str:
 
 
 def scalar_attribute(file: h5py.File, name: str) -> str | float | None:
-    """An attribute of the file that is text or a real number; None where there is none of that kind."""
+    """An attribute of the file that is text or a real number; None where there is none that can be read."""
     if name not in file.attrs:
         return None
     stored = file.attrs.get_id(name)
     if stored.shape != () or not isinstance(stored.get_type(), _PLAIN):
+        return None
+    if h5py.check_string_dtype(stored.dtype) and not heaps_end(Path(file.filename)):
         return None
     value = file.attrs[name]
     if isinstance(value, bytes):

@@ -15,6 +15,8 @@ import numpy as np
 from h5py import h5t
 
 _Parts = list[tuple[int, int] | None]
+_HEAP = b"GCOL\x01\0\0\0"
+_SEARCHED = 2**25
 
 
 def claimed_lengths(found: h5py.Dataset) -> int | None:
@@ -40,6 +42,23 @@ def claimed_lengths(found: h5py.Dataset) -> int | None:
             heaps |= {int.from_bytes(place.tobytes(), "little") for place in places}
     with Path(found.file.filename).open("rb") as file:
         return total if all(_ends(file, heap) for heap in heaps) else None
+
+
+def heaps_end(path: Path) -> bool:
+    """Whether every heap in the first and the last 32 MiB of a file has an end.
+
+    Attributes are of variable length in most files, and h5py does not say in which heap their parts lie.
+    """
+    with path.open("rb") as file:
+        for start in {0, max(0, file.seek(0, SEEK_END) - _SEARCHED)}:
+            file.seek(start)
+            content = file.read(_SEARCHED)
+            at = content.find(_HEAP)
+            while at >= 0:
+                if not _ends(file, start + at):
+                    return False
+                at = content.find(_HEAP, at + 1)
+    return True
 
 
 def _ends(file: IO[bytes], heap: int) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mri_iahvae.errors import ScanError
-from mri_iahvae.scans.safety.hdf5 import dataset, guarded_file
+from mri_iahvae.scans.safety.hdf5 import dataset, guarded_file, scalar_attribute
 from mri_iahvae.scans.safety.hdf5_vlen import claimed_lengths
 
 RECORD = np.dtype([("number", "i4"), ("text", h5py.string_dtype()), ("values", h5py.vlen_dtype(np.float32))])
@@ -52,3 +52,21 @@ def test_what_cannot_be_told_is_refused(tmp_path):
     for name in ("packed", "nested"):
         with pytest.raises(ScanError, match="an unusual layout"), guarded_file(path) as file:
             dataset(file, name)
+
+
+@pytest.mark.parametrize("before", [0, 2**26])
+def test_text_in_a_heap_without_end_is_not_read(tmp_path, before):
+    """HDF5 goes round for ever at free space whose size is zero, which no signal stops."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("large", data=np.zeros(before, np.uint8))
+        file.attrs["acquisition"] = "AXT1"
+    with guarded_file(path) as file:
+        assert scalar_attribute(file, "acquisition") == "AXT1"
+    content = bytearray(path.read_bytes())
+    free = content.index(b"GCOL") + 16 + 16 + 8  # after the heap's head, the text's and the text
+    assert content[free : free + 2] == b"\0\0"
+    content[free + 8 : free + 16] = bytes(8)
+    path.write_bytes(content)
+    with guarded_file(path) as file:
+        assert scalar_attribute(file, "acquisition") is None

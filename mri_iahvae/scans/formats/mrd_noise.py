@@ -1,0 +1,118 @@
+"""Noise measurements of an ISMRMRD file: coils made independent and equally noisy, and the level of their noise."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from mri_iahvae.errors import ScanError
+from mri_iahvae.scans.formats.mrd_acquisitions import line_samples
+from mri_iahvae.scans.formats.mrd_selection import COILS, NOISE, flagged
+
+_LEAST = 4  # samples per coil: with fewer the eigenvalues of a covariance are far from those of its noise
+_SINGULAR = 1e-6  # smallest eigenvalue of the coils' correlations, whose mean is 1
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredNoise:
+    """What the noise lines show.
+
+    Attributes:
+        whitening: complex64 (coils, coils), whose product with the coils has independent noise of one level, the
+            geometric mean of what they had; None where there is one coil.
+        sigma: that level of an image's line, per real and imaginary part; None where dwell times are not stated.
+    """
+
+    whitening: NDArray[np.complex64] | None = None
+    sigma: float | None = None
+
+
+NONE = MeasuredNoise()
+
+
+def measured_noise(
+    path: Path, data: h5py.Dataset, heads: NDArray, image: NDArray
+) -> tuple[MeasuredNoise, tuple[str, ...]]:
+    """Noise of the coils of an image, by the noise lines of a file; and perhaps a warning of one sentence.
+
+    Args:
+        path: the file.
+        data: its acquisitions.
+        heads: their headers.
+        image: those of the lines of the image, all of the same coils.
+    """
+    records = np.flatnonzero(flagged(heads, NOISE))
+    if not records.size:
+        return NONE, ()
+    coils, lines = int(image["active_channels"][0]), f"{records.size} noise line{'s' * (records.size > 1)}"
+    found = _whitening(path, data, heads, records, image)
+    dwell = [np.unique(one["sample_time_us"]) for one in (heads[records], image)]
+    stated = all(times.size == 1 and 0 < times[0] < np.inf for times in dwell)
+    if coils == 1 and not stated:
+        found = "no one dwell time is stated"
+    if isinstance(found, str):
+        left_out = "left out, and the coils are not prewhitened" if coils > 1 else "left out"
+        return NONE, (f"{lines} {'are' if records.size > 1 else 'is'} {left_out}: {found}",)
+    matrix, sigma = found
+    told = f"{coils} coils are prewhitened by {lines}" if coils > 1 else f"the noise level is by {lines}"
+    if not stated:
+        return MeasuredNoise(matrix), (f"{told}; their level is left out, as no one dwell time is stated",)
+    # The variance of a sample goes with the receiver's bandwidth, one over the dwell time.
+    sigma *= float(np.sqrt(dwell[0][0] / dwell[1][0]))
+    return MeasuredNoise(matrix if coils > 1 else None, sigma), (told,)
+
+
+def _whitening(
+    path: Path, data: h5py.Dataset, heads: NDArray, records: NDArray[np.intp], image: NDArray
+) -> tuple[NDArray[np.complex64], float] | str:
+    """As `whitening`, by some acquisitions; or why not."""
+    coils = int(image["active_channels"][0])
+    if any((heads[name][records] != image[name][0]).any() for name in COILS):
+        return "they are of other coils"
+    try:
+        covariance, samples = _covariance(path, data, heads, records, coils)
+    except ScanError:
+        return "their data are not what their headers say"
+    if samples < _LEAST * coils:
+        return f"{samples} samples are too few"
+    return whitening(covariance) or "a coil has no noise, or that of others, or it is not finite"
+
+
+def whitening(covariance: NDArray[np.complex128]) -> tuple[NDArray[np.complex64], float] | None:
+    """The matrix of `MeasuredNoise` and the level per part that it leads to, by a covariance (coils, coils).
+
+    None where the covariance is not finite or, but for rounding, singular.
+    """
+    variance = np.diagonal(covariance).real
+    if not (np.isfinite(covariance).all() and (variance > 0).all()):
+        return None
+    unit = np.sqrt(variance)
+    correlation = covariance / np.outer(unit, unit)  # gains apart, which may differ by orders of magnitude
+    if np.linalg.eigvalsh(correlation)[0] < _SINGULAR:
+        return None
+    sigma = float(np.exp(np.log(variance / 2).mean() / 2))
+    matrix = np.sqrt(2) * sigma * np.linalg.inv(np.linalg.cholesky(correlation)) / unit
+    return matrix.astype(np.complex64), sigma
+
+
+def _covariance(
+    path: Path, data: h5py.Dataset, heads: NDArray, records: NDArray[np.intp], coils: int
+) -> tuple[NDArray[np.complex128], int]:
+    """Covariance (coils, coils) of the samples of some acquisitions, and their number."""
+    total, products, count = np.zeros(coils, np.complex128), np.zeros((coils, coils), np.complex128), 0
+    for record in records.tolist():
+        head = heads[record]
+        stored = int(head["number_of_samples"])
+        # Whole records, as for the lines of the image.
+        values = line_samples(path, record, data[record : record + 1]["data"][0], (coils, stored))
+        kept = slice(int(head["discard_pre"]), max(0, stored - int(head["discard_post"])))
+        samples = values[:, kept].astype(complex)
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is found in the result
+            total += samples.sum(axis=1)
+            products += samples @ samples.conj().T
+        count += samples.shape[1]
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = total / max(1, count)
+        return np.asarray(products / max(1, count) - np.outer(mean, mean.conj())), count
