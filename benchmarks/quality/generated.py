@@ -157,25 +157,20 @@ def from_bart(shell: Shell, variant: Variant) -> tuple[Path, NDArray[np.floating
 
 
 def from_ismrmrd(shell: Shell, variant: Variant) -> tuple[Path, NDArray[np.floating]]:
-    """As `from_bart`. An accelerated file has one pattern in each repetition: the first is taken."""
-    import ismrmrd  # noqa: PLC0415
-
-    shape: list[Word] = ["-m", SIDE, "-c", variant.coils, "-O", variant.oversampling, "-n", variant.noise]
+    """As `from_bart`; of an accelerated file the first repetition, as each has a pattern of its own."""
+    path = shell.folder / f"{variant.name}.h5"
     width = CALIBRATION if variant.pattern == "lines" else 0
-    shell(GENERATOR, *shape, "-a", variant.acceleration, "-w", width, "-o", "generated.h5")
-    path, stored = shell.folder / f"{variant.name}.h5", shell.folder / "generated.h5"
-    with h5py.File(stored) as file:
-        images = file["dataset/coil_images"][0]
+    shape: list[Word] = ["-m", SIDE, "-c", variant.coils, "-O", variant.oversampling, "-n", variant.noise]
+    shell(GENERATOR, *shape, "-a", variant.acceleration, "-w", width, "-o", path)
+    with h5py.File(path) as file:
+        images, lines = file["dataset/coil_images"][0], file["dataset/data"][()]
     # Of images and k-space the generator's last axis is the readout, which is BART's first.
     target = np.linalg.norm(to_complex64(images), axis=0).T
     kspace = np.zeros((SIDE * variant.oversampling, SIDE, 1, variant.coils), np.complex64)
-    with ismrmrd.Dataset(str(stored), create_if_needed=False) as whole, ismrmrd.Dataset(str(path)) as first:
-        first.write_xml_header(whole.read_xml_header())
-        for number in range(whole.number_of_acquisitions()):
-            line = whole.read_acquisition(number)
-            if line.idx.repetition == 0:
-                first.append_acquisition(line)
-                kspace[:, line.idx.kspace_encode_step_1, 0] = line.data.T
+    for head, _, samples in lines:
+        if head["idx"]["repetition"] == 0:
+            bins = samples.view(np.complex64).reshape(variant.coils, -1)
+            kspace[:, head["idx"]["kspace_encode_step_1"], 0] = bins.T
     write_cfl(shell.folder / "oversampled", kspace)
     shell.bart("fft", "-i", "-u", _ROWS, "oversampled", "hybrid")
     shell.bart("resize", "-c", 0, SIDE, "hybrid", "cropped")
@@ -228,14 +223,14 @@ def run(folder: Path, variant: Variant, checkpoint: str) -> tuple[Scores, dict[s
         if (error := float(np.square(image - target).sum())) < least:
             least = error
             keep("BART, pics", image, shell.seconds, weight=weight)
+    first = ["--select", "repetition=0"] if variant.program == "ismrmrd" else []
     for method, command in OURS.items():
         if variant.coils > 1 or "--coil-combine" not in command:
             shell = Shell(work)
-            shell.ours(*command, scan, "--checkpoint", checkpoint, "-o", folder / method)
+            shell.ours(*command, scan, *first, "--checkpoint", checkpoint, "-o", folder / method)
             rows[method] = {"seconds_per_slice": shell.seconds}
-    said = Shell(work).ours("inspect", scan)["files"][0]
-    warnings = [finding["text"] for finding in said["findings"] if finding["level"] == "warning"]
-    return rows, {**{key: said[key] for key in SAID}, "warnings": warnings}
+    said = Shell(work).ours("inspect", scan, *first)["files"][0]
+    return rows, {key: said[key] for key in SAID}
 
 
 @click.command()
