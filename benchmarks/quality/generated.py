@@ -38,7 +38,7 @@ from mri_iahvae.scans.scan import to_complex64
 SIDE = 128
 CALIBRATION = 24
 """Lines."""
-WEIGHTS = (0.001, 0.003, 0.01, 0.03)
+WEIGHTS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 TARGET = "phantom"
 GENERATOR = "ismrmrd_generate_cartesian_shepp_logan"
 PROGRAMS = {"bart": "bart", GENERATOR: "ismrmrd-tools"}
