@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-_VARIABLE = "OMP_NUM_THREADS"
-
 
 def limit_threads(processes: int = 1) -> None:
     """Give each of so many processes its part of the cores, where a quota allows fewer than PyTorch would take.
@@ -16,15 +14,11 @@ def limit_threads(processes: int = 1) -> None:
     """
     cores = usable_cores()
     if cores < len(os.sched_getaffinity(0)):
-        os.environ.setdefault(_VARIABLE, str(max(1, cores // processes)))
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
 
 
 def usable_cores(root: Path = Path("/")) -> int:
-    """Cores by affinity and by the CPU quotas of this process's control groups, of version 1 or 2; at least 1.
-
-    Args:
-        root: of the file system with `proc` and `sys`.
-    """
+    """Cores by affinity and by the CPU quotas of this process's control groups, of version 1 or 2; at least 1."""
     return min([len(os.sched_getaffinity(0)), *(max(1, math.ceil(quota)) for quota in _quotas(root))])
 
 

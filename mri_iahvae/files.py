@@ -72,11 +72,7 @@ def shortened(name: str, most: int) -> str:
 
 
 def require_fitting(path: Path) -> None:
-    """Refuse a file to be written whose name its folder cannot hold, before anything is computed.
-
-    Raises:
-        UsageError: the name is too long.
-    """
+    """Refuse, as a UsageError, a file to be written whose name its folder cannot hold, before anything is computed."""
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     size, most = len(os.fsencode(path.name)), longest_name(folder)
     if size > most:
@@ -84,11 +80,7 @@ def require_fitting(path: Path) -> None:
 
 
 def require_new(path: Path, *, overwrite: bool) -> None:
-    """Refuse to replace a file, unless that is asked for.
-
-    Raises:
-        UsageError: it exists, or its name is too long.
-    """
+    """Refuse, as a UsageError, to replace a file, unless that is asked for, and a name that is too long."""
     require_fitting(path)
     if path.exists() and not overwrite:
         raise UsageError(f"{path}: exists already; choose another output, or overwrite it with --overwrite")

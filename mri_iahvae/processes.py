@@ -37,25 +37,10 @@ _OBSERVER = (
 
 @dataclass(frozen=True)
 class Processes:
-    """How many processes share a run.
-
-    Attributes:
-        devices: processes per machine: CUDA devices, or processes on the CPU.
-        num_nodes: machines.
-
-    Raises:
-        UsageError: less than one process.
-    """
+    """How many processes share a run: on each machine as many as CUDA devices, or so many on the CPU."""
 
     devices: int = 1
     num_nodes: int = 1
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be."""
-        if min(self.devices, self.num_nodes) < 1:
-            raise UsageError(
-                f"{self.devices} devices on {self.num_nodes} machines: expected at least one of each"
-            )
 
     @property
     def count(self) -> int:
@@ -86,16 +71,9 @@ def of_the_first(find: Callable[[], _T]) -> _T:
 
 @contextmanager
 def joined(processes: Processes, device: torch.device) -> Iterator[torch.device]:
-    """Start the other processes, or wait for them, and end together with them.
+    """Start the other processes, or wait for them, and end together with them. Yields the device of this process.
 
     Where one fails, it says why and the others end too: process 0 with an error, the others without a word.
-
-    Args:
-        processes: of this run.
-        device: kind of the devices, not one of them by its number.
-
-    Yields:
-        The device of this process.
 
     Raises:
         UsageError: there are no such devices, or SLURM has started another number of processes.

@@ -47,6 +47,11 @@ def rng():
 
 
 @pytest.fixture
+def noise():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
 def kspace(rng):
     """complex64 (3, 20, 17): neither square nor even."""
     shape = (3, 20, 17)
@@ -113,6 +118,19 @@ def make_scan(tmp_path, head_kspace):
         noisy = kspace + noise * (parts[0] + 1j * parts[1])
         write_scan(path, (scale * noisy).astype(np.complex64), reference=reference, **options)
         return path
+
+    return make
+
+
+@pytest.fixture
+def make_folder(make_scan, tmp_path):
+    """Writes so many scans, with ever more noise, into a folder, and returns that; all else goes to `make_scan`."""
+
+    def make(name, count, **options):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            make_scan(f"{name}/{number}.h5", **{"noise": 0.01 * (number + 1), **options})
+        return tmp_path / name
 
     return make
 

@@ -62,7 +62,7 @@ class LinearScale:
 class RealPart:
     """An `Encoder` and its `Session`, wrong on purpose: it decides where a refinement starts, not where it ends."""
 
-    causal = grows = True
+    causal = True
 
     def begin(self, coefficients, mask):
         return self

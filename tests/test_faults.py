@@ -6,9 +6,7 @@ from contextlib import contextmanager
 import h5py
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from mri_iahvae.cli import main
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.training.states import states
 
@@ -24,10 +22,6 @@ def full_disk(room):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def tool(*arguments):
-    return CliRunner().invoke(main, [*map(str, arguments)])
-
-
 def one_line(result, *words):
     assert result.exit_code == 1, result.output
     errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
@@ -37,24 +31,10 @@ def one_line(result, *words):
 
 
 @pytest.fixture
-def reconstruct(make_scan, checkpoint, tmp_path):
+def reconstruct(make_scan, tool):
     """Runs on one scan, whose files are between 0.2 and 100 kB: the report, the NIfTI file, the result, the figure."""
     scan = make_scan(slices=4)
-
-    def run(*options):
-        common = [
-            "-o",
-            tmp_path / "out",
-            "--checkpoint",
-            checkpoint,
-            "--device",
-            "cpu",
-            "--method",
-            "amortized",
-        ]
-        return tool("reconstruct", scan, *common, "--nifti", *options)
-
-    return run
+    return lambda *options: tool("reconstruct", scan, "--nifti", *options)
 
 
 @pytest.mark.parametrize("room", [0, 1000, 20_000])
@@ -74,15 +54,13 @@ def test_reconstruct_on_a_full_disk(reconstruct, tmp_path, room):
 
 
 @pytest.fixture
-def train(make_scan, tmp_path):
+def train(make_folder, tool):
     """Trains a step on each of two grids, into a folder."""
-    (tmp_path / "data").mkdir()
-    for number in range(2):
-        make_scan(f"data/{number}.h5", slices=1)
+    data = make_folder("data", 2, slices=1)
 
     def run(folder, *options):
         plan = ["--preset", "tiny", "--stages", "16:1,32:1", "--batch", "2", "--validate-every", "1"]
-        return tool("train", tmp_path / "data", "-o", folder, *plan, "--device", "cpu", *options)
+        return tool("train", data, "-o", folder, *plan, "--device", "cpu", *options)
 
     return run
 

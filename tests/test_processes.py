@@ -52,13 +52,9 @@ StageModule.on_train_end = on_train_end
 
 
 @pytest.fixture
-def data(make_scan, tmp_path):
+def data(make_folder):
     """Folder with four scans of three slices: the held-out ones do not divide by two."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for number in range(4):
-        make_scan(f"data/{number}.h5", slices=3, noise=0.01 * (number + 1))
-    return folder
+    return make_folder("data", 4, slices=3)
 
 
 @pytest.fixture

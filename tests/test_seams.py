@@ -83,7 +83,7 @@ def test_a_decomposition():
 class MeasuredFraction(nn.Module):
     """An `Encoder`, and its own `Session`: features of a scale are the fraction of its bins that is measured."""
 
-    causal = grows = False
+    causal = False
 
     def __init__(self, scales, blocks, decomposition):
         super().__init__()

@@ -3,17 +3,17 @@
 import click
 
 from mri_iahvae import __version__
-from mri_iahvae.cli.group import Entry, LazyGroup
+from mri_iahvae.cli.group import LazyGroup
 
 _COMMANDS = {
-    "reconstruct": Entry("mri_iahvae.cli.reconstruct:reconstruct", "Reconstruct undersampled scans."),
-    "denoise": Entry("mri_iahvae.cli.denoise:denoise", "Denoise scans, and complete undersampled ones."),
-    "inspect": Entry("mri_iahvae.cli.inspect:inspect", "Show what scans hold, and what is odd about them."),
-    "evaluate": Entry("mri_iahvae.cli.evaluate:evaluate", "Score reconstructions against their targets."),
-    "sample": Entry("mri_iahvae.cli.sample:sample", "Draw images from the prior."),
-    "train": Entry("mri_iahvae.cli.train:train", "Train a model on fully sampled k-space."),
-    "simulate": Entry("mri_iahvae.cli.simulate:simulate", "Make scans from magnitude images."),
-    "example": Entry("mri_iahvae.cli.example:example", "Write an example scan."),
+    "reconstruct": "Reconstruct undersampled scans.",
+    "denoise": "Denoise scans, and complete undersampled ones.",
+    "inspect": "Show what scans hold, and what is odd about them.",
+    "evaluate": "Score reconstructions against their targets.",
+    "sample": "Draw images from the prior.",
+    "train": "Train a model on fully sampled k-space.",
+    "simulate": "Make scans from magnitude images.",
+    "example": "Write an example scan.",
 }
 
 

@@ -68,10 +68,9 @@ def evaluate(
       mri-iahvae evaluate reconstructions/scan.h5 scan.h5 -o scores.json
       mri-iahvae evaluate reconstructions singlecoil_val --acquisition CORPD_FBK
     """
-    # Imported here: nothing heavy must load for --help.
-    from mri_iahvae.files import require_fitting, write_json  # noqa: PLC0415
-    from mri_iahvae.scans.reader import Reading  # noqa: PLC0415
-    from mri_iahvae.tasks.evaluate import file_pairs, score_pairs  # noqa: PLC0415
+    from mri_iahvae.files import require_fitting, write_json
+    from mri_iahvae.scans.reader import Reading
+    from mri_iahvae.tasks.evaluate import file_pairs, score_pairs
 
     pairs, left_out = file_pairs(predictions, targets, partial=partial)
     if output is not None and any(output.resolve() == path.resolve() for pair in pairs for path in pair):
@@ -101,9 +100,9 @@ def evaluate(
 
 
 def _table(evaluation: "Evaluation") -> str:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     table.add_column("volume", overflow="fold")

@@ -24,6 +24,6 @@ def example(path: Path, overwrite: bool, noise: float, seed: int) -> None:
       mri-iahvae example noisy.h5 --noise 0.5
     """
     require_new(path, overwrite=overwrite)
-    from mri_iahvae.tasks.simulate import write_example  # noqa: PLC0415 - PyTorch takes seconds
+    from mri_iahvae.tasks.simulate import write_example
 
     click.echo(write_example(path, noise=noise, seed=seed, overwrite=overwrite))

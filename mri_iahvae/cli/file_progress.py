@@ -25,14 +25,12 @@ class FileProgress:
     """Progress over several files, one after another; this one shows none."""
 
     def start(self, name: str, slices: int) -> Advance:  # noqa: ARG002 - for those that show some
-        """A file of that many slices begins."""
         return lambda _: None
 
     def finish(self) -> None:
         """The file is done, or failed, perhaps before it began."""
 
     def say(self, line: str, *, err: bool = True) -> None:
-        """Print a line, on stderr or stdout."""
         click.echo(line, err=err)
 
 
@@ -47,8 +45,8 @@ def file_progress(files: int, *, quiet: bool, name: str = "") -> Iterator[FilePr
     elif name or not sys.stderr.isatty():
         yield _Lines(files, name)
     else:
-        from rich.console import Console  # noqa: PLC0415 - only where it shows something
-        from rich.progress import (  # noqa: PLC0415
+        from rich.console import Console
+        from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
             Progress,

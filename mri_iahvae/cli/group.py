@@ -7,27 +7,12 @@ from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from importlib import import_module
 from traceback import walk_tb
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
 from mri_iahvae.cli.interrupts import interruptible
 from mri_iahvae.errors import IahvaeError, UsageError, reason
-
-
-class Entry(NamedTuple):
-    """A command that is not imported yet."""
-
-    target: str
-    """`module:attribute`."""
-    help: str
-    """Its line in the list of commands."""
-
-
-class _Failure(click.ClickException):
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code  # type: ignore[misc] # Click reads it from the instance
 
 
 @contextmanager
@@ -46,23 +31,19 @@ def _output_errors() -> Iterator[None]:
 
 
 class LazyGroup(click.Group):
-    """Commands by name; listing them imports none of them."""
+    """Commands, each in the module of its name; listing them, by their lines in `entries`, imports none of them."""
 
-    def __init__(self, *args: Any, entries: Mapping[str, Entry], **kwargs: Any) -> None:  # noqa: ANN401
-        """As `click.Group`, with the commands in `entries`."""
+    def __init__(self, *args: Any, entries: Mapping[str, str], **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **kwargs)
         self.entries = entries
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - Click's signature
-        """Names, in the order in which they are used."""
         return list(self.entries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import a command; None where there is none of that name."""
         if cmd_name not in self.entries:
             return None
-        module, _, attribute = self.entries[cmd_name].target.partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
+        command: click.Command = getattr(import_module(f"mri_iahvae.cli.{cmd_name}"), cmd_name)
         return command
 
     def resolve_command(
@@ -78,12 +59,10 @@ class LazyGroup(click.Group):
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """The list of commands, from `entries` alone."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.help) for name, entry in self.entries.items()])
+            formatter.write_dl(list(self.entries.items()))
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Click's signature
-        """As `click.Group.main`, which prints `--help` itself."""
         with _output_errors():
             return super().main(*args, **kwargs)
 
@@ -93,7 +72,8 @@ class LazyGroup(click.Group):
             with _output_errors(), interruptible():
                 return super().invoke(ctx)
         except IahvaeError as error:
-            raise _Failure(str(error), 2 if isinstance(error, UsageError) else 1) from error
+            kind = click.UsageError if isinstance(error, UsageError) else click.ClickException
+            raise kind(str(error)) from error
         except KeyboardInterrupt as interrupt:
             click.echo(str(interrupt) or "Interrupted", err=True)
             ctx.exit(130)

@@ -104,12 +104,7 @@ _expert = (
 
 
 def common_options(folder: str, consistency: str) -> Decorator:
-    """Decorator: the options that both commands have, under their headings.
-
-    Args:
-        folder: default of `--output`.
-        consistency: default of `--data-consistency`.
-    """
+    """Decorator: the options that both commands have, with their defaults of `--output` and `--data-consistency`."""
     data_consistency = click.option(
         "--data-consistency",
         type=click.Choice(["hard", "soft", "none"]),
@@ -139,18 +134,12 @@ def run(
     up_to: str | None = None,
     **options: Any,  # noqa: ANN401 - fields of `Request`, `Sampling`, `Reading`, `Outputs` and `InferenceSettings`
 ) -> None:
-    """Run all files of a command.
-
-    Raises:
-        UsageError: options that contradict each other, or that this machine cannot follow.
-        CheckpointError: the checkpoint cannot be read.
-        IahvaeError: as `runs.run_files`, whose exit codes this has.
-    """
-    from mri_iahvae.kspace.scales import parse_scale  # noqa: PLC0415 - nothing heavy must load for --help
-    from mri_iahvae.model.checkpoint_config import find_checkpoint, model_config  # noqa: PLC0415
-    from mri_iahvae.results.options import asked_options  # noqa: PLC0415
-    from mri_iahvae.scans.reader import Reading  # noqa: PLC0415
-    from mri_iahvae.scans.undersampling import Sampling  # noqa: PLC0415
+    """Run all files of a command, with the exit codes of `runs.run_files`."""
+    from mri_iahvae.kspace.scales import parse_scale
+    from mri_iahvae.model.checkpoint_config import find_checkpoint, model_config
+    from mri_iahvae.results.options import asked_options
+    from mri_iahvae.scans.reader import Reading
+    from mri_iahvae.scans.undersampling import Sampling
 
     given = {name: value for name, value in options.items() if value is not None}
 
@@ -167,15 +156,10 @@ def run(
 
     def load() -> Run:
         limit_threads()
-        # Imported here: PyTorch takes seconds, and what is wrong with the command line is known before.
-        from mri_iahvae.pipeline.devices import (  # noqa: PLC0415
-            compile_networks,
-            compute_deterministically,
-            find_device,
-        )
-        from mri_iahvae.pipeline.loaded import LoadedModel  # noqa: PLC0415
-        from mri_iahvae.pipeline.output import Outputs  # noqa: PLC0415
-        from mri_iahvae.pipeline.stream import Request, run_file  # noqa: PLC0415
+        from mri_iahvae.pipeline.devices import compile_networks, compute_deterministically, find_device
+        from mri_iahvae.pipeline.loaded import LoadedModel
+        from mri_iahvae.pipeline.output import Outputs
+        from mri_iahvae.pipeline.stream import Request, run_file
 
         outputs = Outputs(**fields_of(Outputs))
         request = Request(
@@ -199,7 +183,7 @@ def run(
 
 def _settings(given: dict[str, Any]) -> "InferenceSettings":
     """Settings by the options that were given; one that the method would ignore is an error."""
-    from mri_iahvae.inference.settings import IDLE, QUALITY, InferenceSettings, inference_settings  # noqa: PLC0415
+    from mri_iahvae.inference.settings import IDLE, QUALITY, InferenceSettings, inference_settings
 
     names = [name for name in ("quality", *InferenceSettings.__dataclass_fields__) if name in given]
     values = {name: given[name] for name in names}

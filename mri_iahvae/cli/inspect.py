@@ -42,10 +42,9 @@ def inspect(inputs: tuple[Path, ...], checkpoint: str, as_json: bool, **reading:
       mri-iahvae inspect scan.h5
       mri-iahvae inspect multicoil_test --json
     """
-    # Imported here: h5py must not load for --help.
-    from mri_iahvae.scans.listing import scan_files  # noqa: PLC0415
-    from mri_iahvae.scans.reader import Reading  # noqa: PLC0415
-    from mri_iahvae.tasks.inspect import inspect as inspect_file  # noqa: PLC0415
+    from mri_iahvae.scans.listing import scan_files
+    from mri_iahvae.scans.reader import Reading
+    from mri_iahvae.tasks.inspect import inspect as inspect_file
 
     files = scan_files(inputs)
     found: list[dict[str, Any]] = []

@@ -27,9 +27,6 @@ def interruptible() -> Iterator[None]:
     """A command: SIGTERM, which schedulers send before they kill, does what Ctrl-C does; nothing outlasts it.
 
     Half-written files are removed either way. Outside the main thread, where no signal arrives, nothing changes.
-
-    Raises:
-        KeyboardInterrupt: in what runs within, for either signal.
     """
     global _asked  # noqa: PLW0603 - as signals are, for the whole process
     handlers = {signal.SIGTERM: signal.getsignal(signal.SIGTERM)}
@@ -57,11 +54,7 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def interrupts_kept() -> Iterator[None]:
-    """Part of a command after which an interrupt that came is raised, whatever libraries made of it.
-
-    Raises:
-        KeyboardInterrupt: a signal came, and what runs within has ended with another error, or without one.
-    """
+    """Part of a command after which an interrupt that came is raised: libraries may end with another error, or none."""
     try:
         yield
     except Exception as error:

@@ -22,7 +22,6 @@ class FiniteRange(click.FloatRange):
     """A `click.FloatRange` without NaN and infinity, which pass every comparison there."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
-        """Read a number."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not finite.", param, ctx)
@@ -170,7 +169,6 @@ class _Existing(click.Path):
     """As `click.Path`, and a BART pair by its bare name."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
-        """Find a file or folder."""
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter:

@@ -89,7 +89,6 @@ class _Live(_Lines):
 
 @contextmanager
 def training_display() -> Iterator[Display]:
-    """What `train` shows."""
     if not sys.stderr.isatty():
         yield _Lines()
         return

@@ -11,8 +11,7 @@ _FORMS = {
 
 def report_text(report: dict[str, Any]) -> str:
     """A report of `pipeline.stream.run_file` as several lines, without the warnings."""
-    # Imported here: with the titles of figures it loads NumPy, which --help does without.
-    from mri_iahvae.results.report import image_names  # noqa: PLC0415
+    from mri_iahvae.results.report import image_names
 
     fractions = {name: report[f"fraction_{name}"] for name in ("measured", "completed", "zero")}
     if report["task"] == "denoise" and not fractions["completed"]:
@@ -43,7 +42,6 @@ def report_text(report: dict[str, Any]) -> str:
 
 
 def _method(report: dict[str, Any]) -> str:
-    """How it was computed."""
     words = [f"method {report['method']}"]
     if any(report["steps_used"]):
         numbers = " ".join(f"{steps:.3g}" for steps in report["steps_used"])

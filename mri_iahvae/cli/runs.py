@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import click
@@ -25,34 +24,28 @@ def run_files(
     inputs: Sequence[Path],
     output: Path,
     load: Callable[[], Run],
-    part: Part = Part(),  # noqa: B008 - frozen
+    part: Part,
     *,
     skip_existing: bool,
     as_json: bool,
     quiet: bool,
-    asked: Mapping[str, Any] = MappingProxyType({}),
+    asked: Mapping[str, Any],
 ) -> None:
     """Run every file; one that fails does not stop the others, and what is done stays when the run is interrupted.
 
-    Args:
-        inputs: files and folders of them (`scans.listing.scan_files`).
-        output: folder of the results.
-        load: gives what does one file; called once it is known which files to do.
-        part: of the list of files that this process does; all that is said is said of these.
-        skip_existing: leave out files whose result exists: it is whole, as results are renamed into place.
-        as_json: print the reports as one JSON object at the end, interrupted or not, instead of one by one.
-        quiet: show no progress.
-        asked: options of this run, which the record of a result that is left out is compared with.
+    It is known which files to do before `load` gives what does one. All that is said is said of this process's part of
+    them. With `skip_existing` files are left out whose result exists: it is whole, as results are renamed into place;
+    its record is compared with the options `asked` for. With `as_json` the reports are one JSON object at the end,
+    interrupted or not.
 
     Raises:
         UsageError: a folder without scans; two inputs of one name, whose results would overwrite each other; or
             options that do not fit the only file.
         IahvaeError, SystemExit: as `exit_on_failures`.
     """
-    # Imported here: h5py must not load for --help.
-    from mri_iahvae.results.options import other_options  # noqa: PLC0415
-    from mri_iahvae.results.paths import output_path, result_name  # noqa: PLC0415
-    from mri_iahvae.scans.listing import scan_files  # noqa: PLC0415
+    from mri_iahvae.results.options import other_options
+    from mri_iahvae.results.paths import output_path, result_name
+    from mri_iahvae.scans.listing import scan_files
 
     files = scan_files(inputs)
     stems = [Path(result_name(path)).stem for path in files]  # the figure has no other part of the name

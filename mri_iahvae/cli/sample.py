@@ -54,14 +54,13 @@ def sample(
       mri-iahvae sample
       mri-iahvae sample --count 4 --temperature 0.7 --progression -o drawn
     """
-    from mri_iahvae.model.checkpoint_config import find_checkpoint  # noqa: PLC0415
+    from mri_iahvae.model.checkpoint_config import find_checkpoint
 
     find_checkpoint(checkpoint)
     limit_threads()
-    # Imported here: PyTorch must not load for --help, nor for what is wrong with the command line.
-    from mri_iahvae.pipeline.devices import find_device  # noqa: PLC0415
-    from mri_iahvae.pipeline.loaded import LoadedModel  # noqa: PLC0415
-    from mri_iahvae.tasks.sample import sample_to_folder  # noqa: PLC0415
+    from mri_iahvae.pipeline.devices import find_device
+    from mri_iahvae.pipeline.loaded import LoadedModel
+    from mri_iahvae.tasks.sample import sample_to_folder
 
     loaded = LoadedModel.load(checkpoint, find_device(device))
     for warning in loaded.warnings:

@@ -44,11 +44,11 @@ def simulate(output: Path, quiet: bool, **settings: Any) -> None:  # noqa: ANN40
       mri-iahvae simulate slices.npz -o scans --noise 0.2
       mri-iahvae simulate brain.nii.gz -o scans --acceleration 4 --mask-type equispaced
     """
-    from mri_iahvae.kspace.masks import drawn_mask  # noqa: PLC0415 - nothing heavy must load for --help
+    from mri_iahvae.kspace.masks import drawn_mask
 
     names = "acceleration", "center_fraction", "mask_type", "mask_axis", "mask_seed"
     drawn_mask(*(settings[name] for name in names))
-    from mri_iahvae.tasks import simulate as task  # noqa: PLC0415 - PyTorch takes seconds
+    from mri_iahvae.tasks import simulate as task
 
     def report(line: str) -> None:
         if not quiet:

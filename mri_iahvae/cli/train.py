@@ -1,7 +1,6 @@
 """`mri-iahvae train`: a folder of fastMRI-schema files to a checkpoint."""
 
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +23,15 @@ from mri_iahvae.cores import limit_threads
 from mri_iahvae.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mri_iahvae.model.config import ModelConfig
     from mri_iahvae.training.settings import TrainSettings
 
 
-def _number(name: str, default: float, help: str, metavar: str | None = None, **bounds: Any) -> Any:  # noqa: ANN401, A002
+def _number(name: str, default: float, help: str, metavar: str = "FLOAT", **bounds: Any) -> Any:  # noqa: ANN401, A002
     """An option that is a number within bounds, whole where its default is."""
     kind = click.IntRange(**bounds) if isinstance(default, int) else FiniteRange(**bounds)
-    metavar = metavar or "FLOAT"
     return click.option(name, type=kind, default=default, show_default=True, metavar=metavar, help=help)
 
 
@@ -168,31 +168,24 @@ def train(
       mri-iahvae train -o runs/first --resume
       mri-iahvae train data/singlecoil --from small --stages 128:600@16-128
     """
-    if resume:
-        if run is None:
-            raise UsageError(
-                "--resume: expected the folder of the run, as in `mri-iahvae train -o RUN --resume`"
-            )
-        work: tuple[Any, ...] = run, data
-    elif data is None:
+    if resume and run is None:
+        raise UsageError("--resume: expected the folder of the run, as in `mri-iahvae train -o RUN --resume`")
+    if not resume and data is None:
         raise UsageError("DATA: expected a folder of fully sampled scans, as in `mri-iahvae train DATA`")
-    else:
-        config = _model(options)
-        work = data, run, config, _settings(config, options)
+    work = (run, data) if resume else (data, run, *_plan(options))
     limit_threads(devices)
-    # Imported here: PyTorch must not load for --help, nor for what is wrong with the command line.
-    from mri_iahvae.cli.progress import training_display  # noqa: PLC0415
-    from mri_iahvae.pipeline.devices import compute_deterministically, find_device  # noqa: PLC0415
-    from mri_iahvae.processes import Processes, rank  # noqa: PLC0415
-    from mri_iahvae.scans.reader import Reading  # noqa: PLC0415
-    from mri_iahvae.tasks import train as tasks  # noqa: PLC0415
-    from mri_iahvae.training.run_record import RunRecord  # noqa: PLC0415
+    from mri_iahvae.cli.progress import training_display
+    from mri_iahvae.pipeline.devices import compute_deterministically, find_device
+    from mri_iahvae.processes import Processes, rank
+    from mri_iahvae.scans.reader import Reading
+    from mri_iahvae.tasks import train as tasks
+    from mri_iahvae.training.run_record import RunRecord
 
-    reading = Reading(**{field.name: options[field.name] for field in fields(Reading)})
-    task = partial(tasks.train, domain=options["domain"], start=options["start"], reading=reading)
-    task = partial(task, min_signal=options["min_signal"])
+    more = {name: options[name] for name in ("domain", "start", "min_signal")}
+    more["reading"] = Reading(**{field.name: options[field.name] for field in fields(Reading)})
+    task: Callable[..., Path] = tasks.train
     if run is not None and resume:
-        task = partial(tasks.resume)
+        task, more = tasks.resume, {}
         record = RunRecord.read(run)
         record.require(run, _given(ctx, options))
         deterministic = deterministic or bool(record.provenance.get("deterministic"))
@@ -200,7 +193,7 @@ def train(
     if deterministic:
         compute_deterministically(where)
     with training_display() as display:
-        folder = task(*work, display=display, device=where, processes=Processes(devices, num_nodes))
+        folder = task(*work, **more, display=display, device=where, processes=Processes(devices, num_nodes))
     if rank() == 0:
         click.echo(folder)
 
@@ -211,46 +204,27 @@ def _given(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
     return {param.opts[-1]: options[param.name] for param in ctx.command.params if param.name in given}
 
 
-def _start(options: dict[str, Any]) -> "ModelConfig | None":
-    """What the checkpoint to start from is made of."""
-    from mri_iahvae.model.checkpoint_config import find_checkpoint, model_config  # noqa: PLC0415
+def _plan(options: dict[str, Any]) -> "tuple[ModelConfig, TrainSettings]":
+    """The model: the preset, without one that of the checkpoint to start from. And all that decides the training."""
+    from mri_iahvae.model.checkpoint_config import find_checkpoint, model_config
+    from mri_iahvae.model.presets import guide_of, preset
+    from mri_iahvae.training.settings import SMALLEST, TrainSettings, default_stages, parse_stages
 
-    if options["start"] is None:
-        return None
-    try:
-        return model_config(find_checkpoint(options["start"]))
-    except UsageError as error:
-        raise UsageError(str(error).replace("--checkpoint", "--from")) from None
-
-
-def _model(options: dict[str, Any]) -> "ModelConfig":
-    """The model to train: the preset; without one, that of the checkpoint to start from."""
-    from mri_iahvae.model.presets import preset  # noqa: PLC0415
-
-    name, grid = options["preset"], options["grid"]
-    start = None if name or grid else _start(options)
-    return start or preset(name or "small", grid=grid)
-
-
-def _settings(config: "ModelConfig", options: dict[str, Any]) -> "TrainSettings":
-    """The plan and all else that decides the training."""
-    from mri_iahvae.model.presets import guide_of  # noqa: PLC0415
-    from mri_iahvae.training.settings import (  # noqa: PLC0415
-        SMALLEST,
-        TrainSettings,
-        default_stages,
-        parse_stages,
-    )
-
-    start = _start(options)
+    start, name, grid = None, options["preset"], options["grid"]
+    if options["start"] is not None:
+        try:
+            start = model_config(find_checkpoint(options["start"]))
+        except UsageError as error:
+            raise UsageError(str(error).replace("--checkpoint", "--from")) from None
+    config = start if start and not (name or grid) else preset(name or "small", grid=grid)
     first = SMALLEST if start is None else min(start.size, config.size)
     plan = options["stages"] or default_stages(
         config.size, grows=config.grows, first=first, guided=start is None
     )
     names = ("completion_weight", "masked_weight", "resampled", "validate_every", "precision", "half", "seed")
-    return TrainSettings(
+    return config, TrainSettings(
         parse_stages(plan, config.size, options["batch"], options["rate"], options["sigma"], first),
         save_seconds=options["save_every"],
-        guide=guide_of(options["preset"]),
+        guide=guide_of(name),
         **{name: options[name] for name in names},
     )

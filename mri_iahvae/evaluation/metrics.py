@@ -25,8 +25,12 @@ class Scores:
     """Mean over the slices; 7 x 7 uniform windows."""
 
     def to_dict(self) -> dict[str, float | None]:
-        """For JSON: what is not finite (a perfect image's PSNR, an all-zero target) becomes None."""
-        return {name: value if math.isfinite(value) else None for name, value in asdict(self).items()}
+        return finite(asdict(self))
+
+
+def finite(values: dict[str, float]) -> dict[str, float | None]:
+    """For JSON: what is not finite (a perfect image's PSNR, an all-zero target) becomes None."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def score(target: NDArray[np.floating], image: NDArray[np.floating]) -> Scores:
@@ -73,7 +77,6 @@ class RunningScores:
             self._ssim += float(evaluate.ssim(target, image, maxval=self._range).item()) * len(target)
 
     def scores(self) -> Scores:
-        """Of all slices so far."""
         with np.errstate(divide="ignore", invalid="ignore"):
             error, energy = np.float64(self._error), np.float64(self._energy)
             return Scores(

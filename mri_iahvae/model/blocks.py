@@ -5,22 +5,14 @@ from torch import Tensor, nn
 
 
 class Bottleneck(nn.Module):
-    """1x1, kxk, kxk, 1x1 convolutions with pre-activation; k is 3, or 1 at resolution 2 and below.
-
-    Args:
-        channels: input channels.
-        inner: channels of the two middle convolutions.
-        resolution: side of the maps; decides k.
-        out: output channels; None makes the block residual (output = input + f(input)).
-    """
+    """1x1, kxk, kxk, 1x1 convolutions with pre-activation; without `out` it is residual: input + f(input)."""
 
     def __init__(self, channels: int, inner: int, resolution: int, out: int | None = None) -> None:
         super().__init__()
-        kernel = 3 if resolution > 2 else 1
         self.residual = out is None
         self.reduce = nn.Conv2d(channels, inner, 1)
-        self.first = nn.Conv2d(inner, inner, kernel, padding=kernel // 2)
-        self.second = nn.Conv2d(inner, inner, kernel, padding=kernel // 2)
+        self.first = convolution(inner, inner, resolution)
+        self.second = convolution(inner, inner, resolution)
         self.expand = nn.Conv2d(inner, channels if out is None else out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -36,6 +28,12 @@ class Bottleneck(nn.Module):
         self.expand.weight.data.mul_(factor)
         if self.expand.bias is not None:
             self.expand.bias.data.zero_()
+
+
+def convolution(channels: int, out: int, resolution: int) -> nn.Conv2d:
+    """For maps of a side: k x k with k = 3, or 1 at resolution 2 and below, where there is nothing around."""
+    kernel = 3 if resolution > 2 else 1
+    return nn.Conv2d(channels, out, kernel, padding=kernel // 2)
 
 
 def enlarge(maps: Tensor, resolution: int) -> Tensor:

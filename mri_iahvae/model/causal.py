@@ -10,44 +10,33 @@ from torch import Tensor, nn
 
 from mri_iahvae.kspace.decomposition import Decomposition
 from mri_iahvae.kspace.fft import ifft2c, to_channels
-from mri_iahvae.model.blocks import Bottleneck, enlarge
+from mri_iahvae.model.blocks import Bottleneck, convolution, enlarge
 from mri_iahvae.model.config import ScaleConfig
 from mri_iahvae.model.protocols import Scale
 
 
 class EncoderStage(nn.Module):
-    """Encoder of one scale.
-
-    Args:
-        scale: widths of this scale.
-        resolution: side r = s / patch of its maps.
-        blocks: number of residual blocks.
-        coarser: channels of the next coarser scale's features, None at scale 1.
-    """
+    """Encoder of one scale, on maps of side r = s / patch; `coarser` channels come from scale s / 2."""
 
     def __init__(self, scale: ScaleConfig, resolution: int, blocks: int, coarser: int | None) -> None:
         super().__init__()
         self.patch = scale.patch
         self.resolution = resolution
-        kernel = 3 if resolution > 2 else 1
         # Four real channels: the image of block B_s, and that of its new band R_s at unit power, which the
         # first would drown.
-        self.embed = nn.Conv2d(4 * scale.patch**2, scale.channels, kernel, padding=kernel // 2)
+        self.embed = convolution(4 * scale.patch**2, scale.channels, resolution)
         self.merge = None if coarser is None else nn.Conv2d(coarser, scale.channels, 1)
         self.blocks = nn.Sequential(
             *(Bottleneck(scale.channels, scale.inner, resolution) for _ in range(blocks))
         )
 
     def forward(self, image: Tensor, band: Tensor, coarser: Tensor | None) -> Tensor:
-        """Features of scale s.
+        """Features of scale s, float (B, C, r, r).
 
         Args:
             image: complex (B, s, s), image of B_s, pixel power about 1.
             band: complex (B, s, s), image of R_s divided by the band's gain.
             coarser: features of scale s / 2, (B, C', r', r'), or None at scale 1.
-
-        Returns:
-            float (B, C, r, r).
         """
         pixels = torch.cat([to_channels(image), to_channels(band)], dim=1)
         x = self.embed(F.pixel_unshuffle(pixels, self.patch))
@@ -57,16 +46,9 @@ class EncoderStage(nn.Module):
 
 
 class CausalEncoder(nn.ModuleList):
-    """An `Encoder`: one stage per scale, coarse to fine.
-
-    Args:
-        scales: widths of each scale.
-        blocks: residual blocks per scale.
-        decomposition: of the grid.
-    """
+    """An `Encoder`: one stage per scale, coarse to fine, with so many residual blocks."""
 
     causal = True
-    grows = True
     gains: Tensor
 
     def __init__(self, scales: tuple[ScaleConfig, ...], blocks: int, decomposition: Decomposition) -> None:
@@ -79,7 +61,6 @@ class CausalEncoder(nn.ModuleList):
         self.register_buffer("gains", torch.ones(len(scales)), persistent=False)
 
     def set_gains(self, gains: Tensor) -> None:
-        """Adopt the RMS of each band, float (scales,)."""
         self.gains = gains
 
     def begin(self, coefficients: Tensor, mask: Tensor) -> "CausalSession":  # noqa: ARG002 - as `Encoder.begin`
@@ -88,11 +69,7 @@ class CausalEncoder(nn.ModuleList):
 
 
 class CausalSession:
-    """The `Session` of a `CausalEncoder`.
-
-    Args:
-        encoder: at work.
-    """
+    """The `Session` of a `CausalEncoder`."""
 
     def __init__(self, encoder: CausalEncoder) -> None:
         self._encoder = encoder
@@ -101,7 +78,6 @@ class CausalSession:
         self._latest: tuple[Tensor, Tensor] | None = None
 
     def features(self, scale: Scale, block: Tensor) -> Tensor:
-        """See `Session.features`."""
         for settled in self._settled:
             self._coarser = self._stage(*settled)
         self._settled.clear()
@@ -110,7 +86,6 @@ class CausalSession:
         return features
 
     def extend(self, scale: Scale, block: Tensor) -> None:
-        """See `Session.extend`."""
         if self._latest is not None and self._latest[0] is block:
             self._coarser = self._latest[1]
         else:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import Tensor, nn
 
 from mri_iahvae.errors import CheckpointError, IahvaeError
 from mri_iahvae.files import atomic_path, write_json
@@ -38,20 +39,11 @@ def save_model(
         training: plain JSON values about the training (data, settings, steps), for the record.
         domain: what the model knows; without it, it cannot warn of strange scans.
         half: store weights in half precision, to ship them.
-
-    Raises:
-        IahvaeError: the folder cannot be written to.
     """
-    dtype = torch.float16 if half else torch.float32
-    weights = {key: value.detach().cpu().to(dtype).contiguous() for key, value in model.state_dict().items()}
-    content = save(weights)
+    content = save(stored_weights(model, half=half))
     digest = hashlib.sha256(content).hexdigest()
-    config = {
-        "format": FORMAT,
-        "sha256": digest,
-        "model": model.config.to_json(),
-        "training": training,
-    }
+    model_json = model.config.to_json()
+    config = {"format": FORMAT, "sha256": digest, "model": model_json, "training": training}
     if domain is not None:
         config["domain"] = domain.to_json()
     with suppress(CheckpointError):  # none yet
@@ -98,7 +90,7 @@ def load_model(checkpoint: str | Path, device: torch.device | None = None) -> tu
             raise ValueError("too few")
         model = IAHVAE(model_of)
         model.load_state_dict(
-            {_RENAMED.sub(".super_resolution.", key): _real(value) for key, value in weights.items()}
+            {_RENAMED.sub(".super_resolution.", key): real(value) for key, value in weights.items()}
         )
     except (RuntimeError, ValueError):
         raise CheckpointError(f"{weights_path}: its tensors do not fit the model in config.json") from None
@@ -121,12 +113,13 @@ def load_domain(checkpoint: str | Path) -> Domain | None:
         raise CheckpointError(f"{folder / 'config.json'}: {error}") from None
 
 
-def _real(value: torch.Tensor) -> torch.Tensor:
-    """A tensor in float32.
+def stored_weights(network: nn.Module, *, half: bool) -> dict[str, Tensor]:
+    dtype = torch.float16 if half else torch.float32
+    return {key: value.detach().cpu().to(dtype).contiguous() for key, value in network.state_dict().items()}
 
-    Raises:
-        ValueError: it holds other than finite real numbers.
-    """
+
+def real(value: Tensor) -> Tensor:
+    """A stored tensor in float32; ValueError where it holds other than finite real numbers."""
     if not value.is_floating_point() or not value.isfinite().all():
         raise ValueError("not finite real numbers")
     return value.float()

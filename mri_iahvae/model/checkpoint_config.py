@@ -10,6 +10,9 @@ from mri_iahvae.model.config import ModelConfig
 FORMAT = 1
 """Version of the format; a reader refuses what it does not know."""
 
+GUIDE = "guide.safetensors"
+"""Name of the guide's file, where a checkpoint has one."""
+
 _CONFIG = "config.json"
 _MAX_BYTES = 2**24
 _KEYS = {"format", "model", "training", "sha256"}  # and, where it was measured, "domain"
@@ -65,11 +68,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def model_config(folder: Path) -> ModelConfig:
-    """What the model of a checkpoint is made of.
-
-    Raises:
-        CheckpointError: this version cannot read it.
-    """
+    """What the model of a checkpoint is made of; errors as `read_config`."""
     config = read_config(folder)
     try:
         return ModelConfig.from_json(config["model"])
@@ -77,16 +76,8 @@ def model_config(folder: Path) -> ModelConfig:
         raise CheckpointError(f"{folder / 'config.json'}: {error}") from None
 
 
-GUIDE = "guide.safetensors"
-"""Name of the guide's file, where a checkpoint has one."""
-
-
 def unfinished(folder: Path) -> str:
-    """What there is to warn of where the training of a checkpoint has not come to its end; else nothing.
-
-    Raises:
-        CheckpointError: this version cannot read it.
-    """
+    """What there is to warn of where the training of a checkpoint has not come to its end; else nothing."""
     training = read_config(folder)["training"]
     if not isinstance(training, dict):
         return ""

@@ -20,13 +20,7 @@ IMAGES: dict[Heads, bool] = {"image": True, "spectral": False}
 
 @dataclass(frozen=True)
 class DecoderRules:
-    """What goes with a decoder.
-
-    Attributes:
-        encoders: that it works with.
-        heads: likewise.
-        banded: whether each scale has a head for its own band, and contexts see the coarser bins.
-    """
+    """What goes with a decoder. `banded`: each scale has a head for its own band, and contexts see the coarser bins."""
 
     encoders: tuple[Encoder, ...]
     heads: tuple[Heads, ...]
@@ -142,7 +136,6 @@ class ModelConfig:
         return replace(self, scales=self.scales[:count], gains=self.gains[:count], core_power=())
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers, lists and dicts."""
         return asdict(self)
 
     @classmethod
@@ -153,34 +146,24 @@ class ModelConfig:
             CheckpointError: a key is unknown or missing, or a value is of the wrong kind.
         """
         try:
-            values = _renamed(values)
-            values["scales"] = [_renamed(scale) for scale in values["scales"]]
-            _check_keys(values, cls)
-            for scale in values["scales"]:
-                _check_keys(scale, ScaleConfig)
-            config = cls(
-                **{
-                    **values,
-                    "scales": tuple(ScaleConfig(**scale) for scale in values["scales"]),
-                    "gains": tuple(float(g) for g in values.get("gains", ())),
-                    "core_power": tuple(tuple(float(p) for p in row) for row in values.get("core_power", ())),
-                }
-            )
+            values = _known(values, cls)
+            values["scales"] = tuple(ScaleConfig(**_known(scale, ScaleConfig)) for scale in values["scales"])
+            values["gains"] = tuple(float(g) for g in values.get("gains", ()))
+            values["core_power"] = tuple(tuple(float(p) for p in row) for row in values.get("core_power", ()))
+            config = cls(**values)
             _check_values(config)
         except (TypeError, ValueError, KeyError, OverflowError) as error:
             raise CheckpointError(f"the model configuration is malformed ({reason(error)})") from None
         return config
 
 
-def _renamed(values: dict[str, Any]) -> dict[str, Any]:
-    """With the keys of this version."""
-    return {_RENAMED.get(key, key): value for key, value in dict(values).items() if key not in _DROPPED}
-
-
-def _check_keys(values: dict[str, Any], cls: type) -> None:
+def _known(values: dict[str, Any], cls: type) -> dict[str, Any]:
+    """With the keys of this version, which are all known."""
+    values = {_RENAMED.get(key, key): value for key, value in dict(values).items() if key not in _DROPPED}
     unknown = set(values) - {field.name for field in fields(cls)}
     if unknown:
         raise CheckpointError(f"the model configuration has unknown keys: {', '.join(sorted(unknown))}")
+    return values
 
 
 def _check_values(config: ModelConfig) -> None:

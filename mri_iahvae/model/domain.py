@@ -52,12 +52,9 @@ class Domain:
 
     @classmethod
     def measure(cls, model: IAHVAE, kspace: Tensor, description: str) -> Self:
-        """The domain of a model whose encoder is scale-causal.
+        """The domain of a model whose encoder is scale-causal, in evaluation mode.
 
-        Args:
-            model: in evaluation mode.
-            kspace: complex (B, N, N), fully sampled, in any units, no slice all zero, B at least 2.
-            description: anatomy and contrasts, in words.
+        Slices are complex (B, N, N), fully sampled, in any units, none all zero, B at least 2.
         """
         everything = torch.ones(1, 1, 1, dtype=torch.bool, device=kspace.device)
         kspace = kspace / canonical_factor(kspace, everything, model.power)[:, None, None]
@@ -108,7 +105,6 @@ class Domain:
         return torch.where(defined, score, math.nan)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers, lists and text."""
         return asdict(self)
 
     @classmethod
@@ -142,12 +138,7 @@ class Domain:
 def log_residuals(model: IAHVAE, kspace: Tensor) -> Tensor:
     """Log of the mean squared error per bin of the amortized reconstruction, over the square of the band's gain.
 
-    Args:
-        model: with a scale-causal encoder, on a grid of at least 16 x 16.
-        kspace: complex64 (B, N, N), canonical; nothing beyond B_16 is looked at.
-
-    Returns:
-        float32 (B, judged scales).
+    Of canonical complex64 (B, N, N) k-space, of which nothing beyond B_16 is looked at: float32 (B, judged scales).
     """
     scales = [scale for scale in model.scales if scale.side <= JUDGED[-1]]
     walk = Walk(model, len(kspace), kspace.device, scales=scales)

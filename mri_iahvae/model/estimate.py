@@ -29,28 +29,18 @@ class Estimate(NamedTuple):
 
     @classmethod
     def even(cls, kspace: Tensor, variance: Tensor) -> "Estimate":
-        """An estimate whose error has the same size everywhere; arguments as the attributes."""
+        """An estimate whose error has the same size everywhere."""
         batch, height, width = variance.shape
         return cls(kspace, variance, torch.ones(batch, 2, height, width, device=variance.device))
 
     @classmethod
     def of_data(cls, kspace: Tensor, mask: Tensor, noise_sigma: Tensor) -> "Estimate":
-        """The measured values themselves, with the noise's variance, and nothing known elsewhere.
-
-        Args:
-            kspace: complex64 (B, H, W); values at unmeasured bins are ignored.
-            mask: bool (B, H, W), true where measured.
-            noise_sigma: float (B,), noise per part.
-        """
+        """The measured bins (mask B, H, W) with the noise's variance, sigma (B,) per part; nothing known elsewhere."""
         values = torch.where(mask, kspace, 0)
         return cls.even(values, torch.where(mask, noise_sigma.square()[:, None, None], torch.inf))
 
     def draw(self, noise: Tensor) -> Tensor:
-        """A draw of the error, complex64 (B, H, W); zero where the variance is zero or infinite.
-
-        Args:
-            noise: complex64 (B, H, W), standard normal real and imaginary parts.
-        """
+        """A draw of the error from standard normal parts, complex64 (B, H, W); zero where nothing or all is known."""
         phase, (in_phase, quadrature) = self.phase(), self.spread.unbind(1)
         white = ifft2c(noise) * phase.conj()
         image = phase * torch.complex(in_phase * white.real, quadrature * white.imag)

@@ -18,7 +18,6 @@ class Gaussian:
 
     @property
     def std(self) -> Tensor:
-        """Standard deviation."""
         return self.log_std.exp()
 
     def at(self, whitened: Tensor) -> Tensor:

@@ -27,11 +27,7 @@ _CONDITIONS = 3 + 3 * OCTAVES
 
 
 class Guide(nn.Module):
-    """Estimates all bins of slices of any size, and the error of that.
-
-    Args:
-        config: size of the network.
-    """
+    """Estimates all bins of slices of any size, and the error of that."""
 
     def __init__(self, config: GuideConfig) -> None:
         super().__init__()
@@ -58,13 +54,7 @@ class Guide(nn.Module):
         return Estimate(evidence.kspace * unit, variance * unit.square(), spread)
 
     def look(self, kspace: Tensor, mask: Tensor, noise_sigma: Tensor) -> Evidence:
-        """The estimate in units of the slice, and what its error is found from.
-
-        Args:
-            kspace: as in `forward`.
-            mask: as in `forward`.
-            noise_sigma: as in `forward`.
-        """
+        """The estimate in units of the slice, and what its error is found from; arguments as in `forward`."""
         unit = slice_unit(kspace, mask)
         measured = torch.where(mask, kspace / unit[:, None, None], 0)
         found = self._unroll(OneCoil(measured, mask, noise_sigma / unit))
@@ -114,12 +104,7 @@ class _Unrolled(NamedTuple):
 def slice_unit(kspace: Tensor, mask: Tensor) -> Tensor:
     """Root mean square pixel of the image of the measured bins of B_16, of all bins where those hold nothing.
 
-    Args:
-        kspace: complex (B, H, W).
-        mask: bool (B, H, W), true where measured.
-
-    Returns:
-        float (B,), positive; 1 where nothing was measured.
+    From complex and bool (B, H, W) to float (B,), positive; 1 where nothing was measured.
     """
     height, width = kspace.shape[-2:]
     power = torch.where(mask, kspace, 0).abs().double().square()
@@ -157,8 +142,8 @@ class _UNet(nn.Module):
         self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairs)
         self.enlarge = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in pairs)
         self.image = nn.Conv2d(widths[0], 2 * folded, 3, padding=1)
-        nn.init.zeros_(self.image.weight)
-        nn.init.zeros_(self.image.bias)  # type: ignore[arg-type] # it has one
+        for parameter in self.image.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(
         self, image: Tensor, zero_filled: Tensor, hidden: Tensor | None, condition: Tensor

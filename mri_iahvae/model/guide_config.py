@@ -26,10 +26,8 @@ class GuideConfig:
         return int(self.fold * 2 ** (len(self.widths) - 1))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers and lists."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """The inverse of `to_json`."""
         return cls(**{**values, "widths": tuple(values["widths"])})

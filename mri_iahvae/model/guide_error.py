@@ -48,10 +48,6 @@ class GuideError(nn.Module):
     """Variance and spread of the estimate's error.
 
     Measured bins have one variance per octave, as a fraction of the noise's; missing bins have another.
-
-    Args:
-        config: of the guide.
-        conditions: numbers that describe a measurement.
     """
 
     calibration: Tensor
@@ -103,12 +99,7 @@ class GuideError(nn.Module):
         )
 
     def variances(self, statistics: Tensor, sigma: Tensor) -> Tensor:
-        """Of measured and of missing bins, float (B, 2, octaves), in units of the slice.
-
-        Args:
-            statistics: of `statistics`.
-            sigma: float (B,), noise per part.
-        """
+        """Of measured and of missing bins, float (B, 2, octaves) in units of the slice, given sigma (B,) per part."""
         with torch.autocast(sigma.device.type, enabled=False):
             found = self.octaves(statistics).unflatten(1, (2, OCTAVES))
         measured = sigma.square()[:, None] * torch.sigmoid(found[:, 0])
@@ -129,7 +120,6 @@ class GuideError(nn.Module):
 
 
 def _power(bins: Tensor) -> Tensor:
-    """Mean square of real and imaginary part, float."""
     return torch.view_as_real(bins).square().mean(-1)
 
 

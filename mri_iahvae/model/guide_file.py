@@ -11,39 +11,21 @@ from safetensors.torch import load, save
 
 from mri_iahvae.errors import CheckpointError, reason
 from mri_iahvae.files import atomic_path
+from mri_iahvae.model.checkpoint import real, stored_weights
 from mri_iahvae.model.checkpoint_config import GUIDE, find_checkpoint
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_config import GuideConfig
 
 
 def save_guide(guide: Guide, folder: Path, training: dict[str, Any], *, half: bool = False) -> None:
-    """Write the guide of a checkpoint; an interrupted write leaves what was there.
-
-    Args:
-        guide: weights and configuration.
-        folder: made when missing.
-        training: plain JSON values about the training, for the record.
-        half: store weights in half precision, to ship them.
-
-    Raises:
-        IahvaeError: the folder cannot be written to.
-    """
-    dtype = torch.float16 if half else torch.float32
-    weights = {key: value.detach().cpu().to(dtype).contiguous() for key, value in guide.state_dict().items()}
+    """Write the guide of a checkpoint; an interrupted write leaves what was there. Arguments as of `save_model`."""
     header = {"guide": json.dumps({"config": guide.config.to_json(), "training": training})}
     with atomic_path(folder / GUIDE) as part:
-        part.write_bytes(save(weights, header))
+        part.write_bytes(save(stored_weights(guide, half=half), header))
 
 
 def load_guide(checkpoint: str | Path, device: torch.device | None = None) -> tuple[Guide, str] | None:
-    """Load the guide of a checkpoint for inference.
-
-    Args:
-        checkpoint: name of a shipped model, or a folder.
-        device: where the guide shall be; CPU by default.
-
-    Returns:
-        The guide (float32, no gradients for its weights) and the SHA-256 of its file; None where there is none.
+    """Load the guide of a checkpoint for inference, as `load_model` does; None where there is none.
 
     Raises:
         UsageError: no such model or folder.
@@ -54,11 +36,10 @@ def load_guide(checkpoint: str | Path, device: torch.device | None = None) -> tu
         return None
     try:
         content = path.read_bytes()
-        guide = Guide(GuideConfig.from_json(_header(path)["config"]))
-        weights = load(content)
-        if not all(value.is_floating_point() and bool(value.isfinite().all()) for value in weights.values()):
-            raise ValueError("weights that are not finite real numbers")
-        guide.load_state_dict({key: value.float() for key, value in weights.items()})
+        with safe_open(path, "pt") as file:
+            header = json.loads(file.metadata()["guide"])
+        guide = Guide(GuideConfig.from_json(header["config"]))
+        guide.load_state_dict({key: real(value) for key, value in load(content).items()})
     except (
         OSError,
         SafetensorError,
@@ -73,8 +54,3 @@ def load_guide(checkpoint: str | Path, device: torch.device | None = None) -> tu
         ) from None
     guide = guide.to(device or torch.device("cpu")).eval().requires_grad_(requires_grad=False)
     return guide, hashlib.sha256(content).hexdigest()
-
-
-def _header(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
-    with safe_open(path, "pt") as file:
-        return json.loads(file.metadata()["guide"])

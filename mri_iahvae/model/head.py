@@ -1,12 +1,13 @@
 """Head of one scale: context to the k-space bins of the scale, and no others."""
 
 import math
+from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mri_iahvae.kspace.fft import fft2c, to_complex
-from mri_iahvae.model.blocks import Bottleneck
+from mri_iahvae.kspace.fft import to_complex
+from mri_iahvae.model.blocks import Bottleneck, convolution
 from mri_iahvae.model.config import ScaleConfig
 
 
@@ -17,28 +18,27 @@ class Head(nn.Module):
     scales is linearly separable in the Fourier domain (paper, equation 5).
     """
 
-    def __init__(self, scale: ScaleConfig, resolution: int, blocks: int) -> None:
+    def __init__(
+        self, transform: Callable[[Tensor], Tensor], scale: ScaleConfig, resolution: int, blocks: int
+    ) -> None:
         super().__init__()
+        self.transform = transform
         self.patch = scale.patch
         self.blocks = nn.Sequential(
             *(Bottleneck(scale.width, scale.inner, resolution) for _ in range(blocks))
         )
         self.passed_on = scale.width - scale.channels
-        kernel = 3 if resolution > 2 else 1
-        self.image = nn.Conv2d(scale.width, 2 * scale.patch**2, kernel, padding=kernel // 2)
+        self.image = convolution(scale.width, 2 * scale.patch**2, resolution)
         # A head starts at zero: random bins of a fresh scale would drive its context into saturation first.
         for parameter in self.image.parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, h: Tensor, gains: Tensor) -> Tensor:
-        """Bins of one scale.
+        """Bins of one scale, complex64 (B, s, s), canonical units.
 
         Args:
             h: last context of the scale, (B, C, r, r).
             gains: float (s, s), RMS of each bin, canonical units; 0 outside its band.
-
-        Returns:
-            complex64 (B, s, s), canonical units.
         """
         x = self.blocks(h)
         image = self.image(F.silu(x)).float()
@@ -47,7 +47,3 @@ class Head(nn.Module):
         predicted = to_complex(F.pixel_shuffle(image, self.patch))
         # Two real channels of unit power make a complex bin of power two.
         return self.transform(predicted) * (gains / math.sqrt(2.0))
-
-    def transform(self, predicted: Tensor) -> Tensor:
-        """Image to bins, complex (B, s, s)."""
-        return fft2c(predicted)

@@ -16,24 +16,20 @@ from torch import Tensor, nn
 from mri_iahvae.kspace.bands import crop
 from mri_iahvae.kspace.canonical import per_bin_power
 from mri_iahvae.kspace.decomposition import Decomposition, FourierBands, SingleScale
+from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.model.blocks import Bottleneck
 from mri_iahvae.model.causal import CausalEncoder
 from mri_iahvae.model.comparators.bottom_up import BottomUpEncoder
 from mri_iahvae.model.comparators.ordinary import OrdinaryEncoder, OrdinaryScale
-from mri_iahvae.model.comparators.spectral import SpectralHead
 from mri_iahvae.model.config import ModelConfig
 from mri_iahvae.model.gains import gain_map
 from mri_iahvae.model.head import Head
 from mri_iahvae.model.protocols import Scale
 from mri_iahvae.model.scale import BandScale
-from mri_iahvae.model.super_resolution import SuperResolution
 
 
 class IAHVAE(nn.Module):
-    """Encoder, ladder and heads, one stage of each per scale.
-
-    Args:
-        config: the model's description; gains that it lacks are 1 until they are measured.
+    """Encoder, ladder and heads, one stage of each per scale; gains are 1 until they are measured.
 
     Attributes:
         decomposition: of the grid into scales.
@@ -77,17 +73,7 @@ class IAHVAE(nn.Module):
 
     @property
     def sigma(self) -> float:
-        """Standard deviation of the likelihood per real and imaginary part, canonical units."""
         return self.config.sigma
-
-    def scale_parameters(self, index: int) -> list[nn.Parameter]:
-        """Parameters of encoder and decoder at scale `index`; only a scale-causal encoder has such."""
-        return [*self.encoder[index].parameters(), *self.decoder[index].parameters()]
-
-    def super_resolution_parameters(self) -> list[nn.Parameter]:
-        """Parameters of the super-resolution branches of all scales."""
-        branches = [m for m in self.decoder.modules() if isinstance(m, SuperResolution)]
-        return [parameter for branch in branches for parameter in branch.parameters()]
 
 
 Parts = tuple[CausalEncoder | BottomUpEncoder, list[BandScale], Decomposition, Sequence[Scale]]
@@ -120,7 +106,7 @@ def _stages(
             decomposition,
             config.latent,
             coarser,
-            partial(HEADS[config.heads], scale, scale.resolution(index), config.head_blocks)
+            partial(Head, HEADS[config.heads], scale, scale.resolution(index), config.head_blocks)
             if index >= first_head
             else None,
             sees=sees,
@@ -133,5 +119,7 @@ ENCODERS: dict[str, type[CausalEncoder] | type[BottomUpEncoder]] = {
     "causal": CausalEncoder,
     "bottom-up": BottomUpEncoder,
 }
-HEADS: dict[str, type[Head]] = {"image": Head, "spectral": SpectralHead}
+HEADS: dict[str, Callable[[Tensor], Tensor]] = {"image": fft2c, "spectral": nn.Identity()}
+"""What takes a head's prediction to bins: a spectral head, a literal reading of the paper, predicts the bins."""
+
 DECODERS: dict[str, Callable[[ModelConfig], Parts]] = {"separable": _separable, "ordinary": _ordinary}

@@ -14,13 +14,7 @@ _POSTERIOR_BOUND = 8.0
 
 
 class LadderLayer(nn.Module):
-    """A VDVAE top-down block on maps of side r.
-
-    Args:
-        scale: widths of this scale.
-        resolution: side r of the maps.
-        latent: channels of the latent maps (latent channels per pixel times patch^2).
-    """
+    """A VDVAE top-down block on maps of side r; `latent` maps are the latent channels per pixel times patch^2."""
 
     def __init__(self, scale: ScaleConfig, resolution: int, latent: int) -> None:
         super().__init__()
@@ -35,14 +29,7 @@ class LadderLayer(nn.Module):
         self.posterior_block.scale_output(0.1)
 
     def prior(self, h: Tensor) -> tuple[Gaussian, Tensor]:
-        """p(z | h) and the residual that the context receives beside z.
-
-        Args:
-            h: context, (B, C, r, r).
-
-        Returns:
-            The prior, over (B, latent, r, r), and the residual, (B, C, r, r).
-        """
+        """p(z | h), over (B, latent, r, r), and the residual (B, C, r, r) that the context h receives beside z."""
         out = self.prior_block(h).float()
         mean, log_std, residual = out.split([self.latent, self.latent, h.shape[1]], dim=1)
         return Gaussian(mean, soft_bound(log_std, _PRIOR_BOUND)), residual

@@ -79,13 +79,8 @@ def preset(
 ) -> ModelConfig:
     """A preset by name, or what the paper compares with in its widths and depths.
 
-    Args:
-        name: of the preset.
-        grid: side of the grid, for its coarse scales only.
-        encoder: as in `ModelConfig`, like the next two.
-        heads: likewise.
-        decoder: likewise.
-        super_resolution: keep the branches that the preset has; spectral heads and an ordinary decoder have none.
+    A grid takes its coarse scales only. Spectral heads and an ordinary decoder have no super-resolution branches;
+    others keep those of the preset, unless they are not wanted.
 
     Raises:
         UsageError: there is no such preset, it has no such grid, or the choices do not go together.

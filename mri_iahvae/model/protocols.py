@@ -60,23 +60,17 @@ class Scale(Protocol):
     """Its layers."""
 
     def context(self, h: Tensor | None, coarse: Tensor) -> Tensor:
-        """The context that the scale starts from.
+        """The context that the scale starts from, float (B, C, r, r).
 
         Args:
             h: last context of the coarser scale; None at the coarsest.
             coarse: complex (B, s/2, s/2), coefficients of the coarser scales; (B, 0, 0) at the coarsest.
-
-        Returns:
-            float (B, C, r, r).
         """
 
     def run(self, h: Tensor, latents: Latents | None = None, first: int = 0) -> Tensor:
-        """The layers from number `first` on, given their latents: the context after the last one that was run.
+        """From the context before layer number `first` to that after the last one that was run.
 
-        Args:
-            h: context before layer `first`.
-            latents: of as many layers as are to be run; None takes the prior mean of all (e = 0).
-            first: layer to begin with.
+        As many layers are run as there are latents; None takes the prior mean of all (e = 0).
         """
 
     def bins(self, last: Tensor) -> Tensor:
@@ -110,12 +104,9 @@ class Session(Protocol):
     """An encoder at work on one batch of measurements."""
 
     def features(self, scale: Scale, block: Tensor) -> Any:  # noqa: ANN401 - what the model's scales take
-        """Features of a scale.
+        """Features of the next scale, given the coefficients up to it, complex (B, s, s), missing ones imputed.
 
-        Args:
-            scale: the next one.
-            block: complex (B, s, s), coefficients up to this scale, missing ones imputed; a bottom-up encoder, which
-                has seen the whole measurement, ignores it.
+        A bottom-up encoder, which has seen the whole measurement, ignores these.
         """
 
     def extend(self, scale: Scale, block: Tensor) -> None:
@@ -127,19 +118,12 @@ class Encoder(Protocol):
 
     causal: bool
     """Whether features of a scale depend on coefficients up to it alone: they are imputed where they are missing."""
-    grows: bool
-    """Whether finer scales can be added without changing coarser ones."""
 
     def set_gains(self, gains: Tensor) -> None:
         """Adopt the RMS of each band, float (bands,), canonical units."""
 
     def begin(self, coefficients: Tensor, mask: Tensor) -> Session:
-        """Look at a batch.
-
-        Args:
-            coefficients: complex (B, N, N), zero where not measured.
-            mask: bool (B, N, N), true where measured.
-        """
+        """Look at a batch: complex and bool (B, N, N), zero and false where not measured."""
 
 
 class Model(Protocol):
@@ -154,5 +138,4 @@ class Model(Protocol):
         """Standard deviation of the likelihood per real and imaginary part, canonical units."""
 
     @property
-    def encoder(self) -> Encoder:
-        """Its encoder."""
+    def encoder(self) -> Encoder: ...

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mri_iahvae.kspace.decomposition import Decomposition
 from mri_iahvae.kspace.fft import ifft2c, to_channels
-from mri_iahvae.model.blocks import enlarge
+from mri_iahvae.model.blocks import convolution, enlarge
 from mri_iahvae.model.config import ScaleConfig
 from mri_iahvae.model.gaussian import whitened_kl
 from mri_iahvae.model.head import Head
@@ -24,14 +24,8 @@ if TYPE_CHECKING:
 class BandScale(nn.Module):
     """A `Scale` whose latents generate the coefficients of one band.
 
-    Args:
-        config: widths of this scale.
-        index: number of the scale.
-        decomposition: that it is a scale of.
-        latent: latent channels per pixel.
-        coarser: channels of the coarser scale's context, None at scale 1.
-        head: makes the head of this scale; None for a stage without one (ordinary HVAE).
-        sees: whether its context sees the coarser bins.
+    A stage of an ordinary HVAE has no `head`, and its context does not see the coarser bins. `latent` is the number of
+    latent channels per pixel, `coarser` that of the channels of the coarser scale's context, None at scale 1.
     """
 
     gains: Tensor
@@ -55,12 +49,9 @@ class BandScale(nn.Module):
         self.decomposition = decomposition
         self.bias = nn.Parameter(torch.zeros(config.channels, 1, 1))
         self.super_resolution = SuperResolution(config.super_resolution) if config.super_resolution else None
-        kernel = 3 if self.resolution > 2 else 1
         if coarser is not None:
             self.merge = nn.Conv2d(coarser, config.channels, 1)
-            self.look = (
-                nn.Conv2d(2 * config.patch**2, config.channels, kernel, padding=kernel // 2) if sees else None
-            )
+            self.look = convolution(2 * config.patch**2, config.channels, self.resolution) if sees else None
         self.layers = nn.ModuleList(
             LadderLayer(config, self.resolution, latent * config.patch**2) for _ in range(config.layers)
         )
@@ -86,15 +77,13 @@ class BandScale(nn.Module):
         self.gain = float(gains[0, 0])  # a corner is always in the band
 
     def variance(self) -> float:
-        """Expected power of a coefficient per real and imaginary part."""
         return self.gain**2 / 2
 
     def energy(self) -> float:
-        """Expected energy of all its coefficients, canonical units."""
         return self.gain**2 * (self.side**2 - (self.side // 2) ** 2)
 
     def context(self, h: Tensor | None, coarse: Tensor) -> Tensor:
-        """See `Scale.context`; what the super-resolution branch predicts, folded, is the last 2 patch^2 channels."""
+        """What the super-resolution branch predicts, folded, is the last 2 patch^2 channels."""
         if h is None:
             return self.bias[None].expand(coarse.shape[0], -1, self.resolution, self.resolution)
         start = enlarge(self.merge(h), self.resolution)
@@ -103,20 +92,12 @@ class BandScale(nn.Module):
             start = start + self.look(F.pixel_unshuffle(to_channels(image), self.patch))
         start = start + self.bias
         if self.super_resolution is not None:
-            predicted = self.super_resolved(coarse)
+            image = self.decomposition.image(coarse, self.index - 1)
+            predicted = self.super_resolution(image, ifft2c(coarse / self.coarse_gains))
             start = torch.cat([start, F.pixel_unshuffle(predicted, self.patch).to(start.dtype)], dim=1)
         return start
 
-    def super_resolved(self, coarse: Tensor) -> Tensor:
-        """What the super-resolution branch predicts of the band's image from B_{s/2}: float (B, 2, s, s), unit gain."""
-        if self.super_resolution is None:
-            return torch.zeros(len(coarse), 2, self.side, self.side, device=coarse.device)
-        image = self.decomposition.image(coarse, self.index - 1)
-        predicted: Tensor = self.super_resolution(image, ifft2c(coarse / self.coarse_gains))
-        return predicted
-
     def run(self, h: Tensor, latents: Latents | None = None, first: int = 0) -> Tensor:
-        """See `Scale.run`."""
         layers = self.ladder()[first:]
         for number, layer in enumerate(layers if latents is None else layers[: len(latents)]):
             prior, residual = layer.prior(h)
@@ -125,14 +106,12 @@ class BandScale(nn.Module):
         return h
 
     def bins(self, last: Tensor) -> Tensor:
-        """See `Scale.bins`."""
         predicted: Tensor = cast("Head", self.head)(last, self.gains)
         return predicted
 
     def encode(
         self, h: Tensor, features: Tensor, noise: Latents | None = None, fraction: Tensor | None = None
     ) -> Encoded:
-        """See `Scale.encode`."""
         mean, std, latents = [], [], []
         rate = torch.zeros(len(h), device=h.device)
         for number, layer in enumerate(self.ladder()):
@@ -158,6 +137,6 @@ class BandScale(nn.Module):
         """Until they have learnt better, layers and head pass the super-resolved image on."""
         blocks = [] if self.head is None else cast("list[Bottleneck]", list(self.head.blocks))
         blocks += [block for layer in self.ladder() for block in (layer.prior_block, layer.block)]
-        for convolution in [*(block.expand for block in blocks), *(layer.project for layer in self.ladder())]:
-            for parameter in convolution.parameters():
+        for layer in [*(block.expand for block in blocks), *(layer.project for layer in self.ladder())]:
+            for parameter in layer.parameters():
                 nn.init.zeros_(parameter[-channels:])

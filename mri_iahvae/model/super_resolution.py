@@ -16,11 +16,7 @@ from mri_iahvae.model.config import SUPER_RESOLUTION_BLOCKS
 
 
 class SuperResolution(nn.Module):
-    """Predicts the image of band R_s from that of block B_{s/2}.
-
-    Args:
-        width: channels of its maps, of side s / 2.
-    """
+    """Predicts the image of band R_s from that of block B_{s/2}, on maps of side s / 2."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -36,14 +32,11 @@ class SuperResolution(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, image: Tensor, white: Tensor) -> Tensor:
-        """The band's image in units of its gain; bins of other bands are for the head to drop.
+        """The band's image in units of its gain, float (B, 2, s, s); bins of other bands are for the head to drop.
 
         Args:
             image: complex (B, s/2, s/2), image of B_{s/2}, pixel power about 1.
             white: complex (B, s/2, s/2), the same with each bin divided by its band's gain, so that edges show.
-
-        Returns:
-            float (B, 2, s, s), real and imaginary part.
         """
         x = self.embed(torch.cat([to_channels(image), to_channels(white)], dim=1))
         for first, second in zip(self.first, self.second, strict=True):

@@ -15,17 +15,11 @@ class Walk:
             ...
             walk.extend(last, part)
 
-    Args:
-        model: the model.
-        batch: number of batch elements.
-        device: of the coefficients.
-        scales: to walk over; all of the model's by default.
-        h: last context of the scale before the first; None where there is none.
-        coarse: complex (B, s, s), coefficients of the scales before the first; None where there are none.
+    It goes over all scales of the model, or over some, given what the coarser ones have left.
 
     Attributes:
         coarse: complex (B, s, s), coefficients so far, as finer contexts see them.
-        h: last context so far.
+        h: last context so far; None before the first scale.
     """
 
     def __init__(
@@ -47,7 +41,6 @@ class Walk:
         self._index = 0
 
     def __iter__(self) -> Iterator[tuple[Scale, Tensor]]:
-        """Coarse to fine."""
         for scale in self.scales:
             self._index = scale.index
             yield scale, scale.context(self.h, self.coarse)
@@ -57,11 +50,6 @@ class Walk:
         return self.model.decomposition.extend(self.coarse, part, self._index)
 
     def extend(self, last: Tensor, part: Tensor) -> None:
-        """Settle the scale at hand.
-
-        Args:
-            last: its last context.
-            part: complex (B, s, s), its coefficients, zero outside its ring.
-        """
+        """Settle the scale at hand by its last context and its coefficients, complex (B, s, s), zero off its ring."""
         self.coarse = self.block(part)
         self.h = last

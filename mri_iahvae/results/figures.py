@@ -97,7 +97,6 @@ class SliceView:
         return images | {f"{name} x{gain}": gain * image for name, image in (errors | deviation).items()}
 
     def spectra(self, titles: Titles) -> dict[str, NDArray[np.complexfloating]]:
-        """The lower row, by title."""
         spectra = {titles.measured: self.measured, titles.completed: self.completed}
         if self.reference_kspace is not None:
             spectra = {"reference k-space": self.reference_kspace, **spectra}
@@ -115,14 +114,8 @@ def kspace_figure(
     """Two rows per slice: images in the upper one, log-magnitude k-space in the lower one.
 
     All images of a slice have the same grey window, in which errors are brightened by the factor that their titles
-    state, and so have its k-spaces (five decades below the largest bin). Scores above the panels are the slice's.
-
-    Args:
-        path: PNG file to write.
-        views: the slices, at least one, from top to bottom.
-        titles: of the panels; those of a single-coil reconstruction by default.
-        scores: of the volume, by the name of the image; below the title.
-        title: above the figure.
+    state, and so have its k-spaces (five decades below the largest bin). Scores above the panels are the slice's; those
+    of the volume, by the name of the image, stand below the title.
     """
     titles = titles or Titles()
     rows = [(view.images(titles), view.spectra(titles)) for view in views]
@@ -145,8 +138,7 @@ def kspace_figure(
         for axis, name in zip(axes[::2, 0], names, strict=True):
             axis.text(-0.05, 0.5, name, rotation=90, ha="right", va="center", transform=axis.transAxes)
     lines = [f"whole volume, {name}: {_score_line(values)}" for name, values in (scores or {}).items()]
-    figure.suptitle("\n".join([title, *lines]), fontsize=10)
-    _save(figure, path)
+    _save(figure, path, "\n".join([title, *lines]))
 
 
 def grid_figure(
@@ -170,9 +162,7 @@ def grid_figure(
         whites = brightest if by_column else [float(images[0].max())] * len(titles)
         for axis, image, name, white in zip(line, images, titles, whites, strict=True):
             _show(axis, image, (0, white or 1.0), name if row == 0 else "")
-    if title:
-        figure.suptitle(title, fontsize=10)
-    _save(figure, path)
+    _save(figure, path, title)
 
 
 def plain_text(name: str) -> str:
@@ -186,9 +176,7 @@ def sheet_figure(path: Path, images: Sequence[NDArray[np.floating]], title: str 
     figure, axes = _figure(math.ceil(len(images) / columns), columns)
     for number, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
         _show(axis, image, (0, float(image.max()) or 1.0), str(number))
-    if title:
-        figure.suptitle(title, fontsize=10)
-    _save(figure, path)
+    _save(figure, path, title)
 
 
 def _figure(rows: int, columns: int, heights: Sequence[float] | None = None) -> "tuple[Figure, NDArray]":
@@ -235,6 +223,8 @@ def _score_line(scores: Scores) -> str:
     return f"NMSE {scores.nmse:#.3g}   PSNR {scores.psnr:.1f} dB   SSIM {scores.ssim:.3f}"
 
 
-def _save(figure: "Figure", path: Path) -> None:
+def _save(figure: "Figure", path: Path, title: str) -> None:
+    if title:  # an empty one would take room
+        figure.suptitle(title, fontsize=10)
     with atomic_path(path) as part:
         figure.savefig(part, format="png")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from mri_iahvae.files import atomic_path
 from mri_iahvae.kspace.bands import block_mask, scales
@@ -48,34 +49,19 @@ def scale_gif(
         for label, block in blocks.items()
     }
     white = [float(image.max()) or 1.0 for image in images[f"{height}x{width}"]]
-    frames = [
+    first, *others = [
         _frame(label, np.hstack([image / peak for image, peak in zip(row, white, strict=True)]))
         for label, row in images.items()
     ]
-    _save(path, frames)
+    durations = [FRAME_MS] * len(others) + [LAST_FRAME_MS]
+    with atomic_path(path) as part:
+        first.save(part, format="GIF", save_all=True, append_images=others, duration=durations, loop=0)
 
 
-def _frame(label: str, image: NDArray[np.floating]) -> NDArray[np.uint8]:
+def _frame(label: str, image: NDArray[np.floating]) -> Image.Image:
     """Grey values of an image between 0 and 1, enlarged, with its label in a black strip above."""
-    from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 - only this figure needs it
-
     factor = max(1, -(-_SMALLEST // len(image)))
     grey = np.rint(255 * image.clip(0, 1)).astype(np.uint8).repeat(factor, axis=0).repeat(factor, axis=1)
     strip = Image.new("L", (grey.shape[1], _LABEL_ROWS))
     ImageDraw.Draw(strip).text((3, 1), label, fill=255, font=ImageFont.load_default())
-    return np.vstack([np.asarray(strip), grey])
-
-
-def _save(path: Path, frames: list[NDArray[np.uint8]]) -> None:
-    from PIL import Image  # noqa: PLC0415
-
-    first, *others = [Image.fromarray(frame) for frame in frames]
-    with atomic_path(path) as part:
-        first.save(
-            part,
-            format="GIF",
-            save_all=True,
-            append_images=others,
-            duration=[FRAME_MS] * len(others) + [LAST_FRAME_MS],
-            loop=0,
-        )
+    return Image.fromarray(np.vstack([np.asarray(strip), grey]))

@@ -36,7 +36,6 @@ def write_scan(
     noise_sigma: float | NDArray[np.float64] | None = None,
     voxel: tuple[float, float, float] | None = None,
     acquisition: str = "",
-    patient_id: str = "",
     attributes: Mapping[str, str | float] | None = None,
 ) -> None:
     """Write a fastMRI single-coil file.
@@ -49,7 +48,6 @@ def write_scan(
         noise_sigma: per real and imaginary part, in the units of `kspace`: one number or (slices,).
         voxel: distance of slices, rows and columns in mm; without it the header states no field of view.
         acquisition: contrast and sequence, in fastMRI's words, such as `CORPD_FBK`.
-        patient_id: anonymous identifier.
         attributes: further scalar attributes.
     """
     _require_finite(path, kspace=kspace, reference=reference, noise_sigma=noise_sigma)
@@ -71,7 +69,7 @@ def write_scan(
             file.attrs["norm"] = float(np.linalg.norm(reference.astype(np.float64)))
         if noise_sigma is not None:
             file.attrs["noise_sigma"] = noise_sigma
-        file.attrs.update({"acquisition": acquisition, "patient_id": patient_id, **(attributes or {})})
+        file.attrs.update({"acquisition": acquisition, "patient_id": "", **(attributes or {})})
 
 
 class ResultFile:

@@ -27,15 +27,10 @@ class Placement:
 
 
 def place(voxel: Voxel | None = None, affine: NDArray[np.floating] | None = None) -> Placement:
-    """Find the placement of a volume.
+    """The placement of a volume; the identity where nothing is known.
 
-    Args:
-        voxel: what is known where orientation is not: slices then lie without a gap, 1 mm apart where no thickness is
-            stated.
-        affine: (4, 4), where the source states position and orientation; it decides, unless it is singular.
-
-    Returns:
-        The placement; the identity where nothing is known.
+    An affine (4, 4) states position and orientation; it decides, unless it is singular. Where only the voxel is known
+    slices lie without a gap, 1 mm apart where no thickness is stated.
     """
     if affine is not None and np.isfinite(affine).all() and np.linalg.matrix_rank(affine) == 4:
         return Placement(np.array(affine, np.float64))

@@ -14,16 +14,11 @@ def provenance(device: torch.device | None = None) -> dict[str, Any]:
 
     With the device that computed: that too, and whether its algorithms are deterministic.
     """
-    versions = {
+    computed = {"device": str(device), "deterministic": torch.are_deterministic_algorithms_enabled()}
+    return {
+        **({} if device is None else computed),
         "version": mri_iahvae.__version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "torch": str(torch.__version__),
-    }
-    if device is None:
-        return versions
-    return {
-        "device": str(device),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-        **versions,
     }

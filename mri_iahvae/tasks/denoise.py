@@ -21,7 +21,7 @@ def denoise(
         kspace: as in `reconstruct`.
         noise_sigma: standard deviation of the noise per real and imaginary part, in the units of `kspace`
             (equally those of the image: the FFT is unitary); one number or (slices,).
-        mask: bool (W,) for columns, (H, W) or (slices, H, W), true where measured; None when everything is.
+        mask: as in `reconstruct`.
         **options: as in `reconstruct`; `data_consistency` is "soft" by default: a measured bin becomes its
             posterior mean.
 

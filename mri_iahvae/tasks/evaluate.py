@@ -1,7 +1,7 @@
 """Score reconstructions against their targets, as fastMRI's own evaluation does."""
 
 from collections.abc import Iterable, Set
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,9 @@ class VolumeScores:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        paths = {"prediction": str(self.prediction), "target": str(self.target)}
-        facts = {"dataset": self.dataset, "acquisition": self.acquisition, "slices": self.slices}
-        return {**paths, **facts, **self.scores.to_dict(), "mismatch": self.mismatch}
+        facts = {**asdict(self), "prediction": str(self.prediction), "target": str(self.target)}
+        del facts["scores"]
+        return {**facts, **self.scores.to_dict()}
 
 
 @dataclass(frozen=True)

@@ -113,19 +113,10 @@ def sample_to_folder(
     batch: int | None = None,
     progress: Progress = lambda _: None,
 ) -> list[Path]:
-    """Draw images from the prior into a folder; arguments as in `sample`.
+    """Draw images from the prior into a folder, which is made; arguments as in `draw`.
 
-    Files of the same names are replaced, and an earlier run's progression goes.
-
-    Args:
-        loaded: the model and where it came from.
-        folder: made where it is missing.
-        count: of images.
-        temperature: of the draws.
-        seed: of the draws.
-        with_progression: store and draw the image summed up to each scale too.
-        batch: images at a time.
-        progress: called with the number of images just finished.
+    Files of the same names are replaced, and an earlier run's progression goes. With the progression, the image summed
+    up to each scale is stored and drawn too.
 
     Returns:
         The files: `samples.png`, magnitudes of the first `ON_SHEET`; where asked for `progression.png`, of the

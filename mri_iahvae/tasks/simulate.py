@@ -55,7 +55,7 @@ def simulate(
     overwrite: bool = False,
     report: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
-    """Make fastMRI single-coil files from magnitude images.
+    """Make fastMRI single-coil files from magnitude images, and return their paths in order.
 
     The complex image is the magnitude, its maximum scaled to `PEAK`, times exp(i smooth phase), one phase map
     per slice. Its k-space gets white noise of one sigma per volume, stored as the attribute `noise_sigma`.
@@ -75,9 +75,6 @@ def simulate(
         seed: of phase and noise, together with the file name.
         overwrite: replace files that exist.
         report: called with one line per file.
-
-    Returns:
-        The files, in order.
 
     Raises:
         UsageError: settings that cannot be, a file that exists, or two volumes of one name.
@@ -110,9 +107,6 @@ def write_example(path: str | Path, *, noise: float = 0.01, seed: int = 0, overw
         noise: as in `simulate`.
         seed: of phase and noise; the content does not depend on the file name.
         overwrite: replace a file that exists.
-
-    Returns:
-        The file.
 
     Raises:
         UsageError: the file exists.

@@ -47,7 +47,7 @@ def train(
     min_signal: float = MIN_SIGNAL,
     processes: Processes = ALONE,
 ) -> Path:
-    """Train a model.
+    """Train a model, and return the folder of its checkpoint.
 
     Args:
         data: folder of fully sampled fastMRI-schema files; readout oversampling is removed, several coils are
@@ -68,9 +68,6 @@ def train(
         min_signal: leave out slices with less energy than this fraction of their volume's largest.
         processes: that share the run; the program that calls is started again for each. Settings do not depend on
             them, and neither do results beyond rounding.
-
-    Returns:
-        Folder of the checkpoint.
 
     Raises:
         UsageError: `run` holds another run, or one that is going on; no such folder of data; stages that the model
@@ -230,7 +227,6 @@ def _new_folder(name: str) -> Path:
 
 
 def _interrupted(run: Path, settings: TrainSettings) -> str:
-    """Where a run was interrupted; nothing where it has no state yet."""
     if not (saved := states(run)):
         return ""
     stage, step, _ = saved[-1]
@@ -239,7 +235,6 @@ def _interrupted(run: Path, settings: TrainSettings) -> str:
 
 
 def _require_trainable(preset: ModelConfig, settings: TrainSettings, count: int) -> None:
-    """Refuse stages that the model or so many processes cannot train."""
     stages = [stage for stage in settings.stages if not stage.guide]
     if not preset.grows and stages and (len(stages) > 1 or stages[0].scales is not None):
         raise UsageError(
@@ -256,7 +251,6 @@ def _require_trainable(preset: ModelConfig, settings: TrainSettings, count: int)
 
 
 def _require_start(model: IAHVAE, preset: ModelConfig, settings: TrainSettings, start: str) -> None:
-    """Refuse a model that is not the coarse part of the one that is to be trained."""
     first = next((stage.size for stage in settings.stages if not stage.guide), preset.size)
     if model.size > first:
         raise UsageError(

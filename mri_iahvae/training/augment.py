@@ -22,15 +22,9 @@ def augment(
 ) -> Tensor:
     """Flips, rotation by 90 degrees, zoom, aspect, shift, contrast curves, smooth phase and noise.
 
-    Args:
-        kspace: complex64 (B, n, n), n even.
-        generator: on the same device.
-        shard: of the batch that `kspace` is, by default all of it.
-        resampled: fraction of the slices that are zoomed, shifted and given another contrast. The others keep the fine
-            structure that a scanner gives them.
-
-    Returns:
-        complex64 (B, n, n).
+    From complex64 (B, n, n), n even, of which the shard is by default all of the batch, to the same. A fraction of the
+    slices is `resampled`: zoomed, shifted and given another contrast. The others keep the fine structure that a scanner
+    gives them.
     """
     shard = shard or Shard(len(kspace))
     image = varied(kspace, generator, shard, resampled)
@@ -46,11 +40,7 @@ def augment(
 def varied(
     kspace: Tensor, generator: torch.Generator, shard: Shard | None = None, resampled: float = 1.0
 ) -> Tensor:
-    """The part of `augment` before phase and noise; arguments as there.
-
-    Returns:
-        complex64 (B, n, n), images.
-    """
+    """The part of `augment` before phase and noise, arguments as there: complex64 (B, n, n), images."""
     size = kspace.shape[-1]
     shard = shard or Shard(len(kspace))
     total = shard.total

@@ -5,13 +5,18 @@ from typing import Any
 
 import torch
 
+from mri_iahvae.kspace.bands import crop
 from mri_iahvae.model.checkpoint import save_model
+from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_file import save_guide
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.training.domain import measure_domain
+from mri_iahvae.training.augment import augment
 from mri_iahvae.training.guide_error import FITTED, calibrate_error, fit_error
-from mri_iahvae.training.slices import SliceSource
+from mri_iahvae.training.slices import CachedSlices, SliceSource, step_seed
+
+_DRAWN = 512  # slices: limits are their outermost hundredth and two-hundredth
+_DRAWS = 8  # at most of each slice: more would be the same few slices over and over
 
 
 def calibrate_and_save(
@@ -30,18 +35,9 @@ def calibrate_and_save(
 ) -> None:
     """Measure the domain and the errors of the guide, and write the checkpoint.
 
-    Args:
-        model: trained; it is left on `device`, its weights rounded when they are stored in half precision.
-        guide: likewise; None for a model without one.
-        folder: of the checkpoint.
-        training: plain JSON values about the training, for the record.
-        held_out: fully sampled slices that the model was not trained on, at least as large as its grid.
-        description: anatomy and contrasts of the slices, in words.
-        device: to compute on.
-        slices: that the guide was trained on, to fit its heads of the error; None: they are only calibrated.
-        seen: how many measurements it was trained on.
-        seed: of everything drawn.
-        half: store the weights in half precision, to ship them.
+    Model and guide are left on `device`, their weights rounded when they are stored in half precision. The heads
+    of the guide's error are fitted to the `slices` that it was trained on (`seen` measurements), without these
+    only calibrated. The other arguments are those of `measure_domain` and `save_model`.
 
     Raises:
         IahvaeError: the folder cannot be written to.
@@ -58,3 +54,30 @@ def calibrate_and_save(
         save_guide(guide, folder, training, half=half)
     domain = measure_domain(model, held_out, description, device, seed)
     save_model(model, folder, training, domain=domain, half=half)
+
+
+def measure_domain(
+    model: IAHVAE, held_out: SliceSource, description: str, device: torch.device, seed: int = 0
+) -> Domain | None:
+    """What a trained model, left on `device`, knows: measured under the training's augmentation.
+
+    Held-out slices are fully sampled, at least as large as the grid, and the model was not trained on them. The
+    description is of anatomy and contrasts, in words.
+
+    Returns:
+        The domain; None for an encoder that is not scale-causal, for which the statistic is not defined, and where
+        all slices are zero-signal.
+    """
+    if not model.encoder.causal:
+        return None
+    model = model.to(device)
+    slices, generator = CachedSlices(held_out), torch.Generator(device).manual_seed(step_seed(seed, 0, 2))
+    count = min(_DRAWN, _DRAWS * len(slices))
+    chosen = torch.randint(len(slices), (count,), generator=generator, device=device).tolist()
+    parts = [
+        crop(augment(slices.stack(chosen[i : i + 32]).to(device), generator), model.size)
+        for i in range(0, count, 32)
+    ]
+    kspace = torch.cat(parts)
+    kspace = kspace[kspace.ne(0).any(dim=2).any(dim=1)]
+    return Domain.measure(model, kspace, description) if len(kspace) > 1 else None

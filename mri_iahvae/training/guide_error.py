@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.kspace.octaves import OCTAVES, octaves, ring_means
@@ -55,21 +55,16 @@ def fit_error(
 ) -> None:
     """Fit the heads of `Guide.error` to the errors that the guide makes, all else fixed, and calibrate the variance.
 
-    Args:
-        guide: trained, in evaluation mode; changed in place.
-        slices: fully sampled slices that it was trained on.
-        held_out: others.
-        device: to compute on.
-        seed: of the measurements.
-        count: measurements that the heads are fitted to.
+    The guide is in evaluation mode and changed in place. The heads are fitted to `count` measurements of the slices
+    that it was trained on; the held-out ones are others.
     """
     guide.to(device).requires_grad_(requires_grad=False)
     torch.manual_seed(seed)
-    fit_spread = _SpreadFit(guide, math.ceil(count / _BATCH))
+    fit = _Fit(guide.error.image, math.ceil(count / _BATCH), decay=1e-2)
     found = []
     for evidence, task in _measurements(guide, slices, device, seed, count):
         error = _error(evidence, task)
-        fit_spread.step(evidence, error)
+        fit.step(_spread_loss(guide, evidence, error))
         found.append(_errors(guide, evidence, error))
     guide.error.calibration.fill_(1.0)
     _fit_octaves(guide, Errors(*(torch.cat(part) for part in zip(*found, strict=True))))
@@ -81,13 +76,7 @@ def calibrate_error(guide: Guide, held_out: SliceSource, device: torch.device, s
     """Set the calibration: of each octave the squared errors become what is stated, in the geometric mean.
 
     Half of the measurements then have larger errors, half smaller ones. An arithmetic mean would follow the few whose
-    errors are largest.
-
-    Args:
-        guide: in evaluation mode; changed in place.
-        held_out: fully sampled slices that the guide was not trained on.
-        device: to compute on.
-        seed: of the measurements.
+    errors are largest. Arguments as in `fit_error`.
     """
     guide.to(device).error.calibration.fill_(1.0)
     total, count = torch.zeros(2, 2, OCTAVES, dtype=torch.float64, device=device)
@@ -117,7 +106,6 @@ def _measurements(
 
 
 def _error(evidence: Evidence, task: Measured) -> Tensor:
-    """Error of the bins in units of the slice, complex64 (B, H, W)."""
     return evidence.kspace - task.truth / evidence.unit[:, None, None]
 
 
@@ -131,48 +119,40 @@ def _errors(guide: Guide, evidence: Evidence, error: Tensor) -> Errors:
     return Errors(guide.error.statistics(evidence), evidence.sigma, power, present & (power > _LEAST))
 
 
-class _SpreadFit:
-    """Fits the image's head: negative log likelihood of the errors of the pixels, the octaves' energies being right."""
+class _Fit:
+    """A head that learns at a falling rate."""
 
-    def __init__(self, guide: Guide, steps: int) -> None:
-        self.head = guide.error
-        self.parameters = list(guide.error.image.requires_grad_().parameters())
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=_RATE)
+    def __init__(self, head: nn.Module, steps: int, decay: float) -> None:
+        self.parameters = list(head.requires_grad_().parameters())
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=_RATE, weight_decay=decay)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps)
 
-    def step(self, evidence: Evidence, error: Tensor) -> None:
-        """One step of the optimizer on a batch."""
-        ring, squares = octaves(evidence.mask), torch.view_as_real(error).square().mean(-1)
-        power = [ring_means(squares, where, ring)[:, ring] for where in (evidence.mask, ~evidence.mask)]
-        variance = torch.where(evidence.mask, power[0], power[1])
-        estimate = Estimate(evidence.kspace, variance, self.head.spread(evidence))
-        loss = pixel_likelihood(estimate, error).mean()
+    def step(self, loss: Tensor) -> None:
         self.optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
         self.schedule.step()
 
 
-def pixel_likelihood(estimate: Estimate, error: Tensor) -> Tensor:
-    """Negative log likelihood of the pixels of an error, float (B,), up to a constant and a factor.
+def _spread_loss(guide: Guide, evidence: Evidence, error: Tensor) -> Tensor:
+    """Negative log likelihood of the errors of the pixels, the octaves' energies being right."""
+    ring, squares = octaves(evidence.mask), torch.view_as_real(error).square().mean(-1)
+    power = [ring_means(squares, where, ring)[:, ring] for where in (evidence.mask, ~evidence.mask)]
+    variance = torch.where(evidence.mask, power[0], power[1])
+    estimate = Estimate(evidence.kspace, variance, guide.error.spread(evidence))
+    return pixel_likelihood(estimate, error).mean()
 
-    Args:
-        estimate: states the error's distribution.
-        error: complex64 (B, H, W), of the bins.
-    """
+
+def pixel_likelihood(estimate: Estimate, error: Tensor) -> Tensor:
+    """Negative log likelihood of the pixels of an error, complex64 (B, H, W): (B,), up to a constant and a factor."""
     pixels = torch.view_as_real(ifft2c(error) * estimate.phase().conj()).movedim(-1, 1)
     variance = estimate.pixel_variance() + _LEAST
     return (variance.log() + pixels.square() / variance).mean(dim=(1, 2, 3))
 
 
 def log_ratio(variance: Tensor, errors: Errors) -> Tensor:
-    """Log of the squared errors over the variance, float (B, 2, octaves); zero for octaves that do not count.
-
-    Args:
-        variance: float (B, 2, octaves).
-        errors: of the same measurements.
-    """
+    """Log of the squared errors over the variance, both (B, 2, octaves); zero for octaves that do not count."""
     stated = torch.where(errors.counted, variance, 1)
     made = torch.where(errors.counted, errors.power, 1)
     return made.log() - stated.log()
@@ -181,17 +161,10 @@ def log_ratio(variance: Tensor, errors: Errors) -> Tensor:
 def _fit_octaves(guide: Guide, errors: Errors) -> None:
     """Least squares of the log ratio: by likelihood the few measurements with the largest errors would decide."""
     steps = min(_STEPS, len(errors.sigma))
-    parameters = list(guide.error.octaves.requires_grad_().parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=_RATE, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    fit = _Fit(guide.error.octaves, steps, decay=1e-3)
     for _ in range(steps):
         chosen = torch.randint(len(errors.sigma), (_CHOSEN,), device=errors.sigma.device)
         some = Errors(*(part[chosen] for part in errors))
         ratio = log_ratio(guide.error.variances(some.statistics, some.sigma), some)
-        loss = ratio.square().sum() / some.counted.sum()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
+        fit.step(ratio.square().sum() / some.counted.sum())
     guide.requires_grad_(requires_grad=False)

@@ -1,30 +1,29 @@
-"""The Lightning module of a stage that trains the guide."""
+"""The Lightning module of a stage that trains the guide, by error relative to the task's difficulty and similarity."""
 
 from pathlib import Path
 from typing import Any
 
 import torch
+from fastmri.losses import SSIMLoss
 from torch import Tensor, nn
 
+from mri_iahvae.kspace.fft import ifft2c
+from mri_iahvae.model.estimate import Estimate
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_file import save_guide
 from mri_iahvae.processes import process_count
 from mri_iahvae.training.augment import varied
-from mri_iahvae.training.guide_objective import dissimilarity, guide_loss, relative_error
-from mri_iahvae.training.guide_tasks import random_field_of_view, random_measurements
+from mri_iahvae.training.guide_tasks import Measured, random_field_of_view, random_measurements
 from mri_iahvae.training.settings import TrainSettings
 from mri_iahvae.training.shard import Shard
 from mri_iahvae.training.stage import StageBase
 
+_EASY = 1e-3  # of the slice's energy: errors below it are as good as none
+_DISSIMILARITY = 0.5  # its weight
+
 
 class GuideModule(StageBase):
-    """Trains the guide on random measurements of the slices; its error heads are fitted later.
-
-    Args:
-        model: the guide.
-        settings: of the run.
-        stage: number of the stage.
-    """
+    """Trains the guide on random measurements of the slices; its error heads are fitted later."""
 
     model: Guide
     average: Guide
@@ -34,11 +33,9 @@ class GuideModule(StageBase):
         super().__init__(model, settings, stage)
 
     def kernels(self) -> set[nn.Parameter]:
-        """Those of the convolutions."""
         return {parameter for parameter in self.model.parameters() if parameter.ndim == 4}
 
     def training_step(self, batch: tuple[Tensor, int], batch_idx: int) -> Tensor:  # noqa: ARG002
-        """Relative error and dissimilarity."""
         kspace, seed = batch
         noise = torch.Generator(self.device).manual_seed(seed)
         shard = Shard.of_this_process(len(kspace) * process_count())
@@ -52,7 +49,7 @@ class GuideModule(StageBase):
         return loss
 
     def scores(self, kspace: Tensor, noise: torch.Generator, shard: Shard) -> dict[str, Tensor]:
-        """See `StageBase.scores`: of one random measurement of each slice, the same at each validation."""
+        """Of one random measurement of each slice, the same at each validation."""
         task = random_measurements(varied(kspace, noise, shard, 0.0).abs(), noise, shard)
         estimate = self.average(task.kspace, task.mask, task.sigma)
         return {
@@ -61,10 +58,31 @@ class GuideModule(StageBase):
         }
 
     def store(self, folder: Path, training: dict[str, Any]) -> None:
-        """See `StageBase.store`."""
         save_guide(self.average, folder, training)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A state describes its own model, so that a run resumes from it alone."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["model_config"] = self.model.config.to_json()
+
+def guide_loss(estimate: Estimate, task: Measured) -> Tensor:
+    return relative_error(estimate.kspace, task) + _DISSIMILARITY * dissimilarity(estimate.kspace, task.truth)
+
+
+def relative_error(found: Tensor, task: Measured) -> Tensor:
+    """Root of the error's energy over that of the zero-filled slice: float (B,), 1 for zero-filling.
+
+    Tasks from easy to hard weigh alike, and an error of zero-filling below a thousandth of the slice counts as one.
+    """
+    difficulty = _energy(torch.where(task.mask, task.kspace, 0) - task.truth) + _EASY * _energy(task.truth)
+    return (_energy(found - task.truth) / difficulty.clamp_min(1e-12) + 1e-6).sqrt()
+
+
+def dissimilarity(found: Tensor, truth: Tensor) -> Tensor:
+    """1 - SSIM of the magnitude images, the range of values that of each truth: float (B,)."""
+    x, y = (ifft2c(bins).abs()[:, None] for bins in (found, truth))
+    peak = y.amax(dim=(1, 2, 3)).clamp_min(torch.finfo(torch.float32).tiny)
+    unlike: Tensor = SSIMLoss().to(x.device)(
+        x / peak[:, None, None, None], y / peak[:, None, None, None], torch.ones_like(peak), reduced=False
+    )
+    return unlike.flatten(1).mean(1)
+
+
+def _energy(bins: Tensor) -> Tensor:
+    return torch.view_as_real(bins).square().sum(dim=(1, 2, 3))

@@ -50,12 +50,7 @@ class Measured(NamedTuple):
 
 
 def random_field_of_view(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Now and then another size, for the whole batch: borders are cut or air is added, sides need not be equal.
-
-    Args:
-        image: (B, H, W).
-        generator: on the same device.
-    """
+    """Now and then another size for the batch (B, H, W): borders are cut or air is added, sides need not be equal."""
     drawn = torch.rand(3, generator=generator, device=generator.device).tolist()
     if drawn[0] >= _RESIZED:
         return image
@@ -69,13 +64,7 @@ def random_field_of_view(image: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def random_measurements(image: Tensor, generator: torch.Generator, shard: Shard | None = None) -> Measured:
-    """Give every slice a phase, a mask and noise.
-
-    Args:
-        image: complex or float (B, H, W), free of noise.
-        generator: its device is the result's.
-        shard: of the batch that `image` is, by default all of it.
-    """
+    """Give every slice, complex or float (B, H, W) and free of noise, a phase, a mask and noise."""
     height, width = image.shape[1:]
     shard = shard or Shard(len(image))
     count, device = shard.total, generator.device
@@ -140,7 +129,6 @@ class _Draw:
         return mask
 
     def lines(self) -> Tensor:
-        """Columns, or rows."""
         rows = self.uniform(0, 1) < _ROWS
         count = self.height if rows else self.width
         where = torch.arange(count, device=self.generator.device)

@@ -10,18 +10,13 @@ from mri_iahvae.training.recorder import Recorder
 
 
 class Interruption(L.Callback):
-    """Context within which signals ask a recorder to stop, and the Lightning callback that keeps it so.
-
-    Args:
-        recorder: of the stage.
-    """
+    """Context within which signals ask a recorder to stop, and the Lightning callback that keeps it so."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        """Take the signals."""
         try:
             self._before = {n: signal.signal(n, self._ask) for n in (signal.SIGINT, signal.SIGTERM)}
         except ValueError:  # not in the main thread, where no signal arrives either
@@ -29,7 +24,6 @@ class Interruption(L.Callback):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give them back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

@@ -11,13 +11,7 @@ _PLANE = 0.25  # fraction of the masks that are 2-D random sampling; the others 
 def random_masks(count: int, size: int, generator: torch.Generator) -> Tensor:
     """One mask per slice: random columns, or 2-D random bins, denser towards the centre.
 
-    Args:
-        count: number of masks.
-        size: side N of the grid.
-        generator: its device is the result's.
-
-    Returns:
-        bool (count, N, N), true where measured; the centre always is.
+    On the generator's device, bool (count, size, size), true where measured; the centre always is.
     """
 
     def uniform(*shape: int) -> Tensor:

@@ -1,6 +1,5 @@
 """The Lightning module of a stage that trains the hierarchy."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from mri_iahvae.kspace.bands import crop, embed, split
 from mri_iahvae.model.checkpoint import save_model
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.model.super_resolution import SuperResolution
 from mri_iahvae.processes import process_count
 from mri_iahvae.training.augment import augment
 from mri_iahvae.training.masks import random_masks
@@ -32,13 +32,8 @@ class StageModule(StageBase):
     """Trains scales of the hierarchy.
 
     Scales that the stage holds get no gradient, no weight decay and no averaging; scales coarser than the trained ones
-    are not differentiated at all.
-
-    Args:
-        model: with measured gains, on the stage's grid.
-        settings: of the run.
-        stage: number of the stage.
-        sigma_start: sigma of the stage's first step.
+    are not differentiated at all. The model is on the stage's grid, its gains measured; `sigma_start` is sigma of the
+    first step.
     """
 
     model: IAHVAE
@@ -50,26 +45,24 @@ class StageModule(StageBase):
         if self.stage.scales is not None:
             self.model.requires_grad_(requires_grad=False)
             for index in self.stage.trained:
-                for parameter in self.model.scale_parameters(index):
-                    parameter.requires_grad_()
+                self.model.encoder[index].requires_grad_()
+                self.model.decoder[index].requires_grad_()
 
     def slow(self) -> set[nn.Parameter]:
         """The super-resolution branches: they see each other's predictions, amplify each other, and would diverge."""
-        return set(self.model.super_resolution_parameters())
+        branches = [part for part in self.model.modules() if isinstance(part, SuperResolution)]
+        return {parameter for branch in branches for parameter in branch.parameters()}
 
     def scores(self, kspace: Tensor, noise: torch.Generator, shard: Shard) -> dict[str, Tensor]:
-        """See `StageBase.scores`; at the stage's final sigma."""
+        """At the stage's final sigma."""
         kspace = canonical_batch(kspace, self.model.size)
         return validation_scores(self.average, kspace, self.stage.sigma, noise, shard)
 
     def store(self, folder: Path, training: dict[str, Any]) -> None:
-        """See `StageBase.store`."""
         save_model(self.average, folder, training)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A state describes its own model, so that a run resumes from it alone."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["model_config"] = self.model.config.to_json()
         checkpoint["sigma_start"] = self.sigma_start
 
     def sigma(self, step: int) -> float:
@@ -113,12 +106,8 @@ class StageModule(StageBase):
 def completion_cut(draw: int, count: int) -> int:
     """Index of the last known scale of the completion-aware term.
 
-    Half of the draws take the finest scale but one, each coarser one comes half as often, down to 4x4: the finest scale
-    is the newest and has the most to learn.
-
-    Args:
-        draw: a random whole number.
-        count: number of scales up to the finest that is trained.
+    Half of the draws, random whole numbers, take the finest scale but one of `count`, each coarser one comes half as
+    often, down to 4x4: the finest scale is the newest and has the most to learn.
     """
     last, first = max(0, count - 2), min(_FIRST_CUT.bit_length() - 1, max(0, count - 2))
     coarser = (draw & -draw).bit_length() - 1 if draw else 0  # trailing zero bits: geometric
@@ -128,14 +117,7 @@ def completion_cut(draw: int, count: int) -> int:
 def validation_scores(
     model: IAHVAE, kspace: Tensor, sigma: float, noise: torch.Generator, shard: Shard | None = None
 ) -> dict[str, Tensor]:
-    """Scores per slice.
-
-    Args:
-        model: the model.
-        kspace: complex64 (B, N, N), canonical, fully sampled.
-        sigma: fixed likelihood standard deviation.
-        noise: draws the ELBO's posterior samples.
-        shard: of the batch that `kspace` is, by default all of it.
+    """Scores per slice of canonical, fully sampled k-space; sigma is fixed, other arguments as in `posterior_pass`.
 
     Returns:
         "elbo_loss" (B,), nats per dimension; "kl" (B, scales), nats; "error" (B, scales), squared error over the
@@ -149,12 +131,8 @@ def validation_scores(
         completed = complete(model, kspace, 2**cut)
         zero_filled = squared_error(embed(crop(kspace, 2**cut), model.size), kspace)
         completion.append(squared_error(completed, kspace) / zero_filled)
-    bins = model.size**2
-    per_slice = (
-        sampled.error.sum(0) / (2 * sigma**2) + bins * math.log(2 * math.pi * sigma**2) + sampled.kl.sum(0)
-    )
     return {
-        "elbo_loss": per_slice / (2 * bins),
+        "elbo_loss": sampled.nats(sigma) / (2 * model.size**2),
         "kl": sampled.kl.T,
         "error": (_energy(sampled.bins - kspace) / _energy(kspace)).T,
         "nmse": mean.error.sum(0) / _energy(kspace).sum(0),

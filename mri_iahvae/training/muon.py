@@ -24,7 +24,6 @@ class Muon(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # noqa: ANN401
-        """One step of all parameters that have a gradient."""
         loss = None
         if closure is not None:  # before the groups are parted: it may clear the gradients of all
             with torch.enable_grad():

@@ -27,14 +27,15 @@ class PosteriorPass:
     kl: Tensor
     bins: Tensor
 
-    def negative_elbo(self, sigma: float) -> Tensor:
-        """Mean over the batch, in nats per real dimension (2 N^2 of them).
-
-        Per bin the log density is -|e|^2 / (2 sigma^2) - log(2 pi sigma^2).
-        """
+    def nats(self, sigma: float) -> Tensor:
+        """Negative ELBO (B,): per bin the log density is -|e|^2 / (2 sigma^2) - log(2 pi sigma^2)."""
         bins = self.bins.shape[-1] ** 2
         distortion = self.error.sum(0) / (2 * sigma**2) + bins * math.log(2 * math.pi * sigma**2)
-        return (distortion + self.kl.sum(0)).mean() / (2 * bins)
+        return distortion + self.kl.sum(0)
+
+    def negative_elbo(self, sigma: float) -> Tensor:
+        """Mean over the batch, in nats per real dimension (2 N^2 of them)."""
+        return self.nats(sigma).mean() / (2 * self.bins.shape[-1] ** 2)
 
 
 def posterior_pass(
@@ -91,17 +92,12 @@ def _normal(
     return drawn if means is None else [values * ~means[:, None, None, None] for values in drawn]
 
 
-def beyond_block(model: Model, kspace: Tensor, side: int) -> Walk:
+def _beyond_block(model: Model, kspace: Tensor, side: int) -> Walk:
     """A walk over the scales beyond block B_side, which alone is measured.
 
     Contexts come from posterior means and measured bins, as inference has them; contexts of posterior samples are
     another distribution. A scale-causal encoder is shown blocks by the ELBO already, and completion is not to change
     it: its gradient is cut. A bottom-up one has to learn zero-filled inputs.
-
-    Args:
-        model: the model.
-        kspace: complex64 (B, N, N), canonical; only B_side is looked at.
-        side: 0: nothing is measured.
     """
     decomposition, size = model.decomposition, model.decomposition.size
     inside = block_mask(side, size)
@@ -123,18 +119,11 @@ def beyond_block(model: Model, kspace: Tensor, side: int) -> Walk:
 
 
 def complete(model: Model, kspace: Tensor, side: int, noise: torch.Generator | None = None) -> Tensor:
-    """Complete k-space beyond block B_side from the prior.
+    """Complete canonical k-space, complex64 (B, N, N), from its block B_side and the prior; 0 samples whole slices.
 
-    Args:
-        model: the model.
-        kspace: complex64 (B, N, N), canonical; only B_side is looked at.
-        side: of the measured block; 0: nothing is measured, which samples whole slices.
-        noise: draws prior samples; None takes the prior mean.
-
-    Returns:
-        complex64 (B, N, N): the block as measured, and the completed bins.
+    The block stays as it is. With `noise` prior samples are drawn, else the prior's mean is taken.
     """
-    walk = beyond_block(model, kspace, side)
+    walk = _beyond_block(model, kspace, side)
     result = walk.coarse
     for scale, h in walk:
         last = scale.run(h, _normal(scale, noise, None, Shard(len(kspace))))
@@ -148,15 +137,7 @@ def completion_ratio(model: IAHVAE, kspace: Tensor, side: int) -> Tensor:
     """Squared error of the prior-mean completion beyond block B_side, over the mean energy of those bins.
 
     1 is what zero-filling reaches on an average slice. It trains the prior path to predict the conditional mean
-    of unmeasured bands, which is what `--up-to` asks of it.
-
-    Args:
-        model: the model.
-        kspace: complex64 (B, N, N), canonical.
-        side: of the measured block.
-
-    Returns:
-        float (B,).
+    of unmeasured bands, which is what `--up-to` asks of it. From complex64 (B, N, N), canonical, to float (B,).
     """
     outside = ~block_mask(side, model.size, device=kspace.device)
     return squared_error(complete(model, kspace, side), kspace) / (model.power * outside).sum()
@@ -168,15 +149,7 @@ def masked_ratio(model: IAHVAE, kspace: Tensor, mask: Tensor) -> Tensor:
     One round of imputation per scale: missing bins take the prior mean, the encoder sees the imputed scale (a bottom-up
     one the zero-filled grid), and its posterior mean predicts them. It trains the encoder for imputed inputs, and the
     decoder for posterior means, which inference starts from: the ELBO alone shows it samples only, and measured bins
-    count here for that reason.
-
-    Args:
-        model: the model.
-        kspace: complex64 (B, N, N), canonical.
-        mask: bool (B, N, N), true where measured.
-
-    Returns:
-        float (B,).
+    count here for that reason. From complex64 (B, N, N), canonical, and bool masks to float (B,).
     """
     error = torch.zeros(kspace.shape[0], device=kspace.device)
     decomposition, walk = model.decomposition, Walk(model, len(kspace), kspace.device)

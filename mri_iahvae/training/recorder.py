@@ -30,18 +30,13 @@ class Display(Protocol):
     def step(self, entry: dict[str, Any], total: int) -> None:
         """One logged step of `total`, with what `log.jsonl` has of it."""
 
-    def validation(self, entry: dict[str, Any]) -> None:
-        """One validation."""
+    def validation(self, entry: dict[str, Any]) -> None: ...
 
 
 class Recorder(L.Callback):
     """Lightning callback that keeps the record of one stage; of several processes the first one writes and shows.
 
-    Args:
-        run: folder of the run.
-        display: shows progress.
-        draw: draws pictures of the averaged model to a path; None for none.
-        training: record for the checkpoint.
+    `draw` draws pictures of the averaged model to a path, `training` is the record for the checkpoint.
     """
 
     def __init__(
@@ -55,14 +50,13 @@ class Recorder(L.Callback):
         self._saved = self._logged = time.monotonic()
         self._slices = 0
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:  # noqa: ANN401 - a `StageBase`
         """Save at once: whatever happens next, the run can be resumed."""
         if trainer.global_step == 0:
             self._save(trainer, pl_module)
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:  # noqa: ANN401
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:  # noqa: ANN401
         """Log, show, save when it is time or the run is asked to stop, or must."""
-        assert isinstance(pl_module, StageBase)  # noqa: S101 - narrows the type, not a check of input
         self._slices += pl_module.stage.batch
         done = trainer.global_step >= pl_module.stage.steps
         if trainer.global_step % _LOG_STEPS == 0 or done:
@@ -84,18 +78,10 @@ class Recorder(L.Callback):
         if stop or hopeless:
             raise KeyboardInterrupt
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log, show, draw."""
-        assert isinstance(pl_module, StageBase)  # noqa: S101
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:  # noqa: ANN401
         if rank():
             return
-        entry = {
-            "kind": "validation",
-            "stage": pl_module.stage_index,
-            "grid": pl_module.stage.size,
-            "step": trainer.global_step,
-            **pl_module.validation,
-        }
+        entry = {**_position_of("validation", trainer.global_step, pl_module), **pl_module.validation}
         self._write(entry)
         self.display.validation(entry)
         if self.draw is None:
@@ -109,11 +95,8 @@ class Recorder(L.Callback):
             return
         now = time.monotonic()
         speed = self._slices / max(1e-9, now - self._logged)
-        entry: dict[str, Any] = {
-            "kind": "step",
-            "stage": module.stage_index,
-            "grid": module.stage.size,
-            "step": step,
+        entry = {
+            **_position_of("step", step, module),
             "slices_per_second": speed,
             "seconds_left": (module.stage.steps - step) * module.stage.batch / speed,  # of the stage
             "skipped": int(module.skipped),
@@ -124,8 +107,7 @@ class Recorder(L.Callback):
         self._write(entry)
         self.display.step(entry, module.stage.steps)
 
-    def _save(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        assert isinstance(module, StageBase)  # noqa: S101
+    def _save(self, trainer: L.Trainer, module: StageBase) -> None:
         trainer.save_checkpoint(state_path(self.run, module.stage_index, trainer.global_step))
         if rank() == 0:
             prune(self.run)
@@ -145,13 +127,14 @@ class Recorder(L.Callback):
             raise IahvaeError(f"{path}: cannot be written: {error.strerror}") from error
 
 
+def _position_of(kind: str, step: int, module: StageBase) -> dict[str, Any]:
+    return {"kind": kind, "stage": module.stage_index, "grid": module.stage.size, "step": step}
+
+
 def cut_log(run: Path, stage: int, step: int) -> None:
     """Take from the log of a run what came after a state: a run that goes on from there writes it again.
 
     The last line may be half a line, where the run was killed while it wrote.
-
-    Raises:
-        IahvaeError: the log cannot be read or written.
     """
     path = run / "log.jsonl"
     if not path.is_file():

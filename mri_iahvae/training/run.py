@@ -63,29 +63,13 @@ def run_training(
     processes: Processes = ALONE,
     warnings: Sequence[str] = (),
 ) -> Path:
-    """Train a model through all stages.
+    """Train a model, `preset`, through all stages; returns the folder of the finished checkpoint.
 
-    Several processes, joined by `processes.joined`, call it alike and share each batch; the first one writes.
-
-    Args:
-        preset: configuration of the finished model; the last stage's size is its size.
-        settings: of the run.
-        training: fully sampled slices to learn from.
-        held_out: fully sampled slices to validate on.
-        run: folder of the run: `states/`, `model/` (averaged weights), `log.jsonl`, `pictures/`.
-        device: to train on.
-        resume: go on from the newest state in `run`.
-        display: shows progress.
-        draw: draws pictures of (model, canonical held-out k-space) to a path.
-        record: what the checkpoint says of its training, beside the settings.
-        description: anatomy and contrasts of the slices, in words.
-        start: model whose weights the first stage starts from; its scales are the coarsest of `preset`.
-        start_guide: guide that the guide's stage starts from, or that stays as it is.
-        processes: that share the run.
-        warnings: about the slices, shown first.
-
-    Returns:
-        Folder of the finished checkpoint.
+    The folder `run` gets `states/`, `model/` (averaged weights), `log.jsonl` and `pictures/`, which `draw` makes of
+    held-out slices; a run is resumed from its newest state. The first stage starts from the weights of `start`, whose
+    scales are the coarsest of `preset`; the guide's stage from `start_guide`, which stays as it is where there is none.
+    Several processes, joined by `processes.joined`, call it alike and share each batch; the first one writes. The
+    checkpoint has `record` of its training, and `description` of its slices.
 
     Raises:
         KeyboardInterrupt: stopped by SIGINT or SIGTERM, after the state was saved.
@@ -160,7 +144,6 @@ def _stored_model(run: Path) -> IAHVAE | None:
 def _guide_module(
     settings: TrainSettings, index: int, module: StageBase | None, start: Guide | None
 ) -> GuideModule:
-    """The module of a stage that trains the guide, from the stage before, from `start`, or afresh."""
     torch.manual_seed(settings.seed + index)
     guide = Guide(settings.guide)
     before = module.average if isinstance(module, GuideModule) else start
@@ -187,15 +170,13 @@ def _fit(
     state: Path | None,
     processes: Processes = ALONE,
 ) -> None:
-    """Train one stage to its end, from `state` when given."""
-    interval = min(module.settings.validate_every, module.stage.steps)
     with quiet_lightning(), Interruption(recorder) as interruption:
         trainer = L.Trainer(
             **_hardware(device, processes),
             use_distributed_sampler=False,  # every process sees each batch, and takes its shard
             precision=_LIGHTNING[module.settings.precision],
             max_steps=module.stage.steps,
-            val_check_interval=interval,
+            val_check_interval=min(module.settings.validate_every, module.stage.steps),
             check_val_every_n_epoch=None,
             callbacks=[recorder, interruption],
             plugins=[SafeStates(), *cluster_plugins()],
@@ -225,7 +206,6 @@ def _fit(
 
 
 def _hardware(device: torch.device, processes: Processes) -> dict[str, Any]:
-    """What Lightning's Trainer computes on."""
     if processes.count > 1:
         return {
             "accelerator": device.type,
@@ -264,7 +244,6 @@ def _next_module(
 
 
 def _resume(run: Path, settings: TrainSettings) -> tuple[StageBase, tuple[int, int], Path]:
-    """Module of the newest readable state, its stage and step, and its path."""
     failure: IahvaeError = IahvaeError(f"{run}: --resume found no state there; start without it")
     for stage, step, path in reversed(states(run)):
         try:

@@ -24,8 +24,8 @@ class RunRecord:
         settings: of the training.
         data: absolute path of the folder of slices.
         slices: how many to train on, and how many held out.
-        domain: anatomy and contrasts, in words; None: the acquisitions that the files state.
-        start: the checkpoint that the weights started from; None: fresh ones.
+        domain: as in `tasks.train.train`.
+        start: likewise.
         provenance: versions, device and other facts, as plain values.
     """
 
@@ -38,12 +38,7 @@ class RunRecord:
     provenance: dict[str, Any]
 
     def write(self, run: Path) -> None:
-        """Write the record of a new run.
-
-        Raises:
-            UsageError: the folder holds another run.
-            IahvaeError: it cannot be written to.
-        """
+        """Write the record of a new run; a UsageError where the folder holds another one."""
         if states(run):
             raise UsageError(
                 f"{run}: holds a run already; add --resume to go on with it or choose another folder"
@@ -54,12 +49,7 @@ class RunRecord:
 
     @classmethod
     def read(cls, run: Path) -> "RunRecord":
-        """Read the record of a run.
-
-        Raises:
-            UsageError: there is no run with a saved state.
-            IahvaeError: the record cannot be read.
-        """
+        """Read the record of a run; a UsageError where there is none with a saved state."""
         path = run / "run.json"
         if not path.is_file() or not states(run):
             raise UsageError(f"{run}: --resume found no run with a saved state there; start without it")
@@ -79,11 +69,7 @@ class RunRecord:
             raise IahvaeError(f"{path}: cannot be read as the record of a run ({reason(error)})") from None
 
     def require(self, run: Path, given: dict[str, Any]) -> None:
-        """Refuse options of `mri-iahvae train` that are not those of the start.
-
-        Args:
-            run: folder of the run.
-            given: values by option, such as {"--batch": 8}.
+        """Refuse options of `mri-iahvae train`, such as {"--batch": 8}, that are not those of the start.
 
         Raises:
             UsageError: naming each such option with both values.

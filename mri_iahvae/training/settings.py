@@ -43,7 +43,6 @@ class Stage:
     guide: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
         coarsest, finest = self.scales or (1, self.size)
         powers = all(side > 0 and side & (side - 1) == 0 for side in (self.size, coarsest, finest))
         if not powers or self.size < SMALLEST or not coarsest <= finest <= self.size or self.steps < 1:
@@ -59,7 +58,6 @@ class Stage:
         return range(coarsest.bit_length() - 1, finest.bit_length())
 
     def __str__(self) -> str:
-        """As `parse_stages` reads it."""
         if self.guide:
             return f"guide:{self.steps}"
         if self.scales is None:
@@ -114,13 +112,11 @@ class TrainSettings:
     guide: GuideConfig = field(default_factory=GuideConfig)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be computed."""
         if self.precision not in PRECISIONS:
             raise UsageError(f"precision {self.precision}: expected one of {', '.join(PRECISIONS)}")
 
     @property
     def planned(self) -> int:
-        """Steps of all stages together."""
         return self.done(len(self.stages), 0)
 
     def done(self, stage: int, step: int) -> int:
@@ -128,7 +124,6 @@ class TrainSettings:
         return sum(before.steps for before in self.stages[:stage]) + step
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers, lists and dicts."""
         return asdict(self)
 
     @classmethod
@@ -154,13 +149,8 @@ def parse_stages(
 ) -> tuple[Stage, ...]:
     """Read a plan such as "guide:3000,32:2000,64:1500" (GRID:STEPS) or "128:600@16-128" (only scales 16 to 128).
 
-    Args:
-        text: the plan.
-        size: side of the finished model's grid.
-        batch: slices per step, for all stages.
-        rate: peak learning rate, likewise.
-        sigma: final sigma, likewise.
-        first: smallest grid that a stage can have: that of the model to start from.
+    It ends at the grid of the finished model, `size`, and begins at `first` or more, that of the model to start from.
+    All stages have the same batch, rate and sigma.
 
     Raises:
         UsageError: not of that form, or grids that do not grow to `size`.
@@ -193,14 +183,7 @@ def parse_stages(
 
 
 def default_stages(size: int, *, grows: bool = True, first: int = SMALLEST, guided: bool = False) -> str:
-    """The plan of a model on a `size` x `size` grid; one stage for a model that cannot grow.
-
-    Args:
-        size: side of the grid.
-        grows: whether the model can.
-        first: smallest grid that a stage can have.
-        guided: whether a guide is trained first.
-    """
+    """The plan of a model on a `size` x `size` grid: one stage for one that cannot grow; a guide comes first."""
     plan = {32: 2000, 64: 1500, 128: 1300}
     chosen = [f"{grid}:{steps}" for grid, steps in plan.items() if first <= grid <= size]
     ladder = ",".join(chosen) if grows and size in plan else f"{size}:2000"

@@ -16,12 +16,8 @@ from mri_iahvae.processes import process_count, rank
 class Shard:
     """The batch elements of one process: `rank`, `rank + count`, `rank + 2 count` ...
 
-    Where the batch does not divide, its last element is given out again, so that all processes have equally many.
-
-    Attributes:
-        total: elements of the global batch.
-        rank: number of the process.
-        count: number of processes.
+    Of a global batch of `total`. Where that does not divide, the last element is given out again, so that all processes
+    have equally many.
     """
 
     total: int
@@ -30,7 +26,6 @@ class Shard:
 
     @classmethod
     def of_this_process(cls, total: int) -> "Shard":
-        """The shard of the calling process in a batch of `total`."""
         return cls(total, rank(), process_count())
 
     def of(self, batch: Tensor) -> Tensor:

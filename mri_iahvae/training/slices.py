@@ -1,6 +1,7 @@
 """Slices to train on; batches are a pure function of seed and step, so that exact resume needs no sampler state."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import count
 from typing import Protocol
 
@@ -15,8 +16,7 @@ from mri_iahvae.training.shard import Shard
 class SliceSource(Protocol):
     """Fully sampled slices, addressed by number."""
 
-    def __len__(self) -> int:
-        """Number of slices."""
+    def __len__(self) -> int: ...
 
     def read(self, index: int) -> np.ndarray:
         """k-space of one slice: complex64 (n, n), n a power of two, DC at (n // 2, n // 2)."""
@@ -27,21 +27,14 @@ class CachedSlices:
 
     def __init__(self, source: SliceSource) -> None:
         self._source = source
-        self._slices: list[Tensor | None] = [None] * len(source)
+        self._read = cache(lambda index: torch.from_numpy(source.read(index)))
 
     def __len__(self) -> int:
-        """Number of slices."""
-        return len(self._slices)
+        return len(self._source)
 
     def stack(self, indices: list[int]) -> Tensor:
         """k-space of some slices: complex64 (len(indices), n, n)."""
-        slices = []
-        for index in indices:
-            kspace = self._slices[index]
-            if kspace is None:
-                kspace = self._slices[index] = torch.from_numpy(self._source.read(index))
-            slices.append(kspace)
-        return torch.stack(slices)
+        return torch.stack([self._read(index) for index in indices])
 
 
 def step_seed(seed: int, step: int, purpose: int) -> int:
@@ -52,11 +45,7 @@ def step_seed(seed: int, step: int, purpose: int) -> int:
 class StepBatches(IterableDataset):
     """Endless batches: (the process's own k-space complex64 (B, n, n), seed of the step, which all processes shard).
 
-    Args:
-        slices: the slices to draw from, uniformly.
-        shard: the process's own part of each batch.
-        seed: of the run.
-        start: tells the first step once the batches are asked for: a resumed run sees those that it would have seen.
+    `start` tells the first step once the batches are asked for: a resumed run sees those that it would have seen.
     """
 
     def __init__(
@@ -66,7 +55,6 @@ class StepBatches(IterableDataset):
         self.slices, self.shard, self.seed, self.start = slices, shard, seed, start
 
     def __iter__(self) -> Iterator[tuple[Tensor, int]]:
-        """Yield the batches of steps start, start + 1, ..."""
         for step in count(self.start()):
             key = step_seed(self.seed, step, 0)
             choice = np.random.default_rng(key).integers(len(self.slices), size=self.shard.total)

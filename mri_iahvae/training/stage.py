@@ -10,6 +10,8 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from mri_iahvae.model.guide import Guide
+from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.training.muon import Muon
 from mri_iahvae.training.settings import TrainSettings
 from mri_iahvae.training.shard import Shard
@@ -24,11 +26,6 @@ class StageBase(L.LightningModule, ABC):
 
     A subclass says what a step computes, what is validated, and how the average is stored.
 
-    Args:
-        model: that is trained.
-        settings: of the run.
-        stage: number of the stage.
-
     Attributes:
         average: the same model with the averaged weights.
         statistics: of the latest step, for the log.
@@ -38,7 +35,7 @@ class StageBase(L.LightningModule, ABC):
 
     skipped: Tensor
 
-    def __init__(self, model: nn.Module, settings: TrainSettings, stage: int) -> None:
+    def __init__(self, model: IAHVAE | Guide, settings: TrainSettings, stage: int) -> None:
         super().__init__()
         self.model = model
         self.average = copy.deepcopy(model).requires_grad_(requires_grad=False)
@@ -62,13 +59,7 @@ class StageBase(L.LightningModule, ABC):
 
     @abstractmethod
     def scores(self, kspace: Tensor, noise: torch.Generator, shard: Shard) -> dict[str, Tensor]:
-        """Of held-out slices, complex64 (B, n, n), with the averaged weights: each (B, ...).
-
-        Args:
-            kspace: the process's own slices.
-            noise: for what is drawn.
-            shard: of the batch that `kspace` is.
-        """
+        """Of the process's own held-out slices, complex64 (B, n, n), with the averaged weights: each (B, ...)."""
 
     @abstractmethod
     def store(self, folder: Path, training: dict[str, Any]) -> None:
@@ -118,15 +109,14 @@ class StageBase(L.LightningModule, ABC):
                 average.data.lerp_(weight.data, 1 - decay)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """What is neither a weight nor Lightning's own."""
+        """A state describes its own model too, so that a run resumes from it alone."""
         checkpoint["skipped_in_a_row"] = self.skipped_in_a_row
+        checkpoint["model_config"] = self.model.config.to_json()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """What is neither a weight nor Lightning's own."""
         self.skipped_in_a_row = checkpoint["skipped_in_a_row"]
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
-        """Scores of one batch of held-out slices."""
         shard = Shard.of_this_process(len(batch))
         noise = torch.Generator(self.device).manual_seed(self.settings.seed + batch_idx)
         with torch.autocast(self.device.type, enabled=False):  # float32, whatever the training's precision
@@ -134,7 +124,6 @@ class StageBase(L.LightningModule, ABC):
         self._scores.append({key: shard.gather(value) for key, value in scores.items()})
 
     def on_validation_epoch_end(self) -> None:
-        """Mean of the scores over the held-out slices."""
         joined = {key: torch.cat([score[key] for score in self._scores]) for key in self._scores[0]}
         self._scores.clear()
         self.validation = {key: value.mean(dim=0).tolist() for key, value in joined.items()}

@@ -28,11 +28,7 @@ class SafeStates(CheckpointIO):
             part.write_bytes(save(tensors, metadata={"structure": structure}))
 
     def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:  # noqa: ANN401
-        """The inverse of `save_checkpoint`.
-
-        Raises:
-            CheckpointError: not a file that `save_checkpoint` wrote.
-        """
+        """The inverse of `save_checkpoint`; a CheckpointError for another file."""
         try:
             with safe_open(path, framework="pt") as file:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
@@ -46,12 +42,10 @@ class SafeStates(CheckpointIO):
         return checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:  # noqa: ANN401
-        """Delete a state."""
         Path(path).unlink(missing_ok=True)
 
 
 def state_path(run: Path, stage: int, step: int) -> Path:
-    """Where the state of a step of a growth stage is kept."""
     return run / "states" / f"stage{stage}-step{step:08d}{_SUFFIX}"
 
 

@@ -24,11 +24,8 @@ def canonical_batch(kspace: Tensor, size: int) -> Tensor:
 def measure(kspace: Tensor, config: ModelConfig) -> ModelConfig:
     """The configuration with gains and core power measured on canonical slices.
 
-    Gains that the configuration holds are kept: growing must leave the coarse bands of a model unchanged.
-
-    Args:
-        kspace: complex64 (B, N, N), canonical.
-        config: for the same N.
+    Those are complex64 (B, N, N). Gains that the configuration holds are kept: growing must leave the coarse bands of
+    a model unchanged.
     """
     gains = []
     for band, s in zip(split(kspace), scales(config.size), strict=True):
@@ -46,16 +43,8 @@ def measure(kspace: Tensor, config: ModelConfig) -> ModelConfig:
 def grow(model: IAHVAE, target: ModelConfig, sigma: float) -> IAHVAE:
     """A model with one or more finer scales whose coarse scales are those of `model`.
 
-    Canonical bins double with each doubling of the grid, and so do gains and sigma: in image units the coarse
-    bands stay what they were.
-
-    Args:
-        model: the coarser model.
-        target: configuration of the finer one; its coarse scales must be those of `model`.
-        sigma: that `model` ended with.
-
-    Returns:
-        The finer model, new scales freshly initialised, their gains not yet measured.
+    Canonical bins double with each doubling of the grid, and so do gains and sigma, that `model` ended with: in image
+    units the coarse bands stay what they were. New scales are fresh, their gains not yet measured.
     """
     ratio = target.size // model.size
     grown = IAHVAE(

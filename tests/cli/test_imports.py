@@ -25,11 +25,21 @@ except SystemExit as end:
 """
 
 
+def run(program, *args, **options):
+    """What it prints on stderr, and the modules that it loads."""
+    command = [sys.executable, "-c", program, *map(str, args)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, **options)
+    return done.stderr, set(json.loads(done.stdout.splitlines()[-1]))
+
+
 @pytest.mark.parametrize("args", [["--help"], ["--version"], *([name, "--help"] for name in main.entries)])
 def test_help_imports_nothing_heavy(args):
-    command = [sys.executable, "-c", PROGRAM, *args]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert HEAVY.isdisjoint(json.loads(done.stdout.splitlines()[-1]))
+    assert HEAVY.isdisjoint(run(PROGRAM, *args)[1])
+
+
+def test_inspect_does_not_wait_for_pytorch(make_scan, checkpoint):
+    _, loaded = run(PROGRAM, "inspect", make_scan(), "--checkpoint", checkpoint)
+    assert loaded & HEAVY == {"numpy", "h5py"}
 
 
 @pytest.mark.parametrize(
@@ -51,8 +61,6 @@ def test_wrong_usage_does_not_wait_for_pytorch(args, tmp_path):
     (tmp_path / "there.h5").touch()
     (tmp_path / "folder").mkdir()
     program = PROGRAM.replace("main(sys.argv[1:], standalone_mode=False)", EXIT_CODE)
-    place = tmp_path if args[0] == "example" else tmp_path / "folder"
-    command = [sys.executable, "-c", program, *args]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=place)
-    assert "Error: " in done.stderr
-    assert "torch" not in json.loads(done.stdout.splitlines()[-1])
+    error, loaded = run(program, *args, cwd=tmp_path if args[0] == "example" else tmp_path / "folder")
+    assert "Error: " in error
+    assert "torch" not in loaded

@@ -51,13 +51,11 @@ def test_processes_of_a_machine_take_its_cuda_devices_in_turn(monkeypatch):
     assert find_device("cuda") == torch.device("cuda")
 
 
-def test_tasks_share_a_folder_and_each_reports_its_own(arguments, start, make_scan, tmp_path):
+def test_tasks_share_a_folder_and_each_reports_its_own(arguments, start, make_folder, tmp_path):
     """As `srun -n 2` starts them; the second one has a file that cannot be used, and another part of its own."""
-    (tmp_path / "scans").mkdir()
-    for number in range(4):
-        make_scan(f"scans/{number}.h5")
-    (tmp_path / "scans" / "3.h5").write_text("no scan")
-    command = arguments("denoise", tmp_path / "scans", "--json", "--quality", "fast")
+    scans = make_folder("scans", 4)
+    (scans / "3.h5").write_text("no scan")
+    command = arguments("denoise", scans, "--json", "--quality", "fast")
     variables = ({"SLURM_PROCID": i, "SLURM_NTASKS": "2", "SLURM_LOCALID": i} for i in "01")
     tasks = [start(command, environment) for environment in variables]
     for number, (task, code) in enumerate(zip(tasks, (0, 3), strict=True)):

@@ -8,11 +8,13 @@ import h5py
 import pytest
 from click.testing import CliRunner
 
-from mri_iahvae.cli.group import Entry, LazyGroup
+from mri_iahvae.cli.group import LazyGroup
+from mri_iahvae.cli.parts import Part
 from mri_iahvae.cli.runs import run_files
 from mri_iahvae.errors import ScanError, UsageError
 
 NAMES = ("a.h5", "b.h5", "c.h5")
+OPTIONS = {"skip_existing": False, "as_json": False, "quiet": False, "asked": {}}
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def run(tmp_path):
     """
 
     def invoke(*inputs, errors=None, **options):
-        options = {"skip_existing": False, "as_json": False, "quiet": False, **options}
+        options = {**OPTIONS, **options}
         ran = []
 
         def work(path, target, start):
@@ -48,9 +50,9 @@ def run(tmp_path):
 
         @click.command()
         def command():
-            run_files(inputs, tmp_path / "out", lambda: work, **options)
+            run_files(inputs, tmp_path / "out", lambda: work, Part(), **options)
 
-        group = LazyGroup("group", entries={"run": Entry("", "")})
+        group = LazyGroup("group", entries={"run": ""})
         group.get_command = lambda *_: command
         return CliRunner().invoke(group, ["run"]), ran
 
@@ -195,5 +197,5 @@ def test_reports_are_printed_as_files_finish(scans, tmp_path, capsys):
         seen.append(capsys.readouterr().out)
         return report(path, target)
 
-    run_files([scans], tmp_path / "out", lambda: work, skip_existing=False, as_json=False, quiet=True)
+    run_files([scans], tmp_path / "out", lambda: work, Part(), **{**OPTIONS, "quiet": True})
     assert [text.partition(":")[0] for text in seen] == ["", str(scans / "a.h5"), str(scans / "b.h5")]

@@ -31,13 +31,8 @@ OPTIONS = [
 
 
 @pytest.fixture
-def data(make_scan, tmp_path):
-    """Folder with four small scans."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for number in range(4):
-        make_scan(f"data/{number}.h5", noise=0.01 * (number + 1))
-    return folder
+def data(make_folder):
+    return make_folder("data", 4)
 
 
 def train(*args):

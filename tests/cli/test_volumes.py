@@ -10,9 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
-from mri_iahvae.cli import main
 from mri_iahvae.model import checkpoint as checkpoint_module
 from mri_iahvae.pipeline import output
 
@@ -22,25 +20,12 @@ def run(cli):
     return lambda *args, command="reconstruct": cli(command, "--method", "amortized", *args)
 
 
-@pytest.fixture
-def folder(make_scan, tmp_path):
-    """Makes a folder of scans: name, number of them, what `make_scan` takes."""
-
-    def make(name, count, **options):
-        (tmp_path / name).mkdir()
-        for number in range(count):
-            make_scan(f"{name}/{number}.h5", **options)
-        return tmp_path / name
-
-    return make
-
-
 @pytest.mark.parametrize("command", ["reconstruct", "denoise"])
-def test_many_files_load_the_model_once_and_are_done_once(run, folder, tmp_path, monkeypatch, command):
+def test_many_files_load_the_model_once_and_are_done_once(run, make_folder, tmp_path, monkeypatch, command):
     loads = []
     load = checkpoint_module.load
     monkeypatch.setattr(checkpoint_module, "load", lambda path: loads.append(path) or load(path))
-    scans = folder("scans", 3, noise=0.05)
+    scans = make_folder("scans", 3, noise=0.05)
     assert run(scans / "1.h5", "-q", command=command).exit_code == 0
     first = (tmp_path / "out" / "1.h5").read_bytes()
     loads.clear()
@@ -53,8 +38,10 @@ def test_many_files_load_the_model_once_and_are_done_once(run, folder, tmp_path,
     assert (tmp_path / "out" / "1.h5").read_bytes() == first
 
 
-def test_an_interrupted_night_keeps_what_is_done(arguments, start, folder, make_scan, outputs):
-    scans = folder("scans", 1, mask=np.zeros(32, bool))  # of which nothing is measured: a draw from the prior
+def test_an_interrupted_night_keeps_what_is_done(arguments, start, make_folder, make_scan, outputs):
+    scans = make_folder(
+        "scans", 1, mask=np.zeros(32, bool)
+    )  # of which nothing is measured: a draw from the prior
     make_scan("scans/1.h5", slices=8)
     command = arguments("reconstruct", scans, "--steps", "10000", "--batch", "1")
     process = start(command)
@@ -70,7 +57,7 @@ def test_an_interrupted_night_keeps_what_is_done(arguments, start, folder, make_
     assert outputs() == ["0.h5", "0_kspace.png", "0_report.json"]
 
 
-def test_a_locked_file_is_read(run, make_scan):
+def test_a_locked_file_is_read(run, tool, make_scan):
     """On network disks locks are left behind, or cannot be had at all."""
     path = make_scan()
     with path.open("rb") as file:
@@ -78,12 +65,12 @@ def test_a_locked_file_is_read(run, make_scan):
         with pytest.raises(OSError, match="lock"):  # what a reader meets that asks for one
             h5py.File(path, locking=True)
         assert run(path).exit_code == 0
-        assert CliRunner().invoke(main, ["inspect", str(path)]).exit_code == 0
+        assert tool("inspect", path).exit_code == 0
 
 
-def test_no_scan_is_kept_open(run, folder, monkeypatch):
+def test_no_scan_is_kept_open(run, make_folder, monkeypatch):
     """Not even while its slices are worked on: the file may be on a disk that goes away for a while."""
-    scans = folder("scans", 2)
+    scans = make_folder("scans", 2)
     seen = []
 
     def look(*_, **__):
@@ -128,8 +115,8 @@ def peaks(run, monkeypatch):
 
 
 @pytest.mark.parametrize(("files", "slices", "share"), [(5, 8, 1 / 8), (1, 28, 1 / 4)])
-def test_memory_grows_neither_with_files_nor_with_slices(peaks, folder, files, slices, share):
-    one, many = folder("one", 1, slices=8, size=96), folder("many", files, slices=slices, size=96)
+def test_memory_grows_neither_with_files_nor_with_slices(peaks, make_folder, files, slices, share):
+    one, many = make_folder("one", 1, slices=8, size=96), make_folder("many", files, slices=slices, size=96)
     added = (files * slices - 8) * 96 * 96 * np.dtype(np.complex64).itemsize
     options = ("--batch", 2)
     peaks(one, *options)  # imports

@@ -52,11 +52,6 @@ def super_resolving():
 
 
 @pytest.fixture
-def noise():
-    return torch.Generator().manual_seed(0)
-
-
-@pytest.fixture
 def kspace(model, noise):
     """Canonical-looking k-space, complex64 (2, N, N)."""
     parts = torch.randn(2, model.size, model.size, 2, generator=noise)

@@ -91,3 +91,13 @@ def test_heads_work_at_unit_scale(noise, index):
     assert scale.variance() == pytest.approx(gain**2 / 2)
     image = to_complex(torch.nn.functional.pixel_shuffle(channels, scale.patch))
     torch.testing.assert_close(bins, fft2c(image) * ring * gain / 2**0.5)
+
+
+def test_spectral_heads_predict_the_bins_themselves(variant, noise):
+    for scale in variant(heads="spectral").scales:
+        shape = 2, 2 * scale.patch**2, scale.resolution, scale.resolution
+        channels = torch.randn(shape, generator=noise)
+        scale.head.image = Fixed(channels)
+        bins = scale.bins(torch.zeros(2, scale.bias.shape[0], *shape[2:]))
+        predicted = to_complex(torch.nn.functional.pixel_shuffle(channels, scale.patch))
+        torch.testing.assert_close(bins, predicted * scale.gains / 2**0.5)

@@ -15,7 +15,7 @@ def test_scan_round_trip(tmp_path, kspace, rng):
     mask = rng.random(17) < 0.5
     images = rng.random((3, 20, 17)).astype(np.float32)
     write_scan(
-        path, kspace, mask=mask, reference=images, noise_sigma=0.25, acquisition="AXT1", patient_id="p",
+        path, kspace, mask=mask, reference=images, noise_sigma=0.25, acquisition="AXT1",
         attributes={"acceleration": 4},
     )  # fmt: skip
     scan = open_scan(path)

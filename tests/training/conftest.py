@@ -52,11 +52,6 @@ def make_blobs():
 
 
 @pytest.fixture
-def noise():
-    return torch.Generator().manual_seed(0)
-
-
-@pytest.fixture
 def blobs():
     """k-space of eight slices in scanner units, complex64 (8, 32, 32)."""
     return CachedSlices(Blobs(8)).stack(list(range(8)))

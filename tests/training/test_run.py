@@ -16,7 +16,7 @@ from mri_iahvae.model.guide_config import GuideConfig
 from mri_iahvae.model.guide_file import load_guide
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.model.presets import preset
-from mri_iahvae.training.domain import measure_domain
+from mri_iahvae.training.calibration import measure_domain
 from mri_iahvae.training.module import StageModule, validation_scores
 from mri_iahvae.training.run import run_training
 from mri_iahvae.training.settings import Stage, TrainSettings

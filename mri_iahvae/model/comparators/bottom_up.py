@@ -4,37 +4,31 @@ Its features at every scale depend on every bin of the input, unmeasured ones (z
 inferred on the way changes them.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mri_iahvae.kspace.decomposition import Decomposition
 from mri_iahvae.kspace.fft import ifft2c, to_channels
-from mri_iahvae.model.blocks import Bottleneck
+from mri_iahvae.model.blocks import Bottleneck, convolution
 from mri_iahvae.model.config import ScaleConfig
 from mri_iahvae.model.gains import gain_map
 from mri_iahvae.model.protocols import Scale
 
 
 class BottomUpStage(nn.Module):
-    """Encoder of one scale.
-
-    Args:
-        scale: widths of this scale.
-        resolution: side r = s / patch of its maps.
-        blocks: number of residual blocks.
-        finer: channels of the next finer scale's features, None at the finest scale.
-    """
+    """Encoder of one scale, on maps of side r = s / patch; `finer` channels come from scale 2s."""
 
     def __init__(self, scale: ScaleConfig, resolution: int, blocks: int, finer: int | None) -> None:
         super().__init__()
-        self.patch = scale.patch
         self.resolution = resolution
-        kernel = 3 if resolution > 2 else 1
         # The finest scale takes four real channels: the image, and that of its bins at unit power, which the first
         # would drown.
         self.embed = (
-            nn.Conv2d(4 * scale.patch**2, scale.channels, kernel, padding=kernel // 2)
+            convolution(4 * scale.patch**2, scale.channels, resolution)
             if finer is None
             else nn.Conv2d(finer, scale.channels, 1)
         )
@@ -48,16 +42,9 @@ class BottomUpStage(nn.Module):
 
 
 class BottomUpEncoder(nn.ModuleList):
-    """An `Encoder` that looks at the whole measurement at once: stages of all scales, coarse to fine.
-
-    Args:
-        scales: widths of each scale.
-        blocks: residual blocks per scale.
-        decomposition: of the grid.
-    """
+    """An `Encoder` that looks at the whole measurement at once: stages of all scales, coarse to fine."""
 
     causal = False
-    grows = False
     gain_map: Tensor
 
     def __init__(self, scales: tuple[ScaleConfig, ...], blocks: int, decomposition: Decomposition) -> None:
@@ -71,18 +58,14 @@ class BottomUpEncoder(nn.ModuleList):
         self.register_buffer("gain_map", torch.ones(size, size), persistent=False)
 
     def set_gains(self, gains: Tensor) -> None:
-        """Adopt the RMS of each band, float (scales,)."""
         self.gain_map = gain_map(gains)
 
     def forward(self, image: Tensor, white: Tensor) -> list[Tensor]:
-        """Features of every scale, coarse to fine.
+        """Features of every scale, float (B, C, r, r), coarse to fine.
 
         Args:
             image: complex (B, N, N), pixel power about 1.
             white: complex (B, N, N), the image of the bins divided by their gains.
-
-        Returns:
-            float (B, C, r, r) of each scale.
         """
         x = F.pixel_unshuffle(torch.cat([to_channels(image), to_channels(white)], dim=1), self.patch)
         features = []
@@ -92,22 +75,17 @@ class BottomUpEncoder(nn.ModuleList):
         return features[::-1]
 
     def begin(self, coefficients: Tensor, mask: Tensor) -> "BottomUpSession":  # noqa: ARG002 - as `Encoder.begin`
-        """Features of every scale."""
-        return BottomUpSession(self(ifft2c(coefficients), ifft2c(coefficients / self.gain_map)))
+        features = self(ifft2c(coefficients), ifft2c(coefficients / self.gain_map))
+        return BottomUpSession(dict(enumerate(features)))
 
 
 class BottomUpSession:
-    """The `Session` of a `BottomUpEncoder`.
+    """The `Session` of an encoder that knows the features of every scale, by index, from the start."""
 
-    Args:
-        features: of every scale.
-    """
-
-    def __init__(self, features: list[Tensor]) -> None:
+    def __init__(self, features: Mapping[int, Any]) -> None:
         self.all = features
 
-    def features(self, scale: Scale, block: Tensor) -> Tensor:  # noqa: ARG002 - as `Session.features`
-        """Those of the scale."""
+    def features(self, scale: Scale, block: Tensor) -> Any:  # noqa: ANN401, ARG002 - as `Session.features`
         return self.all[scale.index]
 
     def extend(self, scale: Scale, block: Tensor) -> None:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from mri_iahvae.kspace.bands import band_mask, crop, scales
-from mri_iahvae.model.comparators.bottom_up import BottomUpEncoder
+from mri_iahvae.model.comparators.bottom_up import BottomUpEncoder, BottomUpSession
 from mri_iahvae.model.ladder import LadderLayer
-from mri_iahvae.model.protocols import Encoded, Latents, Scale
+from mri_iahvae.model.protocols import Encoded, Latents
 from mri_iahvae.model.scale import BandScale
 
 
@@ -27,7 +27,7 @@ class Seen(NamedTuple):
 class OrdinaryEncoder(BottomUpEncoder):
     """A bottom-up encoder whose only scale takes the features of all resolutions."""
 
-    def begin(self, coefficients: Tensor, mask: Tensor) -> "OrdinarySession":  # type: ignore[override]
+    def begin(self, coefficients: Tensor, mask: Tensor) -> BottomUpSession:
         """Features of all resolutions, and what is measured of each."""
         session = super().begin(coefficients, mask)
         fractions = []
@@ -36,29 +36,11 @@ class OrdinaryEncoder(BottomUpEncoder):
             fractions.append(
                 (crop(mask, s) & ring).expand(len(coefficients), s, s).flatten(1).sum(1) / ring.sum()
             )
-        return OrdinarySession(Seen(session.all, fractions))
-
-
-class OrdinarySession:
-    """The `Session` of an `OrdinaryEncoder`."""
-
-    def __init__(self, seen: Seen) -> None:
-        self._seen = seen
-
-    def features(self, scale: Scale, block: Tensor) -> Seen:  # noqa: ARG002 - as `Session.features`
-        """Of all resolutions."""
-        return self._seen
-
-    def extend(self, scale: Scale, block: Tensor) -> None:
-        """There is no finer scale."""
+        return BottomUpSession({len(self) - 1: Seen(list(session.all.values()), fractions)})
 
 
 class OrdinaryScale:
-    """A `Scale` that holds the layers of all resolutions; its head answers for the whole grid.
-
-    Args:
-        stages: one per resolution, coarse to fine; the last one has the head.
-    """
+    """A `Scale` that holds the layers of all resolutions, coarse to fine; the last one's head answers for all bins."""
 
     def __init__(self, stages: list[BandScale]) -> None:
         self._stages = stages
@@ -66,19 +48,15 @@ class OrdinaryScale:
         self.latents = tuple(latent for stage in stages for latent in stage.latents)
 
     def variance(self) -> float:
-        """Mean expected power of a bin per real and imaginary part."""
         return self.energy() / (2 * self.side**2)
 
     def energy(self) -> float:
-        """Expected energy of all bins, canonical units."""
         return float(self._stages[-1].gains.square().sum())
 
     def context(self, h: Tensor | None, coarse: Tensor) -> Tensor:
-        """The context before the first layer, (B, C, 1, 1)."""
         return self._stages[0].context(h, coarse)
 
     def run(self, h: Tensor, latents: Latents | None = None, first: int = 0) -> Tensor:
-        """See `Scale.run`."""
         layers = [(stage, layer) for stage in self._stages for layer in stage.ladder()][first:]
         for number, (stage, layer) in enumerate(layers if latents is None else layers[: len(latents)]):
             h = self._enter(stage, layer, h)
@@ -87,7 +65,6 @@ class OrdinaryScale:
         return h
 
     def bins(self, last: Tensor) -> Tensor:
-        """See `Scale.bins`."""
         return self._stages[-1].bins(last)
 
     def encode(
@@ -97,7 +74,7 @@ class OrdinaryScale:
         noise: Latents | None = None,
         fraction: Tensor | None = None,
     ) -> Encoded:
-        """See `Scale.encode`; a resolution of which nothing is measured takes the prior."""
+        """A resolution of which nothing is measured takes the prior."""
         mean: list[Tensor] = []
         std: list[Tensor] = []
         latents: list[Tensor] = []

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mri_iahvae.training.domain import measure_domain
+from mri_iahvae.training.calibration import measure_domain
 
 CPU = torch.device("cpu")
 

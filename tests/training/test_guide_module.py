@@ -4,7 +4,7 @@ import torch
 
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.kspace.noise import complex_noise
-from mri_iahvae.training.guide_objective import dissimilarity, relative_error
+from mri_iahvae.training.guide_module import dissimilarity, relative_error
 from mri_iahvae.training.guide_tasks import random_field_of_view, random_measurements
 
 
