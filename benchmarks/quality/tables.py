@@ -108,6 +108,11 @@ TABLES: dict[str, dict[str, tuple[str, Table]]] = {
     "docs/results/quality.md": {"quality": ("quality", full)},
     "docs/results/paper-table-1.md": {"table1": ("table1", full)},
     "docs/results/paper-algorithm.md": {"paper": ("paper", short)},
+    "docs/results/generated-files.md": {
+        "nmse": ("generated", short),
+        "ssim": ("generated", lambda rows: short(rows, score="ssim").replace("**", "")),
+        "time": ("generated", lambda rows: short(rows, score="seconds_per_slice").replace("**", "")),
+    },
 }
 """Of each document: name of the marks, the JSON file of the rows, and what makes the table."""
 

@@ -88,6 +88,10 @@ def evaluate(
         click.echo(_table(evaluation), nl=False)
     if evaluation.volumes and output is not None:
         write_json(output, evaluation.to_json())
+    for volume in evaluation.volumes:
+        if volume.mismatch:
+            name = click.format_filename(volume.prediction.name)
+            click.echo(f"Warning: {name}: {volume.mismatch}", err=True)
     files = len(evaluation.volumes) + len(evaluation.failures)
     errors = [failure.error for failure in evaluation.failures]
     if files > 1:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mri_iahvae.evaluation.mismatch import Mismatch
 from mri_iahvae.kspace.centre_crop import crop_image
 
 MIN_SIDE = 7
@@ -58,6 +59,7 @@ class RunningScores:
         self._range = data_range
         self._slices = self._pixels = 0
         self._error = self._energy = self._ssim = 0.0
+        self.mismatch = Mismatch()
 
     def add(self, target: NDArray[np.floating], image: NDArray[np.floating]) -> None:
         """Count some slices, (n, H, W) each."""
@@ -66,6 +68,7 @@ class RunningScores:
 
         # In double precision: squares of fastMRI's tiny units, about 1e-12, would lose digits in the sums.
         target, image = target.astype(np.float64), image.astype(np.float64)
+        self.mismatch.add(target, image)
         self._slices += len(target)
         self._pixels += target.size
         self._error += float(np.square(target - image).sum())

@@ -277,8 +277,8 @@ class VolumeOutput:
         nothing: bool,
     ) -> Iterator[str]:
         """Warnings; `grid`: what the model is confined to; `nothing`: no slice has any signal."""
-        if self._target.doubt:
-            yield self._target.doubt
+        mismatch = [running.mismatch.text() for running in self._scores.values()][-1:]  # of the result
+        yield from filter(None, [self._target.doubt, *mismatch])
         if details.get("noise_source") == "estimate" and details["noise_sigma"] == 0:
             yield "too little is measured to estimate the noise: taken as none"
         idle = fractions["completed"] == 0 and fractions["measured"] > 0 and not nothing

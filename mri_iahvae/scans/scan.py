@@ -32,6 +32,7 @@ MaskSource = Literal["file", "zeros", "full"]
 KSPACE = "kspace"
 REFERENCE = "reconstruction_esc"
 RECONSTRUCTION = "reconstruction"
+_PAIRS = {("r", "i"), ("re", "im"), ("real", "imag")}  # names of fields, in any case
 
 
 class Source(Protocol):
@@ -172,13 +173,31 @@ class Scan:
             if not np.isfinite(target).all():
                 raise ScanError(
                     f"{self.path}: expected finite values, found NaN or infinity in '{name}', slice {number}; "
-                    "repair the slice or leave it out"
+                    "set what was not measured to zero, or leave the slice out"
                 )
 
 
 def file_changed(path: Path) -> ScanError:
     """The error for a file that is no longer what it was when it was opened."""
     return unusable(path, "the file as it was opened", "it changed", "run again")
+
+
+def is_complex(dtype: np.dtype) -> bool:
+    """Whether `to_complex64` takes numbers of this type: complex ones, or two equal fields of integers or floats.
+
+    The fields must not overlap: HDF5 writes past its memory where they do.
+    """
+    if tuple(name.lower() for name in dtype.names or ()) not in _PAIRS:
+        return dtype.kind == "c"
+    (first, at), (second, then) = (dtype.fields[name][:2] for name in dtype.names)  # type: ignore[index, union-attr]
+    return bool(first.kind in "iuf" and first == second and abs(then - at) >= first.itemsize)
+
+
+def complex_advice(shape: tuple[int, ...]) -> str:
+    """What to do with an array of numbers that are not complex."""
+    if len(shape) > 2 and shape[-1] == 2:
+        return "if the last axis holds real and imaginary parts, save x[..., 0] + 1j * x[..., 1]"
+    return "save k-space as complex64; an image is read as NIfTI"
 
 
 def to_complex64(values: NDArray) -> NDArray[np.complex64]:

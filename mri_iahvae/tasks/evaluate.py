@@ -7,7 +7,7 @@ from typing import Any
 
 import mri_iahvae
 from mri_iahvae.errors import IahvaeError, ScanError, UsageError, unusable
-from mri_iahvae.evaluation.metrics import MIN_SIDE, Scores, crop_pair, score
+from mri_iahvae.evaluation.metrics import MIN_SIDE, RunningScores, Scores, crop_pair
 from mri_iahvae.evaluation.summary import Summary, summarise
 from mri_iahvae.scans.formats.fastmri_images import Target, read_reconstruction, read_target
 from mri_iahvae.scans.listing import hdf5_files
@@ -31,6 +31,8 @@ class VolumeScores:
     acquisition: str
     slices: int
     scores: Scores
+    mismatch: str = ""
+    """Why the scores may be meaningless, one sentence; nothing where they are not."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -177,21 +179,21 @@ def score_pairs(
             if acquisition is not None and stated != acquisition:
                 others.add(stated)
                 continue
-            scores = _score(prediction, path, reference)
+            running = _score(prediction, path, reference)
         except UsageError:
             raise
         except IahvaeError as error:
             failures.append(Failure(prediction, str(error)))
         else:
-            slices = len(reference.images)
-            found.append(VolumeScores(prediction, path, reference.source, stated, slices, scores))
+            facts = reference.source, stated, len(reference.images)
+            found.append(VolumeScores(prediction, path, *facts, running.scores(), running.mismatch.text()))
     if others and not found and not failures:
         raise UsageError(f"--acquisition {acquisition}: no target has it; found {', '.join(sorted(others))}")
     found.sort(key=lambda volume: (volume.acquisition, volume.prediction.name))
     return Evaluation(tuple(found), tuple(failures), left_out)
 
 
-def _score(prediction: Path, path: Path, reference: Target) -> Scores:
+def _score(prediction: Path, path: Path, reference: Target) -> RunningScores:
     target, images = reference.images, read_reconstruction(prediction, reference.source)
     if len(images) != len(target):
         wanted = f"{counted(len(target), 'slice')}, as in the target"
@@ -207,7 +209,9 @@ def _score(prediction: Path, path: Path, reference: Target) -> Scores:
         raise unusable(path, wanted, target.shape, "leave the file out")
     if not target.any():
         raise unusable(path, "a target with signal", "zeros only", "leave the file out")
-    return score(target, images)
+    running = RunningScores(float(target.max()))
+    running.add(target, images)
+    return running
 
 
 def _by_name(path: Path) -> dict[str, Path]:

@@ -94,3 +94,9 @@ def _pairs(kspace):
     pairs = np.empty(kspace.shape, [("real", "<f4"), ("imag", "<f4")])
     pairs["real"], pairs["imag"] = kspace.real, kspace.imag
     return pairs
+
+
+def test_an_archive_in_place_of_hdf5_is_called_one(tmp_path):
+    np.savez(tmp_path / "scan.npz", reconstruction=np.ones((1, 8, 8)))
+    with pytest.raises(ScanError, match="found an archive of arrays; save the array"):
+        read_reconstruction(tmp_path / "scan.npz")

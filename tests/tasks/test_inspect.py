@@ -203,7 +203,7 @@ def damaged(case, mask):
         ("coils without centre", "error", "2 coils, and 0 lines around the centre", "at least 4 are needed"),
         ("wrong level", "warning", "times the estimate from the data", "--sigma"),
         ("full", "note", "`reconstruct` would return the data", "--up-to or --acceleration"),
-        ("NaN", "error", "slice 0", "repair the slice"),
+        ("NaN", "error", "slice 0", "set what was not measured to zero"),
     ],
 )
 def test_findings(write, checkpoint, case, level, text, fix):

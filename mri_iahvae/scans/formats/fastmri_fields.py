@@ -15,7 +15,7 @@ from mri_iahvae.scans.inferred_mask import acquired_columns, filled_bins, mask_f
 from mri_iahvae.scans.mask_file import MASK, Size, require_mask, to_mask
 from mri_iahvae.scans.safety.hdf5 import dataset, dataset_list, dataset_text, scalar_attribute
 from mri_iahvae.scans.safety.limits import MAX_SIDE, require_size
-from mri_iahvae.scans.scan import KSPACE, RECONSTRUCTION, REFERENCE, MaskSource
+from mri_iahvae.scans.scan import KSPACE, RECONSTRUCTION, REFERENCE, MaskSource, complex_advice, is_complex
 from mri_iahvae.words import counted
 
 RSS = "reconstruction_rss"
@@ -39,20 +39,14 @@ def kspace_dataset(file: h5py.File, name: str = KSPACE) -> h5py.Dataset:
             )
         raise _unusable(file, wanted, "no such dataset, nor any other", "is it a fastMRI file?")
     if kspace.ndim < 3 or (kspace.ndim > 4 and max(kspace.shape[:-4]) > 1):
-        raise _unusable(file, wanted, f"shape {kspace.shape}", "rearrange the array")
-    if kspace.dtype.kind != "c" and not _is_pair(kspace.dtype):
-        wanted = f"complex numbers in '{name}'"
-        raise _unusable(file, wanted, f"type {kspace.dtype}", "store it as complex64")
+        raise _unusable(
+            file, wanted, f"shape {kspace.shape}", "rearrange it, one slice as (1, height, width)"
+        )
+    if not is_complex(kspace.dtype):
+        found = f"shape {kspace.shape}, type {str(kspace.dtype)[:80]}"
+        raise _unusable(file, f"complex numbers in '{name}'", found, complex_advice(kspace.shape))
     require_size(file.file.filename, kspace_shape(kspace), f"shape {kspace.shape} of '{name}'")
     return kspace
-
-
-def _is_pair(dtype: np.dtype) -> bool:
-    """Whether it is two equal floating-point fields that do not overlap: HDF5 writes past its memory where they do."""
-    if dtype.names not in {("r", "i"), ("real", "imag")}:
-        return False
-    (first, at), (second, then) = (dtype.fields[name][:2] for name in dtype.names)  # type: ignore[index]
-    return bool(first.kind == "f" and first == second and abs(then - at) >= first.itemsize)
 
 
 def kspace_shape(kspace: h5py.Dataset) -> tuple[int, int, int, int]:

@@ -36,6 +36,8 @@ class Volume(NamedTuple):
     """Rows and columns before padding."""
     voxel: tuple[float, float, float] | None = None
     """Distance of slices, rows and columns in mm, where the file says."""
+    remarks: tuple[str, ...] = ()
+    """What of the file is not in the images, in words."""
 
 
 def read_magnitudes(path: str | Path) -> Iterator[Volume]:
@@ -58,8 +60,8 @@ def read_magnitudes(path: str | Path) -> Iterator[Volume]:
     elif foreign := foreign_content(path):
         raise unusable(path, "a NIfTI or npz file or a folder of pictures", *foreign)
     elif path.name.lower().endswith(NIFTI_SUFFIXES):
-        images, voxel = _nifti_slices(path)
-        yield _prepare(path, path.name[: path.name.lower().rindex(".nii")], images, voxel)
+        name = path.name[: path.name.lower().rindex(".nii")]
+        yield _prepare(path, name, *_nifti_slices(path))
     elif path.suffix == ".npz":
         for name, images in _npz_volumes(path):
             yield _prepare(path, name, images)
@@ -68,13 +70,16 @@ def read_magnitudes(path: str | Path) -> Iterator[Volume]:
         raise unusable(path, wanted, f"'{path.suffix}'", "convert it")
 
 
-def _nifti_slices(path: Path) -> tuple[NDArray[np.float32], tuple[float, float, float] | None]:
-    """Axial slices (z, y, x), from the feet up, front of the head at the top."""
+def _nifti_slices(
+    path: Path,
+) -> tuple[NDArray[np.float32], tuple[float, float, float] | None, tuple[str, ...]]:
+    """Axial slices (z, y, x), from the feet up, front of the head at the top; size of a voxel; remarks."""
     import nibabel  # noqa: PLC0415 - only this format needs it
 
     volume = nifti_image(path)
     if len(volume.shape) not in {3, 4} or prod(volume.shape[:3]) > MAX_VOXELS:
         raise _refused(path, f"shape {volume.shape}")
+    count = prod(volume.shape[3:])
     with foreign_file(path):
         volume = volume.slicer[..., 0] if len(volume.shape) == 4 else volume
         with np.errstate(all="ignore"):  # infinity and NaN are refused later
@@ -84,7 +89,7 @@ def _nifti_slices(path: Path) -> tuple[NDArray[np.float32], tuple[float, float, 
             else:
                 voxels = np.asarray(volume.dataobj, np.float32)
         voxel = voxel_size(volume)
-    return voxels[::-1, ::-1].transpose(2, 1, 0), voxel
+    return voxels[::-1, ::-1].transpose(2, 1, 0), voxel, (f"first of {count} volumes",) if count > 1 else ()
 
 
 def _npz_volumes(path: Path) -> Iterator[tuple[str, NDArray]]:
@@ -110,7 +115,11 @@ def _npz_volumes(path: Path) -> Iterator[tuple[str, NDArray]]:
 
 
 def _prepare(
-    path: Path, name: str, images: NDArray, voxel: tuple[float, float, float] | None = None
+    path: Path,
+    name: str,
+    images: NDArray,
+    voxel: tuple[float, float, float] | None = None,
+    remarks: tuple[str, ...] = (),
 ) -> Volume:
     """Non-negative, scaled to 1 per volume (slices keep their relative brightness), padded to the grid."""
     count, height, width = images.shape
@@ -120,14 +129,16 @@ def _prepare(
     with np.errstate(over="ignore", invalid="ignore"):  # infinity and NaN are refused in the next lines
         images = images.astype(np.float32)
     if not np.isfinite(images).all():
-        raise _refused(path, "values that are NaN or infinite")
+        raise _refused(path, "values that are NaN or infinite", "set them to zero")
+    if negative := np.count_nonzero(images < 0):
+        remarks = (*remarks, f"negative values ({negative / images.size:.2g} of all) set to zero")
     images = images.clip(min=0)
     peak = images.max()
     if peak == 0:
         raise _refused(path, "no value above zero")
-    return Volume(name, recentre(images / peak, side, side), (height, width), voxel)
+    return Volume(name, recentre(images / peak, side, side), (height, width), voxel, remarks)
 
 
-def _refused(path: Path, found: str) -> ScanError:
+def _refused(path: Path, found: str, advice: str = "convert the file") -> ScanError:
     wanted = "magnitude images, 3-D or 4-D NIfTI or npz with `images` (n, H, W)"
-    return unusable(path, wanted, found, "convert the file")
+    return unusable(path, wanted, found, advice)

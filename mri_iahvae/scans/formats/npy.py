@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mri_iahvae.errors import ScanError, reason, unusable
 from mri_iahvae.scans.formats.memory_map import mapped_scan, readable
 from mri_iahvae.scans.safety.limits import require_size
-from mri_iahvae.scans.scan import Scan
+from mri_iahvae.scans.scan import Scan, complex_advice, is_complex
 
 _MAX_HEADER_BYTES = 2**16
 _HEADERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
@@ -22,9 +22,9 @@ _HEADERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_ar
 def open_npy(path: Path) -> Scan:
     """Check a file and describe it.
 
-    It holds complex numbers of any width and byte order, (slices, coils, height, width), (slices, height, width), or
-    (height, width) for one slice; rows are the readout, DC lies at n // 2. Columns or bins that are exactly zero are
-    unmeasured.
+    It holds complex numbers of any width and byte order, or pairs that `is_complex` takes, (slices, coils, height,
+    width), (slices, height, width), or (height, width) for one slice; rows are the readout, DC lies at n // 2. Columns
+    or bins that are exactly zero are unmeasured.
     """
     return mapped_scan(path, _view)
 
@@ -37,9 +37,10 @@ def _view(path: Path) -> NDArray:
             size = path.stat().st_size
         shape, fortran_order, dtype = npy_header(content)
     except ValueError as error:
-        raise _refused(path, str(error)) from error
-    if len(shape) not in {2, 3, 4} or dtype.kind != "c":
-        raise _refused(path, f"shape {short(shape)}, type {short(dtype)}")
+        raise _refused(path, str(error), "save it again with numpy.save") from error
+    if len(shape) not in {2, 3, 4} or not is_complex(dtype):
+        advice = "save one such array of it" if is_complex(dtype) else complex_advice(shape)
+        raise _refused(path, f"shape {short(shape)}, type {short(dtype)}", advice)
     slices, coils = {2: (1, 1), 3: (shape[0], 1)}.get(len(shape), shape[:2])
     full = slices, coils, shape[-2], shape[-1]
     require_size(path, full, f"shape {short(shape)}")
@@ -75,7 +76,7 @@ def short(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _refused(path: Path, found: str) -> ScanError:
+def _refused(path: Path, found: str, advice: str) -> ScanError:
     shapes = "(slices, height, width), (slices, coils, height, width) or (height, width)"
     wanted = f"an npy file of complex numbers, {shapes}"
-    return unusable(path, wanted, found, "save it again with numpy.save")
+    return unusable(path, wanted, found, advice)

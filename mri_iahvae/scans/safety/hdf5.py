@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from mri_iahvae.errors import ScanError, reason, unusable
-from mri_iahvae.scans.contents import foreign_content
+from mri_iahvae.scans.contents import foreign_content, foreign_name
 from mri_iahvae.scans.safety.hdf5_vlen import claimed_lengths, heaps_end
 
 _MAX_CHUNK_BYTES = 2**30
@@ -53,7 +53,8 @@ def guarded_file(path: Path) -> Iterator[h5py.File]:
         with h5py.File(path, "r", locking=False) as file:
             yield file
     except _LIBRARY_ERRORS as error:
-        found, advice = foreign_content(path) or (f": {reason(error)}", "copy or convert the file again")
+        other = f": {reason(error)}", "copy or convert the file again"
+        found, advice = foreign_content(path) or foreign_name(path) or other
         expected = "a readable HDF5 file, found" + (found if found[0] == ":" else f" {found}")
         raise ScanError(f"{path}: expected {expected}; {advice}") from error
 

@@ -37,10 +37,19 @@ def test_orientation_comes_from_the_affine(tmp_path, rng):
 
 def test_first_volume_of_four_dimensions_and_large_slices(tmp_path, rng):
     voxels = rng.random((130, 12, 2, 3)).astype(np.float32)
-    ((_, images, *_),) = read_magnitudes(save(tmp_path / "a.nii", voxels))
-    ((_, wanted, *_),) = read_magnitudes(save(tmp_path / "b.nii", np.ascontiguousarray(voxels[..., 0])))
+    ((_, images, *_, remarks),) = read_magnitudes(save(tmp_path / "a.nii", voxels))
+    ((_, wanted, *_, none),) = read_magnitudes(save(tmp_path / "b.nii", np.ascontiguousarray(voxels[..., 0])))
     assert images.shape == (2, 130, 130)
     np.testing.assert_array_equal(images, wanted)
+    assert (remarks, none) == (("first of 3 volumes",), ())
+
+
+def test_negative_values_become_zero_and_are_told(tmp_path):
+    voxels = np.ones((10, 20, 5), np.float32)
+    voxels[:5] = -1
+    (volume,) = read_magnitudes(save(tmp_path / "a.nii", voxels))
+    assert np.count_nonzero(volume.images) == 500
+    assert volume.remarks == ("negative values (0.5 of all) set to zero",)
 
 
 @pytest.mark.parametrize(

@@ -50,11 +50,26 @@ def test_coils(save, rng, order):
         (np.ones((1, 1, 1, 8, 8), complex), r"\(1, 1, 1, 8, 8\)"),
         (np.ones((0, 8, 8), complex), r"\(0, 8, 8\)"),
         (np.ones((1, 8, 5000), complex), "5000"),
-        (np.ones((2, 8, 8), [("r", "f4"), ("i", "f4")]), "type"),
+        (np.ones((2, 8, 8), [("x", "f4"), ("y", "f4")]), "type"),
     ],
 )
 def test_other_arrays_are_refused(refused, save, values, found):
     refused(save(values), found)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [[("r", "<f4"), ("i", "<f4")], [("Re", ">i2"), ("Im", ">i2")], [("real", "<f8"), ("imag", "<f8")]],
+)
+def test_pairs_are_complex_numbers(save, rng, dtype):
+    values = rng.integers(-9, 9, (2, 3, 20, 17)) + 1j * rng.integers(1, 9, (2, 3, 20, 17))
+    stored = np.empty(values.shape, dtype)
+    stored[dtype[0][0]], stored[dtype[1][0]] = values.real, values.imag
+    np.testing.assert_array_equal(open_scan(save(stored)).read_coils(slice(None)), values)
+
+
+def test_two_parts_in_the_last_axis_are_named(refused, save):
+    refused(save(np.ones((2, 8, 8, 2), np.float32)), r"real and imaginary parts, save x\[")
 
 
 class Trap:
