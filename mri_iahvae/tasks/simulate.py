@@ -159,8 +159,8 @@ def _write(path: Path, volume: Volume, settings: _Settings, name: str) -> str:
     sampling = "fully sampled" if mask is None else f"true acceleration {true_acceleration(mask):.2f}"
     count, height, width = volume.images.shape
     padded = "" if volume.size == (height, width) else " (padded from {}x{})".format(*volume.size)
-    size = f"{counted(count, 'slice')} of {height}x{width}{padded}"
-    return ", ".join((size, sampling, *volume.remarks))
+    images = f"{counted(count, 'slice')} of {height}x{width}{padded}"
+    return ", ".join((images, sampling, *volume.remarks))
 
 
 def _seed(name: str, seed: int) -> int:
