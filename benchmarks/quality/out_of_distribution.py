@@ -5,6 +5,9 @@
 Four slices of each phantom with their own smooth phase, over the whole field of view and over 0.7 of it, with white
 noise (per part, in units of the slice's RMS). A set is warned of as `reconstruct` warns of a volume; beside it stands
 what the residual of the coarse bands alone would say.
+
+Then, of the first slice of each scan, which of completed energy, noise and phase are said to be beyond training, as it
+is and changed, fully sampled and at 4x, by the guide alone.
 """
 
 from dataclasses import replace
@@ -20,14 +23,18 @@ from torch import Tensor
 
 from benchmarks.shared import options
 from mri_iahvae.files import write_json
-from mri_iahvae.kspace.bands import recentre
-from mri_iahvae.kspace.fft import fft2c
+from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.kspace.bands import crop, embed, recentre
+from mri_iahvae.kspace.fft import fft2c, ifft2c
+from mri_iahvae.kspace.masks import DrawnMask
 from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.kspace.phase import smooth_phase
 from mri_iahvae.model.checkpoint import load_domain, load_model
 from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.pipeline.out_of_distribution import domain_warnings
+from mri_iahvae.pipeline.loaded import LoadedModel
+from mri_iahvae.pipeline.out_of_distribution import ASPECTS, domain_warnings
+from mri_iahvae.pipeline.volume import reconstruct_volume
 from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.listing import scan_files
 from mri_iahvae.scans.reader import open_scan
@@ -83,6 +90,29 @@ def judged(model: IAHVAE, domain: Domain, kspace: Tensor) -> dict[str, object]:
     return row
 
 
+def changed(kspace: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """K-space (n, H, W) of the magnitudes of some slices with phases and noise that training never showed."""
+    image = ifft2c(kspace)
+    count, *size = image.shape
+    white = complex_noise((count, *size), 1.0, generator)
+    lumps = embed(crop(fft2c(white), 16), *size)  # of 1/16 of the field
+    lumps = ifft2c(lumps).real
+    lumps = 2 * lumps / lumps.std(dim=(1, 2), keepdim=True)
+    wide = smooth_phase(count, (size[0], size[1]), generator, strength=6.0)
+    turned = {"random phase": white.angle(), "lumpy phase": lumps, "smooth phase of 6 rad": wide}
+    noisy = kspace + 3 * rms(kspace)[:, None, None] * white
+    phases = {name: fft2c(torch.polar(image.abs(), phase)) for name, phase in turned.items()}
+    return {"as they are": kspace, **phases, "noise of 3": noisy}
+
+
+def beyond(loaded: LoadedModel, kspace: Tensor, mask: NDArray[np.bool_]) -> dict[str, int]:
+    """Slices that are said to be beyond training, by aspect."""
+    settings = InferenceSettings("guide", symmetries=1)
+    given = {"guide": loaded.guide, "domain": loaded.domain}
+    found = reconstruct_volume(loaded.model, kspace.numpy(), mask, settings, **given)  # type: ignore[arg-type]
+    return dict(zip(ASPECTS, (found.beyond_training > 1).sum(axis=0).tolist(), strict=True))
+
+
 @click.command()
 @options.data
 @options.checkpoint
@@ -108,6 +138,19 @@ def main(data: Path, checkpoint: str, output: Path | None) -> None:
     rows = {name: judged(model, domain, kspace) for name, kspace in sets.items()}
     for name, row in rows.items():
         click.echo(f"{name:45} {row}")
+    first = torch.stack([kspace[0] for name, kspace in sets.items() if name.endswith(".h5")])
+    loaded = LoadedModel.load(checkpoint, torch.device("cpu"))
+    shape = (model.size, model.size)
+    masks = {
+        "fully sampled": np.ones(shape, bool),
+        "4x": np.tile(DrawnMask(4, 0.08, "random").mask(shape, "slices"), (model.size, 1)),
+        "4x without the centre": np.tile(DrawnMask(4, 0.0, "random").mask(shape, "slices"), (model.size, 1)),
+    }
+    for name, volume in changed(first, generator).items():
+        for kind, mask in masks.items():
+            label = f"first slices, {name}, {kind}"
+            rows[label] = {"slices": len(volume), **beyond(loaded, volume, mask)}
+            click.echo(f"{label:60} {rows[label]}")
     if output:
         write_json(output, rows)
 
