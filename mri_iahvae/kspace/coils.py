@@ -22,7 +22,7 @@ class Sense:
 
     Attributes:
         sensitivities: complex64 (B, C, H, W).
-        mask: bool, broadcastable to (B, C, H, W), true where measured; of one row for columns, which costs less.
+        mask: bool (H, W), (B, 1, H, W) or (1, 1, H, W), true where measured; H may be 1 for columns, which costs less.
     """
 
     sensitivities: Tensor

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError, UsageError
-from mri_iahvae.inference.settings import GUIDED, InferenceSettings
+from mri_iahvae.inference.settings import GUIDED, IDLE, InferenceSettings
 from mri_iahvae.kspace.sensitivities import calibration_region
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.loaded import LoadedModel
@@ -29,6 +29,8 @@ from mri_iahvae.scans.scan import Scan
 from mri_iahvae.scans.survey import survey
 from mri_iahvae.scans.undersampling import OWN_SAMPLING, Sampling
 
+_LOUD = 0.2  # of a slice's RMS; the estimate is below it in slices without noise, whatever the mask
+
 Start = Callable[[str, int], Progress]
 """Takes the name of a file and its number of slices; gives the function that takes what is finished of them."""
 
@@ -44,7 +46,7 @@ class Request:
 
     Attributes:
         task: "reconstruct" or "denoise". `denoise` takes the noise level into account; `reconstruct` does so with
-            "soft" data consistency only.
+            "soft" data consistency, of several coils, and where the noise is over a fifth of the slice's RMS.
         reading: how the file is read.
         sampling: which of the file's bins count as measured.
         up_to: use the measured bins of block B_s only.
@@ -119,14 +121,11 @@ def run_file(
     sampled = own.within(geometry, request.up_to)
     if scan.coils > 1:
         _check_calibration(scan, sampled.mask)
-    level = None
-    if request.task == "denoise" or settings.data_consistency == "soft":
-        level = scan_noise(used, geometry, sampled.mask, sigma=request.sigma, relative=request.relative_sigma)
+    weighed = request.task == "denoise" or settings.data_consistency == "soft" or scan.coils > 1
+    level = scan_noise(used, geometry, sampled.mask, sigma=request.sigma, relative=request.relative_sigma)
     batches = make_batches(request.batch, loaded.model.gains.device)
     progress, size = start(path.name, scan.slices), batches.size
     levels = np.zeros(scan.slices)
-    if scan.coils > 1 and scan.noise_sigma is not None:  # the coils are combined by it, come what may
-        levels[:] = scan.noise_sigma
     kind: dict[str, Any] = {"task": request.task, "coil_combine": request.coil_combine or "rss"}
     target = find_target(scan, geometry, sampled, outliers=bool(seen.outliers and not keep), **kind)
     infer = _infer(loaded, settings, request)
@@ -134,15 +133,16 @@ def run_file(
         for first in range(0, scan.slices, size):
             chosen = slice(first, min(first + size, scan.slices))
             kspace = geometry.reduce(used.read_coils(chosen))  # bins beyond `up_to` go with the mask
-            if level is not None:
-                levels[chosen] = level.of(chosen, kspace)
+            levels[chosen] = level.of(chosen, kspace)
+            if not weighed:
+                levels[chosen] *= levels[chosen] > _LOUD * level.root_mean_square(chosen, kspace)
             given = {"acquired": scan.acquired, "batch": batches, "progress": progress}
             mask = sampled.mask if sampled.mask.ndim == 2 else sampled.mask[chosen]
             result = infer(kspace, mask, first, noise_sigma=levels[chosen], **given)
             out.add(result, first)
         options = _options(loaded, scan, geometry, settings, request, batches)
         details = {**_details(scan, request), "options": options}
-        if level is not None:
+        if weighed or levels.any():
             stated = float(np.median(levels))
             details |= {"noise_sigma": stated, "noise_source": level.source}
             doubts += level_doubts(used, geometry, sampled.mask, stated, level.source)
@@ -223,6 +223,8 @@ def _options(
         sigma=request.sigma,
         relative_sigma=request.relative_sigma,
     )
+    if scan.coils > 1:  # of which the guide alone makes the result
+        asked = {name: value for name, value in asked.items() if name not in IDLE["guide"]}
     return {
         **asked,
         "keep_samples": request.keep_samples,

@@ -37,8 +37,8 @@ def volume_warnings(
         found.append(f"nothing measured {where} {numbered(unmeasured)}: {left}")
     if bounded.any():
         found.append(
-            f"what the model predicted for {numbered(bounded)} was out of bounds and was replaced by the prior mean or "
-            "zero: too unlike the training data"
+            f"what the model predicted for {numbered(bounded)} was out of bounds and was replaced by the prior mean, "
+            "the measured bins or zero: too unlike the training data"
         )
     if batches.size < batches.first:
         found.append(f"out of memory with {batches.first} slices at a time: went on with {batches.size}")

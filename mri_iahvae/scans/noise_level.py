@@ -41,12 +41,20 @@ class NoiseLevel:
         # Power adds: RMS_noisy^2 = RMS^2 (1 + 2 m R^2), m the measured fraction. Noise lies in every measured bin
         # alike; the signal in those around the centre, which every useful mask measures.
         relative = self.relative or 0.0
-        mask = self.mask[chosen] if self.mask.ndim > 2 else self.mask
-        mask = np.broadcast_to(mask, (len(kspace), *mask.shape[-2:]))
+        mask = self._mask(chosen, kspace)
+        rms = self.root_mean_square(chosen, kspace)
+        return np.asarray(rms * relative / np.sqrt(1 + 2 * mask.mean(axis=(1, 2)) * relative**2))
+
+    def root_mean_square(self, chosen: slice, kspace: NDArray[np.complex64]) -> NDArray[np.float64]:
+        """Of the bins of each slice, those beyond the mask counted as zero: (n,); arguments as above."""
+        mask = self._mask(chosen, kspace)
         where = mask.reshape(len(kspace), *[1] * (kspace.ndim - 3), *mask.shape[1:])
         power = np.square(np.abs(kspace), dtype=np.float64, where=where, out=np.zeros(kspace.shape))
-        rms = np.sqrt(power.mean(axis=tuple(range(1, kspace.ndim))))
-        return np.asarray(rms * relative / np.sqrt(1 + 2 * mask.mean(axis=(1, 2)) * relative**2))
+        return np.asarray(np.sqrt(power.mean(axis=tuple(range(1, kspace.ndim)))))
+
+    def _mask(self, chosen: slice, kspace: NDArray[np.complex64]) -> NDArray[np.bool_]:
+        mask = self.mask[chosen] if self.mask.ndim > 2 else self.mask
+        return np.broadcast_to(mask, (len(kspace), *mask.shape[-2:]))
 
 
 def scan_noise(
