@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mri_iahvae.errors import unusable
 from mri_iahvae.scans.formats.mrd_acquisitions import Slice, imaging_slices, line_samples
 from mri_iahvae.scans.formats.mrd_affine import in_order, native_affine
+from mri_iahvae.scans.formats.mrd_averages import averages_doubts
 from mri_iahvae.scans.formats.mrd_noise import measured_noise
 from mri_iahvae.scans.formats.mrd_selection import (
     Choice,
@@ -109,6 +110,7 @@ def open_mrd(path: Path, name: str = _GROUP, select: Choice = MappingProxyType({
         header = _as_stored(header, lines)
         slices, coils, warnings = imaging_slices(path, lines, records[chosen], header)
         noise, noise_warnings = measured_noise(path, data, heads, lines)
+        doubts = averages_doubts(path, data, slices, coils, header.encoded[1] // 2)
     slices, order_warnings = in_order(slices)
     height, width = size = header.encoded
     require_size(
@@ -139,7 +141,7 @@ def open_mrd(path: Path, name: str = _GROUP, select: Choice = MappingProxyType({
         warnings=(
             *(*header.warnings, *_lengths(header), *choice_warnings, *left_out),
             *_slices_missing(header, len(slices)),
-            *(*warnings, *order_warnings, *noise_warnings),
+            *(*warnings, *doubts, *order_warnings, *noise_warnings),
         ),
     )
 
