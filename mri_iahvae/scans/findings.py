@@ -73,12 +73,7 @@ def sampling_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
             "every acquired bin is measured: `reconstruct` would return the data",
             "leave bins out with --up-to or --acceleration, or denoise",
         )
-    if pattern.kind == "rows":
-        yield Finding(
-            "note",
-            "whole rows are missing: rows are taken for the readout, which is measured whole as a rule",
-            "swap the last two axes if the columns are the readout",
-        )
+    yield from _rows_findings(scan, pattern)
     if scan.coils > 1 and pattern.centre < _CALIBRATION:
         yield Finding(
             "error",
@@ -94,6 +89,27 @@ def sampling_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
             f"the centre of k-space, row {row} and column {column}, is not measured: contrast will be a guess",
             "check that mask and k-space are centred",
         )
+
+
+def _rows_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
+    """Why whole rows are missing, beyond what columns are."""
+    mask = scan.sparsest_mask[:, slice(*scan.acquired)]
+    rows, columns = mask.any(axis=1), mask.any(axis=0)
+    if rows.all() or not rows.any() or not mask[rows][:, columns].all():
+        return
+    first, last = (int(row) for row in np.flatnonzero(rows)[[0, -1]])
+    where = f"rows {first} to {last} of {scan.height} alone"
+    if not rows[first : last + 1].all():
+        if pattern.kind == "rows":
+            text = "whole rows are missing: rows are taken for the readout, which is measured whole as a rule"
+            yield Finding("note", text, "swap the last two axes if the columns are the readout")
+    elif first == 0 or last == scan.height - 1:
+        yield Finding("note", f"{where} are measured, as of a partial echo", "the model completes the rest")
+    elif scan.mask_source == "zeros":
+        text = f"{where} hold data, as of a matrix filled up with zeros: the empty rows are completed by the model"
+        yield Finding("warning", text, "crop k-space to the rows that were measured to leave them out")
+    else:
+        yield Finding("note", f"{where} are measured", "the model completes the rest")
 
 
 def _order_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:

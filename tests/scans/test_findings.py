@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from mri_iahvae.errors import ScanError
+from mri_iahvae.kspace.sampling_pattern import sampling_pattern
 from mri_iahvae.pipeline.training_data import TrainingData
-from mri_iahvae.scans.findings import data_findings, require_consistent, sampling_doubts
+from mri_iahvae.scans.findings import data_findings, require_consistent, sampling_doubts, sampling_findings
 from mri_iahvae.scans.reader import Reading, open_scan
 from mri_iahvae.scans.survey import survey
 from mri_iahvae.scans.undersampling import Sampling
@@ -183,3 +184,38 @@ def test_a_mask_along_the_wrong_axis_is_told(write, tmp_path):
         file["mask"][...] = np.arange(48) % 5 == 0
     assert any("correct the mask, or remove it" in text for text in texts(path))
     assert not any("exchanged" in text for text in texts(path))
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "level", "told"),
+    [
+        (
+            (8, 40),
+            (0, 48),
+            "warning",
+            "rows 8 to 39 of 48 alone hold data, as of a matrix filled up with zeros",
+        ),
+        (
+            (8, 40),
+            (8, 40),
+            "warning",
+            "rows 8 to 39 of 48 alone hold data, as of a matrix filled up with zeros",
+        ),
+        ((12, 48), (0, 48), "note", "rows 12 to 47 of 48 alone are measured, as of a partial echo"),
+        ((12, 48), (16, 48), "note", "rows 12 to 47 of 48 alone are measured, as of a partial echo"),
+        ((0, 48), (16, 48), None, None),
+    ],
+)
+@pytest.mark.parametrize("step", [1, 3])
+def test_empty_outer_rows_are_called_what_they_are(write, rows, columns, level, told, step):
+    def cut(kspace):
+        left = np.zeros_like(kspace)
+        chosen = ..., slice(*rows), slice(*columns, step)
+        left[chosen] = kspace[chosen]
+        return left
+
+    scan = open_scan(write(cut))
+    found = list(sampling_findings(scan, sampling_pattern(scan.sparsest_mask, scan.acquired)))
+    outer = [(finding.level, finding.text) for finding in found if "rows" in finding.text]
+    assert [(a, b.split(":")[0]) for a, b in outer] == ([(level, told)] if told else [])
+    assert any("completed by the model" in doubt for doubt in sampling_doubts(scan)) is (level == "warning")
