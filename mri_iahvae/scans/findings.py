@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError
 from mri_iahvae.kspace.sampling_pattern import Pattern, sampling_pattern
+from mri_iahvae.scans.coil_noise import coil_noise
 from mri_iahvae.scans.geometry import Geometry, reference_fits
 from mri_iahvae.scans.likeness import likeness
 from mri_iahvae.scans.mask_file import exchanged
@@ -93,8 +94,8 @@ def sampling_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
 
 def _rows_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
     """Why whole rows are missing, beyond what columns are."""
-    mask = scan.sparsest_mask[:, slice(*scan.acquired)]
-    rows, columns = mask.any(axis=1), mask.any(axis=0)
+    mask = np.asarray(scan.sparsest_mask[:, slice(*scan.acquired)])
+    rows, columns = np.any(mask, axis=1), np.any(mask, axis=0)
     if rows.all() or not rows.any() or not mask[rows][:, columns].all():
         return
     first, last = (int(row) for row in np.flatnonzero(rows)[[0, -1]])
@@ -155,6 +156,9 @@ def data_findings(scan: Scan, seen: Survey, *, keep_outliers: bool = False) -> I
         yield Finding("warning", text + (" first" if count > 1 else ""), "check how the file was made")
     yield from _axes_findings(scan, seen)
     yield from _centre_findings(scan, seen)
+    number = seen.numbers[int(seen.by_slice.argmax())]
+    if noisy := coil_noise(scan.read_coils(number)[0], scan.masks[number]):
+        yield Finding("warning", noisy, "leave it out, or make the noise of the coils alike (prewhitening)")
 
 
 def _axes_findings(scan: Scan, seen: Survey) -> Iterator[Finding]:
@@ -239,17 +243,20 @@ def _named(axes: Sequence[bool]) -> str:
 def _bright_edges(kspace: NDArray[np.complex64]) -> NDArray[np.bool_]:
     """Whether the image of (coils, height, width) has signal at the edges of the field, along rows and columns.
 
-    One cut in two has; a bright rim, as of a skull, ends before them.
+    One cut in two has; a bright rim, as of a skull, ends before them. A constant, as of values about zero, is none.
     """
-    # DC of a centred array shifts phases alone: pixel 0 is the middle of the field, n // 2 the edge.
-    image = np.fft.ifft2(kspace / np.abs(kspace).max())
-    power = np.square(np.abs(image)).sum(axis=0)
+    whole = kspace / np.abs(kspace).max()
+    varying = whole.copy()
+    varying[:, kspace.shape[1] // 2, kspace.shape[2] // 2] = 0
     bright = []
-    for profile in (power.sum(axis=1), power.sum(axis=0)):
-        middle, reach = profile.size // 2, max(1, profile.size // _EDGE)
-        near = np.arange(-reach, reach)
-        bright.append(profile[middle + near].sum() > profile[near].sum() / 2)
-    return np.array(bright)
+    for bins in (whole, varying):
+        # DC of a centred array shifts phases alone: pixel 0 is the middle of the field, n // 2 the edge.
+        power = np.square(np.abs(np.fft.ifft2(bins))).sum(axis=0)
+        for profile in (power.sum(axis=1), power.sum(axis=0)):
+            middle, reach = profile.size // 2, max(1, profile.size // _EDGE)
+            near = np.arange(-reach, reach)
+            bright.append(profile[middle + near].sum() > profile[near].sum() / 2)
+    return np.asarray(np.reshape(bright, (2, 2)).all(axis=0))
 
 
 def require_consistent(scan: Scan, seen: Survey, *, keep_outliers: bool = False) -> tuple[str, ...]:

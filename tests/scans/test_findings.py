@@ -100,6 +100,13 @@ def test_a_bright_rim_near_the_ends_of_the_field_is_no_cut(write, noise, rng):
     assert texts(path) == []
 
 
+def test_an_image_about_zero_is_not_cut_in_two(write, head_kspace):
+    """Less a constant, its background is strong at the edges of the field, and DC of another sign."""
+    kspace = head_kspace(2, 48)
+    kspace[:, 24, 24] -= 2 * np.abs(kspace).max()
+    assert texts(write(lambda _: kspace)) == []
+
+
 @pytest.mark.parametrize("order", [(1, 2, 0), (0, 2, 3, 1)])
 def test_coils_last_are_an_error(write, order, head_kspace):
     """(rows, columns, coils), and (slices, rows, columns, coils)."""
@@ -219,3 +226,10 @@ def test_empty_outer_rows_are_called_what_they_are(write, rows, columns, level, 
     outer = [(finding.level, finding.text) for finding in found if "rows" in finding.text]
     assert [(a, b.split(":")[0]) for a, b in outer] == ([(level, told)] if told else [])
     assert any("completed by the model" in doubt for doubt in sampling_doubts(scan)) is (level == "warning")
+
+
+def test_training_tells_what_is_odd_about_a_file(write, tmp_path):
+    write(name="a.h5")
+    write(lambda kspace: kspace[:, 12:], name="b.h5")
+    (told,) = [text for text in TrainingData.open(tmp_path, 32).warnings if "strongest" in text]
+    assert told.startswith("b.h5: k-space is strongest at row 12")
