@@ -75,11 +75,14 @@ def mrd_group(path: Path, name: str | None = None) -> str | None:
     """The group of an HDF5 file that holds ISMRMRD raw data; None where there is none.
 
     That is a group of this name, or of which this is the dataset `data`; without a name `dataset`, where no k-space
-    lies at the root.
+    lies at the root, and the group has the header or the acquisitions.
     """
     wanted = _GROUP if name is None else name.strip("/").removesuffix("/data")
     with guarded_file(path) as file:
-        if "/" in wanted or (name is None and KSPACE in file) or group(file, wanted) is None:
+        inside = group(file, wanted)
+        if "/" in wanted or (name is None and KSPACE in file) or inside is None:
+            return None
+        if name is None and not {"xml", "data"} & set(inside):
             return None
     return wanted
 
