@@ -27,6 +27,11 @@ _SMOOTH = 0.5  # of the power, that neighbours in an image have in common; and i
 _LINE_PEAK = (
     8.0  # times the mean: power of the central line along an axis of k-space; slices and coils vary less
 )
+_FLAT, _ALIKE, _FEWEST = (
+    4.0,
+    0.8,
+    32,
+)  # times the mean; of the power; lines. An image has 3 and 0.9, k-space 8 and 0.6
 _DENSE = 8  # lines without a gap: random ones hardly ever make so many
 _CALIBRATION = 4  # lines, or bins a side, that `kspace.sensitivities` needs
 _COMPARED = 8  # slices, neighbours: those that are most alike
@@ -155,7 +160,13 @@ def data_findings(scan: Scan, seen: Survey, *, keep_outliers: bool = False) -> I
         text = f"{lines} the one before, number for number: slice {number}, {axis} {line}"
         yield Finding("warning", text + (" first" if count > 1 else ""), "check how the file was made")
     yield from _axes_findings(scan, seen)
-    yield from _centre_findings(scan, seen)
+    half = _transformed(seen)
+    if half is None:
+        yield from _centre_findings(scan, seen)
+    else:
+        image, lines = ("rows", "columns")[half], ("columns", "rows")[half]
+        text = f"{image} look like those of an image, {lines} like those of k-space: one axis is transformed already"
+        yield Finding("warning", text, f"undo it: a centred FFT along axis {half - 2} of the array")
     number = seen.numbers[int(seen.by_slice.argmax())]
     if noisy := coil_noise(scan.read_coils(number)[0], scan.masks[number]):
         yield Finding("warning", noisy, "leave it out, or make the noise of the coils alike (prewhitening)")
@@ -180,6 +191,17 @@ def _axes_findings(scan: Scan, seen: Survey) -> Iterator[Finding]:
         yield Finding("warning", text, "if it is that, transform along the slices first")
     elif min(scan.height, scan.width) <= min(16, max(scan.height, scan.width) / 3):
         yield Finding("warning", f"{shape}: is that the order of the axes?", f"if not, {advice}")
+
+
+def _transformed(seen: Survey) -> int | None:
+    """Along which axis alone the values have no peak and vary smoothly, as an image does; None for k-space."""
+    lines = [seen.power.sum(axis=1 - axis) for axis in (0, 1)]
+    for axis, (own, other) in enumerate((lines, lines[::-1])):
+        measured = own[own > 0]
+        flat = measured.size >= _FEWEST and measured.max() < _FLAT * measured.mean()
+        if flat and _peaked(other) and np.abs(seen.ramp[axis]) > _ALIKE * seen.power.sum():
+            return axis
+    return None
 
 
 def _centre_findings(scan: Scan, seen: Survey) -> Iterator[Finding]:

@@ -233,3 +233,18 @@ def test_training_tells_what_is_odd_about_a_file(write, tmp_path):
     write(lambda kspace: kspace[:, 12:], name="b.h5")
     (told,) = [text for text in TrainingData.open(tmp_path, 32).warnings if "strongest" in text]
     assert told.startswith("b.h5: k-space is strongest at row 12")
+
+
+@pytest.mark.parametrize(
+    ("axis", "told"), [(-2, "rows look like those of an image"), (-1, "columns look like")]
+)
+@pytest.mark.parametrize("step", [1, 3])
+def test_data_of_which_one_axis_is_transformed_are_told(write, axis, told, step):
+    def hybrid(kspace):
+        image = np.fft.fftshift(np.fft.ifft(np.fft.ifftshift(kspace, axis), axis=axis), axis)
+        lines = (np.arange(48) % step == 0) | (np.abs(np.arange(48) - 24) < 4)
+        return image * (lines if axis == -2 else lines[:, None])
+
+    found = [text for text in texts(write(hybrid)) if "transformed already" in text]
+    assert [text.startswith(f"warning: {told}") for text in found] == [True]
+    assert f"along axis {axis} of the array" in found[0]
