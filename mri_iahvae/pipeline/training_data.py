@@ -86,11 +86,13 @@ class TrainingData:
         folder: of the files.
         training: slices to learn from.
         held_out: slices to validate on.
+        doubts: what is odd about the values of files, one sentence each.
     """
 
     folder: Path
     training: FolderSlices
     held_out: FolderSlices
+    doubts: tuple[str, ...] = ()
 
     @classmethod
     def open(
@@ -119,9 +121,10 @@ class TrainingData:
         coils = "multicoil" if (folder / "multicoil_train").is_dir() else "singlecoil"
         folders = folder / f"{coils}_train", folder / f"{coils}_val"
         if folders[0].is_dir() and folders[1].is_dir():
-            training, held_out = (_open_all(part, size, reading) for part in folders)
+            (training, doubts), (held_out, more) = (_open_all(part, size, reading) for part in folders)
+            doubts += more
         else:
-            scans = _open_all(folders[0] if folders[0].is_dir() else folder, size, reading)
+            scans, doubts = _open_all(folders[0] if folders[0].is_dir() else folder, size, reading)
             if len(scans) < 2:
                 raise UsageError(
                     f"{folder}: expected at least two files, one to train on and one to validate on"
@@ -131,7 +134,7 @@ class TrainingData:
         parts = [FolderSlices(scans, size, min_signal) for scans in (training, held_out)]
         if not all(map(len, parts)):
             raise UsageError(f"{folder}: expected slices with signal to train and validate on, found none")
-        return cls(folder, *parts)
+        return cls(folder, parts[0], parts[1], tuple(doubts))
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -141,7 +144,7 @@ class TrainingData:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is odd about the slices, one sentence each."""
-        found = []
+        found = list(self.doubts)
         if empty := self.training.left_out + self.held_out.left_out:
             found.append(
                 f"{counted(empty, 'slice')} of {sum(self.counts) + empty} left out, with hardly any signal beside "
@@ -165,18 +168,19 @@ class TrainingData:
         return ", ".join(sorted(stated - {""})) or "not stated"
 
 
-def _open_all(folder: Path, size: int, reading: Reading) -> list[Scan]:
-    """Check the files; the values of one slice of each, as reading all of them takes long."""
+def _open_all(folder: Path, size: int, reading: Reading) -> tuple[list[Scan], list[str]]:
+    """Check the files, the values of one slice of each, as reading all of them takes long; and what is odd."""
     paths = hdf5_files(folder)
     if not paths:
         raise UsageError(f"{folder}: expected fastMRI-schema files (*.h5, *.hdf5), found none")
     scans = [open_scan(path, reading) for path in paths]
+    doubts: list[str] = []
     for scan in scans:
         require_measured_grid(scan, size)
         seen = survey(scan, [scan.slices // 2])
-        require_consistent(scan, seen)
+        doubts += [f"{scan.path.name}: {text}" for text in require_consistent(scan, seen)]
         if seen.outliers and not reading.keep_outliers:
             raise unusable(
                 scan.path, "k-space to train on", outliers_text(seen.outliers), "leave the file out"
             )
-    return scans
+    return scans, doubts

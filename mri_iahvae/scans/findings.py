@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError
 from mri_iahvae.kspace.sampling_pattern import Pattern, sampling_pattern
+from mri_iahvae.scans.coil_noise import coil_noise
 from mri_iahvae.scans.geometry import Geometry, reference_fits
 from mri_iahvae.scans.likeness import likeness
 from mri_iahvae.scans.mask_file import exchanged
@@ -26,6 +27,11 @@ _SMOOTH = 0.5  # of the power, that neighbours in an image have in common; and i
 _LINE_PEAK = (
     8.0  # times the mean: power of the central line along an axis of k-space; slices and coils vary less
 )
+_FLAT, _ALIKE, _FEWEST = (
+    4.0,
+    0.8,
+    32,
+)  # times the mean; of the power; lines. An image has 3 and 0.9, k-space 8 and 0.6
 _DENSE = 8  # lines without a gap: random ones hardly ever make so many
 _CALIBRATION = 4  # lines, or bins a side, that `kspace.sensitivities` needs
 _COMPARED = 8  # slices, neighbours: those that are most alike
@@ -73,12 +79,7 @@ def sampling_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
             "every acquired bin is measured: `reconstruct` would return the data",
             "leave bins out with --up-to or --acceleration, or denoise",
         )
-    if pattern.kind == "rows":
-        yield Finding(
-            "note",
-            "whole rows are missing: rows are taken for the readout, which is measured whole as a rule",
-            "swap the last two axes if the columns are the readout",
-        )
+    yield from _rows_findings(scan, pattern)
     if scan.coils > 1 and pattern.centre < _CALIBRATION:
         yield Finding(
             "error",
@@ -94,6 +95,27 @@ def sampling_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
             f"the centre of k-space, row {row} and column {column}, is not measured: contrast will be a guess",
             "check that mask and k-space are centred",
         )
+
+
+def _rows_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
+    """Why whole rows are missing, beyond what columns are."""
+    mask = np.asarray(scan.sparsest_mask[:, slice(*scan.acquired)])
+    rows, columns = np.any(mask, axis=1), np.any(mask, axis=0)
+    if rows.all() or not rows.any() or not mask[rows][:, columns].all():
+        return
+    first, last = (int(row) for row in np.flatnonzero(rows)[[0, -1]])
+    where = f"rows {first} to {last} of {scan.height} alone"
+    if not rows[first : last + 1].all():
+        if pattern.kind == "rows":
+            text = "whole rows are missing: rows are taken for the readout, which is measured whole as a rule"
+            yield Finding("note", text, "swap the last two axes if the columns are the readout")
+    elif first == 0 or last == scan.height - 1:
+        yield Finding("note", f"{where} are measured, as of a partial echo", "the model completes the rest")
+    elif scan.mask_source == "zeros":
+        text = f"{where} hold data, as of a matrix filled up with zeros: the empty rows are completed by the model"
+        yield Finding("warning", text, "crop k-space to the rows that were measured to leave them out")
+    else:
+        yield Finding("note", f"{where} are measured", "the model completes the rest")
 
 
 def _order_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
@@ -138,7 +160,16 @@ def data_findings(scan: Scan, seen: Survey, *, keep_outliers: bool = False) -> I
         text = f"{lines} the one before, number for number: slice {number}, {axis} {line}"
         yield Finding("warning", text + (" first" if count > 1 else ""), "check how the file was made")
     yield from _axes_findings(scan, seen)
-    yield from _centre_findings(scan, seen)
+    half = _transformed(seen)
+    if half is None:
+        yield from _centre_findings(scan, seen)
+    else:
+        image, lines = ("rows", "columns")[half], ("columns", "rows")[half]
+        text = f"{image} look like those of an image, {lines} like those of k-space: one axis is transformed already"
+        yield Finding("warning", text, f"undo it: a centred FFT along axis {half - 2} of the array")
+    number = seen.numbers[int(seen.by_slice.argmax())]
+    if noisy := coil_noise(scan.read_coils(number)[0], scan.masks[number]):
+        yield Finding("warning", noisy, "leave it out, or make the noise of the coils alike (prewhitening)")
 
 
 def _axes_findings(scan: Scan, seen: Survey) -> Iterator[Finding]:
@@ -160,6 +191,17 @@ def _axes_findings(scan: Scan, seen: Survey) -> Iterator[Finding]:
         yield Finding("warning", text, "if it is that, transform along the slices first")
     elif min(scan.height, scan.width) <= min(16, max(scan.height, scan.width) / 3):
         yield Finding("warning", f"{shape}: is that the order of the axes?", f"if not, {advice}")
+
+
+def _transformed(seen: Survey) -> int | None:
+    """Along which axis alone the values have no peak and vary smoothly, as an image does; None for k-space."""
+    lines = [seen.power.sum(axis=1 - axis) for axis in (0, 1)]
+    for axis, (own, other) in enumerate((lines, lines[::-1])):
+        measured = own[own > 0]
+        flat = measured.size >= _FEWEST and measured.max() < _FLAT * measured.mean()
+        if flat and _peaked(other) and np.abs(seen.ramp[axis]) > _ALIKE * seen.power.sum():
+            return axis
+    return None
 
 
 def _centre_findings(scan: Scan, seen: Survey) -> Iterator[Finding]:
@@ -223,17 +265,20 @@ def _named(axes: Sequence[bool]) -> str:
 def _bright_edges(kspace: NDArray[np.complex64]) -> NDArray[np.bool_]:
     """Whether the image of (coils, height, width) has signal at the edges of the field, along rows and columns.
 
-    One cut in two has; a bright rim, as of a skull, ends before them.
+    One cut in two has; a bright rim, as of a skull, ends before them. A constant, as of values about zero, is none.
     """
-    # DC of a centred array shifts phases alone: pixel 0 is the middle of the field, n // 2 the edge.
-    image = np.fft.ifft2(kspace / np.abs(kspace).max())
-    power = np.square(np.abs(image)).sum(axis=0)
+    whole = kspace / np.abs(kspace).max()
+    varying = whole.copy()
+    varying[:, kspace.shape[1] // 2, kspace.shape[2] // 2] = 0
     bright = []
-    for profile in (power.sum(axis=1), power.sum(axis=0)):
-        middle, reach = profile.size // 2, max(1, profile.size // _EDGE)
-        near = np.arange(-reach, reach)
-        bright.append(profile[middle + near].sum() > profile[near].sum() / 2)
-    return np.array(bright)
+    for bins in (whole, varying):
+        # DC of a centred array shifts phases alone: pixel 0 is the middle of the field, n // 2 the edge.
+        power = np.square(np.abs(np.fft.ifft2(bins))).sum(axis=0)
+        for profile in (power.sum(axis=1), power.sum(axis=0)):
+            middle, reach = profile.size // 2, max(1, profile.size // _EDGE)
+            near = np.arange(-reach, reach)
+            bright.append(profile[middle + near].sum() > profile[near].sum() / 2)
+    return np.asarray(np.reshape(bright, (2, 2)).all(axis=0))
 
 
 def require_consistent(scan: Scan, seen: Survey, *, keep_outliers: bool = False) -> tuple[str, ...]:

@@ -100,3 +100,21 @@ def test_an_archive_in_place_of_hdf5_is_called_one(tmp_path):
     np.savez(tmp_path / "scan.npz", reconstruction=np.ones((1, 8, 8)))
     with pytest.raises(ScanError, match="found an archive of arrays; save the array"):
         read_reconstruction(tmp_path / "scan.npz")
+
+
+@pytest.mark.parametrize(("real", "imaginary"), [("kspace_real", "kspace_imag"), ("k_re", "k_im")])
+def test_parts_of_k_space_in_two_datasets_are_told_how_to_combine(tmp_path, kspace, real, imaginary):
+    with h5py.File(tmp_path / "parts.h5", "w") as file:
+        file[real], file[imaginary] = kspace.real, kspace.imag
+    with pytest.raises(ScanError, match=rf"save {real} \+ 1j \* {imaginary} as complex64 'kspace'"):
+        open_scan(tmp_path / "parts.h5")
+
+
+def test_k_space_in_a_group_called_as_that_of_raw_data(tmp_path, kspace):
+    with h5py.File(tmp_path / "group.h5", "w") as file:
+        file["dataset/kspace"] = kspace
+    with pytest.raises(
+        ScanError, match=r"but 'dataset/kspace' .*; choose that of k-space with --dataset NAME"
+    ):
+        open_scan(tmp_path / "group.h5")
+    assert open_scan(tmp_path / "group.h5", Reading("dataset/kspace")).slices == len(kspace)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from mri_iahvae.errors import ScanError
+from mri_iahvae.kspace.sampling_pattern import sampling_pattern
 from mri_iahvae.pipeline.training_data import TrainingData
-from mri_iahvae.scans.findings import data_findings, require_consistent, sampling_doubts
+from mri_iahvae.scans.findings import data_findings, require_consistent, sampling_doubts, sampling_findings
 from mri_iahvae.scans.reader import Reading, open_scan
 from mri_iahvae.scans.survey import survey
 from mri_iahvae.scans.undersampling import Sampling
@@ -99,6 +100,13 @@ def test_a_bright_rim_near_the_ends_of_the_field_is_no_cut(write, noise, rng):
     assert texts(path) == []
 
 
+def test_an_image_about_zero_is_not_cut_in_two(write, head_kspace):
+    """Less a constant, its background is strong at the edges of the field, and DC of another sign."""
+    kspace = head_kspace(2, 48)
+    kspace[:, 24, 24] -= 2 * np.abs(kspace).max()
+    assert texts(write(lambda _: kspace)) == []
+
+
 @pytest.mark.parametrize("order", [(1, 2, 0), (0, 2, 3, 1)])
 def test_coils_last_are_an_error(write, order, head_kspace):
     """(rows, columns, coils), and (slices, rows, columns, coils)."""
@@ -183,3 +191,60 @@ def test_a_mask_along_the_wrong_axis_is_told(write, tmp_path):
         file["mask"][...] = np.arange(48) % 5 == 0
     assert any("correct the mask, or remove it" in text for text in texts(path))
     assert not any("exchanged" in text for text in texts(path))
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "level", "told"),
+    [
+        (
+            (8, 40),
+            (0, 48),
+            "warning",
+            "rows 8 to 39 of 48 alone hold data, as of a matrix filled up with zeros",
+        ),
+        (
+            (8, 40),
+            (8, 40),
+            "warning",
+            "rows 8 to 39 of 48 alone hold data, as of a matrix filled up with zeros",
+        ),
+        ((12, 48), (0, 48), "note", "rows 12 to 47 of 48 alone are measured, as of a partial echo"),
+        ((12, 48), (16, 48), "note", "rows 12 to 47 of 48 alone are measured, as of a partial echo"),
+        ((0, 48), (16, 48), None, None),
+    ],
+)
+@pytest.mark.parametrize("step", [1, 3])
+def test_empty_outer_rows_are_called_what_they_are(write, rows, columns, level, told, step):
+    def cut(kspace):
+        left = np.zeros_like(kspace)
+        chosen = ..., slice(*rows), slice(*columns, step)
+        left[chosen] = kspace[chosen]
+        return left
+
+    scan = open_scan(write(cut))
+    found = list(sampling_findings(scan, sampling_pattern(scan.sparsest_mask, scan.acquired)))
+    outer = [(finding.level, finding.text) for finding in found if "rows" in finding.text]
+    assert [(a, b.split(":")[0]) for a, b in outer] == ([(level, told)] if told else [])
+    assert any("completed by the model" in doubt for doubt in sampling_doubts(scan)) is (level == "warning")
+
+
+def test_training_tells_what_is_odd_about_a_file(write, tmp_path):
+    write(name="a.h5")
+    write(lambda kspace: kspace[:, 12:], name="b.h5")
+    (told,) = [text for text in TrainingData.open(tmp_path, 32).warnings if "strongest" in text]
+    assert told.startswith("b.h5: k-space is strongest at row 12")
+
+
+@pytest.mark.parametrize(
+    ("axis", "told"), [(-2, "rows look like those of an image"), (-1, "columns look like")]
+)
+@pytest.mark.parametrize("step", [1, 3])
+def test_data_of_which_one_axis_is_transformed_are_told(write, axis, told, step):
+    def hybrid(kspace):
+        image = np.fft.fftshift(np.fft.ifft(np.fft.ifftshift(kspace, axis), axis=axis), axis)
+        lines = (np.arange(48) % step == 0) | (np.abs(np.arange(48) - 24) < 4)
+        return image * (lines if axis == -2 else lines[:, None])
+
+    found = [text for text in texts(write(hybrid)) if "transformed already" in text]
+    assert [text.startswith(f"warning: {told}") for text in found] == [True]
+    assert f"along axis {axis} of the array" in found[0]

@@ -34,9 +34,8 @@ def kspace_dataset(file: h5py.File, name: str = KSPACE) -> h5py.Dataset:
             advice = "give the scan that it was made of; `mri-iahvae evaluate` scores results"
             raise _unusable(file, wanted, f"a result, '{RECONSTRUCTION}'", advice)
         if others := dataset_list(file):
-            raise _unusable(
-                file, wanted, f"no such dataset, but {others}", "choose that of k-space with --dataset NAME"
-            )
+            advice = _parts_advice(file) or "choose that of k-space with --dataset NAME"
+            raise _unusable(file, wanted, f"no such dataset, but {others}", advice)
         raise _unusable(file, wanted, "no such dataset, nor any other", "is it a fastMRI file?")
     if kspace.ndim < 3 or (kspace.ndim > 4 and max(kspace.shape[:-4]) > 1):
         raise _unusable(
@@ -47,6 +46,16 @@ def kspace_dataset(file: h5py.File, name: str = KSPACE) -> h5py.Dataset:
         raise _unusable(file, f"complex numbers in '{name}'", found, complex_advice(kspace.shape))
     require_size(file.file.filename, kspace_shape(kspace), f"shape {kspace.shape} of '{name}'")
     return kspace
+
+
+def _parts_advice(file: h5py.File) -> str:
+    """What to do with two arrays at the root that are called the real and imaginary parts; empty without them."""
+    for name in file:
+        for real, imag in (("real", "imag"), ("Real", "Imag"), ("_re", "_im"), ("_r", "_i")):
+            other = imag.join(name.rsplit(real, 1))
+            if other != name and other in file:
+                return f"if these are its parts, save {name} + 1j * {other} as complex64 '{KSPACE}'"
+    return ""
 
 
 def kspace_shape(kspace: h5py.Dataset) -> tuple[int, int, int, int]:

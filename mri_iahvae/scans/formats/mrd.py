@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mri_iahvae.errors import unusable
 from mri_iahvae.scans.formats.mrd_acquisitions import Slice, imaging_slices, line_samples
 from mri_iahvae.scans.formats.mrd_affine import in_order, native_affine
+from mri_iahvae.scans.formats.mrd_averages import averages_doubts
 from mri_iahvae.scans.formats.mrd_noise import measured_noise
 from mri_iahvae.scans.formats.mrd_selection import (
     Choice,
@@ -74,11 +75,14 @@ def mrd_group(path: Path, name: str | None = None) -> str | None:
     """The group of an HDF5 file that holds ISMRMRD raw data; None where there is none.
 
     That is a group of this name, or of which this is the dataset `data`; without a name `dataset`, where no k-space
-    lies at the root.
+    lies at the root, and the group has the header or the acquisitions.
     """
     wanted = _GROUP if name is None else name.strip("/").removesuffix("/data")
     with guarded_file(path) as file:
-        if "/" in wanted or (name is None and KSPACE in file) or group(file, wanted) is None:
+        inside = group(file, wanted)
+        if "/" in wanted or (name is None and KSPACE in file) or inside is None:
+            return None
+        if name is None and not {"xml", "data"} & set(inside):
             return None
     return wanted
 
@@ -109,6 +113,7 @@ def open_mrd(path: Path, name: str = _GROUP, select: Choice = MappingProxyType({
         header = _as_stored(header, lines)
         slices, coils, warnings = imaging_slices(path, lines, records[chosen], header)
         noise, noise_warnings = measured_noise(path, data, heads, lines)
+        doubts = averages_doubts(path, data, slices, coils, header.encoded[1] // 2)
     slices, order_warnings = in_order(slices)
     height, width = size = header.encoded
     require_size(
@@ -139,7 +144,7 @@ def open_mrd(path: Path, name: str = _GROUP, select: Choice = MappingProxyType({
         warnings=(
             *(*header.warnings, *_lengths(header), *choice_warnings, *left_out),
             *_slices_missing(header, len(slices)),
-            *(*warnings, *order_warnings, *noise_warnings),
+            *(*warnings, *doubts, *order_warnings, *noise_warnings),
         ),
     )
 

@@ -161,8 +161,9 @@ def _take_embedded(heads: NDArray, purpose: NDArray[np.str_], mode: str) -> list
         place = heads["idx"]["slice"].astype(int) << 16 | heads["idx"]["kspace_encode_step_1"]
         upon = bool(np.isin(place[calibration], place[image]).any())
         why = "some lie upon its lines: left out" if upon else "none lies upon its lines: taken as data"
+        who = f"calibrationMode '{mode}'" if mode else "the header"
         warnings.append(
-            f"the header does not say whether {np.count_nonzero(calibration)} calibration lines belong to the image, "
+            f"{who} does not say whether {np.count_nonzero(calibration)} calibration lines belong to the image, "
             f"and {why}"
         )
         if upon:

@@ -38,10 +38,9 @@ class NiftiSource(Source):
             raise file_changed(self.path)
         with foreign_file(self.path):
             for number in numbers:
-                where = (slice(None), slice(None), number, *(0,) * (len(image.shape) - 3))
                 # What overflows becomes infinity or NaN, which the caller refuses.
                 with np.errstate(over="ignore", invalid="ignore"):
-                    bins = _fft2c(np.asarray(image.dataobj[where[: len(image.shape)]]).T)
+                    bins = _fft2c(_slice(image, number).T)
                 yield bins[None]
 
 
@@ -58,7 +57,15 @@ def open_nifti(path: Path) -> Scan:
     width, height, slices = _volume_shape(image.shape)
     warnings = []
     if image.get_data_dtype().kind != "c":
-        warnings.append("magnitude images have no phase: zero phase is assumed")
+        with foreign_file(path), np.errstate(over="ignore", invalid="ignore"):
+            below = sum(np.count_nonzero(_slice(image, number) < 0) for number in range(slices))
+        if below:
+            share = 100 * below / (width * height * slices)
+            warnings.append(
+                f"{share:.3g} % of the values are negative: results are magnitudes, which lose the signs"
+            )
+        else:
+            warnings.append("magnitude images have no phase: zero phase is assumed")
     if oriented := bool(image.header["sform_code"] or image.header["qform_code"]):
         affine = np.diag([_unit(image)] * 3 + [1.0]) @ image.affine
     else:
@@ -110,6 +117,12 @@ def nifti_image(path: Path) -> Any:  # noqa: ANN401 - nibabel has no types
         # The numbers of NIfTI-2 may be too large for the types of NIfTI-1.
         with np.errstate(all="ignore"):
             return nibabel.Nifti1Image(voxels, header.get_best_affine(), header)
+
+
+def _slice(image: Any, number: int) -> NDArray:  # noqa: ANN401
+    """Voxels (columns, rows) of one slice of the first volume."""
+    where = (slice(None), slice(None), number, *(0,) * (len(image.shape) - 3))
+    return np.asarray(image.dataobj[where[: len(image.shape)]])
 
 
 def voxel_size(image: Any) -> tuple[float, float, float] | None:  # noqa: ANN401

@@ -152,8 +152,12 @@ BETWEEN, ON_GRID, OFF_GRID = [7, 9, 11], [8, 10], [c for c in range(0, 18, 2) if
         ("embedded", True, ""),
         ("separate", False, "left out: 9 parallel calibration"),
         ("external", False, "left out: 9 parallel calibration"),
-        ("interleaved", True, "9 calibration lines belong to the image, and none lies upon its lines"),
-        ("", True, "9 calibration lines belong to the image, and none lies upon its lines"),
+        (
+            "interleaved",
+            True,
+            "calibrationMode 'interleaved' does not say whether 9 calibration lines belong to the",
+        ),
+        ("", True, "the header does not say whether 9 calibration lines belong to the image, and none lies"),
     ],
 )
 def test_calibration_between_the_lines_of_the_image(write, raw, mode, taken, told):

@@ -29,7 +29,7 @@ def image_of(scan, index):
 @pytest.mark.parametrize("name", ["image.nii", "image.nii.gz", "image.NII.GZ"])
 @pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
 def test_kspace_is_that_of_the_slices(save, rng, name, kind):
-    voxels = rng.normal(size=SHAPE).astype(np.float32)
+    voxels = rng.random(SHAPE, np.float32)
     scan = open_scan(save(voxels, name=name, kind=kind))
     assert (scan.slices, scan.coils, scan.height, scan.width) == (3, 1, 20, 17)
     assert (scan.mask_source, scan.acquired, scan.reference, scan.header) == ("full", (0, 17), None, None)
@@ -37,6 +37,14 @@ def test_kspace_is_that_of_the_slices(save, rng, name, kind):
     np.testing.assert_allclose(image_of(scan, slice(None)), voxels.transpose(2, 1, 0), atol=1e-5)
     np.testing.assert_allclose(image_of(scan, slice(2, 0, -1)), voxels.transpose(2, 1, 0)[2:0:-1], atol=1e-5)
     assert scan.warnings == ("magnitude images have no phase: zero phase is assumed",)
+
+
+def test_signs_that_results_lose_are_told(save):
+    voxels = np.ones(SHAPE, np.float32)
+    voxels[:, :5] = -2
+    (told,) = open_scan(save(voxels)).warnings
+    assert told == "25 % of the values are negative: results are magnitudes, which lose the signs"
+    assert open_scan(save(voxels.astype(np.complex64))).warnings == ()
 
 
 def test_complex_voxels_keep_their_phase(save, rng):
