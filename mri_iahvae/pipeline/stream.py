@@ -29,7 +29,7 @@ from mri_iahvae.scans.scan import Scan
 from mri_iahvae.scans.survey import survey
 from mri_iahvae.scans.undersampling import OWN_SAMPLING, Sampling
 
-_LOUD = 0.2  # of a slice's RMS; the estimate is below it in slices without noise, whatever the mask
+_LOUD = 0.3  # of a slice's RMS; the estimate is below it in slices without noise, whatever the mask
 
 Start = Callable[[str, int], Progress]
 """Takes the name of a file and its number of slices; gives the function that takes what is finished of them."""
@@ -46,7 +46,7 @@ class Request:
 
     Attributes:
         task: "reconstruct" or "denoise". `denoise` takes the noise level into account; `reconstruct` does so with
-            "soft" data consistency, of several coils, and where the noise is over a fifth of the slice's RMS.
+            "soft" data consistency, of several coils, and where the noise is over 0.3 of the slice's RMS.
         reading: how the file is read.
         sampling: which of the file's bins count as measured.
         up_to: use the measured bins of block B_s only.

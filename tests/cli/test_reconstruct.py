@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -221,9 +222,11 @@ def test_a_slice_whose_completion_is_out_of_bounds_is_named(tmp_path, head_kspac
     kspace = np.stack([head_kspace(1, 128)[0], fft2c(torch.from_numpy(point).cfloat()).numpy()])
     mask = np.arange(128) % 3 == 0
     mask[59:69] = True
-    np.save(tmp_path / "scan.npy", np.where(mask, kspace, 0).astype(np.complex64))
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file["kspace"] = np.where(mask, kspace, 0).astype(np.complex64)
+        file.attrs["noise_sigma"] = 0.0  # else the point passes for noise
     common = ("-o", tmp_path / "out", "-q", "--method", "amortized", "--device", "cpu")
-    result = CliRunner().invoke(main, ["reconstruct", *map(str, (tmp_path / "scan.npy", *common))])
+    result = CliRunner().invoke(main, ["reconstruct", *map(str, (tmp_path / "scan.h5", *common))])
     assert result.exit_code == 0, result.output
     assert "what the model predicted for slice 1 was out of bounds" in result.stderr
     data, stored = read()

@@ -229,8 +229,36 @@ def test_what_coils_do_not_allow_is_refused(run, coil_scan, make_scan):
         run(make_scan(), Request("reconstruct", coil_combine="rss"))
 
 
+@pytest.mark.parametrize(("level", "used"), [(0.25, 0.0), (0.5, 0.5)])
+def test_noise_over_a_part_of_the_rms_is_weighed_in(run, make_scan, rms_of, level, used):
+    """Under hard consistency too: measured bins stay, and what is completed depends on it."""
+    path = make_scan(slices=1, mask=np.arange(32) % 3 > 0)
+    sigma = level * rms_of(path)
+    with h5py.File(path, "a") as file:
+        file.attrs["noise_sigma"] = sigma
+    report, found = run(path, Request(), InferenceSettings("guide"))
+    assert report.get("noise_sigma", 0.0) == pytest.approx(used / level * sigma)
+    with h5py.File(path, "a") as file:
+        file.attrs["noise_sigma"] = 0.0
+    _, without = run(path, Request(), InferenceSettings("guide"))
+    assert np.array_equal(found["image"], without["image"]) == (used == 0)
+
+
+@pytest.fixture
+def rms_of():
+    """Root mean square of the measured bins of a file, the others counted as zero."""
+
+    def rms(path):
+        scan = open_scan(path)
+        return float(np.sqrt(np.mean(np.abs(scan.read(slice(None))) ** 2)))
+
+    return rms
+
+
 def test_file_and_array_agree(run, make_scan, checkpoint):
     path = make_scan(slices=3, mask=np.arange(32) % 3 > 0)
+    with h5py.File(path, "a") as file:
+        file.attrs["noise_sigma"] = 0.0
     report, found = run(path, Request(batch=2, up_to=16), InferenceSettings(steps=2))
     scan = open_scan(path)
     options = {"steps": 2, "batch": 2, "up_to": "16", "checkpoint": checkpoint, "device": "cpu"}
