@@ -20,7 +20,7 @@ from mri_iahvae.pipeline.steps import Progress
 from mri_iahvae.pipeline.target import find_target
 from mri_iahvae.pipeline.volume import Reconstruction, make_batches, reconstruct_volume
 from mri_iahvae.results.options import asked_options
-from mri_iahvae.scans.findings import require_consistent, sampling_doubts
+from mri_iahvae.scans.findings import likeness_doubts, require_consistent, sampling_doubts
 from mri_iahvae.scans.geometry import Geometry, scan_geometry
 from mri_iahvae.scans.noise_level import level_doubts, scan_noise
 from mri_iahvae.scans.outliers import without_outliers
@@ -145,6 +145,8 @@ def run_file(
         if weighed or levels.any():
             stated = float(np.median(levels))
             details |= {"noise_sigma": stated, "noise_source": level.source}
+            if scan.coils > 1:
+                doubts += likeness_doubts(scan, seen, stated)
             doubts += level_doubts(used, geometry, sampled.mask, stated, level.source)
         done = replace(settings, method="guide") if scan.coils > 1 else settings
         return out.finish(loaded, done, batches, details, doubts)

@@ -134,6 +134,12 @@ def sampling_doubts(scan: Scan) -> tuple[str, ...]:
     return tuple(f"{finding.text}; {finding.fix}" for finding in found if finding.level == "warning")
 
 
+def likeness_doubts(scan: Scan, seen: Survey, sigma: float) -> tuple[str, ...]:
+    """The warnings of `likeness_findings`, one sentence each."""
+    found = likeness_findings(scan, seen, sigma)
+    return tuple(f"{finding.text}; {finding.fix}" for finding in found if finding.level == "warning")
+
+
 def data_findings(scan: Scan, seen: Survey, *, keep_outliers: bool = False) -> Iterator[Finding]:
     """What the values show. Errors are data that contradict what they are taken for."""
     empty = [seen.numbers[index] for index in np.flatnonzero(seen.by_slice == 0).tolist()]

@@ -265,3 +265,15 @@ def test_file_and_array_agree(run, make_scan, checkpoint):
     result = reconstruct(scan.read(slice(None)), scan.mask, **options)
     assert report["fraction_measured"] == result.fractions["measured"]
     np.testing.assert_array_equal(found["image"], result.image)
+
+
+def test_slices_in_place_of_coils_are_named(run, tmp_path, rng):
+    """Objects that differ, one upon the other."""
+    y, x = np.mgrid[:48, :48] - 24
+    images = np.stack(
+        [(np.hypot(y - a, x - b) < 18) * rng.random((48, 48)) for a, b in ((0, 0), (1, 2), (-2, 1))]
+    )
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file["kspace"] = fft2c(torch.from_numpy(images)).numpy()[None].astype(np.complex64)
+    report, _ = run(tmp_path / "scan.h5", Request(), InferenceSettings())
+    assert any("the 3 coils show different objects" in warning for warning in report["warnings"])
