@@ -251,8 +251,12 @@ def test_phantoms_are_told_from_heads(tmp_path, monkeypatch):
     write_example(tmp_path / "heads" / "scan.h5")
     run(out_of_distribution.main, tmp_path / "heads", "--json", tmp_path / "rows.json")
     rows = json.loads((tmp_path / "rows.json").read_text())
-    assert len(rows) == 2 + 2 * 6
-    assert [name for name, row in rows.items() if not row["both"]["warned"]] == ["scan.h5"]
+    judged = {name: row["both"]["warned"] for name, row in rows.items() if "both" in row}
+    assert len(judged) == 2 + 2 * 6
+    assert [name for name, warned in judged.items() if not warned] == ["scan.h5"]
+    assert set(rows["first slices, as they are, 4x"].values()) == {0, 1}
+    assert rows["first slices, random phase, 4x"]["phase"] == 1
+    assert rows["first slices, noise of 3, 4x"]["noise"] == 1
 
 
 @pytest.mark.parametrize("document", list(tables.TABLES))

@@ -143,7 +143,7 @@ def run_file(
         options = _options(loaded, scan, geometry, settings, request, batches)
         details = {**_details(scan, request), "options": options}
         if weighed or levels.any():
-            stated = float(np.median(levels))
+            stated = float(np.median(levels if weighed else levels[levels > 0]))
             details |= {"noise_sigma": stated, "noise_source": level.source}
             if scan.coils > 1:
                 doubts += likeness_doubts(scan, seen, stated)

@@ -75,7 +75,7 @@ def spoil(path):
 
 def test_one_file_that_cannot_be_used(inspect, make_scan, tmp_path):
     (tmp_path / "text.h5").write_text("no scan")
-    for path, words in ((tmp_path / "text.h5", "readable HDF5"), (spoil(make_scan()), "slice 1; repair")):
+    for path, words in ((tmp_path / "text.h5", "readable HDF5"), (spoil(make_scan()), "slice 1; set what")):
         result = inspect(path)
         assert result.exit_code == 1
         assert "note:" not in result.stdout
