@@ -189,9 +189,9 @@ def _as_stored(header: Header, lines: NDArray) -> Header:
     off = np.abs(lines["center_sample"].astype(int) - count // 2) > 1
     if count >= height or (lines["number_of_samples"] != count).any() or off.any():
         return header
-    told = f"lines have {count} samples, encodedSpace {height}: readout oversampling counts as removed"
+    text = f"lines have {count} samples, encodedSpace {height}: readout oversampling counts as removed"
     fov = (header.recon_fov[0], *header.encoded_fov[1:])
-    return replace(header, encoded=(count, width), encoded_fov=fov, warnings=(*header.warnings, told))
+    return replace(header, encoded=(count, width), encoded_fov=fov, warnings=(*header.warnings, text))
 
 
 def _slices_missing(header: Header, found: int) -> tuple[str, ...]:

@@ -56,12 +56,12 @@ def measured_noise(
         left_out = "left out, and the coils are not prewhitened" if coils > 1 else "left out"
         return NONE, (f"{lines} {'are' if records.size > 1 else 'is'} {left_out}: {found}",)
     matrix, sigma = found
-    told = f"{coils} coils are prewhitened by {lines}" if coils > 1 else f"the noise level is by {lines}"
+    text = f"{coils} coils are prewhitened by {lines}" if coils > 1 else f"the noise level is by {lines}"
     if not stated:
-        return MeasuredNoise(matrix), (f"{told}; their level is left out, as no one dwell time is stated",)
+        return MeasuredNoise(matrix), (f"{text}; their level is left out, as no one dwell time is stated",)
     # The variance of a sample goes with the receiver's bandwidth, one over the dwell time.
     sigma *= float(np.sqrt(dwell[0][0] / dwell[1][0]))
-    return MeasuredNoise(matrix if coils > 1 else None, sigma), (told,)
+    return MeasuredNoise(matrix if coils > 1 else None, sigma), (text,)
 
 
 def _whitening(
