@@ -21,9 +21,7 @@ ASPECTS: tuple[Aspect, ...] = get_args(Aspect)
 
 # One in a hundred slices of the domain lies outside by the definition of its limit, and strange slices come together.
 _TOLERATED = 0.25
-_CLEARLY = (
-    1.25  # above held-back slices of smooth phase, and reporting ones (1.03): such a slice is named alone
-)
+_CLEARLY = 1.25  # a slice is named alone: held-back and reporting slices reach 1.03
 LIMITS: dict[Aspect, float] = {"completed": 0.5, "noise": 1.6, "phase": 0.15}
 _TEXTS: dict[Aspect, str] = {
     "completed": "most of the output's energy was completed, not measured, more than in training",
@@ -100,9 +98,8 @@ def aspect_scores(
     clean = power - 2 * noise * mask.double().mean(dim=(1, 2))
     loudness = (noise / clean.clamp_min(_TINY * power)).sqrt()
     image = ifft2c(recentre(result, _COARSE))
-    image = image / image.abs().amax(
-        dim=(1, 2), keepdim=True
-    )  # products of scanner units could leave float32's range
+    # Products of scanner units could leave float32's range.
+    image = image / image.abs().amax(dim=(1, 2), keepdim=True)
     phase = torch.stack([_roughness(image, axis) for axis in (1, 2)]).amax(dim=0)
     phase = torch.where(crop(mask, JUDGED[0]).all(dim=(1, 2)), phase, torch.nan)
     scores = torch.stack([completed.float(), loudness.float(), phase], dim=1) / torch.tensor(

@@ -24,14 +24,9 @@ _OFF_CENTRE = 3, 1 / 50  # bins, and of a side: the peak of a real scan is withi
 _HALF_FIELD = 0.75 * np.pi, 0.1  # angle that stands for 3/8 of the field; of the power that agrees on it
 _EDGE = 32  # of a side: what lies so near to the end of the field
 _SMOOTH = 0.5  # of the power, that neighbours in an image have in common; and its deviation over the mean
-_LINE_PEAK = (
-    8.0  # times the mean: power of the central line along an axis of k-space; slices and coils vary less
-)
-_FLAT, _ALIKE, _FEWEST = (
-    4.0,
-    0.8,
-    32,
-)  # times the mean; of the power; lines. An image has 3 and 0.9, k-space 8 and 0.6
+_LINE_PEAK = 8.0  # times the mean: the central line along an axis of k-space; slices and coils vary less
+# Of an image along an axis: peak over the mean (k-space: 8), power that neighbours have in common (0.6), fewest lines.
+_FLAT, _ALIKE, _FEWEST = 4.0, 0.8, 32
 _DENSE = 8  # lines without a gap: random ones hardly ever make so many
 _CALIBRATION = 4  # lines, or bins a side, that `kspace.sensitivities` needs
 _COMPARED = 8  # slices, neighbours: those that are most alike
