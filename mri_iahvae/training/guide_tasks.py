@@ -72,21 +72,14 @@ def random_measurements(image: Tensor, generator: torch.Generator, shard: Shard 
     def uniform(low: float, high: float) -> Tensor:
         return shard.of(torch.rand(count, generator=generator, device=device)) * (high - low) + low
 
-    strength, chance, jump = uniform(0, _PHASE), uniform(0, 1), uniform(0.5, _JUMP)
-    phase = shard.of(smooth_phase(count, (height, width), generator)) * strength[:, None, None]
-    level = image.abs() / image.abs().amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
-    low = uniform(0.1, 0.6)
-    tissue = (level > low[:, None, None]) & (level < (low + uniform(0.15, 0.5))[:, None, None])
-    phase = phase + tissue * (jump * (chance < _JUMPS))[:, None, None]
-    phase = phase + uniform(-math.pi, math.pi)[:, None, None]
+    phase = random_phase(image, generator, shard)
     truth = fft2c(image * torch.polar(torch.ones_like(phase), phase))
-
     kind = uniform(0, 1)
     mask = torch.ones(len(image), height, width, dtype=torch.bool, device=device)
     # Masks take as many numbers as they need: each slice has a generator of its own.
     seeds = shard.of(torch.randint(2**62, (count,), generator=generator, device=device))
     for number, (value, seed) in enumerate(zip(kind.tolist(), seeds.tolist(), strict=True)):
-        draw = _Draw(torch.Generator(device).manual_seed(seed), height, width)
+        draw = Draw(torch.Generator(device).manual_seed(seed), height, width)
         if value < _NOISY:
             continue
         if value < _NOISY + _BLOCK:
@@ -103,7 +96,22 @@ def random_measurements(image: Tensor, generator: torch.Generator, shard: Shard 
     return Measured(kspace, mask, torch.where(noisy, sigma, 0), truth)
 
 
-class _Draw:
+def random_phase(image: Tensor, generator: torch.Generator, shard: Shard) -> Tensor:
+    """Smooth phase for every slice (B, H, W), now and then with a jump between tissues: float (B, H, W), radians."""
+
+    def uniform(low: float, high: float) -> Tensor:
+        drawn = torch.rand(shard.total, generator=generator, device=generator.device)
+        return (shard.of(drawn) * (high - low) + low)[:, None, None]
+
+    strength, chance, jump = uniform(0, _PHASE), uniform(0, 1), uniform(0.5, _JUMP)
+    smooth = shard.of(smooth_phase(shard.total, (image.shape[1], image.shape[2]), generator))
+    level = image.abs() / image.abs().amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+    low = uniform(0.1, 0.6)
+    tissue = (level > low) & (level < low + uniform(0.15, 0.5))
+    return smooth * strength + tissue * (jump * (chance < _JUMPS)) + uniform(-math.pi, math.pi)
+
+
+class Draw:
     """Masks of one grid, bool (H, W)."""
 
     def __init__(self, generator: torch.Generator, height: int, width: int) -> None:
