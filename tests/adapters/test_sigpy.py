@@ -46,9 +46,11 @@ def test_apps_find_the_posterior_mean_of_a_gaussian_prior(coils, solver):
     """Least squares with the prior is ridge regression, which sigpy solves by conjugate gradients."""
     operator, data = coils
     prox = PriorProx((16, 16), LinearPrior(), 0.5)
-    common = {"show_pbar": False, "max_iter": 200}
-    ridge = app.LinearLeastSquares(operator, data, lamda=0.5**2 / LinearPrior.variance, **common).run()
-    found = app.LinearLeastSquares(operator, data, proxg=prox, solver=solver, **common).run()
+    weight = 0.5**2 / LinearPrior.variance
+    ridge = app.LinearLeastSquares(operator, data, lamda=weight, show_pbar=False, max_iter=30).run()
+    found = app.LinearLeastSquares(
+        operator, data, proxg=prox, solver=solver, show_pbar=False, max_iter=100
+    ).run()
     np.testing.assert_allclose(found, ridge, atol=2e-4)
 
 
