@@ -18,11 +18,10 @@ from mri_iahvae.tasks.simulate import write_example
 
 STEPS = 10
 
-with tempfile.TemporaryDirectory() as folder:
-    with h5py.File(write_example(Path(folder) / "scan.h5")) as file:
-        kspace = torch.from_numpy(file["kspace"][12:13])  # complex64 (1, 128, 128)
-        target = torch.from_numpy(file["reconstruction_esc"][12:13])
-        noise_sigma = float(file.attrs["noise_sigma"])
+with tempfile.TemporaryDirectory() as folder, h5py.File(write_example(Path(folder) / "scan.h5")) as file:
+    kspace = torch.from_numpy(file["kspace"][12:13])  # complex64 (1, 128, 128)
+    target = torch.from_numpy(file["reconstruction_esc"][12:13])
+    noise_sigma = float(file.attrs["noise_sigma"])
 
 mask = torch.from_numpy(mri_iahvae.draw_mask("random", kspace.shape, 4, seed=1))
 data = torch.where(mask, kspace, 0)

@@ -16,9 +16,11 @@ import mri_iahvae
 from mri_iahvae.adapters.sigpy import PriorProx
 from mri_iahvae.tasks.simulate import write_example
 
-with tempfile.TemporaryDirectory() as folder:
-    with h5py.File(write_example(Path(folder) / "scan.h5", noise=0)) as file:
-        image = sigpy.ifft(file["kspace"][12], axes=(-2, -1))  # complex64 (128, 128)
+with (
+    tempfile.TemporaryDirectory() as folder,
+    h5py.File(write_example(Path(folder) / "scan.h5", noise=0)) as file,
+):
+    image = sigpy.ifft(file["kspace"][12], axes=(-2, -1))  # complex64 (128, 128)
 
 coils = sigpy.linop.Multiply(image.shape, birdcage_maps((8, *image.shape), dtype=np.complex64))
 fourier = sigpy.linop.FFT(coils.oshape, axes=(-2, -1))

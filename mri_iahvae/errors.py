@@ -28,8 +28,8 @@ class IahvaeWarning(UserWarning):
 
 def warn(sentences: Iterable[str]) -> None:
     """Raise each as an `IahvaeWarning`, at the line that called the package."""
-    frame, level = inspect.currentframe(), 1
-    while frame and frame.f_globals["__name__"].partition(".")[0] == __name__.partition(".")[0]:
+    package, frame, level = __name__.partition(".")[0], inspect.currentframe(), 1
+    while frame and frame.f_globals.get("__name__", "").partition(".")[0] == package:
         frame, level = frame.f_back, level + 1
     for sentence in sentences:
         warnings.warn(sentence, IahvaeWarning, stacklevel=level)
