@@ -17,7 +17,7 @@ class PriorProx(sigpy.prox.Prox):
     given b. That holds as far as the denoiser is a proximal operator, which no learned one is exactly.
 
     Args:
-        shape: (H, W) or (slices, H, W), of the image.
+        shape: (H, W) or (slices, H, W), of the complex image.
         prior: loaded.
         noise_sigma: of b, per real and imaginary part, in its units; a larger one gives the prior more weight.
     """
