@@ -63,7 +63,7 @@ class Prior:
 
         The density is of the canonical image, over its 2 N^2 real and imaginary parts. Canonical form divides an image
         by a complex number c of its own (`kspace.canonical`): images that differ by a factor have the same value. For
-        a given c, the density in the units of the image is lower by 2 N^2 log |c|.
+        a given c, the density in the units of the image is lower by 2 N^2 log(abs(c)).
 
         Args:
             image: complex (N, N) or (images, N, N), N being `size`, any units.
