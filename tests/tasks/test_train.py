@@ -216,6 +216,7 @@ def test_a_start_has_the_scales_of_the_model(files, checkpoint, tmp_path):
     assert digest != record["start_sha256"]
 
 
+@pytest.mark.filterwarnings("ignore::mri_iahvae.IahvaeWarning")
 @pytest.mark.parametrize(
     "choice",
     [{"encoder": "bottom-up"}, {"heads": "spectral"}, {"encoder": "bottom-up", "decoder": "ordinary"}],
