@@ -1,6 +1,6 @@
 """Refinement of all scales together: for a decomposition whose scales a mask couples (`Decomposition.separates`).
 
-A measured bin then depends on several scales at once, and Algorithm 1, which settles one scale after the other, does not
+A measured bin then depends on several scales at once, and Algorithm 1, which settles one after the other, does not
 apply. With the whitened latents e of all scales, h(e) the k-space that they decode to, and y the data,
 
     J(e) = |e|^2 / 2 + sum over measured bins |h(e) - y|^2 / (2 (sigma^2 + n))

@@ -16,7 +16,7 @@ from mri_iahvae.kspace.scales import scales
 from mri_iahvae.kspace.separable import Separable, cascade
 
 LAYERS = 5
-"""Odd: the last layer, as the first, rotates the pairs (2k, 2k + 1), each of which the coarser scale has one value for."""
+"""Odd: the last layer, as the first, rotates the pairs (2k, 2k + 1), which become one value of the coarser scale."""
 
 
 class Rotations(Separable):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection
 from dataclasses import asdict, astuple, dataclass, fields, replace
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 from mri_iahvae.errors import CheckpointError, reason
 
@@ -17,6 +17,14 @@ GROWS: dict[Encoder, bool] = {"causal": True, "bottom-up": False}
 
 IMAGES: dict[Heads, bool] = {"image": True, "spectral": False}
 """Heads, and whether they predict images, which a super-resolution branch can add to."""
+
+COUPLES: dict[DecompositionName, bool] = {
+    "fourier": False,
+    "wavelets": True,
+    "block-dct": True,
+    "rotations": True,
+}
+"""Decompositions, and whether a mask couples their scales: the commands take models whose scales stay separate."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ _CHOICES: dict[str, Collection[str]] = {
     "encoder": GROWS,
     "heads": IMAGES,
     "decoder": DECODERS,
-    "decomposition": get_args(DecompositionName),
+    "decomposition": COUPLES,
 }
 _RENAMED = {"detail": "super_resolution"}  # keys of earlier versions
 _DROPPED = {"spread", "dispersion"}  # likewise
