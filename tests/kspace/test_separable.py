@@ -97,8 +97,9 @@ def couples(decomposition, mask):
 
 def masks():
     everything = torch.ones(1, SIZE, SIZE, dtype=torch.bool)
-    columns, dc, nyquist = (everything.clone() for _ in range(3))
-    columns[..., ::2] = False
+    columns, folded, dc, nyquist = (everything.clone() for _ in range(4))
+    columns[..., 2] = False
+    folded[..., ::2] = False
     dc[..., 4, 4] = False
     nyquist[..., 0, 0] = False
     random = torch.rand(1, SIZE, SIZE, generator=torch.Generator().manual_seed(3)) < 0.6
@@ -106,6 +107,7 @@ def masks():
         "everything": everything,
         "nothing": ~everything,
         "columns": columns,
+        "every other column": folded,
         "all but DC": dc,
         "DC alone": ~dc,
         "all but a corner": nyquist,
@@ -126,10 +128,15 @@ def test_separates_against_brute_force(decomposition, name):
 
 
 def test_brute_force_finds_both():
-    """Columns couple the scales of Haar wavelets; DC alone, which is their coarsest scale, does not."""
+    """Columns couple the scales of Haar wavelets; DC alone, which is their coarsest scale, does not.
+
+    Nor does every other column: it folds the image onto itself by half of the field of view, and a wavelet that is moved
+    by whole pixels of its scale is a wavelet of that scale.
+    """
     haar = Rotations(SIZE)
     assert couples(haar, masks()["columns"])
     assert not couples(haar, masks()["DC alone"])
+    assert not couples(haar, masks()["every other column"])
 
 
 def test_masks_of_a_batch_are_judged_together():

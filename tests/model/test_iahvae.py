@@ -8,6 +8,7 @@ import torch
 from mri_iahvae.kspace.bands import crop
 from mri_iahvae.kspace.orthogonal import angle_count
 from mri_iahvae.model.checkpoint import load_model, save_model
+from mri_iahvae.model.config import ScaleConfig
 from mri_iahvae.model.iahvae import DECOMPOSITIONS, IAHVAE
 from mri_iahvae.model.presets import preset
 from mri_iahvae.training.objective import complete, posterior_pass
@@ -29,9 +30,11 @@ def test_every_grid(size, noise):
 
 @pytest.mark.parametrize("name", DECOMPOSITIONS)
 def test_every_decomposition(name, variant, noise, tmp_path):
-    """Heads keep to their scale, super-resolution branches and contexts run, and a checkpoint knows which one it was."""
+    """Heads keep to their scale, a super-resolution branch among them, and a checkpoint knows which one it was."""
     angles = tuple(torch.randn(angle_count(16), generator=noise).tolist())
-    model = variant(decomposition=name, angles=angles, gains=(4.0, 3.0, 2.0, 2.0, 1.0))
+    scales = (ScaleConfig(1, 8, 4),) * 4 + (ScaleConfig(1, 12, 6, 2, super_resolution=4),)
+    gains = (4.0, 3.0, 2.0, 2.0, 1.0)
+    model = variant(scales=scales, decomposition=name, angles=angles, gains=gains)
     kspace = torch.view_as_complex(torch.randn(2, 16, 16, 2, generator=noise))
     coefficients = model.decomposition.from_kspace(kspace)
     passed = posterior_pass(model, coefficients)
