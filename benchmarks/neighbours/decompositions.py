@@ -14,7 +14,7 @@ slices. Time is of one core, so that other work on the machine does not count.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -45,7 +45,7 @@ from mri_iahvae.training.rotations import code_length, learn_rotations
 from mri_iahvae.training.statistics import canonical_batch, measure
 
 NAMES: tuple[DecompositionName, ...] = get_args(DecompositionName)
-BATCH, RATE, CLIP = 32, 4e-3, 1.0
+BATCH, RATE, CLIP = 16, 4e-3, 1.0
 SIGMAS = 0.6, 0.1  # of the likelihood: first step, and from half of the steps on
 MEASURED = 512  # slices that gains are measured on, and rotations learned
 ROUNDS = 150  # steps of the rotations
@@ -55,9 +55,9 @@ STEPS = {ALGORITHM_1: (0, 10), JOINT: (10, 30)}  # of refinement
 
 
 def networks(grid: int) -> ModelConfig:
-    """One layer of 16 channels per scale, on maps of at most 8 x 8."""
-    sides = [2**k for k in range(grid.bit_length())]
-    scales = tuple(ScaleConfig(layers=1, channels=16, inner=8, patch=max(1, side // 8)) for side in sides)
+    """One layer per scale, on maps of at most 8 x 8; 16 channels, and where pixels are folded 16 times the fold."""
+    folds = [max(1, 2**k // 8) for k in range(grid.bit_length())]
+    scales = tuple(ScaleConfig(layers=1, channels=16 * fold, inner=8 * fold, patch=fold) for fold in folds)
     return ModelConfig(scales, encoder_blocks=1, head_blocks=1, sigma=SIGMAS[1])
 
 
@@ -212,11 +212,35 @@ def table(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return stored
 
 
+def lines(stored: dict[str, Any]) -> Iterator[str]:
+    """The table in Markdown: NMSE, its change and the standard error of that; and milliseconds per slice."""
+
+    def cell(score: dict[str, float] | None) -> str:
+        if score is None:
+            return ""
+        change = f" ({score['change']:+.4f} ± {score['standard_error']:.4f})" if score["change"] else ""
+        time = f", {1000 * score['seconds']:.1f} ms" if "seconds" in score else ""
+        return f"{score['mean']:.4f}{change}{time}"
+
+    def row(title: str, cells: Iterable[str]) -> str:
+        return f"| {title} | {' | '.join(cells)} |"
+
+    models = list(stored.values())
+    yield row("", stored)
+    yield row("---", ["---"] * len(stored))
+    yield row("parameters", (f"{one['parameters']:,}" for one in models))
+    yield row("code length, nats per dimension", (f"{one['code_length']:.4f}" for one in models))
+    yield row("-ELBO, nats per dimension", (cell(one["negative_elbo"]) for one in models))
+    yield row("of it KL", (f"{one['rate']:.4f}" for one in models))
+    for key in models[0]["tasks"]:
+        yield row(key, (cell(one["tasks"].get(key)) for one in models))
+
+
 @click.command()
 @click.argument("training", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("held_out", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--grid", default=32, show_default=True)
-@click.option("--steps", default=300, show_default=True, help="Of training, for each decomposition.")
+@click.option("--steps", default=400, show_default=True, help="Of training, for each decomposition.")
 @click.option("--slices", default=32, show_default=True, help="Held-out ones.")
 @click.option(
     "--weights", type=click.Path(file_okay=False, path_type=Path), help="Trained models, kept or taken."
@@ -244,10 +268,7 @@ def main(
             if folder is not None:
                 save_model(model, folder, {"steps": steps})
         found[name] = evaluate(model, truth)
-        one = table(found)[name]
-        click.echo(f"{name}: -ELBO {one['negative_elbo']['mean']:.4f}, code length {one['code_length']:.4f}")
-        for key, row in one["tasks"].items():
-            click.echo(f"  {key:50} NMSE {row['mean']:.5f}  {row['seconds']:.4f} s/slice")
+    click.echo("\n".join(lines(table(found))))
     if output is not None:
         facts = {
             "grid": grid,

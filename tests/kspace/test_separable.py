@@ -130,8 +130,8 @@ def test_separates_against_brute_force(decomposition, name):
 def test_brute_force_finds_both():
     """Columns couple the scales of Haar wavelets; DC alone, which is their coarsest scale, does not.
 
-    Nor does every other column: it folds the image onto itself by half of the field of view, and a wavelet that is moved
-    by whole pixels of its scale is a wavelet of that scale.
+    Nor does every other column: it folds the image by half of the field of view, and a wavelet that is moved by whole
+    pixels of its scale is a wavelet of that scale.
     """
     haar = Rotations(SIZE)
     assert couples(haar, masks()["columns"])

@@ -51,7 +51,7 @@ def test_haar_is_what_rotations_start_from():
 def test_a_constant_and_a_ramp_have_no_details():
     """A wavelet of two vanishing moments: but where the ramp jumps back."""
     wavelets = Wavelets(32, "db2")
-    x = torch.arange(32, dtype=torch.complex128).expand(1, 32, 32)
+    x = torch.arange(32).to(torch.complex128).expand(1, 32, 32)
     details = wavelets.analysis(torch.ones_like(x), 5) * wavelets.ring(5)
     assert details.abs().max() < 1e-10
     details = wavelets.analysis(x, 5) * wavelets.ring(5)

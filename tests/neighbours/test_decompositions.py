@@ -38,6 +38,7 @@ def test_the_command(small, file, tmp_path):
     assert first.exit_code == second.exit_code == 0
     assert "step" in first.output
     assert "step     0" not in second.output  # the weights are there
+    assert "| everything measured, scale by scale, 1 steps |" in second.output
     stored, again = (json.loads((tmp_path / name).read_text()) for name in ("first.json", "second.json"))
     found = stored["decompositions"]
     assert list(found) == ["fourier", "wavelets", "block-dct", "rotations"]
