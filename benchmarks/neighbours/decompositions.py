@@ -30,7 +30,7 @@ from mri_iahvae.inference.draws import Draws, Element
 from mri_iahvae.inference.infer import infer
 from mri_iahvae.inference.joint import infer_jointly
 from mri_iahvae.inference.measurement import Measurement
-from mri_iahvae.inference.settings import DataConsistency, InferenceSettings
+from mri_iahvae.inference.settings import DataConsistency, InferenceSettings, Method
 from mri_iahvae.kspace.bands import crop
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.masks import column_mask
@@ -162,7 +162,7 @@ ENGINES: dict[str, Callable[[IAHVAE, Task, InferenceSettings], Tensor]] = {
 
 def nmse(model: IAHVAE, engine: str, task: Task, truth: Tensor, steps: int) -> tuple[Tensor, float]:
     """NMSE of each slice, float64 (slices,), and seconds per slice."""
-    method = "hybrid" if steps else "amortized"
+    method: Method = "hybrid" if steps else "amortized"
     settings = InferenceSettings(method, steps, precision="float32", data_consistency=task.consistency)
     start = time.process_time()
     found = ENGINES[engine](model, task, settings)
@@ -219,8 +219,8 @@ def lines(stored: dict[str, Any]) -> Iterator[str]:
         if score is None:
             return ""
         change = f" ({score['change']:+.4f} ± {score['standard_error']:.4f})" if score["change"] else ""
-        time = f", {1000 * score['seconds']:.1f} ms" if "seconds" in score else ""
-        return f"{score['mean']:.4f}{change}{time}"
+        spent = f", {1000 * score['seconds']:.1f} ms" if "seconds" in score else ""
+        return f"{score['mean']:.4f}{change}{spent}"
 
     def row(title: str, cells: Iterable[str]) -> str:
         return f"| {title} | {' | '.join(cells)} |"
@@ -257,7 +257,8 @@ def main(
 ) -> None:
     """Train and score a hierarchy on each decomposition: slices of TRAINING, then of HELD_OUT, .npz files."""
     truth = unseen(held_out, grid, slices)
-    kspace, found = None, {}
+    kspace: Tensor | None = None
+    found: dict[str, dict[str, Any]] = {}
     for name in NAMES:
         folder = None if weights is None else weights / name
         if folder is not None and folder.is_dir():
