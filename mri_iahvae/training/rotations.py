@@ -18,7 +18,7 @@ _BATCH = 64  # slices of a step
 def code_length(decomposition: Decomposition, kspace: Tensor, sigma: float) -> float:
     """Nats per real dimension of slices under independent Gaussians, one variance for each scale.
 
-    That is the prior of a hierarchy whose networks have not learned anything yet: what the decomposition itself gives.
+    That is what a decomposition gives by itself (coding gain), before there are networks.
 
     Args:
         decomposition: of the grid.
