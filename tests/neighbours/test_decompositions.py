@@ -1,4 +1,5 @@
 import json
+import math
 
 import numpy as np
 import pytest
@@ -58,6 +59,15 @@ def test_what_is_compared_is_the_same_slices():
     assert one["mean"] == 2.0
     assert one["change"] == 0.5
     assert one["standard_error"] == pytest.approx(0.5)
+
+
+def test_the_best_sigma_is_that_of_the_errors():
+    """Distortion at any sigma, rate 0.3 and errors of deviation 0.5: no other sigma gives less."""
+
+    def negative_elbo(sigma):
+        return 0.3 + 0.5 * 0.5**2 / sigma**2 + 0.5 * math.log(2 * math.pi * sigma**2)
+
+    assert decompositions.at_best_sigma(negative_elbo(0.1), 0.3, 0.1) == pytest.approx(negative_elbo(0.5))
 
 
 def test_tasks_are_what_they_say(file):
