@@ -146,8 +146,8 @@ def tasks(kspace: Tensor) -> dict[str, Task]:
     return found
 
 
-def one_by_one(model: IAHVAE, task: Task, settings: InferenceSettings) -> Tensor:
-    """k-space that Algorithm 1 infers, scale by scale, complex64 (slices, N, N).
+def one_by_one(model: IAHVAE, task: Task, settings: InferenceSettings) -> tuple[Tensor, float]:
+    """k-space that Algorithm 1 infers, complex64 (slices, N, N), and the fraction of slices that were out of bounds.
 
     Where the decomposition separates the mask, which here are all or no coefficients, or bins.
     """
@@ -156,29 +156,37 @@ def one_by_one(model: IAHVAE, task: Task, settings: InferenceSettings) -> Tensor
     measured = Measurement.of(coefficients, task.mask, task.sigma, decomposition)
     elements = tuple(Element(number) for number in range(len(task.kspace)))
     found = infer(model, measured, settings, Draws(0, 1.0, elements, task.kspace.device))
-    return decomposition.to_kspace(found.bins)
+    return decomposition.to_kspace(found.bins), float(found.bounded.float().mean())
 
 
-def together(model: IAHVAE, task: Task, settings: InferenceSettings) -> Tensor:
-    """The same, all scales at once."""
-    return infer_jointly(model, *task[:3], settings)[0]
+def together(model: IAHVAE, task: Task, settings: InferenceSettings) -> tuple[Tensor, float]:
+    """The same, all scales at once, for which there are no bounds."""
+    return infer_jointly(model, *task[:3], settings)[0], 0.0
 
 
-ENGINES: dict[str, Callable[[IAHVAE, Task, InferenceSettings], Tensor]] = {
-    ALGORITHM_1: one_by_one,
-    JOINT: together,
-}
+Engine = Callable[[IAHVAE, Task, InferenceSettings], tuple[Tensor, float]]
+ENGINES: dict[str, Engine] = {ALGORITHM_1: one_by_one, JOINT: together}
 
 
-def nmse(model: IAHVAE, engine: str, task: Task, truth: Tensor, steps: int) -> tuple[Tensor, float]:
-    """NMSE of each slice, float64 (slices,), and seconds per slice."""
+def as_measured(truth: Tensor) -> dict[str, float]:
+    """Mean NMSE of noisy and zero-filled k-space, by task."""
+    return {name: float(relative_error(task.kspace, truth).mean()) for name, task in tasks(truth).items()}
+
+
+def relative_error(found: Tensor, truth: Tensor) -> Tensor:
+    """NMSE of each slice, complex (slices, N, N) twice to float64 (slices,)."""
+    error = (found - truth).abs().double().square().sum(dim=(1, 2))
+    return error / truth.abs().double().square().sum(dim=(1, 2))
+
+
+def score(model: IAHVAE, engine: str, task: Task, truth: Tensor, steps: int) -> dict[str, Any]:
+    """NMSE of each slice, seconds per slice, and the fraction of slices that were out of bounds."""
     method: Method = "hybrid" if steps else "amortized"
     settings = InferenceSettings(method, steps, precision="float32", data_consistency=task.consistency)
     start = time.process_time()
-    found = ENGINES[engine](model, task, settings)
+    found, bounded = ENGINES[engine](model, task, settings)
     seconds = (time.process_time() - start) / len(truth)
-    error = (found - truth).abs().double().square().sum(dim=(1, 2))
-    return error / truth.abs().double().square().sum(dim=(1, 2)), seconds
+    return {"nmse": relative_error(found, truth).tolist(), "seconds": seconds, "bounded": bounded}
 
 
 def evaluate(model: IAHVAE, truth: Tensor) -> dict[str, Any]:
@@ -190,8 +198,7 @@ def evaluate(model: IAHVAE, truth: Tensor) -> dict[str, Any]:
         usable = {ALGORITHM_1: model.decomposition.separates(task.mask), JOINT: not task.mask.all()}
         for engine in (engine for engine, use in usable.items() if use):
             for steps in STEPS[engine]:
-                values, seconds = nmse(model, engine, task, truth, steps)
-                rows[f"{name}, {engine}, {steps} steps"] = {"nmse": values.tolist(), "seconds": seconds}
+                rows[f"{name}, {engine}, {steps} steps"] = score(model, engine, task, truth, steps)
     return {
         "parameters": sum(p.numel() for p in model.parameters()) + len(model.config.angles),
         "code_length": code_length(model.decomposition, truth, model.sigma),
@@ -219,28 +226,30 @@ def at_best_sigma(negative_elbo: float, rate: float, sigma: float) -> float:
 
 def table(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What is stored: means over slices, compared with the first decomposition, task by task."""
-    base = next(iter(found.values()))
+    first = next(iter(found.values()))
+    base = {key: row["nmse"] for key, row in first["tasks"].items()}
     stored: dict[str, Any] = {}
     for name, one in found.items():
         rows = {
-            key: summary(row["nmse"], base["tasks"][key]["nmse"]) | {"seconds": row["seconds"]}
+            key: {**summary(row["nmse"], base[key]), "seconds": row["seconds"], "bounded": row["bounded"]}
             for key, row in one["tasks"].items()
         }
-        elbo = summary(one["negative_elbo"], base["negative_elbo"])
+        elbo = summary(one["negative_elbo"], first["negative_elbo"])
         best = at_best_sigma(elbo["mean"], one["rate"], SIGMAS[1])
         stored[name] = one | {"negative_elbo": elbo, "at_best_sigma": best, "tasks": rows}
     return stored
 
 
 def lines(stored: dict[str, Any]) -> Iterator[str]:
-    """The table in Markdown: NMSE, its change and the standard error of that; and milliseconds per slice."""
+    """The table in Markdown: NMSE, its change and the standard error of that, time, and slices out of bounds."""
 
-    def cell(score: dict[str, float] | None) -> str:
-        if score is None:
+    def cell(one: dict[str, float] | None) -> str:
+        if one is None:
             return ""
-        change = f" ({score['change']:+.4f} ± {score['standard_error']:.4f})" if score["change"] else ""
-        spent = f", {1000 * score['seconds']:.1f} ms" if "seconds" in score else ""
-        return f"{score['mean']:.4f}{change}{spent}"
+        change = f" ({one['change']:+.4f} ± {one['standard_error']:.4f})" if one["change"] else ""
+        spent = f", {1000 * one['seconds']:.1f} ms" if "seconds" in one else ""
+        beyond = f", {one['bounded']:.0%} out of bounds" if one.get("bounded") else ""
+        return f"{one['mean']:.4f}{change}{spent}{beyond}"
 
     def row(title: str, cells: Iterable[str]) -> str:
         return f"| {title} | {' | '.join(cells)} |"
@@ -299,8 +308,8 @@ def main(
             "slices": slices,
             "torch": str(torch.__version__),
         }
-        lengths = {"code_lengths": code_lengths(truth)}
-        write_json(output, facts | lengths | {"decompositions": table(found)})
+        without = {"code_lengths": code_lengths(truth), "as_measured": as_measured(truth)}
+        write_json(output, facts | without | {"decompositions": table(found)})
 
 
 if __name__ == "__main__":
