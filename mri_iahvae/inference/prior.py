@@ -26,4 +26,4 @@ def sample_prior(model: Model, draws: Draws) -> Tensor:
     for scale, h in walk:
         last = scale.run(h, draws.latents(scale))
         walk.extend(last, scale.bins(last))
-    return walk.coarse
+    return model.decomposition.to_kspace(walk.coarse)
