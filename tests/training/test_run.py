@@ -52,7 +52,7 @@ class Screen:
             for number in self.signals:
                 os.kill(os.getpid(), number)
 
-    def draw(self, model, path, kspace):
+    def draw(self, model, path, title, kspace):
         assert kspace.shape[1:] == (model.size, model.size)
         self.pictures.append(path.name)
         self.models[model.size] = model.config
