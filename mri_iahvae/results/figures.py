@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mri_iahvae.evaluation.metrics import Scores
 from mri_iahvae.results.drawing import PANEL, Panel, draw
-from mri_iahvae.results.panels import FigureOptions, SliceView, Titles, score_text, slice_rows
+from mri_iahvae.results.panels import FigureOptions, SliceView, Titles, score_lines, slice_rows
 
 _HEADROOM = 1.25  # of a column's window: a constant image is not to look like paper
 _SHEET_INCHES = 9.0  # the width of a sheet, at least
@@ -57,7 +57,9 @@ def kspace_figure(
     if len(views) == 1:
         name = f"slice {views[0].number}"
         title = f"{title}, {name}" if title else name
-    lines = [f"whole volume, {name}: {score_text(values)}" for name, values in (scores or {}).items()]
+    lines = [
+        f"whole volume, {name}: {'   '.join(score_lines(values))}" for name, values in (scores or {}).items()
+    ]
     text = "\n".join(line for line in (title, caption, *lines) if line)
     draw(path, rows, text, figure_format=options.figure_format)
 
@@ -78,12 +80,15 @@ def grid_figure(
     brightest = [
         _HEADROOM * max(float(image.max()) for image in images) for images in zip(*rows, strict=True)
     ]
-    panels = []
+    panels: list[list[Panel]] = []
     for images in rows:
         whites = brightest if by_column else [float(images[0].max())] * len(titles)
         names = titles if not panels else [""] * len(titles)
         panels.append(
-            [Panel(name, image, 0, white or 1.0) for name, image, white in zip(names, images, whites, strict=True)]
+            [
+                Panel(name, image, 0, white or 1.0)
+                for name, image, white in zip(names, images, whites, strict=True)
+            ]
         )
     draw(path, panels, title)
 
@@ -103,9 +108,7 @@ def sheet_figure(
 ) -> None:
     """Magnitude images (H, W) by their titles on a nearly square sheet, from 0 to `white`, else to the own maximum."""
     columns = math.ceil(math.sqrt(len(images)))
-    panels = [
-        Panel(name, image, 0, white or float(image.max()) or 1.0) for name, image in images.items()
-    ]
+    panels = [Panel(name, image, 0, white or float(image.max()) or 1.0) for name, image in images.items()]
     rows = [panels[first : first + columns] for first in range(0, len(panels), columns)]
     inches = min(PANEL, _SHEET_INCHES / columns)
     draw(path, rows, title, figure_format=figure_format, narrowest=inches, ragged=True)

@@ -57,7 +57,9 @@ class Record:
         sampled = f"{stated['mask']}: {stated['fraction_measured']:.1%} measured"
         parts = [
             sampled if rate is None else f"{sampled}, true acceleration {rate:.3g}x",
-            f"noise {stated['noise_sigma']:.3g} ({stated['noise_source']})" if "noise_sigma" in stated else "",
+            f"noise {stated['noise_sigma']:.3g} ({stated['noise_source']})"
+            if "noise_sigma" in stated
+            else "",
             f"method {stated['method']}",
             f"steps {stated['steps']}" if stated["steps"] is not None else "",
             counted(stated["samples"], "posterior sample") if stated["samples"] else "",

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from mri_iahvae.errors import UsageError
 from mri_iahvae.files import folder_of_one_run, make_folder
+from mri_iahvae.kspace.bands import block_mask, crop, embed
+from mri_iahvae.kspace.canonical import CORE
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.checkpoint import load_domain, load_model
 from mri_iahvae.model.checkpoint_config import find_checkpoint, read_config
