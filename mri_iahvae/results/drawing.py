@@ -23,8 +23,8 @@ PANEL = 2.2
 """Width of a panel, at least."""
 _WIDEST = 18.0  # a page
 _MARGIN, _GAP = 0.08, 0.1
-_BAR, _BAR_ROOM = 0.08, 0.62  # a colour bar; with its numbers and label
-_LINE, _TITLE_LINE = 0.16, 0.19  # of text
+_BAR, _BAR_ROOM = 0.08, 0.58  # a colour bar; with its numbers and label
+_LINE, _TITLE_LINE = 0.16, 0.17  # of text
 _CHARACTER = 0.088  # of a title, on average
 
 _FONT, _TITLE_FONT, _SMALL_FONT = 9, 10, 7
@@ -58,11 +58,11 @@ class Panel:
     pixel: float | None = None
 
     def enlarged(self) -> "Panel":
-        """What the box holds, as a panel in the same window."""
+        """What the box holds, as a panel in the same window, framed."""
         assert self.box is not None  # noqa: S101 - asked of panels that have one
         row, column, side = self.box
         values = self.values[row : row + side, column : column + side]
-        return replace(self, title="", values=values, box=(0, 0, side))
+        return replace(self, title=self.title.splitlines()[0], values=values, box=(0, 0, side))
 
     @property
     def window(self) -> tuple[float, float, str]:

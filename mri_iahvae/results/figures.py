@@ -106,9 +106,13 @@ def sheet_figure(
     white: float | None = None,
     figure_format: str = "png",
 ) -> None:
-    """Magnitude images (H, W) by their titles on a nearly square sheet, from 0 to `white`, else to the own maximum."""
-    columns = math.ceil(math.sqrt(len(images)))
+    """Magnitude images (H, W) by their titles on a sheet, from 0 to `white`, else each to its own maximum.
+
+    It is as square as it can be with as few images missing in its last row as can be.
+    """
+    count, side = len(images), math.ceil(math.sqrt(len(images)))
+    columns = min(range(side, 2 * side), key=lambda columns: (-count % columns, columns))
     panels = [Panel(name, image, 0, white or float(image.max()) or 1.0) for name, image in images.items()]
-    rows = [panels[first : first + columns] for first in range(0, len(panels), columns)]
+    rows = [panels[first : first + columns] for first in range(0, count, columns)]
     inches = min(PANEL, _SHEET_INCHES / columns)
     draw(path, rows, title, figure_format=figure_format, narrowest=inches, ragged=True)

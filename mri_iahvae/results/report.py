@@ -54,9 +54,10 @@ class Record:
         """What was measured and how it was computed, in one line for a figure."""
         stated = self.settings
         rate = stated["true_acceleration"]
-        sampled = f"{stated['mask']}: {stated['fraction_measured']:.1%} measured"
         parts = [
-            sampled if rate is None else f"{sampled}, true acceleration {rate:.3g}x",
+            f"mask: {stated['mask']}",
+            f"{stated['fraction_measured']:.1%} measured",
+            "" if rate is None else f"true acceleration {rate:.3g}x",
             f"noise {stated['noise_sigma']:.3g} ({stated['noise_source']})"
             if "noise_sigma" in stated
             else "",
