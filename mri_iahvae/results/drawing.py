@@ -25,7 +25,7 @@ _WIDEST = 18.0  # a page
 _MARGIN, _GAP = 0.08, 0.1
 _BAR, _BAR_ROOM = 0.08, 0.58  # a colour bar; with its numbers and label
 _LINE, _TITLE_LINE = 0.16, 0.17  # of text
-_CHARACTER = 0.088  # of a title, on average
+_CHARACTER = 0.083  # of a title, on average
 
 _FONT, _TITLE_FONT, _SMALL_FONT = 9, 10, 7
 _DPI, _VECTOR_DPI = 150, 300

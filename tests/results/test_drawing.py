@@ -1,5 +1,7 @@
 """Rows of panels on a page: nothing blank, colour bars, boxes and scale bars where they belong."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from matplotlib import image as pictures
@@ -43,10 +45,10 @@ def test_every_row_fills_the_width_and_none_overlaps(drawn, counts):
     for row in rows:
         assert row[0][0] * width == pytest.approx(0.08)
         assert (1 - row[-1][2]) * width == pytest.approx(0.08)
-        assert all(left[2] < right[0] for left, right in zip(row, row[1:], strict=False))
+        assert all(left[2] < right[0] for left, right in pairwise(row))
         for left, bottom, right, top in row:
             assert (right - left) * width / ((top - bottom) * height) == pytest.approx(20 / 16)
-    assert all(above[0][1] > below[0][3] for above, below in zip(rows, rows[1:], strict=False))
+    assert all(above[0][1] > below[0][3] for above, below in pairwise(rows))
     assert 0 < rows[-1][0][1] < rows[0][0][3] < 1
 
 

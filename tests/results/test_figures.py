@@ -22,7 +22,7 @@ def view(rng, number=1, **more):
 def drawn(monkeypatch):
     """What is drawn: rows and title."""
     calls = []
-    monkeypatch.setattr(figures, "draw", lambda path, rows, title, **_: calls.append((rows, title)))
+    monkeypatch.setattr(figures, "draw", lambda _, rows, title, **__: calls.append((rows, title)))
     return calls
 
 
