@@ -66,7 +66,7 @@ class Panel:
 
     @property
     def window(self) -> tuple[float, float, str]:
-        """By which panels share a colour bar."""
+        """Neighbours of one window have one colour bar."""
         return self.black, self.white, self.unit
 
 
@@ -143,14 +143,14 @@ def _beside(row: Sequence[Panel], count: int) -> float:
 
 def _natural_width(row: Sequence[Panel], count: int, narrowest: float) -> float:
     """Of a row whose narrowest panel is as wide as is asked for."""
-    shares = [_narrowness(panel) for panel in row]
-    return _beside(row, count) + narrowest * sum(shares) / min(shares) * count / len(row)
+    widths = [_narrowness(panel) for panel in row]
+    return _beside(row, count) + narrowest * sum(widths) / min(widths) * count / len(row)
 
 
 def _height(row: Sequence[Panel], count: int, width: float) -> float:
     """Of the panels of a row that fills a width, had it `count` panels."""
-    shares = sum(_narrowness(panel) for panel in row) * count / len(row)
-    return (width - _beside(row, count)) / shares
+    widths = sum(_narrowness(panel) for panel in row) * count / len(row)
+    return (width - _beside(row, count)) / widths
 
 
 def _draw_row(figure: "Figure", row: Sequence[Panel], bottom: float, height: float) -> None:
