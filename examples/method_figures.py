@@ -19,6 +19,10 @@ from mri_iahvae.evaluation.metrics import score
 SCALES = (4, 8, 16, 32, 64, 128)
 STEPS = (1, 2, 5, 10, 20)
 METHODS = {"hybrid": "k-o", "iterative": "k--s", "paper": "k:^"}
+TALK = [
+    *("--acceleration", "4", "--quality", "fast", "--zoom", "50,44,40", "--window", "99.5"),
+    *("--panels", "reference,zero-filled,reconstruction,error", "--error-factor", "5"),
+]
 COLUMNS = ["--acceleration", "4", "--center-fraction", "0.08"]
 
 
@@ -152,7 +156,7 @@ def main(output: Path, slices: int, steps: int) -> None:
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        whole, scan = folder / "whole.h5", folder / "scan.h5"
+        whole, scan = folder / "whole" / "scan.h5", folder / "scan.h5"
         run("example", whole)
         chosen = slice(12, 12 + slices)
         with h5py.File(whole) as source, h5py.File(scan, "w") as file:
@@ -162,6 +166,8 @@ def main(output: Path, slices: int, steps: int) -> None:
         drawn = ["--samples", 32, "--steps", steps, "--slices", 0]
         run("reconstruct", scan, *COLUMNS, *drawn, "-q", "-o", results)
         (results / "scan_kspace.png").replace(output / "uncertainty.png")
+        run("reconstruct", whole, *TALK, "-q", "-o", folder / "talk")
+        (folder / "talk" / "scan_kspace.png").replace(output / "talk.png")
         run("sample", "--count", 2, "--temperature", "0.7", "--progression", "-o", folder / "prior")
         (folder / "prior" / "progression.png").replace(output / "prior.png")
         with h5py.File(results / "scan.h5") as file:

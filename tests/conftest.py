@@ -24,7 +24,7 @@ from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_file import save_guide
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.model.presets import guide_of, preset
-from mri_iahvae.pipeline import output
+from mri_iahvae.pipeline import pictures
 from mri_iahvae.results.hdf5 import write_scan
 from mri_iahvae.training.statistics import canonical_batch, measure
 
@@ -211,7 +211,7 @@ def tool(checkpoint, tmp_path):
 @pytest.fixture
 def no_figures(monkeypatch):
     """Drawing is most of the time of a short run."""
-    monkeypatch.setattr(output, "kspace_figure", lambda *_, **__: None)
+    monkeypatch.setattr(pictures, "kspace_figure", lambda *_, **__: None)
 
 
 @pytest.fixture

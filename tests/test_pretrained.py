@@ -10,7 +10,7 @@ from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.model.checkpoint import find_checkpoint, load_model
-from mri_iahvae.pipeline import output
+from mri_iahvae.pipeline import pictures
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.stream import Request, run_file
 from mri_iahvae.pipeline.volume import reconstruct_volume
@@ -88,7 +88,7 @@ def knees(_):
 def test_native_files_that_are_no_heads_are_warned_of(
     example, tmp_path, monkeypatch, draw, noise, acceleration, strange
 ):
-    monkeypatch.setattr(output, "kspace_figure", lambda *_, **__: None)
+    monkeypatch.setattr(pictures, "kspace_figure", lambda *_, **__: None)
     path = tmp_path / "scan.h5"
     write_native(path, LAYOUTS["640x368"], draw(example), noise=noise)
     report = run_file(

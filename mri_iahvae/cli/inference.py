@@ -20,12 +20,14 @@ from mri_iahvae.cli.options import (
     image_size,
     json_option,
     output_option,
+    panel_list,
     quiet_option,
     reading_options,
     section,
     seed_option,
     slice_list,
     steps,
+    zoom_box,
 )
 from mri_iahvae.cli.parts import Part, local_number, part, part_of_environment
 from mri_iahvae.cli.runs import Run, run_files
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
     from mri_iahvae.inference.settings import InferenceSettings
 
 # Most have no default here: an option that was not given must differ from one that was given and does not apply.
-# Each has the name of the field that it sets, of `Sampling`, `Reading`, `Outputs`, `Request` or `InferenceSettings`.
+# Each has the name of the field that it sets, of `Sampling`, `Reading`, `Outputs`, `FigureOptions`, `Request` or
+# `InferenceSettings`.
 # fmt: off
 inputs_argument = click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=EXISTING)
 
@@ -63,8 +66,6 @@ _more_results = (
         help="Write completed k-space too (`kspace`), shaped as the input's, with its header and attributes."),
     click.option("--gif", is_flag=True,
         help="Write <stem>_scales.gif too: the image from the coarsest scale to the finest."),
-    click.option("--slices", type=slice_list, metavar="LIST", show_default="the middle one",
-        help=f"Slices in the figure and the GIF, such as 3,10,20 or 0-4. At most {MAX_SLICES}; the first is 0."),
     click.option("--image-size", type=image_size, metavar="HxW",
         show_default="of the reference, else the header's reconSpace, else of k-space",
         help="Crop the image to this size. Rows beyond it are taken as readout oversampling."),
@@ -72,6 +73,24 @@ _more_results = (
         help="How coil images are combined: root sum of squares, or weighted by the coils' sensitivities."),
     json_option,
     quiet_option,
+)
+_figure = section("Figure",
+    click.option("--slices", type=slice_list, metavar="LIST", show_default="the middle one",
+        help=f"Slices in the figure and the GIF, such as 3,10,20 or 0-4. At most {MAX_SLICES}; the first is 0."),
+    click.option("--panels", type=panel_list, metavar="NAME,...", show_default="all that there are",
+        help="Panels of the figure, in this order: reference, zero-filled, reconstruction, deviation,"
+        " zero-filled-error, error, removed, reference-kspace, measured-kspace, completed-kspace."),
+    click.option("--zoom", type=zoom_box, metavar="Y,X,SIZE",
+        help="Mark the box of SIZE x SIZE pixels from row Y and column X on, and enlarge it in further panels."),
+    click.option("--window", type=FiniteRange(0, 100, min_open=True), metavar="PERCENT", show_default="100",
+        help="White is this percentile of the reference, without one of the reconstruction."),
+    click.option("--error-factor", type=click.IntRange(1, 10_000), metavar="N",
+        show_default="by each slice",
+        help="Brighten errors and standard deviations by N, for figures that are compared."),
+    click.option("--contact-sheet", is_flag=True,
+        help="Draw the slices of the volume, 64 at most, on a sheet <stem>_slices.png too."),
+    click.option("--figure-format", type=click.Choice(["png", "pdf", "svg"]), show_default="png",
+        help="Of the figure and the contact sheet."),
 )
 _machine = section("Model and machine",
     checkpoint_option,
@@ -116,7 +135,7 @@ def common_options(folder: str, consistency: str) -> Decorator:
     reading = section("Reading", *reading_options)
     results = section("Results", output_option(folder), *_more_results)
     expert = section("Expert", data_consistency, *_expert)
-    return lambda command: _quality(results(_machine(reading(expert(command)))))
+    return lambda command: _quality(results(_figure(_machine(reading(expert(command))))))
 
 
 def run(
@@ -132,12 +151,13 @@ def run(
     as_json: bool,
     quiet: bool,
     up_to: str | None = None,
-    **options: Any,  # noqa: ANN401 - fields of `Request`, `Sampling`, `Reading`, `Outputs` and `InferenceSettings`
+    **options: Any,  # noqa: ANN401 - fields of the classes named above
 ) -> None:
     """Run all files of a command, with the exit codes of `runs.run_files`."""
     from mri_iahvae.kspace.scales import parse_scale
     from mri_iahvae.model.checkpoint_config import find_checkpoint, model_config
     from mri_iahvae.results.options import asked_options
+    from mri_iahvae.results.panels import FigureOptions
     from mri_iahvae.scans.reader import Reading
     from mri_iahvae.scans.undersampling import Sampling
 
@@ -146,11 +166,8 @@ def run(
     def fields_of(kind: type) -> dict[str, Any]:
         return {field.name: given[field.name] for field in fields(kind) if field.name in given}
 
-    settings, sampling, reading = (
-        _settings(given),
-        Sampling(**fields_of(Sampling)),
-        Reading(**fields_of(Reading)),
-    )
+    settings, figure = _settings(given), FigureOptions(**fields_of(FigureOptions))
+    sampling, reading = Sampling(**fields_of(Sampling)), Reading(**fields_of(Reading))
     size = model_config(find_checkpoint(checkpoint)).size
     limit = None if up_to is None else parse_scale(up_to, size)
 
@@ -161,7 +178,7 @@ def run(
         from mri_iahvae.pipeline.output import Outputs
         from mri_iahvae.pipeline.stream import Request, run_file
 
-        outputs = Outputs(**fields_of(Outputs))
+        outputs = Outputs(figure=figure, **fields_of(Outputs))
         request = Request(
             task, sampling=sampling, reading=reading, up_to=limit, outputs=outputs, **fields_of(Request)
         )

@@ -78,6 +78,19 @@ def image_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def panel_list(text: str) -> tuple[str, ...]:
+    """Read names such as "reference,error": in that order, each once."""
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+
+
+def zoom_box(text: str) -> tuple[int, int, int]:
+    """Read row, column and side of a box, such as "60,40,48"."""
+    match = re.fullmatch(r"(\d{1,5}),(\d{1,5}),([1-9]\d{0,4})", text.replace(" ", ""))
+    if match is None:
+        raise click.BadParameter(f"{text!r} is not row,column,side of a box in pixels, such as 60,40,48.")
+    return int(match[1]), int(match[2]), int(match[3])
+
+
 def device(text: str) -> str:
     """Read the name of a device; whether it is there PyTorch knows, which is not asked yet."""
     if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", text) is None:

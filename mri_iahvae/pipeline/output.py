@@ -1,32 +1,30 @@
 """From reconstructed slices to files: the HDF5 file, the figure, more on request, and the report."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import UsageError
-from mri_iahvae.evaluation.metrics import RunningScores, Scores
+from mri_iahvae.evaluation.metrics import RunningScores
 from mri_iahvae.inference.settings import InferenceSettings
-from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.out_of_distribution import ASPECTS, aspect_warnings, domain_warnings
+from mri_iahvae.pipeline.pictures import Pictures, magnitude_of
 from mri_iahvae.pipeline.reconstruction import Reconstruction
 from mri_iahvae.pipeline.target import Target
 from mri_iahvae.pipeline.volume_warnings import volume_warnings
-from mri_iahvae.results.figures import SliceView, Titles, kspace_figure, plain_text
-from mri_iahvae.results.gif import scale_gif
 from mri_iahvae.results.hdf5 import ResultFile, result_file
 from mri_iahvae.results.nifti import place, write_nifti
-from mri_iahvae.results.paths import OPTIONAL, beside, optional_files, remove
+from mri_iahvae.results.panels import FigureOptions
+from mri_iahvae.results.paths import beside, files_beside, remove
 from mri_iahvae.results.provenance import provenance
-from mri_iahvae.results.report import SCORED, Record, image_names
+from mri_iahvae.results.report import SCORED, Record
 from mri_iahvae.scans.geometry import Geometry
 from mri_iahvae.scans.scan import KSPACE, Scan
 from mri_iahvae.scans.undersampling import SampledMask
@@ -42,6 +40,7 @@ class Outputs:
         slices: those in the figure and the GIF; none takes the middle one.
         write_kspace: write completed k-space too, in the shape and units of the input, with its header and attributes.
         image_size: (height, width) of the image; None takes that of the reference, else the header's.
+        figure: how the figure looks.
     """
 
     nifti: bool = False
@@ -49,6 +48,7 @@ class Outputs:
     slices: tuple[int, ...] = ()
     write_kspace: bool = False
     image_size: tuple[int, int] | None = None
+    figure: FigureOptions = field(default_factory=FigureOptions)
 
     def shown(self, scan: Scan) -> tuple[int, ...]:
         """Numbers of the slices to show.
@@ -92,11 +92,15 @@ class VolumeOutput:
     ) -> None:
         self._file, self._path, self._outputs = file, path, outputs
         self._scan, self._geometry, self._sampled = scan, geometry, sampled
-        self._views: dict[int, SliceView | None] = dict.fromkeys(outputs.shown(scan))
+        self._pictures = Pictures(scan, geometry, sampled, target, outputs.shown(scan), outputs.figure)
         self._done: list[tuple[Any, ...]] = []
         self._target = target
         scored = SCORED if target.source else ()
         self._scores = {name: RunningScores(target.peak) for name in scored}
+
+    def require_shown(self, settings: InferenceSettings) -> None:
+        """Refuse options of the figure that do not fit the scan, as a UsageError; before anything is computed."""
+        self._pictures.require(settings)
 
     def add(self, result: Reconstruction, first: int) -> None:
         """Take the next slices.
@@ -111,7 +115,7 @@ class VolumeOutput:
         crop = self._geometry.crop
         image = crop(result.image)
         magnitude = np.abs(image)
-        baseline = crop(_magnitude(result.zero_filled))
+        baseline = crop(magnitude_of(result.zero_filled))
         arrays = {"reconstruction": magnitude, "image": image, "canonical_factor": result.factors}
         if result.std is not None:
             arrays["reconstruction_std"] = crop(result.std)
@@ -120,28 +124,12 @@ class VolumeOutput:
         if self._outputs.write_kspace:
             arrays[KSPACE] = self._native_kspace(result, first)
         self._file.append(**arrays)
-        chosen = slice(first, first + len(image))
-        numbers = range(chosen.start, chosen.stop)
+        numbers = range(first, first + len(image))
         reference = np.stack([self._target.image(i) for i in numbers]) if self._scores else None
         if reference is not None:
             for scores, images in zip(self._scores.values(), (baseline, magnitude), strict=True):
                 scores.add(reference, images)
-        for number in self._views.keys() & numbers:
-            i, used = number - first, self._sampled.of(number)
-            soft = result.settings.data_consistency == "soft"
-            removed = np.where(used, result.zero_filled[i] - result.kspace[i], 0)
-            self._views[number] = SliceView(
-                number=number,
-                zero_filled=baseline[i],
-                reconstruction=magnitude[i],
-                # Of several coils it is k-space of their combination, which fills missing bins.
-                measured=np.where(used, result.zero_filled[i], 0),
-                completed=result.kspace[i],
-                reference=None if reference is None else reference[i],
-                reference_kspace=self._left_out(number) if reference is not None else None,
-                deviation=None if result.std is None else arrays["reconstruction_std"][i],
-                removed=crop(_magnitude(removed)) if soft else None,
-            )
+        self._pictures.add(result, first, baseline, magnitude, reference)
         self._done.append(
             (
                 len(image),
@@ -217,7 +205,7 @@ class VolumeOutput:
             bounded=bounded,
             scores={name: running.scores() for name, running in self._scores.items()},
         )
-        files, notes = self._write_beside(details["task"], record.scores, grid)
+        files, notes = self._write_beside(record, grid)
         carried: dict[str, str | float] = {}
         datasets: dict[str, NDArray | str] = {"mask": _shortest(sampled.mask)}
         if self._outputs.write_kspace:
@@ -241,27 +229,14 @@ class VolumeOutput:
         ]
         return record.write_report(self._path, files, warnings)
 
-    def _write_beside(
-        self, task: str, scores: Mapping[str, Scores], grid: int
-    ) -> tuple[dict[str, Path], tuple[str, ...]]:
+    def _write_beside(self, record: Record, grid: int) -> tuple[dict[str, Path], tuple[str, ...]]:
         """All files but the HDF5 file, which comes last: where it is, everything is. Their paths by kind, notes."""
         scan, geometry = self._scan, self._geometry
-        files = {"picture": beside(self._path, "picture")}
-        views = [view for view in self._views.values() if view is not None]
-        kspace_figure(
-            files["picture"],
-            views,
-            titles=Titles.of(task, scan.coils),
-            scores={image_names(task)[name]: values for name, values in scores.items()},
-            title=plain_text(scan.path.name),
-        )
-        if self._outputs.gif:
-            files["gif"] = beside(self._path, "gif")
-            scale_gif(files["gif"], np.stack([view.completed for view in views]), grid, crop=geometry.crop)
+        images = self._file.dataset("reconstruction")
+        files = self._pictures.write(self._path, record, images, gif=self._outputs.gif, grid=grid)
         if not self._outputs.nifti:
             return files, ()
         files["nifti"] = beside(self._path, "nifti")
-        images = self._file.dataset("reconstruction")
         affine = None if scan.affine is None else geometry.affine(scan.affine)
         placement = place(scan.voxel, affine)
         write_nifti(files["nifti"], images, placement)
@@ -287,14 +262,6 @@ class VolumeOutput:
         if details["task"] == "denoise" and grid is not None and max(self._geometry.field) > grid:
             yield f"bins beyond the central {grid}x{grid} keep their noise"
 
-    def _left_out(self, number: int) -> NDArray[np.complex64] | None:
-        """k-space that the scan holds and this run left out, shown beside the reference."""
-        scan = self._scan
-        used = self._sampled.of(number)[:, slice(*scan.acquired)]
-        if not scan.fully_sampled or used.all() or scan.coils > 1:
-            return None
-        return self._geometry.reduce(scan.read(number))[0]
-
 
 @contextmanager
 def volume_output(
@@ -308,7 +275,7 @@ def volume_output(
     """The output of a volume, which exists once it is whole, and then replaces that of an earlier run.
 
     Args:
-        path: HDF5 file to write; the figure is `<stem>_kspace.png` beside it.
+        path: HDF5 file to write; the figure is `<stem>_kspace.png` (or `.pdf`, `.svg`) beside it.
         scan: the input.
         geometry: of its image.
         sampled: the bins of it that were used; stored as the dataset `mask`.
@@ -319,16 +286,10 @@ def volume_output(
         ScanError: the reference cannot be read.
         IahvaeError: an output cannot be written.
     """
-    earlier = optional_files(path)
+    earlier = files_beside(path)
     with result_file(path, scan.slices) as file:
         yield VolumeOutput(file, path, scan, geometry, sampled, target, outputs)
-    remove(earlier - {beside(path, kind) for kind in OPTIONAL if getattr(outputs, kind)})
-
-
-def _magnitude(kspace: NDArray[np.complex64]) -> NDArray[np.float32]:
-    """Of the image of k-space (..., H, W)."""
-    magnitude: NDArray[np.float32] = ifft2c(torch.from_numpy(kspace)).abs().numpy()
-    return magnitude
+    remove(earlier - files_beside(path))
 
 
 def _shortest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

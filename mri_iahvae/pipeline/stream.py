@@ -131,6 +131,7 @@ def run_file(
     target = find_target(scan, geometry, sampled, outliers=bool(seen.outliers and not keep), **kind)
     infer = _infer(loaded, settings, request)
     with volume_output(output, scan, geometry, sampled, target, request.outputs) as out:
+        out.require_shown(settings)
         for first in range(0, scan.slices, size):
             chosen = slice(first, min(first + size, scan.slices))
             kspace = geometry.reduce(used.read_coils(chosen))  # bins beyond `up_to` go with the mask
@@ -237,6 +238,7 @@ def _options(
         "nifti": request.outputs.nifti,
         "gif": request.outputs.gif,
         "write_kspace": request.outputs.write_kspace,
+        **request.outputs.figure.to_json(),
         "batch": batches.first,
         "device": str(loaded.model.gains.device),
         "deterministic": torch.are_deterministic_algorithms_enabled(),

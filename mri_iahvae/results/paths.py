@@ -5,12 +5,18 @@ from pathlib import Path
 
 from mri_iahvae.errors import IahvaeError, UsageError, reason
 from mri_iahvae.files import longest_name, make_folder, require_fitting, shortened
+from mri_iahvae.results.drawing import FORMATS
 from mri_iahvae.results.options import stored_options
 
 _OTHER_FORMATS = re.compile(r"\.(mrd|cfl|hdr|npy|nii|nii\.gz)$", re.IGNORECASE)
-_ENDS = {"picture": "_kspace.png", "gif": "_scales.gif", "nifti": ".nii.gz", "report": "_report.json"}
-
-OPTIONAL = ("gif", "nifti")
+_ENDS = {
+    "picture": "_kspace.{format}",
+    "contact_sheet": "_slices.{format}",
+    "gif": "_scales.gif",
+    "nifti": ".nii.gz",
+    "report": "_report.json",
+}
+_OPTIONAL = ("contact_sheet", "gif", "nifti")
 """Kinds of files that are written on request, by the option that asks for them."""
 
 
@@ -36,16 +42,23 @@ def output_path(source: Path, folder: Path) -> Path:
     return target
 
 
-def beside(result: Path, kind: str) -> Path:
-    """Where the "picture", "gif", "nifti" or "report" of a result goes; a stem that is too long for them is cut."""
-    end = _ENDS[kind]
+def beside(result: Path, kind: str, figure_format: str = "png") -> Path:
+    """Where the "picture", "contact_sheet", "gif", "nifti" or "report" of a result goes.
+
+    A stem that is too long for them is cut. The first two are of the format.
+    """
+    end = _ENDS[kind].format(format=figure_format)
     return result.with_name(shortened(result.stem, longest_name(result.parent) - len(end)) + end)
 
 
-def optional_files(result: Path) -> set[Path]:
-    """Files that an earlier run wrote on request beside a result, by the options in its record."""
+def files_beside(result: Path) -> set[Path]:
+    """Figures, and files written on request, that belong to a result, by the options in its record."""
     options = stored_options(result)
-    return {beside(result, kind) for kind in OPTIONAL if options.get(kind)}
+    figure_format = options.get("figure_format", "png")
+    if not options or figure_format not in FORMATS:
+        return set()
+    kinds = ("picture", *(kind for kind in _OPTIONAL if options.get(kind)))
+    return {beside(result, kind, figure_format) for kind in kinds}
 
 
 def remove(paths: set[Path]) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mri_iahvae.evaluation.metrics import Scores
 from mri_iahvae.files import name_as_text, write_json
 from mri_iahvae.results.paths import beside
+from mri_iahvae.words import counted
 
 _NAMES = {"reconstruct": ("zero-filled", "reconstruction"), "denoise": ("noisy", "denoised")}
 SCORED = _NAMES["reconstruct"]
@@ -48,6 +49,24 @@ class Record:
     beyond_training: Mapping[str, NDArray[np.floating]]
     bounded: NDArray[np.bool_]
     scores: Mapping[str, Scores]
+
+    def caption(self) -> str:
+        """What was measured and how it was computed, in one line for a figure."""
+        stated = self.settings
+        rate = stated["true_acceleration"]
+        parts = [
+            f"mask: {stated['mask']}",
+            f"{stated['fraction_measured']:.1%} measured",
+            "" if rate is None else f"true acceleration {rate:.3g}x",
+            f"noise {stated['noise_sigma']:.3g} ({stated['noise_source']})"
+            if "noise_sigma" in stated
+            else "",
+            f"method {stated['method']}",
+            f"steps {stated['steps']}" if stated["steps"] is not None else "",
+            counted(stated["samples"], "posterior sample") if stated["samples"] else "",
+            f"model {stated['model']}",
+        ]
+        return ", ".join(filter(None, parts))
 
     def attributes(self) -> dict[str, Any]:
         """Attributes of the HDF5 file, which cannot be None: what does not apply is left out."""

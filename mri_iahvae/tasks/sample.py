@@ -128,7 +128,8 @@ def sample_to_folder(
     images = draw(model, count, temperature=temperature, seed=seed, batch=batch, progress=progress)
     title = f"{plain_text(loaded.name)}: samples of the prior at temperature {temperature:g}, seed {seed}"
     sheet, rows, data = (folder / name for name in ("samples.png", "progression.png", "samples.h5"))
-    sheet_figure(sheet, list(np.abs(images[:ON_SHEET])), title)
+    shown = {str(number): np.abs(image) for number, image in enumerate(images[:ON_SHEET])}
+    sheet_figure(sheet, shown, title)
     written = [sheet]
     if with_progression:
         stacks = [list(np.abs(progression(image))) for image in images[:ON_PROGRESSION]]

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from mri_iahvae.errors import UsageError
 from mri_iahvae.files import folder_of_one_run, make_folder
+from mri_iahvae.kspace.bands import block_mask, crop, embed
+from mri_iahvae.kspace.canonical import CORE
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.checkpoint import load_domain, load_model
 from mri_iahvae.model.checkpoint_config import find_checkpoint, read_config
@@ -271,17 +273,22 @@ def _require_start(model: IAHVAE, preset: ModelConfig, settings: TrainSettings, 
 
 
 @torch.no_grad()
-def _draw(model: IAHVAE, path: Path, kspace: Tensor) -> None:
-    """Reference, amortized reconstruction, completions from a quarter and an eighth, and prior samples."""
+def _draw(model: IAHVAE, path: Path, title: str, kspace: Tensor) -> None:
+    """Reference, amortized reconstruction, zero-filled and completed images of two blocks, and prior samples.
+
+    Slices without anatomy show nothing: of those with it the central bins hold most of the energy.
+    """
+    power = kspace.abs().square()
+    central = (power * block_mask(min(CORE, model.size), model.size, device=kspace.device)).sum(dim=(1, 2))
+    anatomy = central > power.sum(dim=(1, 2)) / 2
+    kspace = kspace[anatomy] if anatomy.any() else kspace
     kspace = kspace[:: max(1, len(kspace) // 6)][:6].to(model.gains.device)
-    passed = posterior_pass(model, kspace)
-    rows, titles = [kspace, passed.bins], ["reference", "amortized"]
+    columns = {"reference": kspace, "amortized": posterior_pass(model, kspace).bins}
     for cut in (len(model.gains) - 3, len(model.gains) - 4):
         s = 2**cut
-        rows.append(complete(model, kspace, s))
-        titles.append(f"from {s}x{s}")
+        columns[f"zero-filled {s}x{s}"] = embed(crop(kspace, s), model.size)
+        columns[f"from {s}x{s}"] = complete(model, kspace, s)
     noise = torch.Generator(kspace.device).manual_seed(0)
-    rows.append(complete(model, kspace, 0, noise))
-    titles.append("prior samples")
-    columns = [ifft2c(row).abs().cpu().numpy() for row in rows]
-    grid_figure(path, [list(images) for images in zip(*columns, strict=True)], titles)
+    columns["prior samples"] = complete(model, kspace, 0, noise)
+    images = [ifft2c(bins).abs().cpu().numpy() for bins in columns.values()]
+    grid_figure(path, [list(row) for row in zip(*images, strict=True)], list(columns), title)

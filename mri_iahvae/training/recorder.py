@@ -36,11 +36,11 @@ class Display(Protocol):
 class Recorder(L.Callback):
     """Lightning callback that keeps the record of one stage; of several processes the first one writes and shows.
 
-    `draw` draws pictures of the averaged model to a path, `training` is the record for the checkpoint.
+    `draw` draws pictures of the averaged model to a path, with a title; `training` is the record for the checkpoint.
     """
 
     def __init__(
-        self, run: Path, display: Display, draw: Callable[[Path], None] | None, training: dict[str, Any]
+        self, run: Path, display: Display, draw: Callable[[Path, str], None] | None, training: dict[str, Any]
     ) -> None:
         self.run = run
         self.display = display
@@ -86,9 +86,10 @@ class Recorder(L.Callback):
         self.display.validation(entry)
         if self.draw is None:
             return
-        place = f"stage{pl_module.stage_index}-grid{pl_module.stage.size:03d}"
-        name = f"{place}-step{trainer.global_step:06d}.png"
-        self.draw(self.run / "pictures" / name)
+        index, size, step = pl_module.stage_index, pl_module.stage.size, trainer.global_step
+        name = f"stage{index}-grid{size:03d}-step{step:06d}.png"
+        title = f"stage {index}, grid {size}x{size}, step {step} of {pl_module.stage.steps}"
+        self.draw(self.run / "pictures" / name, title)
 
     def _log_step(self, step: int, module: StageBase) -> None:
         if rank():

@@ -43,7 +43,7 @@ _LIGHTNING: dict[str, Literal["32-true", "bf16-mixed"]] = {
     "bfloat16": "bf16-mixed",  # autocast: weights, optimizer and average stay float32
 }
 
-Draw = Callable[..., None]  # (model, path, kspace=...)
+Draw = Callable[..., None]  # (model, path, title, kspace=...)
 
 
 def run_training(

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mri_iahvae.model import checkpoint as checkpoint_module
-from mri_iahvae.pipeline import output
+from mri_iahvae.pipeline import output, pictures
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def held():
 def peaks(run, monkeypatch):
     """Runs, and gives the most bytes of arrays and of tensors (while slices are handed on) at any time."""
     # Figures cost the same for every file, and Matplotlib has caches of its own.
-    monkeypatch.setattr(output, "kspace_figure", lambda *_, **__: None)
+    monkeypatch.setattr(pictures, "kspace_figure", lambda *_, **__: None)
     tensors = []
     inner = output.VolumeOutput.add
     monkeypatch.setattr(output.VolumeOutput, "add", lambda *args: tensors.append(held()) or inner(*args))

@@ -13,7 +13,7 @@ from mri_iahvae.errors import IahvaeError
 from mri_iahvae.evaluation.metrics import score
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c, ifft2c
-from mri_iahvae.pipeline import output
+from mri_iahvae.pipeline import pictures
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.output import PLAIN, volume_output
 from mri_iahvae.pipeline.target import find_target
@@ -191,7 +191,7 @@ def test_warnings_of_scan_and_result_are_in_the_report(make_scan, write):
 )
 def test_what_the_run_left_out_is_drawn_beside_the_reference(make_scan, write, monkeypatch, mask, drawn):
     views = []
-    monkeypatch.setattr(output, "kspace_figure", lambda _path, given, **_: views.extend(given))
+    monkeypatch.setattr(pictures, "kspace_figure", lambda _path, given, **_: views.extend(given))
     path = make_scan(reference=True, mask=mask)
     result, _ = write(path, samples=2)
     (view,) = views

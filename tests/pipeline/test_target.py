@@ -11,7 +11,7 @@ import torch
 from mri_iahvae.evaluation.metrics import score
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c, ifft2c
-from mri_iahvae.pipeline import output
+from mri_iahvae.pipeline import pictures
 from mri_iahvae.pipeline.stream import Request, run_file
 from mri_iahvae.scans.undersampling import Sampling
 
@@ -24,7 +24,7 @@ WEIGHTED = "the sensitivity-weighted image of all its k-space"
 def run(loaded, tmp_path, monkeypatch):
     """Runs a file; gives the report, the image, and what the figure shows."""
     views = []
-    monkeypatch.setattr(output, "kspace_figure", lambda _path, given, **_: views.extend(given))
+    monkeypatch.setattr(pictures, "kspace_figure", lambda _path, given, **_: views.extend(given))
 
     def make(path, request, settings=None):
         views.clear()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mri_iahvae.errors import IahvaeError, UsageError
-from mri_iahvae.results.paths import beside, optional_files, output_path, remove, result_name
+from mri_iahvae.results.paths import beside, files_beside, output_path, remove, result_name
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,14 @@ def test_results_never_go_into_the_folder_of_an_input(tmp_path):
 @pytest.mark.parametrize(
     ("options", "names"),
     [
-        (json.dumps({"nifti": True, "gif": True}), {"a b.nii.gz", "a b_scales.gif"}),
-        (json.dumps({"nifti": True, "gif": False}), {"a b.nii.gz"}),
+        (json.dumps({"nifti": True, "gif": True}), {"a b_kspace.png", "a b.nii.gz", "a b_scales.gif"}),
+        (json.dumps({"nifti": True, "gif": False}), {"a b_kspace.png", "a b.nii.gz"}),
+        (
+            json.dumps({"contact_sheet": True, "figure_format": "pdf", "gif": True}),
+            {"a b_kspace.pdf", "a b_slices.pdf", "a b_scales.gif"},
+        ),
+        (json.dumps({"figure_format": "/../../x", "gif": True}), set()),
+        (json.dumps({"figure_format": ["png"], "gif": True}), set()),
         (None, set()),
         ("[]", set()),
         ("{", set()),
@@ -64,13 +70,13 @@ def test_the_record_names_what_an_earlier_run_wrote(tmp_path, options, names):
     with h5py.File(path, "w", libver="latest") as file:
         if options is not None:
             file.attrs["options"] = options
-    assert optional_files(path) == {tmp_path / name for name in names}
+    assert files_beside(path) == {tmp_path / name for name in names}
 
 
 def test_without_a_result_there_are_none(tmp_path):
-    assert optional_files(tmp_path / "none.h5") == set()
+    assert files_beside(tmp_path / "none.h5") == set()
     (tmp_path / "text.h5").write_text("no HDF5")
-    assert optional_files(tmp_path / "text.h5") == set()
+    assert files_beside(tmp_path / "text.h5") == set()
 
 
 def test_removal(tmp_path):

@@ -11,7 +11,9 @@ NUMPY_ONLY = ["scans", "evaluation", "tasks/inspect.py"]
 NUMPY_ONLY += [
     f"kspace/{name}.py" for name in ("centre_crop", "masks", "noise_estimate", "sampling_pattern", "scales")
 ]
-NUMPY_ONLY += [f"results/{name}.py" for name in ("figures", "hdf5", "nifti", "paths", "report")]
+NUMPY_ONLY += [
+    f"results/{name}.py" for name in ("drawing", "figures", "hdf5", "nifti", "panels", "paths", "report")
+]
 
 
 def test_numpy_is_enough():

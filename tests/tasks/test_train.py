@@ -10,9 +10,11 @@ import pytest
 import torch
 
 import mri_iahvae
+import mri_iahvae.tasks.train as task
 from mri_iahvae.errors import ScanError, UsageError
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import load_domain, load_model
+from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.model.presets import preset
 from mri_iahvae.pipeline.training_data import FolderSlices, TrainingData
 from mri_iahvae.scans.reader import open_scan
@@ -190,6 +192,28 @@ def test_a_run(files, tmp_path):
     assert str(tmp_path) not in json.dumps(record)  # a checkpoint does not tell where its data were
     assert load_domain(checkpoint).description == "not stated"
     refused(UsageError, data, run, "holds a run already", "--resume")
+
+
+def test_the_picture_shows_slices_with_anatomy_beside_zero_filled_ones(tmp_path, monkeypatch):
+    """Of slices without signal, of noise alone, and of blobs in between the last are shown."""
+    drawn = []
+    monkeypatch.setattr(task, "grid_figure", lambda *arguments: drawn.append(arguments))
+    model = IAHVAE(replace(PRESET, gains=(9.0, 6.0, 4.0, 2.0, 0.7)))
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(3, 16, 16, dtype=torch.complex64, generator=generator)
+    anatomy = torch.zeros_like(noise)
+    anatomy[:, 6:11, 6:11] = 1 + 1j
+    kspace = torch.stack([torch.zeros_like(noise), anatomy, noise], 1).flatten(0, 1)
+    task._draw(model, tmp_path / "a.png", "step 7", kspace)
+    ((_, rows, titles, title),) = drawn
+    assert title == "step 7"
+    assert titles[:4] == ["reference", "amortized", "zero-filled 4x4", "from 4x4"]
+    central = torch.zeros_like(anatomy)
+    central[:, 6:10, 6:10] = anatomy[:, 6:10, 6:10]
+    for column, bins in ((0, anatomy), (2, central)):
+        np.testing.assert_allclose([row[column] for row in rows], ifft2c(bins).abs(), atol=1e-6)
+    task._draw(model, tmp_path / "a.png", "", kspace[::3])  # nothing else is there
+    assert len(drawn[1][1]) == 3
 
 
 ONE_STEP = TrainSettings((Stage(32, 1, batch=2),), validate_every=1)

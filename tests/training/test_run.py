@@ -34,7 +34,8 @@ class Screen:
 
     def __init__(self, stop_at, signals):
         self.stop_at, self.signals = stop_at, signals
-        self.steps, self.validations, self.pictures, self.models, self.weights = [], [], [], {}, []
+        self.steps, self.validations, self.pictures, self.titles = [], [], [], []
+        self.models, self.weights = {}, []
 
     def begin(self, text):
         pass
@@ -52,9 +53,10 @@ class Screen:
             for number in self.signals:
                 os.kill(os.getpid(), number)
 
-    def draw(self, model, path, kspace):
+    def draw(self, model, path, title, kspace):
         assert kspace.shape[1:] == (model.size, model.size)
         self.pictures.append(path.name)
+        self.titles.append(title)
         self.models[model.size] = model.config
         self.weights.append({name: weight.clone() for name, weight in model.state_dict().items()})
 
@@ -119,6 +121,7 @@ def test_files_and_log_of_a_run(finished):
     assert {path.name for path in folder.iterdir()} == {"states", "model", "log.jsonl"}
     assert [(stage, step) for stage, step, _ in states(folder)] == [(1, 0), (1, 20)]
     assert screen.pictures[0] == "stage0-grid016-step000007.png"
+    assert screen.titles[0] == f"stage 0, grid 16x16, step 7 of {STAGES[0].steps}"
     assert screen.steps == [(0, 10, 20), (0, 20, 20), (1, 10, 20), (1, 20, 20)]
     entries = log(folder)
     steps = [e for e in entries if e["kind"] == "step"]

@@ -1,0 +1,177 @@
+"""Pictures of a volume that passes group by group: the figure of some slices, the contact sheet, the GIF."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.kspace.fft import ifft2c
+from mri_iahvae.pipeline.target import Target
+from mri_iahvae.pipeline.reconstruction import Reconstruction
+from mri_iahvae.results.figures import kspace_figure, plain_text, sheet_figure
+from mri_iahvae.results.gif import scale_gif
+from mri_iahvae.results.panels import FigureOptions, SliceView, Titles
+from mri_iahvae.results.paths import beside
+from mri_iahvae.results.report import Record, image_names
+from mri_iahvae.scans.geometry import Geometry
+from mri_iahvae.scans.scan import Scan
+from mri_iahvae.scans.undersampling import SampledMask
+
+if TYPE_CHECKING:
+    import h5py
+
+MOST_ON_SHEET = 64
+"""Slices on a contact sheet; of more, as many at equal distances."""
+_SHEET_PIXELS = 192  # of a slice on it: larger images are averaged over blocks, so that memory is bounded
+
+
+class Pictures:
+    """What is shown of a volume.
+
+    Args:
+        scan: the input.
+        geometry: of its image.
+        sampled: the bins of it that were used.
+        target: what it is scored against.
+        numbers: of the slices in the figure and the GIF.
+        options: of the figure.
+    """
+
+    def __init__(
+        self,
+        scan: Scan,
+        geometry: Geometry,
+        sampled: SampledMask,
+        target: Target,
+        numbers: Sequence[int],
+        options: FigureOptions,
+    ) -> None:
+        self._scan, self._geometry, self._sampled, self._target = scan, geometry, sampled, target
+        self._options = options
+        self._views: dict[int, SliceView | None] = dict.fromkeys(numbers)
+
+    def require(self, settings: InferenceSettings) -> None:
+        """Refuse options that do not fit the scan, before anything is computed.
+
+        Raises:
+            UsageError: see `FigureOptions.require`.
+        """
+        available = {"zero-filled", "reconstruction", "measured-kspace", "completed-kspace"}
+        if self._target.source:
+            available |= {"reference", "zero-filled-error", "error"}
+            if all(map(self._leaves_out, self._views)):
+                available.add("reference-kspace")
+        if settings.samples > 1:
+            available.add("deviation")
+        if settings.data_consistency == "soft":
+            available.add("removed")
+        self._options.require(available, self._geometry.image, self._scan.path)
+
+    def add(
+        self,
+        result: Reconstruction,
+        first: int,
+        baseline: NDArray[np.float32],
+        magnitude: NDArray[np.float32],
+        reference: NDArray[np.float32] | None,
+    ) -> None:
+        """Take what is shown of the next slices.
+
+        Args:
+            result: of consecutive slices.
+            first: number of the first of them.
+            baseline: (n, height, width), magnitude of the zero-filled images, cropped.
+            magnitude: of the result, the same.
+            reference: the same; None where there is none.
+        """
+        crop = self._geometry.crop
+        for number in self._views.keys() & set(range(first, first + len(magnitude))):
+            i, used = number - first, self._sampled.of(number)
+            soft = result.settings.data_consistency == "soft"
+            removed = np.where(used, result.zero_filled[i] - result.kspace[i], 0)
+            left_out = reference is not None and self._leaves_out(number)
+            self._views[number] = SliceView(
+                number=number,
+                zero_filled=baseline[i],
+                reconstruction=magnitude[i],
+                # Of several coils it is k-space of their combination, which fills missing bins.
+                measured=np.where(used, result.zero_filled[i], 0),
+                completed=result.kspace[i],
+                reference=None if reference is None else reference[i],
+                reference_kspace=self._geometry.reduce(self._scan.read(number))[0] if left_out else None,
+                deviation=None if result.std is None else crop(result.std[i]),
+                removed=crop(magnitude_of(removed)) if soft else None,
+            )
+
+    def _leaves_out(self, number: int) -> bool:
+        """Whether the scan holds k-space that this run left out, which is shown beside the reference."""
+        scan = self._scan
+        used = self._sampled.of(number)[:, slice(*scan.acquired)]
+        return scan.fully_sampled and not used.all() and scan.coils == 1
+
+    def write(
+        self, path: Path, record: Record, images: "h5py.Dataset", *, gif: bool, grid: int
+    ) -> dict[str, Path]:
+        """Write the pictures; returns their paths by kind.
+
+        Args:
+            path: of the result.
+            record: what it says of itself.
+            images: its magnitudes (slices, height, width), read one by one.
+            gif: write the animation of the scales, too.
+            grid: side of the model's grid.
+
+        Raises:
+            IahvaeError: one cannot be written.
+        """
+        scan, task, figure_format = self._scan, record.settings["task"], self._options.figure_format
+        name, caption = plain_text(scan.path.name), plain_text(record.caption())
+        files = {"picture": beside(path, "picture", figure_format)}
+        views = [view for view in self._views.values() if view is not None]
+        kspace_figure(
+            files["picture"],
+            views,
+            titles=Titles.of(task, scan.coils),
+            scores={image_names(task)[kind]: values for kind, values in record.scores.items()},
+            title=name,
+            caption=caption,
+            options=self._options,
+            pixel=None if scan.voxel is None else scan.voxel[2],
+        )
+        if self._options.contact_sheet:
+            files["contact_sheet"] = beside(path, "contact_sheet", figure_format)
+            self._write_sheet(files["contact_sheet"], images, f"{name}\n{caption}")
+        if gif:
+            files["gif"] = beside(path, "gif")
+            kspace = np.stack([view.completed for view in views])
+            scale_gif(files["gif"], kspace, grid, crop=self._geometry.crop)
+        return files
+
+    def _write_sheet(self, path: Path, images: "h5py.Dataset", title: str) -> None:
+        """All slices, in one grey window."""
+        count = min(len(images), MOST_ON_SHEET)
+        numbers = np.linspace(0, len(images) - 1, count).round().astype(int)
+        shown = {f"{number}": _averaged(images[number]) for number in numbers}
+        white = float(np.percentile(np.stack(list(shown.values())), self._options.window))
+        if count < len(images):
+            title += f"\n{count} of {len(images)} slices"
+        sheet_figure(path, shown, title, white=white, figure_format=self._options.figure_format)
+
+
+def magnitude_of(kspace: NDArray[np.complex64]) -> NDArray[np.float32]:
+    """Of the image of k-space (..., H, W)."""
+    magnitude: NDArray[np.float32] = ifft2c(torch.from_numpy(kspace)).abs().numpy()
+    return magnitude
+
+
+def _averaged(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """An image (H, W) averaged over square blocks, so that it has at most the pixels of a slice on a sheet."""
+    side = -(-max(image.shape) // _SHEET_PIXELS)
+    rows, columns = (n // side for n in image.shape)
+    blocks = image[: rows * side, : columns * side].reshape(rows, side, columns, side)
+    averaged: NDArray[np.float32] = blocks.mean(axis=(1, 3))
+    return averaged
