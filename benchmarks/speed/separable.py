@@ -85,10 +85,10 @@ def main(depths: tuple[int, ...], rounds: int, output: Path | None) -> None:
         write_json(output, {"torch": str(torch.__version__), "steps": STEPS, "seconds": results})
     joint, sequential, ordinary, once = RUNS
     lines = [["M (L)", *RUNS, "scale by scale", "like for like", "all at once"], ["---"] * (len(RUNS) + 4)]
-    for layers, row in results.items():
+    for depth, row in results.items():
         ratios = row[ordinary] / row[joint], row[ordinary] / row[sequential], row[once] / row[joint]
         cells = [*(f"{row[name]:.1f}" for name in RUNS), *(f"{ratio:.1f}x" for ratio in ratios)]
-        lines.append([f"{layers} ({int(layers) * SCALES})", *cells])
+        lines.append([f"{depth} ({int(depth) * SCALES})", *cells])
     click.echo(markdown(lines))
 
 

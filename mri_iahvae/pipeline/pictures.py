@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import ifft2c
-from mri_iahvae.pipeline.target import Target
 from mri_iahvae.pipeline.reconstruction import Reconstruction
+from mri_iahvae.pipeline.target import Target
 from mri_iahvae.results.figures import kspace_figure, plain_text, sheet_figure
 from mri_iahvae.results.gif import scale_gif
 from mri_iahvae.results.panels import FigureOptions, SliceView, Titles
