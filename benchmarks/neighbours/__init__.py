@@ -1,0 +1,1 @@
+"""Methods from neighbouring papers, tried at small size; nothing here is part of the package."""
