@@ -8,9 +8,12 @@ from pathlib import Path
 
 import click
 
-from benchmarks.neighbours.ia_vae import synthetic
+from benchmarks.neighbours.ia_vae import omniglot, synthetic
 from benchmarks.shared import options
 from mri_iahvae.files import write_json
+
+
+seeds = click.option("--seeds", type=click.IntRange(2), default=3, show_default=True)
 
 
 @click.group()
@@ -30,6 +33,20 @@ def run_synthetic(output: Path | None, figure: Path | None, seeds: int, epochs: 
     if output is not None:
         write_json(output, results)
     click.echo(synthetic.table(results))
+
+
+@main.command("omniglot")
+@options.data
+@options.output
+@seeds
+@click.option("--steps", default=4000, show_default=True, help="Of the VAE.")
+@click.option("--more", default=2000, show_default=True, help="Steps after it.")
+def run_omniglot(data: Path, output: Path | None, seeds: int, steps: int, more: int) -> None:
+    """Small images, DATA an npz file with `images` of 28 x 28: IA-VAE beside more training of the VAE."""
+    results = omniglot.run(data, seeds, steps, more)
+    if output is not None:
+        write_json(output, results)
+    click.echo(omniglot.table(results))
 
 
 if __name__ == "__main__":
