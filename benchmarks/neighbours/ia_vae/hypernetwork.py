@@ -1,9 +1,9 @@
 """A hypernetwork that adds to each weight of a frozen network what the instance asks for.
 
-phi_l(x) = phi_0,l + h(x, e_l; psi) for every block l, e_l being learned (Pollastro et al., arXiv 2604.06796). A block is
-the weight or the bias of a dense layer or of a convolution; batch normalization stays as it is. A weight is made slice by
-slice along its inputs, as by Ha et al. (arXiv 1609.09106): a column of a dense layer, the kernels of one input channel of
-a convolution. Each slice has an embedding of its own.
+phi_l(x) = phi_0,l + h(x, e_l; psi) for every block l, e_l being learned (Pollastro et al., arXiv 2604.06796). A block
+is the weight or the bias of a dense layer or of a convolution; batch normalization stays as it is. A weight is made
+slice by slice along its inputs, as by Ha et al. (arXiv 1609.09106): a column of a dense layer, the kernels of one input
+channel of a convolution. Each slice has an embedding of its own.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,8 +1,9 @@
-"""IA-VAE on small images: a convolutional VAE, then a hypernetwork on its frozen encoder, beside training it further."""
+"""IA-VAE on small images: a VAE, then a hypernetwork on its frozen encoder, beside training the VAE further."""
 
 import copy
 import time
 from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Encoder(nn.Sequential):
     def __init__(self) -> None:
         widths = (1, 8, 16, 16)
         parts: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             parts += [nn.Conv2d(before, after, 3, 2, 1), nn.BatchNorm2d(after), nn.ReLU()]
         super().__init__(*parts, nn.Flatten(), nn.Linear(256, 2 * LATENTS))
 

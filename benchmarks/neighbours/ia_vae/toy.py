@@ -1,7 +1,7 @@
 """The synthetic model of IA-VAE (arXiv 2604.06796), of which everything but the encoder is known.
 
-z in R^2 is standard normal, and x = A z + (0, 0, z1 z2) + noise of 0.1 with A = [[1, 0], [0, 1], [1, 1]]. Its decoder is
-f(z) = (z1, z2, (1 + z1)(1 + z2) - 1), so expectations of log p(x | z) under a Gaussian with independent parts are
+z in R^2 is standard normal, and x = A z + (0, 0, z1 z2) + noise of 0.1 with A = [[1, 0], [0, 1], [1, 1]]. Its decoder
+is f(z) = (z1, z2, (1 + z1)(1 + z2) - 1), so expectations of log p(x | z) under a Gaussian with independent parts are
 polynomials, and the best such Gaussian is found by exact coordinate ascent.
 """
 
