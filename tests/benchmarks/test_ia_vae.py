@@ -267,6 +267,7 @@ def test_each_way_trains_what_it_says():
     assert all(name.startswith("hypernetwork.") for name in trained("kernels, frozen base"))
 
 
+@torch.no_grad()
 def test_the_guide_with_kernels_knows_each_measurement_alone():
     torch.manual_seed(0)
     model = mri.Adapted()
