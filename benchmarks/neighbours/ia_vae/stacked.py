@@ -92,9 +92,8 @@ class Modulated:
     def split(weights: Array) -> tuple[Array, Array, Array]:
         """The map of x with its bias (S, 4, 8), that of the embeddings (S, EMBEDDING, 8), and those themselves."""
         of_x, of_block, embeddings = np.split(weights, [4 * LARGEST, (4 + EMBEDDING) * LARGEST], axis=1)
-        shapes = (4, LARGEST), (EMBEDDING, LARGEST), (BLOCKS, EMBEDDING)
-        first, second, third = zip((of_x, of_block, embeddings), shapes, strict=True)
-        return tuple(part.reshape(-1, *shape) for part, shape in (first, second, third))  # type: ignore[return-value]
+        maps = of_x.reshape(-1, 4, LARGEST), of_block.reshape(-1, EMBEDDING, LARGEST)
+        return *maps, embeddings.reshape(-1, BLOCKS, EMBEDDING)
 
     def forward(self, weights: Array, x: Array) -> tuple[Array, tuple[Array, ...]]:
         """See `Encoder`."""
