@@ -175,7 +175,7 @@ def test_the_example_script_runs(script, options, tmp_path):
     assert done.returncode == 0, done.stderr
     if script == "method_figures.py":
         drawn = {path.name for path in (tmp_path / "figures").iterdir()}
-        assert drawn == {path.name for path in (DOCS / "figures").iterdir()}
+        assert drawn <= {path.name for path in (DOCS / "figures").iterdir()}
     else:
         without, reconstruction = (float(line.split()[-1]) for line in done.stdout.splitlines()[:2])
         assert reconstruction < 0.7 * without

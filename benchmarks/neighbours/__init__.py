@@ -1,1 +1,1 @@
-"""Experiments on neighbouring methods; what each needs is in its docstring."""
+"""Experiments on neighbouring methods; nothing here is part of the package."""
