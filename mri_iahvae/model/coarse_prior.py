@@ -18,8 +18,8 @@ from torch import Tensor
 
 from mri_iahvae.model.mixture import Mixture
 
-_LOG_MAGNITUDES = torch.linspace(-1.8, 1.8, 25, dtype=torch.float64)
-_SPREAD = 0.6  # of the logarithm of the magnitude, before anything of B_8 is known
+_LOG_MAGNITUDES = torch.linspace(-1.5, 3.0, 31, dtype=torch.float64)
+_CENTRE, _SPREAD = 0.3, 0.8  # of training slices, of which parts of B_8 are left out
 _PHASES = 64
 _HYPOTHESES = 64
 
@@ -94,7 +94,7 @@ class CoarsePrior:
             numbers = numbers_of(measured / row[:, None, None])
             evidence = self.mixture.log_evidence(numbers, noise * torch.exp(-2 * log))
             # dy = |g|^m dx for the m numbers that were measured
-            scores.append(evidence - 2 * known.sum() * log - (log / _SPREAD).square() / 2)
+            scores.append(evidence - 2 * known.sum() * log - ((log - _CENTRE) / _SPREAD).square() / 2)
         steps = torch.stack(scores).flatten().softmax(0).cumsum(0)
         places = (torch.arange(_HYPOTHESES, dtype=torch.float64) + 0.5) / _HYPOTHESES * steps[-1]
         cell, count = torch.searchsorted(steps, places), len(self.mixture.means)

@@ -18,7 +18,10 @@ _RESOLUTION = 64
 _DRAWN = 16384  # augmented slices
 _DRAWS = 64  # at most of each slice
 _PSEUDO = 20.0  # observations that pull a component's covariance to that of all
-_FLOOR = 1e-5  # of the mean variance: DC has no imaginary part, and no covariance is to be singular
+_DITHER = (
+    0.004  # deviation of noise that is added, over the model's size: DC has no imaginary part in many slices
+)
+_FLOOR = 1e-6  # of the mean variance: no covariance is to be singular
 _ROUNDS = 100
 _TOLERANCE = 1e-3  # nats per slice
 
@@ -29,6 +32,8 @@ def fit_coarse_prior(slices: CachedSlices, size: int, seed: int = 0) -> CoarsePr
     """Fit the coarse prior of a model of `size` x `size` to its training slices, augmented as in training."""
     count = min(_DRAWN, _DRAWS * len(slices))
     samples = numbers_of(core_blocks(slices, size, count, step_seed(seed, 0, 3)))
+    generator = torch.Generator().manual_seed(step_seed(seed, 0, 4))
+    samples += _DITHER * size * torch.randn(samples.shape, generator=generator)
     return CoarsePrior(fit_mixture(samples, COMPONENTS, seed)[0])
 
 

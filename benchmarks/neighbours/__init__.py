@@ -1,0 +1,1 @@
+"""Experiments on neighbouring methods; what each needs is in its docstring."""
