@@ -1,8 +1,8 @@
 """A small diffusion model of a vector of numbers, and its variational bound: what the mixture is compared with.
 
 The variational diffusion model of Kingma et al. (arXiv 2107.00630) with a fixed schedule, log SNR linear in time. x is
-whitened first. z_t = a_t x + s_t e, and a network predicts e. It adds to s_t z_t, which is right where x is Gaussian: so an
-untrained network has the bound of the Gaussian.
+whitened first. z_t = a_t x + s_t e, and a network predicts e. It adds to s_t z_t, which is right where x is Gaussian:
+so an untrained network has the bound of the Gaussian.
 """
 
 import math

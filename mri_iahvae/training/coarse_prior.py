@@ -18,9 +18,7 @@ _RESOLUTION = 64
 _DRAWN = 16384  # augmented slices
 _DRAWS = 64  # at most of each slice
 _PSEUDO = 20.0  # observations that pull a component's covariance to that of all
-_DITHER = (
-    0.004  # deviation of noise that is added, over the model's size: DC has no imaginary part in many slices
-)
+_DITHER = 0.004  # deviation of added noise, over the model's size: often DC has no imaginary part
 _FLOOR = 1e-6  # of the mean variance: no covariance is to be singular
 _ROUNDS = 100
 _TOLERANCE = 1e-3  # nats per slice
@@ -32,9 +30,7 @@ def fit_coarse_prior(slices: CachedSlices, size: int, seed: int = 0) -> CoarsePr
     """Fit the coarse prior of a model of `size` x `size` to its training slices, augmented as in training."""
     count = min(_DRAWN, _DRAWS * len(slices))
     samples = numbers_of(core_blocks(slices, size, count, step_seed(seed, 0, 3)))
-    generator = torch.Generator().manual_seed(step_seed(seed, 0, 4))
-    samples += _DITHER * size * torch.randn(samples.shape, generator=generator)
-    return CoarsePrior(fit_mixture(samples, COMPONENTS, seed)[0])
+    return CoarsePrior(fit_mixture(dithered(samples, size, seed), COMPONENTS, seed)[0])
 
 
 def core_blocks(slices: CachedSlices, size: int, count: int, seed: int) -> Tensor:
@@ -49,6 +45,12 @@ def core_blocks(slices: CachedSlices, size: int, count: int, seed: int) -> Tenso
         augmented = augment(crop(slices.stack(chosen[i : i + 32]), _RESOLUTION), generator)
         blocks.append(canonical_batch(augmented, side))
     return torch.cat(blocks) * (size / side)
+
+
+def dithered(samples: Tensor, size: int, seed: int) -> Tensor:
+    """The numbers of blocks with a little noise: the density of what never varies would have no bound."""
+    generator = torch.Generator().manual_seed(step_seed(seed, 0, 4))
+    return samples + _DITHER * size * torch.randn(samples.shape, generator=generator)
 
 
 def fit_mixture(samples: Tensor, components: int, seed: int = 0) -> tuple[Mixture, list[float]]:
