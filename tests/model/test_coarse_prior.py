@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from mri_iahvae.model import coarse_prior
 from mri_iahvae.model.coarse_prior import CoarsePrior, block_of, numbers_of
 from tests.model.test_mixture import random_mixture
 
@@ -34,13 +35,14 @@ def test_draws_are_the_mixtures(prior):
 
 
 @pytest.mark.parametrize("missing", [[(0, 0)], [(1, 1)], [(0, 0), (1, 0), (1, 1)], []])
-def test_posterior_against_weighted_samples(prior, missing):
+def test_posterior_against_weighted_samples(prior, missing, monkeypatch):
     """y = g x + noise, log |g| normal and cut off, the phase even: moments by importance sampling."""
+    monkeypatch.setattr(coarse_prior, "_HYPOTHESES", 4000)  # of few, the spread is itself uncertain
     variance = torch.full((2, 2), 2.0)
     for index in missing:
         variance[index] = torch.inf
     y = torch.view_as_complex(2 * normal(2, 2, 2, seed=5))
-    count = 400_000
+    count = 100_000
     x = block_of(prior.mixture.draw(normal(count, 9, seed=6))[0])
     magnitude, angle = 0.3 + 0.8 * normal(count, seed=7), 2 * math.pi * torch.rand(count)
     kept = (magnitude > -1.575) & (magnitude < 3.075)
@@ -50,8 +52,8 @@ def test_posterior_against_weighted_samples(prior, missing):
     mean = (weights * block).sum(0)
     spread = (weights * (block - mean).abs().square()).sum(0) / 2
     found, own = prior.posterior(y, variance).moments()
-    torch.testing.assert_close(found, mean.to(found.dtype), rtol=0, atol=0.25 * spread.max().sqrt())
-    torch.testing.assert_close(own, spread.float(), rtol=0.3, atol=0)
+    torch.testing.assert_close(found, mean.to(found.dtype), rtol=0, atol=0.1 * spread.max().sqrt())
+    torch.testing.assert_close(own, spread.float(), rtol=0.15, atol=0)
 
 
 def test_what_is_known_stays(prior):

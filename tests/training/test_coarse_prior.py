@@ -4,6 +4,7 @@ import torch
 
 from mri_iahvae.kspace.bands import crop
 from mri_iahvae.model.coarse_file import load_coarse, save_coarse
+from mri_iahvae.model.mixture import Mixture
 from mri_iahvae.training.coarse_prior import core_blocks, fit_coarse_prior, fit_mixture
 from mri_iahvae.training.slices import CachedSlices
 from mri_iahvae.training.statistics import canonical_batch
@@ -24,7 +25,8 @@ def test_every_round_raises_the_posterior_probability():
 
 
 def test_the_mixture_of_the_samples_is_found():
-    truth = random_mixture(3, 2, seed=3)
+    parts = random_mixture(3, 2, seed=3)
+    truth = Mixture(parts.log_weights, 4 * parts.means, parts.covariances)
     mixture, _ = fit_mixture(drawn(truth, 20_000), 3)
     others = drawn(truth, 2000, seed=2)
     lost = truth.log_prob(others) - mixture.log_prob(others)
