@@ -5,7 +5,7 @@
 TRAIN and VAL hold magnitude images (`images`, `subject`), as `mri-iahvae simulate` reads them; phase, noise and
 augmentation are those of training. The number of components is judged on four subjects of TRAIN that are held back, all
 else on VAL: nats per real number of canonical B_8, and whether its samples can be distinguished from blocks of VAL.
-`--write FOLDER` stores the mixture as the coarse prior of a checkpoint.
+`--write FOLDER` stores the best mixture as the coarse prior of a checkpoint.
 """
 
 import math
@@ -34,7 +34,7 @@ from mri_iahvae.model.mixture import Mixture
 from mri_iahvae.model.walk import Walk
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.training.augment import augment
-from mri_iahvae.training.coarse_prior import COMPONENTS, core_blocks, dithered, fit_mixture
+from mri_iahvae.training.coarse_prior import core_blocks, dithered, fit_mixture
 from mri_iahvae.training.objective import squared_error
 from mri_iahvae.training.slices import CachedSlices
 from mri_iahvae.training.statistics import canonical_batch
@@ -196,12 +196,8 @@ def main(
         begun = time.process_time()
         fitted[count], _ = fit_mixture(fuzzy, count)
         add_mixture(f"mixture of {count}", fitted[count], time.process_time() - begun)
-    diffusion, steps = fit_diffusion(fuzzy, minutes)
-    bounds = [float(diffusion.bound(part).mean()) / part.shape[1] for part in (held_back, last)]
-    add("diffusion", (bounds[0], bounds[1]), 60 * minutes)
     best = min(fitted, key=lambda count: rows[f"mixture of {count}"]["held back"])
-    click.echo(f"best of the mixtures: {best}; the package takes {COMPONENTS}")
-    prior = CoarsePrior(fitted[COMPONENTS] if COMPONENTS in fitted else fitted[best])
+    prior = CoarsePrior(fitted[best])
     if write is not None:
         save_coarse(prior, write)
         prior, _ = load_coarse(write) or (prior, "")
@@ -209,6 +205,9 @@ def main(
     found = tests(loaded, prior, canonical_slices(sources[2], 256, model.size))
     for name, test in found.items():
         click.echo(f"{name:40} " + "  ".join(f"{key} {value:.4f}" for key, value in test.items()))
+    diffusion, steps = fit_diffusion(fuzzy, minutes)
+    bounds = [float(diffusion.bound(part).mean()) / part.shape[1] for part in (held_back, last)]
+    add("diffusion", (bounds[0], bounds[1]), 60 * minutes)
     if output:
         write_json(
             output,

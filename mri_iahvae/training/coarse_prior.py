@@ -13,15 +13,15 @@ from mri_iahvae.training.augment import augment
 from mri_iahvae.training.slices import CachedSlices, step_seed
 from mri_iahvae.training.statistics import canonical_batch
 
-COMPONENTS = 16
+COMPONENTS = 32
 _RESOLUTION = 64
 _DRAWN = 16384  # augmented slices
 _DRAWS = 64  # at most of each slice
 _PSEUDO = 100.0  # observations that pull a component's covariance to that of all
 _DITHER = 0.004  # deviation of added noise, over the model's size: often DC has no imaginary part
 _FLOOR = 1e-6  # of the mean variance: no covariance is to be singular
-_ROUNDS = 100
-_TOLERANCE = 1e-3  # nats per slice
+_ROUNDS = 15
+_TOLERANCE = 0.01  # nats per slice
 
 Blocks = Callable[[], Tensor]
 
