@@ -3,13 +3,14 @@
     python -m benchmarks.neighbours.coarse_prior data/reporting --json benchmarks/neighbours/coarse_prior.json
 
 Without a guide: `--method iterative` before and after, paired over the slices. After: B_8 is completed by the mixture's
-posterior mean, brought to canonical form again, and taken for measured. With a guide: B_8 of its estimate, as it is,
-and as the mixture sees it when that estimate is the measurement. Calibration: the error of the mixture's mean over its
+posterior mean, brought to canonical form again, and taken for measured. With a guide, computed once: the image from what was measured,
+and from the same with B_8 completed by the mixture; and B_8 of its estimate, as it is, and as the mixture sees it when
+that estimate is the measurement. Calibration: the error of the mixture's mean over its
 variance, in the bins of B_8 that are not known exactly. `--picture FILE` draws samples of the prior before and after.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -21,21 +22,17 @@ from torch import Tensor
 from benchmarks.shared import options
 from benchmarks.shared.tasks import scans, scored
 from mri_iahvae.files import write_json
-from mri_iahvae.inference.core import draw_core
-from mri_iahvae.inference.draws import Draws, Element
 from mri_iahvae.inference.guidance import estimate as guided
-from mri_iahvae.inference.infer import infer
-from mri_iahvae.inference.measurement import Measurement
-from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.inference.settings import DataConsistency, InferenceSettings
 from mri_iahvae.kspace.bands import block_mask, crop, embed
 from mri_iahvae.kspace.canonical import CORE, canonical_factor
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.kspace.noise import complex_noise, rms
-from mri_iahvae.model.coarse_prior import CoarsePosterior, CoarsePrior
+from mri_iahvae.model.coarse_prior import CoarsePrior
 from mri_iahvae.model.estimate import Estimate
-from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.pipeline.loaded import LoadedModel
+from mri_iahvae.pipeline.volume import reconstruct_volume
 from mri_iahvae.results.figures import grid_figure
 from mri_iahvae.tasks.sample import draw
 
@@ -61,87 +58,58 @@ TASKS: dict[str, tuple[Callable[[int, str], NDArray[np.bool_]], float]] = {
 """Mask, by side and name of the file; and noise per part over the slice's RMS."""
 
 
-@dataclass(frozen=True)
-class Slices:
-    """Slices that were measured, in canonical form.
+def rows_of(
+    loaded: LoadedModel, prior: CoarsePrior, full: Tensor, kspace: Tensor, mask: Tensor, sigma: Tensor
+) -> dict[str, Tensor]:
+    """NMSE of images and of B_8, and what calibration needs, each (B,).
 
-    Attributes:
+    Args:
+        loaded: the model.
+        prior: of B_8.
         full: complex64 (B, N, N), without the added noise.
         kspace: complex64 (B, N, N), zero where not measured.
-        mask: bool (B, N, N).
+        mask: bool (N, N).
         sigma: float (B,), noise per part.
     """
-
-    full: Tensor
-    kspace: Tensor
-    mask: Tensor
-    sigma: Tensor
-
-    def divided(self, factor: Tensor) -> "Slices":
-        """The same in other units."""
-        unit = factor[:, None, None]
-        return Slices(self.full / unit, self.kspace / unit, self.mask, self.sigma / factor.abs())
-
-    def canonical(self, power: Tensor) -> "Slices":
-        """The canonical form of what was measured."""
-        return self.divided(canonical_factor(self.kspace, self.mask, power))
-
-    def posteriors(self, prior: CoarsePrior) -> list[CoarsePosterior]:
-        """Of B_8, given its measured bins."""
-        data = Estimate.of_data(crop(self.kspace, prior.side), crop(self.mask, prior.side), self.sigma)
-        return [prior.posterior(block, variance) for block, variance in zip(*data[:2], strict=True)]
-
-
-def nothing_drawn(count: int) -> Draws:
-    """Of slices that are no samples."""
-    return Draws(0, 1.0, tuple(Element(number) for number in range(count)), torch.device("cpu"))
-
-
-def inferred(model: IAHVAE, slices: Slices, core: Tensor | None) -> Tensor:
-    """All bins by `--method iterative`, in the units of the slices; of B_8 those of `core`, if it is given."""
-    factor = torch.ones(len(slices.full), dtype=torch.complex64)
-    if core is not None:
-        everything = torch.ones_like(core, dtype=torch.bool)
-        factor = canonical_factor(core, everything, crop(model.power, core.shape[-1]))
-    own = slices.divided(factor)
-    measured = Measurement.of(own.kspace, own.mask, own.sigma, model.decomposition)
-    if core is not None:
-        inner, filled = (
-            block_mask(core.shape[-1], model.size),
-            embed(core / factor[:, None, None], model.size),
-        )
-        data = Estimate.even(
-            torch.where(inner, filled, measured.data.kspace), measured.data.variance.masked_fill(inner, 0)
-        )
-        measured = replace(measured, data=data, estimate=data)
-    consistency = "soft" if own.sigma.any() else "hard"
+    consistency: DataConsistency = "soft" if sigma.any() else "hard"
     settings = InferenceSettings("iterative", data_consistency=consistency)
-    return infer(model, measured, settings, nothing_drawn(len(own.full))).bins * factor[:, None, None]
-
-
-def rows_of(loaded: LoadedModel, prior: CoarsePrior, slices: Slices) -> dict[str, Tensor]:
-    """NMSE of images and of B_8, each (B,), and what calibration needs."""
-    model, inner = loaded.model, lambda bins: crop(bins, prior.side)
-    posteriors = slices.posteriors(prior)
-    core = draw_core(posteriors, nothing_drawn(len(posteriors)))
-    variance = torch.stack([one.moments()[1] for one in posteriors])
-    before, after = inferred(model, slices, None), inferred(model, slices, core)
-    rows = {}
-    for name, bins in (("iterative", before), ("iterative, mixture", after)):
-        images, reference = (ifft2c(each).numpy() for each in (bins, slices.full))
-        rows[f"image, {name}"] = torch.tensor([one.nmse for one in scored(np.abs(reference), images)])
-        rows[f"B_8, {name}"] = energy(inner(bins) - inner(slices.full)) / energy(inner(slices.full))
-    if loaded.guide is not None:
-        found, _ = guided(loaded.guide, slices.kspace, slices.mask, slices.sigma, "float32", 4)
-        seen = Estimate.even(inner(found.kspace), inner(found.variance))
-        seconds = [prior.posterior(block, noise) for block, noise in zip(*seen[:2], strict=True)]
-        mixed = draw_core(seconds, nothing_drawn(len(seconds)))
-        for name, block in (("guide", seen.kspace), ("guide, mixture", mixed)):
-            rows[f"B_8, {name}"] = energy(block - inner(slices.full)) / energy(inner(slices.full))
-    open_bins = ~inner(slices.mask) | (slices.sigma > 0)[:, None, None]
-    error = (core - inner(slices.full)).abs().square() * open_bins
-    rows["error"], rows["variance"] = error.sum((1, 2)), (2 * variance * open_bins).sum((1, 2))
+    known, rows = crop(full, prior.side), {}
+    for name, coarse in (("iterative", None), ("iterative, mixture", prior)):
+        arrays = kspace.numpy(), mask.numpy(), settings
+        found = reconstruct_volume(loaded.model, *arrays, coarse=coarse, noise_sigma=sigma.numpy())
+        scores = scored(ifft2c(full).abs().numpy(), found.image)
+        rows[f"image, {name}"] = torch.tensor([one.nmse for one in scores])
+        block = crop(torch.from_numpy(found.kspace), prior.side)
+        rows[f"B_8, {name}"] = energy(block - known) / energy(known)
+    everywhere = mask.expand(full.shape)
+    factor = canonical_factor(kspace, everywhere, loaded.model.power)
+    unit = factor[:, None, None]
+    data = Estimate.of_data(kspace / unit, everywhere, sigma / factor.abs())
+    block, variance, _ = core_of(prior, data)
+    uncertain = ~crop(mask, prior.side) | (sigma > 0)[:, None, None]
+    rows["error"] = energy((block - known / unit) * uncertain)
+    rows["variance"] = (2 * variance * uncertain).sum((1, 2))
+    if loaded.guide is None:
+        return rows
+    inner, level = block_mask(prior.side, full.shape[-1]), sigma / factor.abs()
+    guide, _ = guided(loaded.guide, kspace / unit, everywhere, level)
+    completed = torch.where(inner, embed(block, full.shape[-1]), kspace / unit)
+    begun, _ = guided(loaded.guide, completed, everywhere | inner, level)
+    corrected = crop(guide.kspace, prior.side), core_of(prior, guide).kspace
+    for name, estimate, core in zip(("guide", "guide, mixture"), (guide, begun), corrected, strict=True):
+        images = ifft2c(estimate.kspace * unit).numpy()
+        scores = scored(ifft2c(full).abs().numpy(), images)
+        rows[f"image, {name}"] = torch.tensor([one.nmse for one in scores])
+        rows[f"B_8, {name}"] = energy(core - known / unit) / energy(known / unit)
     return rows
+
+
+def core_of(prior: CoarsePrior, data: Estimate) -> Estimate:
+    """The mixture's posterior mean and variance of B_8, (B, 8, 8), given an estimate of independent errors."""
+    blocks, variances = (crop(part, prior.side) for part in data[:2])
+    moments = [prior.posterior(*one).moments() for one in zip(blocks, variances, strict=True)]
+    mean, variance = (torch.stack(part) for part in zip(*moments, strict=True))
+    return Estimate.even(mean, variance)
 
 
 def energy(bins: Tensor) -> Tensor:
@@ -198,9 +166,8 @@ def main(data: Path, checkpoint: str, output: Path | None, limit: int | None, dr
             sigma = noise * rms(full)
             generator = torch.Generator().manual_seed(sum(map(ord, name)))
             noisy = full + complex_noise(tuple(full.shape), sigma[:, None, None], generator)
-            mask = torch.from_numpy(mask_of(full.shape[-1], name)).expand(full.shape)
-            slices = Slices(full, torch.where(mask, noisy, 0), mask, sigma)
-            parts.append(rows_of(loaded, prior, slices.canonical(loaded.model.power)))
+            mask = torch.from_numpy(mask_of(full.shape[-1], name))
+            parts.append(rows_of(loaded, prior, full, torch.where(mask, noisy, 0), mask, sigma))
         rows = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
         results[task] = {
             key.removesuffix(", mixture"): paired(rows[key.removesuffix(", mixture")], rows[key])

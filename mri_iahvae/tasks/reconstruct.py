@@ -62,6 +62,7 @@ def reconstruct(
         mask,
         chosen,
         guide=loaded.guide,
+        coarse=loaded.coarse,
         domain=loaded.domain,
         up_to=limit,
         noise_sigma=noise_sigma,
