@@ -3,9 +3,9 @@
     python -m benchmarks.neighbours.coarse_prior data/reporting --json benchmarks/neighbours/coarse_prior.json
 
 Without a guide: `--method iterative` before and after, paired over the slices. After: B_8 is completed by the mixture's
-posterior mean, brought to canonical form again, and taken for measured. With a guide, computed once: the image from what was measured,
-and from the same with B_8 completed by the mixture; and B_8 of its estimate, as it is, and as the mixture sees it when
-that estimate is the measurement. Calibration: the error of the mixture's mean over its
+posterior mean, brought to canonical form again, and taken for measured. With a guide, computed once: the
+image from what was measured, and from the same with B_8 completed by the mixture; and B_8 of its estimate, as it is,
+and as the mixture sees it when that estimate is the measurement. Calibration: the error of the mixture's mean over its
 variance, in the bins of B_8 that are not known exactly. `--picture FILE` draws samples of the prior before and after.
 """
 

@@ -21,7 +21,7 @@ from mri_iahvae.model.mixture import Mixture
 _LOG_MAGNITUDES = torch.linspace(-1.5, 3.0, 31, dtype=torch.float64)
 _CENTRE, _SPREAD = 0.3, 0.8  # of training slices, of which parts of B_8 are left out
 _PHASES = 64
-_HYPOTHESES = 64
+_HYPOTHESES = 128
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,11 @@ class CoarsePrior:
             evidence = self.mixture.log_evidence(numbers, noise * torch.exp(-2 * log))
             # dy = |g|^m dx for the m numbers that were measured
             scores.append(evidence - 2 * known.sum() * log - ((log - _CENTRE) / _SPREAD).square() / 2)
-        steps = torch.stack(scores).flatten().softmax(0).cumsum(0)
+        # Phases vary slowest: they are covered evenly where nothing is known of them.
+        steps = torch.stack(scores, dim=1).flatten().softmax(0).cumsum(0)
         places = (torch.arange(_HYPOTHESES, dtype=torch.float64) + 0.5) / _HYPOTHESES * steps[-1]
         cell, count = torch.searchsorted(steps, places), len(self.mixture.means)
-        factor = factors.flatten()[cell // count]
+        factor = factors.mT.flatten()[cell // count]
         y = numbers_of(measured / factor[:, None, None])
         log_weights = torch.full_like(places, -math.log(_HYPOTHESES))
         noise = noise / factor.abs().square()[:, None]

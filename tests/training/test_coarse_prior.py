@@ -5,6 +5,7 @@ import torch
 from mri_iahvae.kspace.bands import crop
 from mri_iahvae.model.coarse_file import load_coarse, save_coarse
 from mri_iahvae.model.mixture import Mixture
+from mri_iahvae.training import coarse_prior
 from mri_iahvae.training.coarse_prior import core_blocks, fit_coarse_prior, fit_mixture
 from mri_iahvae.training.slices import CachedSlices
 from mri_iahvae.training.statistics import canonical_batch
@@ -16,21 +17,22 @@ def drawn(mixture, count, seed=1):
     return mixture.draw(noise.double())[0]
 
 
-def test_every_round_raises_the_posterior_probability():
+def test_every_round_raises_the_posterior_probability(monkeypatch):
+    monkeypatch.setattr(coarse_prior, "_TOLERANCE", 1e-6)
     samples = drawn(random_mixture(4, 3), 400)
     _, trace = fit_mixture(samples, 6)
     steps = torch.tensor(trace).diff()
-    assert len(steps) > 3
+    assert len(steps) > 5
     assert (steps > 0).all()
 
 
 def test_the_mixture_of_the_samples_is_found():
     parts = random_mixture(3, 2, seed=3)
     truth = Mixture(parts.log_weights, 4 * parts.means, parts.covariances)
-    mixture, _ = fit_mixture(drawn(truth, 20_000), 3)
+    mixture, _ = fit_mixture(drawn(truth, 20_000), 8)
     others = drawn(truth, 2000, seed=2)
     lost = truth.log_prob(others) - mixture.log_prob(others)
-    assert lost.mean().abs() < 0.01  # nats: the Kullback-Leibler divergence
+    assert lost.mean().abs() < 0.03  # nats: the Kullback-Leibler divergence
 
 
 def test_one_component_is_the_gaussian_of_the_samples():
