@@ -42,6 +42,12 @@ class LoadedModel:
     domain: Domain | None = None
     warnings: tuple[str, ...] = ()
 
+    @property
+    def parts_sha256(self) -> dict[str, str]:
+        """`guide_sha256` and `coarse_sha256`, of what there is."""
+        found = {"guide_sha256": self.guide_sha256, "coarse_sha256": self.coarse_sha256}
+        return {name: digest for name, digest in found.items() if digest is not None}
+
     @classmethod
     def load(cls, checkpoint: str | Path, device: torch.device) -> "LoadedModel":
         """Load a shipped model by name or a checkpoint folder by path (`model.checkpoint.load_model`)."""
