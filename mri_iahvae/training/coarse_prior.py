@@ -13,7 +13,7 @@ from mri_iahvae.training.augment import augment
 from mri_iahvae.training.slices import CachedSlices, step_seed
 from mri_iahvae.training.statistics import canonical_batch
 
-COMPONENTS = 32
+COMPONENTS = 16
 _RESOLUTION = 64
 _DRAWN = 16384  # augmented slices
 _DRAWS = 64  # at most of each slice

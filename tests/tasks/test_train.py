@@ -236,7 +236,7 @@ def test_a_comparator_is_trained_and_reconstructs(files, head_kspace, tmp_path, 
             mri_iahvae.reconstruct(head_kspace(), method="paper", **options)
 
 
-def test_the_coarse_prior_is_kept_when_a_checkpoint_is_calibrated_again(start, files, tmp_path):
+def test_the_coarse_prior_is_kept_when_a_checkpoint_is_calibrated_again(files, tmp_path):
     data, target = files("data", 3), tmp_path / "other"
     settings = TrainSettings((Stage(16, 2, batch=2),), validate_every=2)
     trained = start(data, tmp_path / "run", config=preset("tiny", grid=16), settings=settings)
