@@ -14,6 +14,10 @@ from mri_iahvae.model.coarse_prior import CoarsePosterior, CoarsePrior
 from mri_iahvae.model.estimate import Estimate
 
 
+LEAST_KNOWN = 0.05
+"""Fraction of the expected power of bins that are not known exactly which the posterior mean must explain."""
+
+
 def draw_core(posteriors: Sequence[CoarsePosterior], draws: Draws) -> Tensor:
     """Blocks B_8, complex64 (B, s, s): a draw from the posterior of each element, or its mean where it is no sample.
 
@@ -33,7 +37,8 @@ def complete_core(
     """Take B_8 for known where it is missing in part, or noisy: its posterior mean, and a draw for posterior samples.
 
     With the draws the samples are exact as far as B_8 goes: the hierarchy completes each from there. Canonical form is
-    then that of the completed block, which contexts of finer scales expect.
+    then that of the completed block, which contexts of finer scales expect. Where the mean explains next to nothing, as
+    of a block of which not even the phase is known, it is left to the hierarchy.
 
     Args:
         prior: of the block.
@@ -42,7 +47,7 @@ def complete_core(
         draws: of the elements; those of one slice have the same measurement.
 
     Returns:
-        The measurement, and the number that its units were divided by, complex64 (B,); 1 where B_8 was known.
+        The measurement, and the number that its units were divided by, complex64 (B,); 1 where B_8 is left as it is.
     """
     blocks, variances = (crop(part, prior.side) for part in measured.data[:2])
     first = {element.slice: index for index, element in reversed(list(enumerate(draws.elements)))}
@@ -51,6 +56,7 @@ def complete_core(
         for number, index in first.items()
         if variances[index].any()
     }
+    found = {number: one for number, one in found.items() if _explained(one) >= LEAST_KNOWN}
     rows = [row for row, element in enumerate(draws.elements) if element.slice in found]
     factor = torch.ones(len(measured), dtype=torch.complex64, device=measured.device)
     if not rows:
@@ -65,3 +71,11 @@ def complete_core(
     variance = (measured.data.variance / unit.abs().square()).masked_fill(inner, 0)
     data = Estimate.even(values / unit, variance)
     return replace(measured, kspace=measured.kspace / unit, data=data, estimate=data), factor
+
+
+def _explained(posterior: CoarsePosterior) -> float:
+    """Energy of the mean over all expected energy, of the bins that are not known exactly."""
+    mean, variance = posterior.moments()
+    known = variance < 1e-6 * variance.max()
+    own, rest = mean.abs().square()[~known].sum(), 2 * variance[~known].sum()
+    return float(own / (own + rest))
