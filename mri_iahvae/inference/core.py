@@ -13,7 +13,6 @@ from mri_iahvae.kspace.canonical import canonical_factor
 from mri_iahvae.model.coarse_prior import CoarsePosterior, CoarsePrior
 from mri_iahvae.model.estimate import Estimate
 
-
 LEAST_KNOWN = 0.05
 """Fraction of the expected power of bins that are not known exactly which the posterior mean must explain."""
 

@@ -75,3 +75,11 @@ def test_samples_are_draws_of_the_posterior(prior, bins):
     torch.testing.assert_close(
         (missing - mean[0, 0]).abs().square().mean() / 2, variance[0, 0], rtol=0.3, atol=0
     )
+
+
+def test_what_the_prior_knows_nothing_of_is_left_alone(prior, bins):
+    """Of a block of which no bin was measured even the phase is unknown: its mean is zero."""
+    mask = ~block_mask(2, 8)[None]
+    measured, found, factor = completed(prior, bins, mask, (Element(0), Element(1)))
+    assert found is measured
+    assert torch.equal(factor, torch.ones_like(factor))
