@@ -7,6 +7,7 @@ so an untrained network has the bound of the Gaussian.
 
 import math
 import time
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -110,4 +111,4 @@ def fit_diffusion(samples: Tensor, minutes: float, seed: int = 0, batch: int = 2
         optimizer.step()
         average.update_parameters(model)
         steps, done = steps + 1, (time.process_time() - begun) / (60 * minutes)
-    return average.module.eval(), steps
+    return cast("Diffusion", average.module).eval(), steps
