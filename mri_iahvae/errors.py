@@ -1,5 +1,8 @@
-"""Errors that a user can act on: one sentence each, shown without a traceback."""
+"""Errors that a user can act on, and warnings: one sentence each, shown without a traceback."""
 
+import inspect
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -17,6 +20,19 @@ class ScanError(IahvaeError):
 
 class CheckpointError(IahvaeError):
     """A checkpoint cannot be used: the message names it, what was expected and what was found."""
+
+
+class IahvaeWarning(UserWarning):
+    """What a caller of the Python API should know of a result; the command line prints it."""
+
+
+def warn(sentences: Iterable[str]) -> None:
+    """Raise each as an `IahvaeWarning`, at the line that called the package."""
+    package, frame, level = __name__.partition(".")[0], inspect.currentframe(), 1
+    while frame and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame, level = frame.f_back, level + 1
+    for sentence in sentences:
+        warnings.warn(sentence, IahvaeWarning, stacklevel=level)
 
 
 def unusable(path: str | Path, expected: str, found: object, advice: str) -> ScanError:

@@ -1,6 +1,8 @@
-"""What other libraries say, in our sentences."""
+"""What other libraries say, in our sentences; and warnings."""
 
-from mri_iahvae.errors import reason
+import pytest
+
+from mri_iahvae.errors import IahvaeWarning, reason, warn
 
 
 def test_a_reason_is_one_short_line():
@@ -10,3 +12,14 @@ def test_a_reason_is_one_short_line():
 
 def test_an_error_without_words_is_told_by_its_name():
     assert reason(MemoryError()) == "MemoryError"
+
+
+def test_a_warning_is_of_the_line_outside_the_package():
+    """Of code without a module's name, too."""
+    code = compile("\nwarn(['first', 'second'])", "typed.py", "exec")
+    with pytest.warns(IahvaeWarning) as caught:
+        exec(code, {"warn": warn})  # noqa: S102
+    assert [(str(one.message), one.filename, one.lineno) for one in caught] == [
+        ("first", "typed.py", 2),
+        ("second", "typed.py", 2),
+    ]

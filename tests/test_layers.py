@@ -17,6 +17,7 @@ LAYERS = [
     "results",
     "pipeline",
     "tasks",
+    "adapters",
     "cli",
 ]  # lowest first
 STRANGERS = [{"scans", "model"}]

@@ -10,10 +10,10 @@ import mri_iahvae
 from mri_iahvae.inference.refine import OPTIMIZERS, SCHEDULES
 from mri_iahvae.inference.settings import CONVERGES, Optimizer, Schedule
 from mri_iahvae.model import config
-from mri_iahvae.model.iahvae import DECODERS, ENCODERS, HEADS
+from mri_iahvae.model.iahvae import DECODERS, DECOMPOSITIONS, ENCODERS, HEADS
 
 ROOT = Path(mri_iahvae.__file__).parent
-NAMES = {*ENCODERS, *HEADS, *DECODERS, *OPTIMIZERS, *SCHEDULES}
+NAMES = {*ENCODERS, *HEADS, *DECODERS, *DECOMPOSITIONS, *OPTIMIZERS, *SCHEDULES}
 
 
 def comparisons(source):
@@ -44,6 +44,7 @@ def test_every_kind_is_registered():
     assert set(ENCODERS) == set(config.GROWS) == set(get_args(config.Encoder))
     assert set(HEADS) == set(config.IMAGES) == set(get_args(config.Heads))
     assert set(DECODERS) == set(config.DECODERS) == set(get_args(config.Decoder))
+    assert set(DECOMPOSITIONS) == set(config.COUPLES) == set(get_args(config.DecompositionName))
     assert set(OPTIMIZERS) == set(CONVERGES) == set(get_args(Optimizer))
     assert set(SCHEDULES) == set(get_args(Schedule))
 

@@ -10,7 +10,6 @@ variance, in the bins of B_8 that are not known exactly. `--picture FILE` draws 
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -135,7 +134,7 @@ def picture(loaded: LoadedModel, path: Path, count: int = 16) -> None:
     half = count // 2
     images = []
     for coarse in (None, loaded.coarse):
-        drawn = np.abs(draw(replace(loaded, coarse=coarse), count, temperature=1.0, seed=0))
+        drawn = np.abs(draw(loaded.model, count, temperature=1.0, seed=0, coarse=coarse))
         images += [list(drawn[:half]), list(drawn[half:])]
     titles = [""] * half
     grid_figure(

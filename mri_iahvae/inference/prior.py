@@ -33,7 +33,7 @@ def sample_prior(model: Model, draws: Draws, coarse: CoarsePrior | None = None) 
     for scale, h in walk:
         last = scale.run(h, draws.latents(scale))
         walk.extend(last, scale.bins(last))
-    return walk.coarse
+    return model.decomposition.to_kspace(walk.coarse)
 
 
 def beyond_block(model: Model, kspace: Tensor, side: int) -> Walk:

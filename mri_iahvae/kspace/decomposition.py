@@ -1,18 +1,20 @@
-"""The split of k-space into scales, as the model sees it: one object that knows which bins belong to which scale."""
+"""The split of a slice into scales, as the model sees it: one object that knows which coefficients belong to which."""
 
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from mri_iahvae.kspace.bands import band_mask, crop, embed, scales
-from mri_iahvae.kspace.fft import ifft2c
+from mri_iahvae.kspace.fft import fft2c, ifft2c
 
 
 class Decomposition(Protocol):
     """A linear, orthonormal split of an N x N slice into scales, coarse to fine.
 
-    `index` counts scales. Coefficients of scales 0 ... index form a block of side `sides[index]`.
+    The model sees a slice as its coefficients, those of `from_kspace`. `index` counts scales. Coefficients of scales
+    0 ... index form a block of side `sides[index]`.
     """
 
     size: int
@@ -35,16 +37,28 @@ class Decomposition(Protocol):
         Pixels keep the values that they have in the image of all coefficients.
         """
 
+    def analysis(self, image: Tensor, index: int) -> Tensor:
+        """Block of an image at the resolution of scale `index`, complex (B, s, s) to (B, s, s). Unitary."""
+
+    def synthesis(self, block: Tensor, index: int) -> Tensor:
+        """The inverse and the adjoint of `analysis`."""
+
+    def from_kspace(self, kspace: Tensor) -> Tensor:
+        """All coefficients of a slice given by its k-space, complex (B, N, N). Unitary: white noise stays white."""
+
+    def to_kspace(self, coefficients: Tensor) -> Tensor:
+        """The inverse and the adjoint of `from_kspace`."""
+
     def separates(self, mask: Tensor) -> bool:
-        """Whether measured coefficients of one scale say nothing of another scale's.
+        """Whether the measured bins of k-space are data of each scale by itself, free of all others.
 
         Args:
             mask: bool (B, N, N), measured k-space bins.
         """
 
 
-class FourierBands:
-    """Bands of k-space: scale s holds B_s without B_{s/2} (`kspace.bands`). The paper's decomposition.
+class CentredBlocks(ABC):
+    """Scales of a lattice that is laid out as k-space is: blocks B_s are centred, rings are the bands R_s.
 
     Args:
         size: side N of the grid, a power of two.
@@ -53,6 +67,10 @@ class FourierBands:
     def __init__(self, size: int) -> None:
         self.size = size
         self.sides = scales(size)
+
+    @abstractmethod
+    def synthesis(self, block: Tensor, index: int) -> Tensor:
+        """Image of a block at the resolution of scale `index`, (B, s, s) to (B, s, s)."""
 
     def ring(self, index: int, device: torch.device | None = None) -> Tensor:
         """Band R_s: bool (s, s)."""
@@ -63,14 +81,38 @@ class FourierBands:
         return crop(coefficients, self.sides[index])
 
     def extend(self, coarse: Tensor, part: Tensor, index: int) -> Tensor:
-        """Bins of B_s from those of B_{s/2} and of R_s; `coarse` is ignored at scale 1."""
+        """Block B_s from B_{s/2} and R_s; `coarse` is ignored at scale 1."""
         return part if index == 0 else embed(coarse, self.sides[index]) + part
 
     def image(self, block: Tensor, index: int) -> Tensor:
-        """Inverse FFT of the block at s x s, times s / N: exact resampling."""
+        """Synthesis at s x s, times s / N: exact resampling."""
         side = self.sides[index]
         block = block if block.shape[-1] == side else embed(block, side)
-        return ifft2c(block) * (side / self.size)
+        return self.synthesis(block, index) * (side / self.size)
+
+
+class FourierBands(CentredBlocks):
+    """Bands of k-space: scale s holds B_s without B_{s/2} (`kspace.bands`). The paper's decomposition.
+
+    Args:
+        size: side N of the grid, a power of two.
+    """
+
+    def analysis(self, image: Tensor, index: int) -> Tensor:  # noqa: ARG002 - as the protocol has it
+        """FFT."""
+        return fft2c(image)
+
+    def synthesis(self, block: Tensor, index: int) -> Tensor:  # noqa: ARG002
+        """Inverse FFT."""
+        return ifft2c(block)
+
+    def from_kspace(self, kspace: Tensor) -> Tensor:
+        """Its coefficients are the bins."""
+        return kspace
+
+    def to_kspace(self, coefficients: Tensor) -> Tensor:
+        """Its coefficients are the bins."""
+        return coefficients
 
     def separates(self, mask: Tensor) -> bool:  # noqa: ARG002 - as `Decomposition.separates`
         """True for every Cartesian mask: each bin belongs to one scale."""
@@ -103,6 +145,22 @@ class SingleScale:
     def image(self, block: Tensor, index: int) -> Tensor:  # noqa: ARG002
         """Inverse FFT."""
         return ifft2c(block)
+
+    def analysis(self, image: Tensor, index: int) -> Tensor:  # noqa: ARG002
+        """FFT."""
+        return fft2c(image)
+
+    def synthesis(self, block: Tensor, index: int) -> Tensor:  # noqa: ARG002
+        """Inverse FFT."""
+        return ifft2c(block)
+
+    def from_kspace(self, kspace: Tensor) -> Tensor:
+        """Its coefficients are the bins."""
+        return kspace
+
+    def to_kspace(self, coefficients: Tensor) -> Tensor:
+        """Its coefficients are the bins."""
+        return coefficients
 
     def separates(self, mask: Tensor) -> bool:  # noqa: ARG002
         """True: there is no other scale."""

@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,44 @@ def drawn_mask(
     if mask_type == "poisson" and axis is not None:
         raise UsageError("--mask-axis: a Poisson disc has no lines; leave it out")
     return DrawnMask(acceleration, fraction, mask_type or "random", axis or "columns", seed)
+
+
+def draw_mask(
+    mask_type: MaskType,
+    shape: tuple[int, ...],
+    acceleration: int,
+    center_fraction: float | None = None,
+    *,
+    axis: MaskAxis | None = None,
+    seed: int | str = 0,
+) -> NDArray[np.bool_]:
+    """Draw a mask by name (Python API), the same as the command line's.
+
+    Args:
+        mask_type: "random", "equispaced" or "magic" lines, as fastMRI draws them, or "poisson" (needs sigpy).
+        shape: (..., H, W), of k-space.
+        acceleration: nominal, at least 2.
+        center_fraction: of each side that is drawn along, around DC, always measured; 0.32 / acceleration by default.
+        axis: "columns" (default) or "rows"; not of a Poisson disc.
+        seed: a number, as `--mask-seed`, or a file's name without its folder, as without that option.
+
+    Returns:
+        bool, true where measured: (W,) for columns, else (H, W).
+
+    Raises:
+        UsageError: a mask that cannot be, or sigpy, which draws Poisson discs, is missing.
+    """
+    for given, known in ((mask_type, get_args(MaskType)), (axis or "columns", get_args(MaskAxis))):
+        if given not in known:
+            raise UsageError(f"mask {given}: expected one of {', '.join(known)}")
+    if len(shape) < 2 or min(shape[-2:]) < 1:
+        raise UsageError(f"shape {tuple(shape)}: expected (..., H, W)")
+    number = None if isinstance(seed, str) else seed
+    if number is not None and not 0 <= number < 2**32:
+        raise UsageError(f"seed {seed}: expected 0 to 2^32 - 1")
+    drawn = drawn_mask(acceleration, center_fraction, mask_type, axis, number)
+    assert drawn is not None  # noqa: S101 - as there is an acceleration
+    return drawn.mask((shape[-2], shape[-1]), str(seed))
 
 
 def column_mask(

@@ -57,8 +57,7 @@ def calibration_region(mask: Tensor) -> tuple[int, int]:
         # As in `centre_block`: an even number of columns has one more before DC than after it.
         free = torch.where(missing < 0, -2 * missing - 1, 2 * missing)
         columns = min(int(free.min()) if len(free) else width, _MOST)
-        if rows * columns > best[0] * best[1]:
-            best = rows, columns
+        best = max(best, (rows, columns), key=lambda side: (min(side) >= _LEAST, side[0] * side[1]))
     if min(best) < _LEAST:
         raise UsageError(
             f"coil sensitivities need a fully measured centre of k-space, at least {_LEAST}x{_LEAST} bins, and the "

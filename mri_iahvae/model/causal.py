@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mri_iahvae.kspace.decomposition import Decomposition
-from mri_iahvae.kspace.fft import ifft2c, to_channels
+from mri_iahvae.kspace.fft import to_channels
 from mri_iahvae.model.blocks import Bottleneck, convolution, enlarge
 from mri_iahvae.model.config import ScaleConfig
 from mri_iahvae.model.protocols import Scale
@@ -94,6 +94,7 @@ class CausalSession:
     def _stage(self, scale: Scale, block: Tensor) -> Tensor:
         encoder, index = self._encoder, scale.index
         image = encoder.decomposition.image(block, index)
-        band = ifft2c(block * encoder.decomposition.ring(index, block.device)) / encoder.gains[index]
+        ring = encoder.decomposition.ring(index, block.device)
+        band = encoder.decomposition.synthesis(block * ring, index) / encoder.gains[index]
         features: Tensor = encoder[index](image, band, self._coarser)
         return features

@@ -10,12 +10,21 @@ from mri_iahvae.errors import CheckpointError, reason
 Encoder = Literal["causal", "bottom-up"]
 Heads = Literal["image", "spectral"]
 Decoder = Literal["separable", "ordinary"]
+DecompositionName = Literal["fourier", "wavelets", "block-dct", "rotations"]
 
 GROWS: dict[Encoder, bool] = {"causal": True, "bottom-up": False}
 """Encoders, and whether finer scales can be added to a trained one."""
 
 IMAGES: dict[Heads, bool] = {"image": True, "spectral": False}
 """Heads, and whether they predict images, which a super-resolution branch can add to."""
+
+COUPLES: dict[DecompositionName, bool] = {
+    "fourier": False,
+    "wavelets": True,
+    "block-dct": True,
+    "rotations": True,
+}
+"""Decompositions, and whether a mask couples their scales: the commands take models whose scales stay separate."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,12 @@ DECODERS: dict[Decoder, DecoderRules] = {
     "ordinary": DecoderRules(("bottom-up",), ("image",), banded=False),
 }
 
-_CHOICES: dict[str, Collection[str]] = {"encoder": GROWS, "heads": IMAGES, "decoder": DECODERS}
+_CHOICES: dict[str, Collection[str]] = {
+    "encoder": GROWS,
+    "heads": IMAGES,
+    "decoder": DECODERS,
+    "decomposition": COUPLES,
+}
 _RENAMED = {"detail": "super_resolution"}  # keys of earlier versions
 _DROPPED = {"spread", "dispersion"}  # likewise
 _MAX_SCALES = 13  # a grid of 4096 x 4096
@@ -85,9 +99,12 @@ class ModelConfig:
             ("spectral").
         decoder: "separable": each scale answers for its own band, contexts see the coarser bins; "ordinary": an
             ordinary HVAE, one head on the last context answers for all bins. It wants the bottom-up encoder.
+        decomposition: what the scales of a separable decoder are: bands of k-space ("fourier"), or those of a linear
+            transform of the image (`kspace.separable`), whose scales a mask couples.
         sigma: likelihood standard deviation per real and imaginary part, canonical units.
-        gains: RMS per k-space bin of each band on the training set, canonical units.
+        gains: RMS per coefficient of each scale on the training set, canonical units.
         core_power: mean power per bin of block B_8 on the training set, canonical units, row by row.
+        angles: of the decomposition "rotations", learned on the training set; Haar's where there are none.
     """
 
     scales: tuple[ScaleConfig, ...]
@@ -97,9 +114,11 @@ class ModelConfig:
     encoder: Encoder = "causal"
     heads: Heads = "image"
     decoder: Decoder = "separable"
+    decomposition: DecompositionName = "fourier"
     sigma: float = 0.1
     gains: tuple[float, ...] = ()
     core_power: tuple[tuple[float, ...], ...] = ()
+    angles: tuple[float, ...] = ()
 
     @property
     def size(self) -> int:
@@ -133,7 +152,11 @@ class ModelConfig:
     def coarse(self, size: int) -> Self:
         """The same model up to scale `size` only: where growth starts."""
         count = size.bit_length()
-        return replace(self, scales=self.scales[:count], gains=self.gains[:count], core_power=())
+        # So many angles for each value of an axis but one, coarse scales first.
+        angles = self.angles[: len(self.angles) // max(1, self.size - 1) * (size - 1)]
+        return replace(
+            self, scales=self.scales[:count], gains=self.gains[:count], core_power=(), angles=angles
+        )
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -148,7 +171,8 @@ class ModelConfig:
         try:
             values = _known(values, cls)
             values["scales"] = tuple(ScaleConfig(**_known(scale, ScaleConfig)) for scale in values["scales"])
-            values["gains"] = tuple(float(g) for g in values.get("gains", ()))
+            for name in ("gains", "angles"):
+                values[name] = tuple(float(value) for value in values.get(name, ()))
             values["core_power"] = tuple(tuple(float(p) for p in row) for row in values.get("core_power", ()))
             config = cls(**values)
             _check_values(config)
@@ -188,6 +212,8 @@ def _check_values(config: ModelConfig) -> None:
         raise ValueError("an ordinary decoder needs a bottom-up encoder and an image head")
     if any(2**k % scale.patch for k, scale in enumerate(config.scales)):
         raise ValueError("a patch must divide the side of its scale")
+    if not all(math.isfinite(angle) for angle in config.angles):
+        raise ValueError("angles must be finite")
     if not all(math.isfinite(v) and v > 0 for v in (config.sigma, *config.gains)):
         raise ValueError("sigma and gains must be positive")
     rows = len(config.core_power)

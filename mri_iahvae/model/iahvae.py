@@ -1,8 +1,8 @@
 """The complex IA-HVAE: a hierarchical VAE whose decoder is linearly separable in the Fourier domain.
 
 All k-space here is in canonical form (`mri_iahvae.kspace.canonical`) on the model's N x N grid. Method: Penninga and
-van Sloun, arXiv 2601.15894. The registries below name the encoders, heads and decoders of a configuration; those that
-the paper compares with are in `mri_iahvae.model.comparators`.
+van Sloun, arXiv 2601.15894. The registries below name the encoders, heads, decoders and decompositions of a
+configuration; those that the paper compares with are in `mri_iahvae.model.comparators`.
 """
 
 import math
@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from mri_iahvae.kspace.bands import crop
+from mri_iahvae.kspace.block_dct import BlockDCT
 from mri_iahvae.kspace.canonical import per_bin_power
 from mri_iahvae.kspace.decomposition import Decomposition, FourierBands, SingleScale
-from mri_iahvae.kspace.fft import fft2c
+from mri_iahvae.kspace.orthogonal import Rotations
+from mri_iahvae.kspace.wavelets import Wavelets
 from mri_iahvae.model.blocks import Bottleneck
 from mri_iahvae.model.causal import CausalEncoder
 from mri_iahvae.model.comparators.bottom_up import BottomUpEncoder
@@ -81,7 +83,7 @@ Parts = tuple[CausalEncoder | BottomUpEncoder, list[BandScale], Decomposition, S
 
 def _separable(config: ModelConfig) -> Parts:
     """Every scale has a head for its own band, and contexts see the coarser bins."""
-    decomposition = FourierBands(config.size)
+    decomposition = DECOMPOSITIONS[config.decomposition](config)
     encoder = ENCODERS[config.encoder](config.scales, config.encoder_blocks, decomposition)
     stages = _stages(config, decomposition, first_head=0)
     return encoder, stages, decomposition, stages
@@ -106,7 +108,13 @@ def _stages(
             decomposition,
             config.latent,
             coarser,
-            partial(Head, HEADS[config.heads], scale, scale.resolution(index), config.head_blocks)
+            partial(
+                Head,
+                HEADS[config.heads](decomposition, index),
+                scale,
+                scale.resolution(index),
+                config.head_blocks,
+            )
             if index >= first_head
             else None,
             sees=sees,
@@ -119,7 +127,17 @@ ENCODERS: dict[str, type[CausalEncoder] | type[BottomUpEncoder]] = {
     "causal": CausalEncoder,
     "bottom-up": BottomUpEncoder,
 }
-HEADS: dict[str, Callable[[Tensor], Tensor]] = {"image": fft2c, "spectral": nn.Identity()}
+HEADS: dict[str, Callable[[Decomposition, int], Callable[[Tensor], Tensor]]] = {
+    "image": lambda decomposition, index: partial(decomposition.analysis, index=index),
+    "spectral": lambda decomposition, index: nn.Identity(),  # noqa: ARG005 - as the other
+}
 """What takes a head's prediction to bins: a spectral head, a literal reading of the paper, predicts the bins."""
+
+DECOMPOSITIONS: dict[str, Callable[[ModelConfig], Decomposition]] = {
+    "fourier": lambda config: FourierBands(config.size),
+    "wavelets": lambda config: Wavelets(config.size),
+    "block-dct": lambda config: BlockDCT(config.size),
+    "rotations": lambda config: Rotations(config.size, config.angles),
+}
 
 DECODERS: dict[str, Callable[[ModelConfig], Parts]] = {"separable": _separable, "ordinary": _ordinary}

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mri_iahvae.kspace.decomposition import Decomposition
-from mri_iahvae.kspace.fft import ifft2c, to_channels
+from mri_iahvae.kspace.fft import to_channels
 from mri_iahvae.model.blocks import convolution, enlarge
 from mri_iahvae.model.config import ScaleConfig
 from mri_iahvae.model.gaussian import whitened_kl
@@ -93,7 +93,8 @@ class BandScale(nn.Module):
         start = start + self.bias
         if self.super_resolution is not None:
             image = self.decomposition.image(coarse, self.index - 1)
-            predicted = self.super_resolution(image, ifft2c(coarse / self.coarse_gains))
+            white = self.decomposition.synthesis(coarse / self.coarse_gains, self.index - 1)
+            predicted = self.super_resolution(image, white)
             start = torch.cat([start, F.pixel_unshuffle(predicted, self.patch).to(start.dtype)], dim=1)
         return start
 

@@ -1,5 +1,7 @@
 """What callers hand to the Python API, checked and as tensors."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,6 +11,16 @@ from mri_iahvae.errors import UsageError
 
 LOUDEST = 1e6
 """Noise over a slice's largest bin: nothing is left of the signal then, and squares stay finite."""
+
+
+def as_numpy(values: Any) -> NDArray[Any]:  # noqa: ANN401 - what NumPy takes, or a tensor
+    """As an array; a tensor of any device without its gradients."""
+    return values.numpy(force=True) if isinstance(values, Tensor) else np.asarray(values)
+
+
+def like(array: NDArray[Any], given: object) -> Any:  # noqa: ANN401 - an array or a tensor
+    """The array, as a tensor on the device of `given` where that is a tensor."""
+    return torch.from_numpy(array).to(given.device) if isinstance(given, Tensor) else array
 
 
 def power_of_two(kspace: Tensor) -> Tensor:

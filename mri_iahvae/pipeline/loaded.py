@@ -5,11 +5,13 @@ from pathlib import Path
 
 import torch
 
+from mri_iahvae.errors import UsageError
 from mri_iahvae.files import name_as_text
 from mri_iahvae.model.checkpoint import load_domain, load_model
 from mri_iahvae.model.checkpoint_config import find_checkpoint, unfinished
 from mri_iahvae.model.coarse_file import load_coarse
 from mri_iahvae.model.coarse_prior import CoarsePrior
+from mri_iahvae.model.config import COUPLES
 from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_file import load_guide
@@ -50,8 +52,18 @@ class LoadedModel:
 
     @classmethod
     def load(cls, checkpoint: str | Path, device: torch.device) -> "LoadedModel":
-        """Load a shipped model by name or a checkpoint folder by path (`model.checkpoint.load_model`)."""
+        """Load a shipped model by name or a checkpoint folder by path (`model.checkpoint.load_model`).
+
+        Raises:
+            UsageError: a mask couples the model's scales, which only `inference.joint` can infer; or as `load_model`.
+            CheckpointError: as `load_model`.
+        """
         model, digest = load_model(checkpoint, device)
+        if COUPLES[model.config.decomposition]:
+            raise UsageError(
+                f"--checkpoint {checkpoint}: expected a model whose scales are bands of k-space, found "
+                f"{model.config.decomposition}, which a mask couples; infer with mri_iahvae.inference.joint"
+            )
         doubt = unfinished(find_checkpoint(checkpoint))
         warnings = (doubt,) if doubt else ()
         guide, guide_digest = load_guide(checkpoint, device) or (None, None)

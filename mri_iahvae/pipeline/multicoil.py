@@ -28,8 +28,9 @@ from mri_iahvae.pipeline.out_of_distribution import (
     domain_warnings,
     volume_score,
 )
+from mri_iahvae.pipeline.reconstruction import Reconstruction
 from mri_iahvae.pipeline.steps import Progress, guide_calls, reported
-from mri_iahvae.pipeline.volume import Reconstruction, bin_fractions, make_batches
+from mri_iahvae.pipeline.volume import bin_fractions, make_batches
 from mri_iahvae.pipeline.volume_warnings import volume_warnings
 
 CoilCombine = Literal["rss", "sensitivity"]

@@ -17,8 +17,8 @@ from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.out_of_distribution import ASPECTS, aspect_warnings, domain_warnings
+from mri_iahvae.pipeline.reconstruction import Reconstruction
 from mri_iahvae.pipeline.target import Target
-from mri_iahvae.pipeline.volume import Reconstruction
 from mri_iahvae.pipeline.volume_warnings import volume_warnings
 from mri_iahvae.results.figures import SliceView, Titles, kspace_figure, plain_text
 from mri_iahvae.results.gif import scale_gif

@@ -16,9 +16,10 @@ from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.multicoil import CoilCombine, reconstruct_coils
 from mri_iahvae.pipeline.output import PLAIN, Outputs, volume_output
+from mri_iahvae.pipeline.reconstruction import Reconstruction
 from mri_iahvae.pipeline.steps import Progress
 from mri_iahvae.pipeline.target import find_target
-from mri_iahvae.pipeline.volume import Reconstruction, make_batches, reconstruct_volume
+from mri_iahvae.pipeline.volume import make_batches, reconstruct_volume
 from mri_iahvae.results.options import asked_options
 from mri_iahvae.scans.findings import likeness_doubts, require_consistent, sampling_doubts
 from mri_iahvae.scans.geometry import Geometry, scan_geometry

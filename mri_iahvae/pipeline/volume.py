@@ -1,7 +1,7 @@
 """Inference of one volume: scanner units to canonical form, the scale loop in batches, and back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -32,65 +32,9 @@ from mri_iahvae.pipeline.out_of_distribution import (
     domain_warnings,
     volume_score,
 )
+from mri_iahvae.pipeline.reconstruction import Reconstruction
 from mri_iahvae.pipeline.steps import Progress, guide_calls, guide_part, reported, scale_calls
 from mri_iahvae.pipeline.volume_warnings import volume_warnings
-
-
-@dataclass(frozen=True)
-class Reconstruction:
-    """A reconstructed volume.
-
-    Attributes:
-        image: complex64 (slices, H, W), in the units of the input (the FFT is unitary); the mean of the posterior
-            samples where there are any.
-        kspace: complex64 (slices, H, W), its k-space.
-        zero_filled: complex64 (slices, H, W), the measured bins that were used, zero elsewhere.
-        factors: complex64 (slices,), what each slice's k-space was divided by (canonical form).
-        out_of_distribution: float32 (slices,), how far each slice is from the training data
-            (`model.domain.Domain.score`): above 1 it lies outside; NaN where the central 4 x 4 bins are not measured as
-            a whole, or all are zero, or the checkpoint does not say.
-        beyond_training: float32 (slices, 3), how far completed energy, noise and phase of each slice are from training
-            (`out_of_distribution.aspect_scores`): above 1 beyond; NaN where not defined.
-        fractions: of the bins: "measured", "completed", left "zero"; they sum to 1. Of one coil those of `kspace`,
-            completed by the model; of several those of the coils' k-space, completed by model and coils.
-        steps: float (scales,), mean number of refinement steps at scales 1, 2, 4 ...
-        settings: how it was computed.
-        zero_signal: bool (slices,), without signal within the model's grid: left zero there.
-        unmeasured: bool (slices,), with nothing measured there: a sample of the prior.
-        bounded: bool (slices,), of which something was out of bounds and replaced (`inference.bounds`).
-        std: float32 (slices, H, W), standard deviation of the magnitude over at least two posterior samples.
-        samples: complex64 (slices, K, H, W), the posterior samples' images, when they were asked for; drawn in
-            antithetic pairs (0 and 1, 2 and 3 ...), so only every other one is independent.
-        coil_kspace: complex64 (slices, coils, H, W), of several coils, when it was asked for.
-        warnings: one sentence each.
-    """
-
-    image: NDArray[np.complex64]
-    kspace: NDArray[np.complex64]
-    zero_filled: NDArray[np.complex64]
-    factors: NDArray[np.complex64]
-    out_of_distribution: NDArray[np.float32]
-    beyond_training: NDArray[np.float32]
-    fractions: dict[str, float]
-    steps: NDArray[np.float64]
-    settings: InferenceSettings
-    zero_signal: NDArray[np.bool_]
-    unmeasured: NDArray[np.bool_]
-    bounded: NDArray[np.bool_]
-    std: NDArray[np.float32] | None = None
-    samples: NDArray[np.complex64] | None = None
-    coil_kspace: NDArray[np.complex64] | None = None
-    warnings: tuple[str, ...] = field(default=())
-
-    @property
-    def flags(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-        """`zero_signal`, `unmeasured` and `bounded`."""
-        return self.zero_signal, self.unmeasured, self.bounded
-
-    @property
-    def magnitude(self) -> NDArray[np.float32]:
-        """float32 (slices, H, W)."""
-        return np.abs(self.image)
 
 
 def default_batch(device: torch.device) -> int:

@@ -4,18 +4,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
-from mri_iahvae.pipeline.volume import Reconstruction
-from mri_iahvae.tasks.reconstruct import reconstruct
+from mri_iahvae.pipeline.reconstruction import Reconstruction
+from mri_iahvae.tasks.reconstruct import DENOISING, reconstruct
 
 
 def denoise(
-    kspace: NDArray[np.complexfloating],
-    noise_sigma: NDArray[np.floating] | float,
-    mask: NDArray[np.bool_] | None = None,
+    kspace: NDArray[np.complexfloating] | Tensor,
+    noise_sigma: NDArray[np.floating] | Tensor | float,
+    mask: NDArray[np.bool_] | Tensor | None = None,
     **options: Any,  # noqa: ANN401 - of `reconstruct`, checked there
 ) -> Reconstruction:
-    """Denoise a volume (Python API).
+    """Denoise a slice or a volume (Python API).
 
     Args:
         kspace: as in `reconstruct`.
@@ -32,4 +33,4 @@ def denoise(
         UsageError: an argument that cannot be.
         CheckpointError: the checkpoint cannot be read.
     """
-    return reconstruct(kspace, mask, noise_sigma=noise_sigma, **{"data_consistency": "soft", **options})
+    return reconstruct(kspace, mask, noise_sigma=noise_sigma, **{**DENOISING, **options})

@@ -1,72 +1,180 @@
 """Reconstruct undersampled k-space, arrays in and out; for files see `pipeline.stream.run_file`."""
 
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from mri_iahvae.errors import UsageError, warn
 from mri_iahvae.inference.settings import inference_settings
 from mri_iahvae.kspace.scales import parse_scale
+from mri_iahvae.pipeline.arrays import as_numpy, like
 from mri_iahvae.pipeline.devices import compile_networks, find_device
 from mri_iahvae.pipeline.loaded import LoadedModel
-from mri_iahvae.pipeline.volume import Reconstruction, reconstruct_volume
+from mri_iahvae.pipeline.multicoil import CoilCombine, reconstruct_coils
+from mri_iahvae.pipeline.reconstruction import Reconstruction
+from mri_iahvae.pipeline.volume import reconstruct_volume
+
+DENOISING = {"data_consistency": "soft"}
+"""Settings by name that denoising has as defaults."""
+
+
+class Reconstructor:
+    """A model that is loaded once, and reconstructs and denoises arrays (Python API).
+
+    No gradients flow through it.
+
+    Args:
+        checkpoint: name of a shipped model, or folder of a checkpoint.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        **settings: as in `mri_iahvae.reconstruct`.
+
+    Attributes:
+        loaded: the model, where it is and what came with it.
+        settings: how it reconstructs; `denoise` has soft data consistency where none was asked for.
+
+    Raises:
+        UsageError: a setting, a device or a checkpoint that cannot be.
+        CheckpointError: the checkpoint cannot be read.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path = "small",
+        device: str = "auto",
+        **settings: Any,  # noqa: ANN401 - `InferenceSettings`, checked there
+    ) -> None:
+        self._given = settings
+        self.settings = inference_settings(**settings)
+        self.loaded = LoadedModel.load(checkpoint, find_device(device))
+        if self.settings.compile:
+            compile_networks(self.loaded.model)
+
+    def reconstruct(
+        self,
+        kspace: NDArray[np.complexfloating] | Tensor,
+        mask: NDArray[np.bool_] | Tensor | None = None,
+        *,
+        up_to: str | int | None = None,
+        noise_sigma: NDArray[np.floating] | Tensor | float = 0.0,
+        coils: bool | None = None,
+        coil_combine: CoilCombine | None = None,
+        keep_coil_kspace: bool = False,
+        keep_samples: bool = False,
+        batch: int | None = None,
+    ) -> Reconstruction:
+        """Reconstruct a slice or a volume: arguments, result and errors of `mri_iahvae.reconstruct`."""
+        loaded, values = self.loaded, as_numpy(kspace)
+        several = values.ndim == 4 if coils is None else coils
+        alone = values.ndim == 2 + several
+        values = values[None] if alone else values
+        if several and values.ndim == 4 and values.shape[1] == 1:
+            several, values = False, values[:, 0]
+        how: dict[str, Any] = {
+            "guide": loaded.guide,
+            "domain": loaded.domain,
+            "up_to": None if up_to is None else parse_scale(up_to, loaded.model.size),
+            "noise_sigma": as_numpy(noise_sigma),
+            "batch": batch,
+        }
+        what = loaded.model, values, None if mask is None else as_numpy(mask), self.settings
+        if several:
+            if keep_samples:
+                raise UsageError("keep_samples: posterior samples are of a single coil; leave it out")
+            how |= {"coil_combine": coil_combine or "rss", "keep_kspace": keep_coil_kspace}
+            result = reconstruct_coils(*what, **how)
+        else:
+            if coil_combine is not None or keep_coil_kspace:
+                raise UsageError(
+                    "coil_combine and keep_coil_kspace: kspace is of a single coil; leave them out"
+                )
+            result = reconstruct_volume(*what, **how, coarse=loaded.coarse, keep_samples=keep_samples)
+        result = replace(result, warnings=(*loaded.warnings, *result.warnings), model=loaded.name)
+        warn(result.warnings)
+        return _as_given(result, kspace, alone=alone)
+
+    def denoise(
+        self,
+        kspace: NDArray[np.complexfloating] | Tensor,
+        noise_sigma: NDArray[np.floating] | Tensor | float,
+        mask: NDArray[np.bool_] | Tensor | None = None,
+        **options: Any,  # noqa: ANN401 - of `reconstruct`
+    ) -> Reconstruction:
+        """Denoise a slice or a volume as `mri_iahvae.denoise` does; options of `reconstruct`."""
+        soft = copy(self)
+        soft.settings = inference_settings(**{**DENOISING, **self._given})
+        return soft.reconstruct(kspace, mask, noise_sigma=noise_sigma, **options)
 
 
 def reconstruct(
-    kspace: NDArray[np.complexfloating],
-    mask: NDArray[np.bool_] | None = None,
+    kspace: NDArray[np.complexfloating] | Tensor,
+    mask: NDArray[np.bool_] | Tensor | None = None,
     *,
     up_to: str | int | None = None,
-    noise_sigma: NDArray[np.floating] | float = 0.0,
+    noise_sigma: NDArray[np.floating] | Tensor | float = 0.0,
+    coils: bool | None = None,
+    coil_combine: CoilCombine | None = None,
+    keep_coil_kspace: bool = False,
+    keep_samples: bool = False,
+    batch: int | None = None,
     checkpoint: str | Path = "small",
     device: str = "auto",
-    batch: int | None = None,
-    keep_samples: bool = False,
     **settings: Any,  # noqa: ANN401 - `InferenceSettings`, checked there
 ) -> Reconstruction:
-    """Reconstruct a volume from its measured k-space bins (Python API).
+    """Reconstruct a slice or a volume from its measured k-space bins (Python API).
+
+    The model is loaded each time; a `Reconstructor` keeps it.
 
     Args:
-        kspace: complex (slices, H, W), any size, centred (DC at H // 2, W // 2), any units, without readout
-            oversampling; values at unmeasured bins are ignored. The model completes the central bins of its grid
-            (128 x 128 for the shipped one), its guide those beyond.
+        kspace: complex (H, W), (slices, H, W) or (slices, coils, H, W), NumPy or PyTorch, any size, centred (DC at
+            H // 2, W // 2), any units, without readout oversampling; values at unmeasured bins are ignored. The model
+            completes the central bins of its grid (128 x 128 for the shipped one), its guide those beyond. Of several
+            coils the guide completes all (`pipeline.multicoil`).
         mask: bool (W,) for columns, (H, W) or (slices, H, W), true where measured; None when everything is.
         up_to: "8x8", or 8: only the measured bins of the central 8 x 8 block are used; all others count as
             unmeasured and come from the prior. None uses every measured bin.
         noise_sigma: standard deviation of the noise per real and imaginary part, in the units of `kspace`; one
             number or (slices,).
+        coils: whether the axis before (H, W) is of coils; None: where there are four axes. A single coil is
+            reconstructed as without that axis.
+        coil_combine: of several coils, "rss" (default) or "sensitivity" (`pipeline.multicoil.reconstruct_coils`).
+        keep_coil_kspace: of several coils, return the completed k-space of each.
+        keep_samples: return every posterior sample, not only their mean and standard deviation.
+        batch: slices at a time, halved when memory runs out; None: what suits the device.
         checkpoint: name of a shipped model, or folder of a checkpoint.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        batch: slices at a time, halved when memory runs out; None: what suits the device.
-        keep_samples: return every posterior sample, not only their mean and standard deviation.
         **settings: `quality="fast"`, "default" or "best", and fields of `InferenceSettings` by name:
             `method="hybrid", steps=10, samples=8` ...
 
     Returns:
-        The complex image in the units of the input, its k-space, and what was measured and completed.
+        The complex image in the units of the input, its k-space, and what was measured and completed. Its warnings are
+        raised as `IahvaeWarning` besides.
 
     Raises:
         UsageError: an argument that cannot be.
         CheckpointError: the checkpoint cannot be read.
+        IahvaeError: out of memory with one slice at a time.
     """
-    chosen = inference_settings(**settings)
-    loaded = LoadedModel.load(checkpoint, find_device(device))
-    if chosen.compile:
-        compile_networks(loaded.model)
-    limit = None if up_to is None else parse_scale(up_to, loaded.model.size)
-    result = reconstruct_volume(
-        loaded.model,
+    return Reconstructor(checkpoint, device, **settings).reconstruct(
         kspace,
         mask,
-        chosen,
-        guide=loaded.guide,
-        coarse=loaded.coarse,
-        domain=loaded.domain,
-        up_to=limit,
+        up_to=up_to,
         noise_sigma=noise_sigma,
+        coils=coils,
+        coil_combine=coil_combine,
+        keep_coil_kspace=keep_coil_kspace,
         keep_samples=keep_samples,
         batch=batch,
     )
-    return replace(result, warnings=(*loaded.warnings, *result.warnings))
+
+
+def _as_given(result: Reconstruction, kspace: object, *, alone: bool) -> Reconstruction:
+    """Tensors where `kspace` is one, and without the axis of slices where that is alone."""
+    arrays = {name: like(one, kspace) for name, one in vars(result).items() if isinstance(one, np.ndarray)}
+    if alone:
+        arrays |= {name: one[0] for name, one in arrays.items() if name != "steps"}
+    return replace(result, **arrays)

@@ -15,6 +15,10 @@ from mri_iahvae.inference.prior import sample_prior
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import crop, embed, scales
 from mri_iahvae.kspace.fft import fft2c, ifft2c
+from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.model.coarse_file import load_coarse
+from mri_iahvae.model.coarse_prior import CoarsePrior
+from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.devices import find_device
 from mri_iahvae.pipeline.loaded import LoadedModel
@@ -60,16 +64,18 @@ def sample(
         CheckpointError: the checkpoint cannot be read.
         IahvaeError: out of memory with one sample at a time, or a temperature at which nothing finite is drawn.
     """
-    loaded = LoadedModel.load(checkpoint, find_device(device))
-    return draw(loaded, count, temperature=temperature, seed=seed, batch=batch)
+    model, _ = load_model(checkpoint, find_device(device))
+    coarse, _ = load_coarse(checkpoint) or (None, "")
+    return draw(model, count, temperature=temperature, seed=seed, coarse=coarse, batch=batch)
 
 
 def draw(
-    loaded: LoadedModel,
+    model: IAHVAE,
     count: int,
     *,
     temperature: float,
     seed: int,
+    coarse: CoarsePrior | None = None,
     batch: int | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> NDArray[np.complex64]:
@@ -77,7 +83,6 @@ def draw(
     if count < 1 or (batch is not None and batch < 1):
         raise UsageError(f"{count} samples, {batch} at a time: expected at least one")
     InferenceSettings(temperature=temperature, seed=seed)  # refuses what cannot be
-    model = loaded.model
     device = model.gains.device
     images = np.empty((count, model.size, model.size), np.complex64)
 
@@ -85,7 +90,7 @@ def draw(
         # Each is the first sample of a slice of its own: the second one of a slice is the mirror image of the first.
         elements = tuple(Element(number, 0) for number in range(count)[rng])
         draws = Draws(seed, temperature, elements, device)
-        images[rng] = ifft2c(sample_prior(model, draws, loaded.coarse)).cpu().numpy()
+        images[rng] = ifft2c(sample_prior(model, draws, coarse)).cpu().numpy()
         progress(len(elements))
 
     Batches(default_batch(device) if batch is None else batch).run(work, count)
@@ -125,7 +130,15 @@ def sample_to_folder(
     """
     make_folder(folder)
     model = loaded.model
-    images = draw(loaded, count, temperature=temperature, seed=seed, batch=batch, progress=progress)
+    images = draw(
+        model,
+        count,
+        temperature=temperature,
+        seed=seed,
+        coarse=loaded.coarse,
+        batch=batch,
+        progress=progress,
+    )
     title = f"{plain_text(loaded.name)}: samples of the prior at temperature {temperature:g}, seed {seed}"
     sheet, rows, data = (folder / name for name in ("samples.png", "progression.png", "samples.h5"))
     sheet_figure(sheet, list(np.abs(images[:ON_SHEET])), title)

@@ -16,7 +16,7 @@ from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.checkpoint import load_domain, load_model
 from mri_iahvae.model.checkpoint_config import find_checkpoint, read_config
 from mri_iahvae.model.coarse_file import load_coarse, save_coarse
-from mri_iahvae.model.config import ModelConfig
+from mri_iahvae.model.config import COUPLES, ModelConfig
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_file import load_guide
 from mri_iahvae.model.iahvae import IAHVAE
@@ -243,6 +243,11 @@ def _interrupted(run: Path, settings: TrainSettings) -> str:
 
 def _require_trainable(preset: ModelConfig, settings: TrainSettings, count: int) -> None:
     stages = [stage for stage in settings.stages if not stage.guide]
+    if stages and COUPLES[preset.decomposition]:
+        raise UsageError(
+            f"the model's scales ({preset.decomposition}) are coupled by the masks of training; expected bands of "
+            "k-space (fourier)"
+        )
     if not preset.grows and stages and (len(stages) > 1 or stages[0].scales is not None):
         raise UsageError(
             "--stages: a model with a bottom-up encoder cannot grow or hold scales, because its finest scale feeds all "

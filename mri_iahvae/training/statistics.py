@@ -8,7 +8,7 @@ from torch import Tensor
 from mri_iahvae.kspace.bands import band_mask, block_mask, crop, scales, split
 from mri_iahvae.kspace.canonical import CORE, canonical_factor
 from mri_iahvae.model.config import ModelConfig
-from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.model.iahvae import DECOMPOSITIONS, IAHVAE
 
 
 def canonical_batch(kspace: Tensor, size: int) -> Tensor:
@@ -24,11 +24,12 @@ def canonical_batch(kspace: Tensor, size: int) -> Tensor:
 def measure(kspace: Tensor, config: ModelConfig) -> ModelConfig:
     """The configuration with gains and core power measured on canonical slices.
 
-    Those are complex64 (B, N, N). Gains that the configuration holds are kept: growing must leave the coarse bands of
-    a model unchanged.
+    Those are complex64 k-space (B, N, N). Gains that the configuration holds are kept: growing must leave the coarse
+    scales of a model unchanged.
     """
     gains = []
-    for band, s in zip(split(kspace), scales(config.size), strict=True):
+    coefficients = DECOMPOSITIONS[config.decomposition](config).from_kspace(kspace)
+    for band, s in zip(split(coefficients), scales(config.size), strict=True):
         count = kspace.shape[0] * int(band_mask(s).sum())
         gains.append(float((band.abs().double().square().sum() / count).sqrt()))
     known = config.gains

@@ -189,7 +189,8 @@ def test_unfinished_weights_are_a_warning(reconstruct, make_scan, checkpoint, tm
     result = reconstruct(path, *FAST, "-q", "--checkpoint", model)
     assert (result.exit_code, result.stderr) == (0, f"Warning: {path}: {text}\n")
     kspace = open_scan(path).read(slice(None))
-    found = mri_iahvae.reconstruct(kspace, up_to=8, checkpoint=model, quality="fast", device="cpu")
+    with pytest.warns(mri_iahvae.IahvaeWarning, match=text):
+        found = mri_iahvae.reconstruct(kspace, up_to=8, checkpoint=model, quality="fast", device="cpu")
     assert found.warnings == (text,)
 
 

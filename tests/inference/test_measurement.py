@@ -100,7 +100,7 @@ def test_an_estimate_stands_beside_the_data(model, measured, noise):
 
 
 def test_a_prediction_unlike_the_guides_estimate_is_trusted_less(model, measured, noise):
-    """Its variance is a multiple of the mean squared residual of the bins that are not known exactly."""
+    """Its variance is that of the estimate, and a multiple of the mean squared residual of the inexact bins."""
     ring = band_mask(8)
     left = ring & (torch.arange(8) < 4)
     variance = crop(torch.zeros(3, 16, 16), 8).masked_fill(left, 0.5)
@@ -111,9 +111,11 @@ def test_a_prediction_unlike_the_guides_estimate_is_trusted_less(model, measured
     offset = torch.tensor([0.0, 0.1, 2.0])[:, None, None] * (1 + 1j)
     predicted = torch.where(left, values + offset, 7)  # other bins do not count
     found = guided.prediction_variance(y, predicted, 0.3)
-    torch.testing.assert_close(found[:, 0, 0], 16 * torch.tensor([0.0, 0.1, 2.0]).square())
+    residual = 16 * torch.tensor([0.0, 0.1, 2.0]).square()
+    torch.testing.assert_close(found[:, left], (0.5 + residual)[:, None].expand(3, int(left.sum())))
+    torch.testing.assert_close(found[:, 7, 7], residual)  # known exactly
     fused = y.fuse(predicted, found)
     torch.testing.assert_close(fused[:, ring & ~left], values[:, ring & ~left])
     torch.testing.assert_close(fused[0][left], values[0][left])
-    weight = 16 * 2.0**2 / (16 * 2.0**2 + 0.5)
+    weight = (0.5 + 16 * 2.0**2) / (0.5 + 16 * 2.0**2 + 0.5)
     torch.testing.assert_close(fused[2][left], (predicted + weight * (values - predicted))[2][left])

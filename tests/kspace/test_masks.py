@@ -8,7 +8,14 @@ import torch
 from fastmri.data import subsample
 
 from mri_iahvae.errors import UsageError
-from mri_iahvae.kspace.masks import DrawnMask, LineType, column_mask, drawn_mask, true_acceleration
+from mri_iahvae.kspace.masks import (
+    DrawnMask,
+    LineType,
+    column_mask,
+    draw_mask,
+    drawn_mask,
+    true_acceleration,
+)
 
 KINDS = get_args(LineType)
 SIZES = [(64, 4, 0.08), (368, 4, 0.08), (371, 8, 0.04)]
@@ -130,6 +137,32 @@ def test_without_sigpy_a_poisson_disc_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "sigpy.mri", None)
     with pytest.raises(UsageError, match="poisson needs sigpy"):
         drawn_mask(4, None, "poisson").mask((32, 32), "a.h5")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("axis", [None, "rows"])
+def test_a_mask_by_name_is_that_of_the_command_line(kind, axis):
+    by_number = drawn_mask(4, 0.1, kind, axis, 7).mask((96, 40), "scan.h5")
+    np.testing.assert_array_equal(draw_mask(kind, (3, 96, 40), 4, 0.1, axis=axis, seed=7), by_number)
+    by_name = drawn_mask(4, 0.1, kind, axis).mask((96, 40), "scan.h5")
+    np.testing.assert_array_equal(draw_mask(kind, (96, 40), 4, 0.1, axis=axis, seed="scan.h5"), by_name)
+    assert draw_mask(kind, (96, 40), 4, axis=axis).shape == ((96, 40) if axis else (40,))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mask_type": "spiral"}, "mask spiral: expected one of random, equispaced, magic, poisson"),
+        ({"axis": "diagonal"}, "mask diagonal: expected one of columns, rows"),
+        ({"shape": (40,)}, r"shape \(40,\): expected"),
+        ({"shape": (0, 40)}, r"shape \(0, 40\): expected"),
+        ({"seed": -1}, "seed -1: expected 0 to"),
+        ({"acceleration": 1}, "acceleration 1: expected at least 2"),
+    ],
+)
+def test_a_mask_by_name_that_cannot_be(change, message):
+    with pytest.raises(UsageError, match=message):
+        draw_mask(**{"mask_type": "random", "shape": (96, 40), "acceleration": 4, **change})
 
 
 def test_true_acceleration_counts_bins():

@@ -55,6 +55,12 @@ def test_region_of_single_bins():
     assert calibration_region(mask) == (32, 6)
 
 
+def test_a_region_that_is_too_narrow_does_not_hide_a_smaller_one():
+    mask = columns(64, 64, 3).clone()
+    mask[29:35, 29:35] = True  # fewer bins than 32 x 3
+    assert calibration_region(mask) == (6, 6)
+
+
 def test_too_few_lines_are_refused_in_one_line():
     with pytest.raises(UsageError, match=r"at least 4x4 .* the mask has 32x3: .*--center-fraction") as error:
         calibration_region(columns(64, 63, 3))

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from mri_iahvae.errors import CheckpointError
+from mri_iahvae.kspace.orthogonal import angle_count
 from mri_iahvae.model.config import ModelConfig, ScaleConfig
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.model.presets import PRESETS, preset
@@ -19,6 +20,8 @@ def test_json_round_trip(name):
         sigma=0.25,
         gains=tuple(1.5**-k for k in range(len(config.scales))),
         core_power=((1.0, 2.0), (3.0, 0.1)),
+        decomposition="rotations",
+        angles=(0.1, -0.2),
     )
     for original in (config, measured):
         assert ModelConfig.from_json(json.loads(json.dumps(original.to_json()))) == original
@@ -39,6 +42,18 @@ def test_coarse_keeps_the_coarse_scales():
     assert coarse.scales == config.scales[:4]
     assert coarse.gains == (6.0, 5.0, 4.0, 3.0)
     assert coarse.core_power == ()  # bins double with the grid: it must be measured again
+
+
+def test_checkpoints_of_earlier_versions_are_on_bands_of_kspace():
+    values = preset("tiny").to_json()
+    del values["decomposition"], values["angles"]
+    assert ModelConfig.from_json(values) == preset("tiny")
+
+
+def test_coarse_keeps_the_angles_of_the_coarse_scales():
+    angles = tuple(map(float, range(angle_count(32))))
+    coarse = replace(preset("tiny"), decomposition="rotations", angles=angles).coarse(8)
+    assert coarse.angles == angles[: angle_count(8)]
 
 
 @pytest.mark.parametrize(
@@ -74,6 +89,9 @@ ORDINARY = {"encoder": "bottom-up", "decoder": "ordinary"}
         *(({"scales": [SCALE], **other}, pattern) for other, pattern in (
             ({"tails": 2}, "unknown keys: tails"),
             ({"core_power": [[1.0, 1.0]] * 2}, "beyond the grid"),
+            ({"angles": [float("nan")]}, "angles must be finite"),
+            ({"angles": ["a"]}, "malformed"),
+            ({"decomposition": "ripples"}, "decomposition must be one of fourier, wavelets, block-dct, rotations"),
             ({"core_power": [[-1.0]]}, "negative"),
             ({"core_power": [[float("nan")]]}, "not finite"),
             ({"encoder": "sideways"}, "encoder must be one of causal, bottom-up"),

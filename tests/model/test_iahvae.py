@@ -5,7 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.kspace.bands import crop
+from mri_iahvae.kspace.orthogonal import angle_count
+from mri_iahvae.model.checkpoint import load_model, save_model
+from mri_iahvae.model.config import ScaleConfig
+from mri_iahvae.model.iahvae import DECOMPOSITIONS, IAHVAE
 from mri_iahvae.model.presets import preset
 from mri_iahvae.training.objective import complete, posterior_pass
 
@@ -22,6 +26,38 @@ def test_every_grid(size, noise):
     bins = posterior_pass(model, kspace).bins
     assert bins.shape == kspace.shape
     assert bins.isfinite().all()
+
+
+@pytest.mark.parametrize("name", DECOMPOSITIONS)
+def test_every_decomposition(name, variant, noise, tmp_path):
+    """Heads keep to their scale, a super-resolution branch among them, and a checkpoint knows which one it was."""
+    angles = tuple(torch.randn(angle_count(16), generator=noise).tolist())
+    scales = (ScaleConfig(1, 8, 4),) * 4 + (ScaleConfig(1, 12, 6, 2, super_resolution=4),)
+    gains = (4.0, 3.0, 2.0, 2.0, 1.0)
+    model = variant(scales=scales, decomposition=name, angles=angles, gains=gains)
+    kspace = torch.view_as_complex(torch.randn(2, 16, 16, 2, generator=noise))
+    coefficients = model.decomposition.from_kspace(kspace)
+    passed = posterior_pass(model, coefficients)
+    for scale in model.scales:
+        last = scale.run(scale.context(*context(model, scale)))
+        assert not scale.bins(last)[:, ~model.decomposition.ring(scale.index)].any()
+    save_model(model, tmp_path, {})
+    loaded, _ = load_model(tmp_path)
+    assert torch.equal(posterior_pass(loaded, coefficients).bins, passed.bins)
+    parts = [crop(coefficients, side) for side in model.decomposition.sides]
+    for index, part in enumerate(parts):
+        error = (crop(passed.bins, 2**index) - part)[:, model.decomposition.ring(index)]
+        torch.testing.assert_close(error.abs().square().sum(1), passed.error[index])
+
+
+def context(model, scale):
+    """A random context of the coarser scale, and random coefficients."""
+    if scale.index == 0:
+        return None, torch.zeros(2, 0, 0, dtype=torch.complex64)
+    config = model.config.scales[scale.index - 1]
+    resolution = config.resolution(scale.index - 1)
+    coarse = torch.randn(2, scale.side // 2, scale.side // 2, dtype=torch.complex64)
+    return torch.randn(2, config.width, resolution, resolution), coarse
 
 
 def test_gains_core_power_and_sigma_may_be_measured_later(variant, noise):

@@ -47,6 +47,7 @@ def test_arrays_in_and_out(checkpoint, head_kspace):
     assert result.settings == InferenceSettings(steps=2)
 
 
+@pytest.mark.filterwarnings("ignore:.*an even number:mri_iahvae.IahvaeWarning")
 def test_options_reach_the_engine(checkpoint, head_kspace):
     kspace = head_kspace(1)
     plain = reconstruct(kspace, up_to="8x8", checkpoint=checkpoint)

@@ -208,6 +208,10 @@ def test_a_start_has_the_scales_of_the_model(files, checkpoint, tmp_path):
     held = TrainSettings((replace(ONE_STEP.stages[0], scales=(16, 32)),))
     bottom_up = replace(tiny, encoder="bottom-up")
     refused(UsageError, data, run, "cannot grow or hold scales", config=bottom_up, settings=held)
+    wavelets = replace(preset("tiny"), decomposition="wavelets")
+    refused(
+        UsageError, data, run, r"scales \(wavelets\) are coupled by the masks of training", config=wavelets
+    )
     model, digest = load_model(start(data, run, config=tiny, settings=held, start=checkpoint))
     before, _ = load_model(checkpoint)
     for name, weight in before.state_dict().items():
@@ -217,6 +221,7 @@ def test_a_start_has_the_scales_of_the_model(files, checkpoint, tmp_path):
     assert digest != record["start_sha256"]
 
 
+@pytest.mark.filterwarnings("ignore::mri_iahvae.IahvaeWarning")
 @pytest.mark.parametrize(
     "choice",
     [{"encoder": "bottom-up"}, {"heads": "spectral"}, {"encoder": "bottom-up", "decoder": "ordinary"}],

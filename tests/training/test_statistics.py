@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mri_iahvae.kspace.bands import block_mask, crop, scales
-from mri_iahvae.kspace.fft import ifft2c
+from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.noise import complex_noise
 from mri_iahvae.model.presets import preset
 from mri_iahvae.training.objective import posterior_pass
@@ -40,6 +40,15 @@ def test_gains_belong_to_their_band():
     assert measure(kspace, preset("tiny")).gains == pytest.approx(expected)
     known = measure(kspace, replace(preset("tiny"), gains=(7.0, 8.0))).gains  # are kept
     assert known == pytest.approx([7.0, 8.0, *expected[2:]])
+
+
+def test_gains_are_those_of_the_decompositions_scales():
+    """Images that change from pixel to pixel along rows: all but the mean is in the last scale of Haar wavelets."""
+    image = torch.ones(1, 32, 32, dtype=torch.complex64)
+    image[..., ::2] = 3.0
+    found = measure(fft2c(image), replace(preset("tiny"), decomposition="rotations")).gains
+    assert found == pytest.approx([2.0 * 32, 0, 0, 0, 0, 32 / (32**2 - 16**2) ** 0.5], abs=1e-4)
+    assert measure(fft2c(image), preset("tiny")).gains == pytest.approx(found, abs=1e-4)  # at Nyquist, too
 
 
 @pytest.mark.parametrize("size", [16, 32])

@@ -5,6 +5,7 @@ inferred on the way changes them.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mri_iahvae.kspace.decomposition import Decomposition
-from mri_iahvae.kspace.fft import ifft2c, to_channels
+from mri_iahvae.kspace.fft import to_channels
 from mri_iahvae.model.blocks import Bottleneck, convolution
 from mri_iahvae.model.config import ScaleConfig
 from mri_iahvae.model.gains import gain_map
@@ -54,6 +55,7 @@ class BottomUpEncoder(nn.ModuleList):
             for index, (scale, channels) in enumerate(zip(scales, finer, strict=True))
         )
         self.patch = scales[-1].patch
+        self.image = partial(decomposition.synthesis, index=len(decomposition.sides) - 1)
         size = decomposition.size
         self.register_buffer("gain_map", torch.ones(size, size), persistent=False)
 
@@ -75,7 +77,7 @@ class BottomUpEncoder(nn.ModuleList):
         return features[::-1]
 
     def begin(self, coefficients: Tensor, mask: Tensor) -> "BottomUpSession":  # noqa: ARG002 - as `Encoder.begin`
-        features = self(ifft2c(coefficients), ifft2c(coefficients / self.gain_map))
+        features = self(self.image(coefficients), self.image(coefficients / self.gain_map))
         return BottomUpSession(dict(enumerate(features)))
 
 
