@@ -10,6 +10,7 @@ from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.model.checkpoint import find_checkpoint, load_model
+from mri_iahvae.model.coarse_file import load_coarse
 from mri_iahvae.pipeline import pictures
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.stream import Request, run_file
@@ -38,6 +39,15 @@ def nmse(image, reference):
 def test_the_weights_fit_into_a_repository():
     size = (find_checkpoint("small") / "model.safetensors").stat().st_size
     assert size < 16 * 2**20
+
+
+def test_the_coarse_prior_is_that_of_canonical_blocks():
+    """Their energy is N^2 on average, and half of their power is within two bins of DC."""
+    prior, _ = load_coarse("small")
+    mean, variance = prior.known().moments()
+    power = mean.abs().square() + 2 * variance
+    assert power.sum() == pytest.approx(128**2, rel=0.05)
+    assert power[2:7, 2:7].sum() > power.sum() / 2
 
 
 # Bounds on NMSE over zero-filling's: what was measured when the weights were stored, and a margin of a tenth.

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mri_iahvae.model.protocols import Scale
 
-Purpose = Literal["latents", "posterior", "model", "noise"]
+Purpose = Literal["latents", "posterior", "model", "noise", "core"]
 _PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
 

@@ -50,6 +50,9 @@ IDLE: dict[str, tuple[str, ...]] = {
 GUIDED: tuple[Method, ...] = ("guide", "amortized", "hybrid")
 """Methods that begin with the guide's estimate, of models that have a guide."""
 
+CORED: tuple[Method, ...] = ("amortized", "iterative", "hybrid")
+"""Methods that, without a guide, take block B_8 from the coarse prior of models that have one."""
+
 LADDERLESS: tuple[Method, ...] = ("guide",)
 """Methods that end with it."""
 

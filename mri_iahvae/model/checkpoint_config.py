@@ -13,6 +13,9 @@ FORMAT = 1
 GUIDE = "guide.safetensors"
 """Name of the guide's file, where a checkpoint has one."""
 
+COARSE = "coarse.safetensors"
+"""Name of the coarse prior's file, likewise."""
+
 _CONFIG = "config.json"
 _MAX_BYTES = 2**24
 _KEYS = {"format", "model", "training", "sha256"}  # and, where it was measured, "domain"

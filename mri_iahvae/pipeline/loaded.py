@@ -9,6 +9,8 @@ from mri_iahvae.errors import UsageError
 from mri_iahvae.files import name_as_text
 from mri_iahvae.model.checkpoint import load_domain, load_model
 from mri_iahvae.model.checkpoint_config import find_checkpoint, unfinished
+from mri_iahvae.model.coarse_file import load_coarse
+from mri_iahvae.model.coarse_prior import CoarsePrior
 from mri_iahvae.model.config import COUPLES
 from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.guide import Guide
@@ -26,6 +28,8 @@ class LoadedModel:
         sha256: of its weights, for the record.
         guide: on the same device; None where the checkpoint has none.
         guide_sha256: of its file, for the record.
+        coarse: prior of block B_8; None where the checkpoint has none.
+        coarse_sha256: of its file, for the record.
         domain: what it was trained on; None where the checkpoint does not say.
         warnings: one sentence each, such as that training had not ended.
     """
@@ -35,8 +39,16 @@ class LoadedModel:
     sha256: str
     guide: Guide | None = None
     guide_sha256: str | None = None
+    coarse: CoarsePrior | None = None
+    coarse_sha256: str | None = None
     domain: Domain | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def parts_sha256(self) -> dict[str, str]:
+        """`guide_sha256` and `coarse_sha256`, of what there is."""
+        found = {"guide_sha256": self.guide_sha256, "coarse_sha256": self.coarse_sha256}
+        return {name: digest for name, digest in found.items() if digest is not None}
 
     @classmethod
     def load(cls, checkpoint: str | Path, device: torch.device) -> "LoadedModel":
@@ -55,5 +67,6 @@ class LoadedModel:
         doubt = unfinished(find_checkpoint(checkpoint))
         warnings = (doubt,) if doubt else ()
         guide, guide_digest = load_guide(checkpoint, device) or (None, None)
-        name = name_as_text(Path(checkpoint))
-        return cls(model, name, digest, guide, guide_digest, load_domain(checkpoint), warnings)
+        coarse, coarse_digest = load_coarse(checkpoint) or (None, None)
+        name, domain = name_as_text(Path(checkpoint)), load_domain(checkpoint)
+        return cls(model, name, digest, guide, guide_digest, coarse, coarse_digest, domain, warnings)

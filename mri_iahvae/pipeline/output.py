@@ -192,7 +192,7 @@ class VolumeOutput:
                 **settings.in_effect(),
                 "model": loaded.name,
                 "model_sha256": loaded.sha256,
-                **({} if loaded.guide_sha256 is None else {"guide_sha256": loaded.guide_sha256}),
+                **loaded.parts_sha256,
                 "grid": grid,
                 "field": list(self._geometry.field),
                 **provenance(loaded.model.gains.device),

@@ -201,7 +201,7 @@ def _infer(
         if kspace.shape[1] > 1:
             given |= {"coil_combine": combine, "keep_kspace": write}
             return reconstruct_coils(loaded.model, kspace, mask, settings, **given)
-        given |= {"keep_samples": request.keep_samples, "first": first}
+        given |= {"keep_samples": request.keep_samples, "first": first, "coarse": loaded.coarse}
         return reconstruct_volume(loaded.model, kspace[:, 0], mask, settings, **given)
 
     return infer

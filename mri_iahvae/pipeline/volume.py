@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mri_iahvae.errors import UsageError
+from mri_iahvae.inference.core import complete_core
 from mri_iahvae.inference.draws import Draws, Element
 from mri_iahvae.inference.guidance import estimate as guided
 from mri_iahvae.inference.infer import infer
 from mri_iahvae.inference.measurement import Measurement
-from mri_iahvae.inference.settings import GUIDED, LADDERLESS, InferenceSettings
+from mri_iahvae.inference.settings import CORED, GUIDED, LADDERLESS, InferenceSettings
 from mri_iahvae.kspace.bands import block_mask, recentre
 from mri_iahvae.kspace.canonical import canonical_factor
 from mri_iahvae.kspace.fft import ifft2c
+from mri_iahvae.model.coarse_prior import CoarsePrior
 from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.estimate import Estimate
 from mri_iahvae.model.guide import Guide
@@ -47,6 +49,7 @@ def reconstruct_volume(
     settings: InferenceSettings,
     *,
     guide: Guide | None = None,
+    coarse: CoarsePrior | None = None,
     domain: Domain | None = None,
     up_to: int | None = None,
     noise_sigma: NDArray[np.floating] | float = 0.0,
@@ -65,6 +68,7 @@ def reconstruct_volume(
         mask: bool (W,) for columns, (H, W) or (slices, H, W), true where measured; None when all is.
         settings: how.
         guide: as `load_guide` gives it; None for a model without one.
+        coarse: as `load_coarse` gives it: completes B_8 without a guide; None for a model without one.
         domain: what the model knows, to warn of volumes that lie outside; None where the checkpoint does not say.
         up_to: use the measured bins of block B_s only; all others count as unmeasured.
         noise_sigma: per real and imaginary part, in the units of `kspace`: one number or (slices,); zero when
@@ -110,7 +114,8 @@ def reconstruct_volume(
         padding[: acquired[0]] = padding[acquired[1] :] = True
     unit = power_of_two(measured)
     scaled = measured / unit[:, None, None], wanted, (sigma / unit).clamp_max(LOUDEST)
-    task = _Task(model, guide, settings, *scaled, unmeasured, padding, first, progress)
+    core = coarse if guide is None and settings.method in CORED else None
+    task = _Task(model, guide, core, settings, *scaled, unmeasured, padding, first, progress)
     modelled = (central if guide is None else torch.ones_like(central)) & ~padding
     count = max(1, settings.samples)
     result, factors = measured.clone(), torch.ones(len(values), dtype=torch.complex64)
@@ -170,6 +175,7 @@ class _Task:
 
     model: IAHVAE
     guide: Guide | None
+    coarse: CoarsePrior | None
     settings: InferenceSettings
     kspace: Tensor
     mask: Tensor
@@ -256,6 +262,10 @@ class _Task:
             values = recentre(estimate.kspace, model.size).to(device) / unit
             measured = replace(measured, estimate=Estimate.even(values, variance))
         draws = replace(self._draws(elements), device=device)
+        if self.coarse is not None:
+            measured, completed = complete_core(self.coarse, measured, model.power, draws)
+            factor = factor * completed
+            unit = factor[:, None, None]
         found = infer(model, measured, self.settings, draws)
         inner = block_mask(model.size, *size)
         bins = torch.where(inner, recentre((found.bins * unit).cpu(), *size), estimate.kspace)

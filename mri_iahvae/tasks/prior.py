@@ -51,7 +51,8 @@ class Prior:
         self, count: int = 1, *, seed: int = 0, temperature: float = 1.0, batch: int | None = None
     ) -> NDArray[np.complex64]:
         """Draw images, complex64 (count, N, N): arguments and errors of `mri_iahvae.sample`."""
-        return draw(self._model, count, temperature=temperature, seed=seed, batch=batch)
+        coarse = self._reconstructor.loaded.coarse
+        return draw(self._model, count, temperature=temperature, seed=seed, coarse=coarse, batch=batch)
 
     @torch.no_grad()
     def log_prob(

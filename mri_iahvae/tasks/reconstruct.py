@@ -92,7 +92,7 @@ class Reconstructor:
                 raise UsageError(
                     "coil_combine and keep_coil_kspace: kspace is of a single coil; leave them out"
                 )
-            result = reconstruct_volume(*what, **how, keep_samples=keep_samples)
+            result = reconstruct_volume(*what, **how, coarse=loaded.coarse, keep_samples=keep_samples)
         result = replace(result, warnings=(*loaded.warnings, *result.warnings), model=loaded.name)
         warn(result.warnings)
         return _as_given(result, kspace, alone=alone)

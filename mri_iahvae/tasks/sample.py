@@ -16,6 +16,8 @@ from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import crop, embed, scales
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import load_model
+from mri_iahvae.model.coarse_file import load_coarse
+from mri_iahvae.model.coarse_prior import CoarsePrior
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.devices import find_device
@@ -63,7 +65,8 @@ def sample(
         IahvaeError: out of memory with one sample at a time, or a temperature at which nothing finite is drawn.
     """
     model, _ = load_model(checkpoint, find_device(device))
-    return draw(model, count, temperature=temperature, seed=seed, batch=batch)
+    coarse, _ = load_coarse(checkpoint) or (None, "")
+    return draw(model, count, temperature=temperature, seed=seed, coarse=coarse, batch=batch)
 
 
 def draw(
@@ -72,6 +75,7 @@ def draw(
     *,
     temperature: float,
     seed: int,
+    coarse: CoarsePrior | None = None,
     batch: int | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> NDArray[np.complex64]:
@@ -85,7 +89,8 @@ def draw(
     def work(rng: slice) -> None:
         # Each is the first sample of a slice of its own: the second one of a slice is the mirror image of the first.
         elements = tuple(Element(number, 0) for number in range(count)[rng])
-        images[rng] = ifft2c(sample_prior(model, Draws(seed, temperature, elements, device))).cpu().numpy()
+        draws = Draws(seed, temperature, elements, device)
+        images[rng] = ifft2c(sample_prior(model, draws, coarse)).cpu().numpy()
         progress(len(elements))
 
     Batches(default_batch(device) if batch is None else batch).run(work, count)
@@ -125,7 +130,15 @@ def sample_to_folder(
     """
     make_folder(folder)
     model = loaded.model
-    images = draw(model, count, temperature=temperature, seed=seed, batch=batch, progress=progress)
+    images = draw(
+        model,
+        count,
+        temperature=temperature,
+        seed=seed,
+        coarse=loaded.coarse,
+        batch=batch,
+        progress=progress,
+    )
     title = f"{plain_text(loaded.name)}: samples of the prior at temperature {temperature:g}, seed {seed}"
     sheet, rows, data = (folder / name for name in ("samples.png", "progression.png", "samples.h5"))
     shown = {str(number): np.abs(image) for number, image in enumerate(images[:ON_SHEET])}
@@ -141,6 +154,7 @@ def sample_to_folder(
     attributes = {
         "model": loaded.name,
         "model_sha256": loaded.sha256,
+        **({} if loaded.coarse_sha256 is None else {"coarse_sha256": loaded.coarse_sha256}),
         "grid": model.size,
         "scales": np.array(scales(model.size)),
         "temperature": temperature,

@@ -7,11 +7,13 @@ import torch
 
 from mri_iahvae.kspace.bands import crop
 from mri_iahvae.model.checkpoint import save_model
+from mri_iahvae.model.coarse_file import save_coarse
 from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_file import save_guide
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.training.augment import augment
+from mri_iahvae.training.coarse_prior import fit_coarse_prior
 from mri_iahvae.training.guide_error import FITTED, calibrate_error, fit_error
 from mri_iahvae.training.slices import CachedSlices, SliceSource, step_seed
 
@@ -33,11 +35,12 @@ def calibrate_and_save(
     seed: int = 0,
     half: bool = False,
 ) -> None:
-    """Measure the domain and the errors of the guide, and write the checkpoint.
+    """Fit the coarse prior, measure the domain and the errors of the guide, and write the checkpoint.
 
-    Model and guide are left on `device`, their weights rounded when they are stored in half precision. The heads
-    of the guide's error are fitted to the `slices` that it was trained on (`seen` measurements), without these
-    only calibrated. The other arguments are those of `measure_domain` and `save_model`.
+    Model and guide are left on `device`, their weights rounded when they are stored in half precision. The coarse prior
+    is fitted to the `slices` of the training, and so are the heads of the guide's error if the guide was trained
+    (on `seen` measurements); else they are only calibrated. The other arguments are those of `measure_domain` and
+    `save_model`.
 
     Raises:
         IahvaeError: the folder cannot be written to.
@@ -47,11 +50,13 @@ def calibrate_and_save(
         model.set_config(model.config)  # buffers stay exact
     if guide is not None:
         guide = guide.half().float().eval() if half else guide.eval()
-        if slices is None:
+        if slices is None or not seen:
             calibrate_error(guide, held_out, device, seed)
         else:
             fit_error(guide, slices, held_out, device, seed, min(FITTED, seen))
         save_guide(guide, folder, training, half=half)
+    if slices is not None and model.encoder.causal:  # others cannot go on from a block
+        save_coarse(fit_coarse_prior(CachedSlices(slices), model.size, seed), folder)
     domain = measure_domain(model, held_out, description, device, seed)
     save_model(model, folder, training, domain=domain, half=half)
 

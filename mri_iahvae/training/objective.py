@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mri_iahvae.inference.prior import beyond_block
 from mri_iahvae.kspace.bands import block_mask
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.model.protocols import Model, Scale
@@ -92,38 +93,12 @@ def _normal(
     return drawn if means is None else [values * ~means[:, None, None, None] for values in drawn]
 
 
-def _beyond_block(model: Model, kspace: Tensor, side: int) -> Walk:
-    """A walk over the scales beyond block B_side, which alone is measured.
-
-    Contexts come from posterior means and measured bins, as inference has them; contexts of posterior samples are
-    another distribution. A scale-causal encoder is shown blocks by the ELBO already, and completion is not to change
-    it: its gradient is cut. A bottom-up one has to learn zero-filled inputs.
-    """
-    decomposition, size = model.decomposition, model.decomposition.size
-    inside = block_mask(side, size)
-    rings = [
-        decomposition.block(inside, scale.index) & decomposition.ring(scale.index) for scale in model.scales
-    ]
-    count = sum(bool(ring.any()) for ring in rings)
-    mask = inside.to(kspace.device).expand(kspace.shape)
-    known = torch.where(mask, kspace, 0)
-    walk = Walk(model, len(kspace), kspace.device, scales=model.scales[:count])
-    session = model.encoder.begin(known, mask)
-    with torch.set_grad_enabled(torch.is_grad_enabled() and not model.encoder.causal):
-        for (scale, h), ring in zip(walk, rings, strict=False):
-            block = decomposition.block(known, scale.index)
-            last = scale.encode(h, session.features(scale, block)).last
-            walk.extend(last, torch.where(ring.to(kspace.device), block, scale.bins(last)))
-            session.extend(scale, block)
-    return Walk(model, len(kspace), kspace.device, scales=model.scales[count:], h=walk.h, coarse=walk.coarse)
-
-
 def complete(model: Model, kspace: Tensor, side: int, noise: torch.Generator | None = None) -> Tensor:
     """Complete canonical k-space, complex64 (B, N, N), from its block B_side and the prior; 0 samples whole slices.
 
     The block stays as it is. With `noise` prior samples are drawn, else the prior's mean is taken.
     """
-    walk = _beyond_block(model, kspace, side)
+    walk = beyond_block(model, kspace, side)
     result = walk.coarse
     for scale, h in walk:
         last = scale.run(h, _normal(scale, noise, None, Shard(len(kspace))))

@@ -128,7 +128,7 @@ def run_training(
             held_out,
             description,
             device,
-            slices=training if seen else None,
+            slices=slices,
             seen=seen,
             seed=settings.seed,
             half=settings.half,

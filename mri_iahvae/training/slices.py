@@ -23,7 +23,7 @@ class SliceSource(Protocol):
 
 
 class CachedSlices:
-    """Keeps every slice that was read: a slice is read from its file once, whatever the number of epochs."""
+    """A source that keeps every slice that was read: from its file once, whatever the number of epochs."""
 
     def __init__(self, source: SliceSource) -> None:
         self._source = source
@@ -31,6 +31,10 @@ class CachedSlices:
 
     def __len__(self) -> int:
         return len(self._source)
+
+    def read(self, index: int) -> np.ndarray:
+        """As `SliceSource.read`."""
+        return self._read(index).numpy()
 
     def stack(self, indices: list[int]) -> Tensor:
         """k-space of some slices: complex64 (len(indices), n, n)."""

@@ -1,5 +1,7 @@
 """Samples of the prior: the Python API and what it leaves behind."""
 
+import shutil
+
 import h5py
 import numpy as np
 import pytest
@@ -7,10 +9,13 @@ import torch
 
 import mri_iahvae
 from mri_iahvae.errors import IahvaeError, UsageError
-from mri_iahvae.kspace.bands import block_mask
+from mri_iahvae.kspace.bands import block_mask, crop
 from mri_iahvae.kspace.fft import fft2c
+from mri_iahvae.model.coarse_file import load_coarse, save_coarse
+from mri_iahvae.model.coarse_prior import CoarsePrior
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.tasks.sample import progression, sample_to_folder
+from tests.model.test_mixture import random_mixture
 
 CPU = torch.device("cpu")
 
@@ -91,3 +96,46 @@ def test_samples_that_are_not_finite_are_not_written(checkpoint, tmp_path):
     with pytest.raises(IahvaeError, match=r"temperature 1e\+38: .*choose a lower one"):
         sample_to_folder(loaded, tmp_path, 1, temperature=1e38, seed=0)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def with_coarse(checkpoint, tmp_path):
+    """The checkpoint, with a prior of its block B_8."""
+    folder = tmp_path / "with coarse"
+    shutil.copytree(checkpoint, folder)
+    save_coarse(CoarsePrior(random_mixture(3, 128)), folder)
+    return folder
+
+
+def core(images):
+    return crop(fft2c(torch.from_numpy(images)), 8)
+
+
+def test_the_coarse_block_is_drawn_from_its_own_prior(sample, with_coarse):
+    """And the finer scales go on from there: they are not those without it."""
+    prior, _ = load_coarse(with_coarse)
+    images = sample(200, checkpoint=with_coarse, batch=50)
+    mean, variance = prior.known().moments()
+    drawn = core(images)
+    assert ((drawn.mean(0) - mean).abs() < 5 * (2 * variance / 200).sqrt()).all()
+    torch.testing.assert_close((drawn - mean).abs().square().mean() / 2, variance.mean(), rtol=0.1, atol=0)
+    outer = ~block_mask(8, 32)
+    kspace, without = (fft2c(torch.from_numpy(each)) for each in (images[:5], sample(5)))
+    assert relative(kspace[:, outer], without[:, outer]) > 0.1
+    assert relative(sample(3, checkpoint=with_coarse, batch=1), images[:3]) < 1e-4
+
+
+def test_temperature_scales_the_coarse_block(sample, with_coarse):
+    mean = core(sample(1, checkpoint=with_coarse, temperature=0))
+    torch.testing.assert_close(
+        mean[0], load_coarse(with_coarse)[0].known().moments()[0], rtol=1e-4, atol=1e-4
+    )
+    full, half = (core(sample(3, checkpoint=with_coarse, temperature=t)) - mean for t in (1.0, 0.5))
+    torch.testing.assert_close(half, full / 2, rtol=1e-3, atol=1e-3)
+
+
+def test_the_record_names_the_coarse_prior(checkpoint, with_coarse, tmp_path):
+    for folder, expected in ((checkpoint, None), (with_coarse, load_coarse(with_coarse)[1])):
+        loaded = LoadedModel.load(str(folder), CPU)
+        with h5py.File(sample_to_folder(loaded, tmp_path / "out", 1, temperature=1.0, seed=0)[-1]) as file:
+            assert file.attrs.get("coarse_sha256") == expected

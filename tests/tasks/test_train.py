@@ -14,6 +14,7 @@ import mri_iahvae.tasks.train as task
 from mri_iahvae.errors import ScanError, UsageError
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import load_domain, load_model
+from mri_iahvae.model.coarse_file import load_coarse
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.model.presets import preset
 from mri_iahvae.pipeline.training_data import FolderSlices, TrainingData
@@ -262,6 +263,17 @@ def test_a_comparator_is_trained_and_reconstructs(files, head_kspace, tmp_path, 
     if "decoder" in choice:
         with pytest.raises(UsageError, match="not separable"):
             mri_iahvae.reconstruct(head_kspace(), method="paper", **options)
+
+
+def test_the_coarse_prior_is_kept_when_a_checkpoint_is_calibrated_again(files, tmp_path):
+    data, target = files("data", 3), tmp_path / "other"
+    settings = TrainSettings((Stage(16, 2, batch=2),), validate_every=2)
+    trained = start(data, tmp_path / "run", config=preset("tiny", grid=16), settings=settings)
+    prior, _ = load_coarse(trained)
+    assert prior.side == 8
+    calibrate(trained, data, target)
+    kept, _ = load_coarse(target)
+    torch.testing.assert_close(kept.mixture.covariances, prior.mixture.covariances, rtol=1e-2, atol=1e-2)
 
 
 def test_a_checkpoint_is_calibrated_again(files, checkpoint, tmp_path):
