@@ -84,7 +84,7 @@ def train(guide: Guide, images: Tensor, slices: int) -> Guide:
             mean.data.lerp_(weight.data, 1 - decay)
         if (step + 1) % 100 == 0:
             click.echo(
-                f"{(step + 1) * BATCH} slices, {time.monotonic() - start:.0f} s, loss {float(loss):.3f}"
+                f"{(step + 1) * BATCH} slices, {time.monotonic() - start:.0f} s, loss {float(loss.detach()):.3f}"
             )
     return average
 

@@ -7,12 +7,11 @@ import torch
 from fastmri.losses import SSIMLoss
 from torch import Tensor, nn
 
-from mri_iahvae.kspace.fft import fft2c, ifft2c
+from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_file import save_guide
 from mri_iahvae.processes import process_count
 from mri_iahvae.training.augment import varied
-from mri_iahvae.training.coil_tasks import random_coil_measurements
 from mri_iahvae.training.guide_tasks import Measured, random_field_of_view, random_measurements
 from mri_iahvae.training.settings import TrainSettings
 from mri_iahvae.training.shard import Shard
@@ -20,7 +19,6 @@ from mri_iahvae.training.stage import StageBase
 
 _EASY = 1e-3  # of the slice's energy: errors below it are as good as none
 _DISSIMILARITY = 0.5  # its weight
-_BY_COILS = 8  # one batch in so many is measured by several coils
 
 
 class GuideModule(StageBase):
@@ -42,26 +40,12 @@ class GuideModule(StageBase):
         shard = Shard.of_this_process(len(kspace) * process_count())
         with torch.autocast(self.device.type, enabled=False):
             image = random_field_of_view(varied(kspace, noise, shard, self.settings.resampled).abs(), noise)
-        found, task = (self._by_coils if seed % _BY_COILS == 0 else self._by_one_coil)(image, noise)
+            task = random_measurements(image, noise, shard)
+        estimate = self.model(task.kspace, task.mask, task.sigma)
         with torch.autocast(self.device.type, enabled=False):
-            loss = guide_loss(found, task).mean()
+            loss = guide_loss(estimate.kspace, task).mean()
         self.statistics = {"loss": self.trainer.strategy.reduce(loss.detach(), reduce_op="mean")}
         return loss
-
-    def _by_one_coil(self, image: Tensor, noise: torch.Generator) -> tuple[Tensor, Measured]:
-        """Estimated bins, complex64 (B, H, W), and what was measured."""
-        with torch.autocast(self.device.type, enabled=False):
-            shard = Shard.of_this_process(len(image) * process_count())
-            task = random_measurements(image, noise, shard)
-        return self.model(task.kspace, task.mask, task.sigma).kspace, task
-
-    def _by_coils(self, image: Tensor, noise: torch.Generator) -> tuple[Tensor, Measured]:
-        """The same of a quarter of the batch: each slice takes about four times as long."""
-        image = image[: -(-len(image) // 4)]
-        with torch.autocast(self.device.type, enabled=False):
-            shard = Shard.of_this_process(len(image) * process_count())
-            kspace, sense, task = random_coil_measurements(image, noise, shard)
-        return fft2c(self.model.combine(kspace, sense, task.sigma)), task
 
     def scores(self, kspace: Tensor, noise: torch.Generator, shard: Shard) -> dict[str, Tensor]:
         """Of one random measurement of each slice, the same at each validation."""

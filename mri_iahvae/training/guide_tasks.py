@@ -79,7 +79,7 @@ def random_measurements(image: Tensor, generator: torch.Generator, shard: Shard 
     # Masks take as many numbers as they need: each slice has a generator of its own.
     seeds = shard.of(torch.randint(2**62, (count,), generator=generator, device=device))
     for number, (value, seed) in enumerate(zip(kind.tolist(), seeds.tolist(), strict=True)):
-        draw = Draw(torch.Generator(device).manual_seed(seed), height, width)
+        draw = _Draw(torch.Generator(device).manual_seed(seed), height, width)
         if value < _NOISY:
             continue
         if value < _NOISY + _BLOCK:
@@ -111,7 +111,7 @@ def random_phase(image: Tensor, generator: torch.Generator, shard: Shard) -> Ten
     return smooth * strength + tissue * (jump * (chance < _JUMPS)) + uniform(-math.pi, math.pi)
 
 
-class Draw:
+class _Draw:
     """Masks of one grid, bool (H, W)."""
 
     def __init__(self, generator: torch.Generator, height: int, width: int) -> None:

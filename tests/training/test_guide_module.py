@@ -4,11 +4,8 @@ import torch
 
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.kspace.noise import complex_noise
-from mri_iahvae.model.guide import Guide
-from mri_iahvae.model.guide_config import GuideConfig
-from mri_iahvae.training.guide_module import GuideModule, dissimilarity, guide_loss, relative_error
+from mri_iahvae.training.guide_module import dissimilarity, relative_error
 from mri_iahvae.training.guide_tasks import random_field_of_view, random_measurements
-from mri_iahvae.training.settings import Stage, TrainSettings
 
 
 def task(count=6, size=32, seed=0):
@@ -47,19 +44,3 @@ def test_another_field_of_view_keeps_the_centre_where_it_is():
         assert 24 <= height <= 40
         assert 24 <= width <= 40
     assert 5 < len(sizes) < 30
-
-
-def test_a_quarter_of_some_batches_is_measured_by_several_coils():
-    settings = TrainSettings(
-        (Stage(32, 2, 8, guide=True),), guide=GuideConfig(steps=1, widths=(8, 8), blocks=1)
-    )
-    torch.manual_seed(0)
-    module = GuideModule(Guide(settings.guide), settings, 0)
-    image = torch.rand(8, 32, 32) + 0.2
-    for measured, slices in ((module._by_one_coil, 8), (module._by_coils, 2)):
-        found, one = measured(image, torch.Generator().manual_seed(0))
-        assert found.shape == one.truth.shape == (slices, 32, 32)
-        guide_loss(found, one).mean().backward()
-        for step in module.model.steps:
-            assert step.image.weight.grad.abs().max() > 0
-        module.zero_grad()
