@@ -105,7 +105,9 @@ def scores(loaded: LoadedModel, guide: Guide, data: Path) -> dict[str, dict[str,
 @click.command()
 @click.argument("slices_file", metavar="TRAIN", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @options.data
-@click.option("--slices", default=12_000, show_default=True, help="Seen in training.")
+@click.option(
+    "--slices", type=click.IntRange(BATCH), default=8000, show_default=True, help="Seen in training."
+)
 @click.option("--held-out", multiple=True, help="Leaves out subjects whose name holds this text.")
 @click.option("-o", "weights", type=click.Path(path_type=Path), help="Folder for the network's weights.")
 @options.checkpoint

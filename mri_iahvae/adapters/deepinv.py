@@ -36,7 +36,8 @@ class PriorDenoiser(nn.Module):
             UsageError: an argument that cannot be.
         """
         channels = [(), (1,)] if x.is_complex() else [(2,)]
-        if x.ndim < 3 or tuple(x.shape[1:-2]) not in channels:
+        numbers = x.is_floating_point() or x.dtype in (torch.complex64, torch.complex128)
+        if not numbers or x.ndim < 3 or tuple(x.shape[1:-2]) not in channels:
             raise UsageError(
                 f"x: expected float (B, 2, H, W), complex (B, H, W) or (B, 1, H, W), got {x.dtype} {tuple(x.shape)}"
             )
@@ -44,5 +45,5 @@ class PriorDenoiser(nn.Module):
         if x.is_complex():
             images = x.reshape(len(x), *x.shape[-2:])
             return torch.as_tensor(self.prior.denoise(images, sigma)).reshape(x.shape).to(x.dtype)
-        clean = torch.as_tensor(self.prior.denoise(torch.complex(x[:, 0], x[:, 1]), sigma))
+        clean = torch.as_tensor(self.prior.denoise(torch.complex(x[:, 0].float(), x[:, 1].float()), sigma))
         return torch.stack([clean.real, clean.imag], dim=1).to(x.dtype)

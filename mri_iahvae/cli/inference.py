@@ -193,6 +193,7 @@ def run(
     part = part or part_of_environment(os.environ)
     levels: dict[str, Any] = {name: given.get(name) for name in ("sigma", "relative_sigma")}
     asked = asked_options(task, checkpoint, settings, sampling, reading, up_to=limit, **levels)
+    asked |= figure.to_json()
     run_files(
         inputs, output, load, part, skip_existing=skip_existing, as_json=as_json, quiet=quiet, asked=asked
     )

@@ -107,7 +107,7 @@ class Measurement:
 
         Without a guide it is that of the likelihood. With one it is n + 16 r^2: n is the variance of the estimate's
         error, r^2 the mean squared residual of the bins that are not known exactly. The residual is smaller than the
-        errors, because neither prediction nor estimate knows what no data tell, and their errors are correlated. Of the
+        errors, because neither prediction nor estimate knows what is in no data: their errors are correlated. Of the
         weights that were best at each scale of ten tasks, on slices of held-back subjects, n / (n + 16 r^2) comes close
         to all. The first term keeps the prediction from weighing more than the estimate: on the same subjects it costs
         0.4 % of NMSE from 64 x 64 bins and 0.8 % from 8 x 8, none elsewhere, and raises SSIM on every task.

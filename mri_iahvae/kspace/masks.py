@@ -2,7 +2,8 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal, get_args
+from operator import index
+from typing import Literal, SupportsIndex, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,14 +111,23 @@ def draw_mask(
     for given, known in ((mask_type, get_args(MaskType)), (axis or "columns", get_args(MaskAxis))):
         if given not in known:
             raise UsageError(f"mask {given}: expected one of {', '.join(known)}")
-    if len(shape) < 2 or min(shape[-2:]) < 1:
-        raise UsageError(f"shape {tuple(shape)}: expected (..., H, W)")
-    number = None if isinstance(seed, str) else seed
-    if number is not None and not 0 <= number < 2**32:
-        raise UsageError(f"seed {seed}: expected 0 to 2^32 - 1")
-    drawn = drawn_mask(acceleration, center_fraction, mask_type, axis, number)
+    try:
+        height, width = (index(side) for side in shape[-2:])
+    except (TypeError, ValueError):
+        raise UsageError(f"shape {shape}: expected (..., H, W)") from None
+    whole = isinstance(acceleration, SupportsIndex) and isinstance(seed, str | SupportsIndex)
+    if not whole or min(height, width) < 1 or not (isinstance(seed, str) or 0 <= index(seed) < 2**32):
+        raise UsageError(
+            f"shape {shape}, acceleration {acceleration}, seed {seed}: expected positive sides, a whole acceleration, "
+            "and a seed from 0 to 2^32 - 1 or the name of a file"
+        )
+    number = None if isinstance(seed, str) else index(seed)
+    drawn = drawn_mask(index(acceleration), center_fraction, mask_type, axis, number)
     assert drawn is not None  # noqa: S101 - as there is an acceleration
-    return drawn.mask((shape[-2], shape[-1]), str(seed))
+    mask = drawn.mask((height, width), str(seed))
+    if not mask.any():
+        raise UsageError(f"{drawn}: measures nothing of {height}x{width} bins; take a lower acceleration")
+    return mask
 
 
 def column_mask(

@@ -14,8 +14,15 @@ LOUDEST = 1e6
 
 
 def as_numpy(values: Any) -> NDArray[Any]:  # noqa: ANN401 - what NumPy takes, or a tensor
-    """As an array; a tensor of any device without its gradients."""
-    return values.numpy(force=True) if isinstance(values, Tensor) else np.asarray(values)
+    """As an array; a tensor of any device without its gradients.
+
+    Raises:
+        UsageError: a tensor of a type that NumPy does not have.
+    """
+    try:
+        return values.numpy(force=True) if isinstance(values, Tensor) else np.asarray(values)
+    except TypeError:
+        raise UsageError(f"{values.dtype}: expected a type that NumPy has, such as complex64") from None
 
 
 def like(array: NDArray[Any], given: object) -> Any:  # noqa: ANN401 - an array or a tensor

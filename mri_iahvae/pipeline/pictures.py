@@ -169,9 +169,12 @@ def magnitude_of(kspace: NDArray[np.complex64]) -> NDArray[np.float32]:
 
 
 def _averaged(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """An image (H, W) averaged over square blocks, so that it has at most the pixels of a slice on a sheet."""
-    side = -(-max(image.shape) // _SHEET_PIXELS)
-    rows, columns = (n // side for n in image.shape)
-    blocks = image[: rows * side, : columns * side].reshape(rows, side, columns, side)
+    """An image (H, W) averaged over blocks, so that it has at most the pixels of a slice on a sheet.
+
+    Blocks are square, but where a side is shorter than they are.
+    """
+    height, width = (min(n, -(-max(image.shape) // _SHEET_PIXELS)) for n in image.shape)
+    rows, columns = image.shape[0] // height, image.shape[1] // width
+    blocks = image[: rows * height, : columns * width].reshape(rows, height, columns, width)
     averaged: NDArray[np.float32] = blocks.mean(axis=(1, 3))
     return averaged

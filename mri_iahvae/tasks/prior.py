@@ -78,16 +78,14 @@ class Prior:
             UsageError: another shape, values that are not finite, or no draws.
         """
         size, values = self._model.size, _complex64(image)
-        if values.ndim not in (2, 3) or values.shape[-2:] != (size, size) or not np.isfinite(values).all():
+        if values.shape[-2:] != (size, size):
             raise UsageError(
-                f"image: expected finite ({size}, {size}) or (images, {size}, {size}), got {values.shape}"
+                f"image: expected ({size}, {size}) or (images, {size}, {size}), got {values.shape}"
             )
         if draws < 1:
             raise UsageError(f"draws {draws}: expected at least one")
         kspace = fft2c(torch.from_numpy(values.reshape(-1, size, size)).to(self._model.gains.device))
-        kspace = (
-            kspace / power_of_two(kspace)[:, None, None]
-        )  # squares of scanner units could leave float32's range
+        kspace = kspace / power_of_two(kspace)[:, None, None]  # squares of scanner units could overflow
         everything = torch.ones_like(kspace, dtype=torch.bool)
         kspace = kspace / canonical_factor(kspace, everything, self._model.power)[:, None, None]
         bounds = np.empty(len(kspace))
@@ -137,5 +135,13 @@ class Prior:
 
 
 def _complex64(image: object) -> NDArray[np.complex64]:
-    with np.errstate(over="ignore"):  # infinity is refused later
-        return as_numpy(image).astype(np.complex64)
+    """As an array of one slice or several.
+
+    Raises:
+        UsageError: another number of axes, an empty one, or values that are not finite.
+    """
+    with np.errstate(over="ignore"):  # infinity is refused
+        values = as_numpy(image).astype(np.complex64)
+    if values.ndim not in (2, 3) or not values.size or not np.isfinite(values).all():
+        raise UsageError(f"image: expected finite values (H, W) or (slices, H, W), got {values.shape}")
+    return values

@@ -16,7 +16,7 @@ from mri_iahvae.kspace.bands import block_mask, crop, embed
 from mri_iahvae.kspace.canonical import CORE
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.checkpoint import load_domain, load_model
-from mri_iahvae.model.checkpoint_config import find_checkpoint, read_config
+from mri_iahvae.model.checkpoint_config import COARSE, find_checkpoint, read_config
 from mri_iahvae.model.coarse_file import load_coarse, save_coarse
 from mri_iahvae.model.config import COUPLES, ModelConfig
 from mri_iahvae.model.guide import Guide
@@ -167,12 +167,13 @@ def calibrate(
     description = stated if domain is None else domain
     guide, _ = load_guide(checkpoint) or (None, "")
     coarse, _ = load_coarse(checkpoint) or (None, "")
-    if coarse is not None:
-        make_folder(target)
-        save_coarse(coarse, target)
     calibrate_and_save(
         model, guide, target, training, opened.held_out, description, torch.device("cpu"), half=half
     )
+    if coarse is not None:
+        save_coarse(coarse, target)
+    else:
+        (target / COARSE).unlink(missing_ok=True)  # of another model
 
 
 def _run(

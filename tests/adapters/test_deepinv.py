@@ -75,3 +75,14 @@ def test_plug_and_play_with_a_model_stays_near_the_data(prior, images):
     bins = fft2c(x)
     assert (bins - y)[..., mask].norm() < 0.2 * y.norm()
     assert bins[..., ~mask].norm() > 0
+
+
+def test_half_precision_is_taken_and_whole_numbers_are_refused(prior, images):
+    denoiser, parts = PriorDenoiser(prior), torch.view_as_real(images).movedim(-1, 1)
+    for kind in (torch.float16, torch.bfloat16):
+        found = denoiser(parts.to(kind), 0.1)
+        assert found.dtype == kind
+        expected = denoiser(parts.to(kind).float(), 0.1).to(kind)
+        assert torch.equal(found, expected)
+    with pytest.raises(UsageError, match=r"got torch\.int64"):
+        denoiser(torch.ones(1, 2, 32, 32, dtype=torch.int64), 0.1)

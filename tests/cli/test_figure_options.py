@@ -109,3 +109,11 @@ def test_a_contact_sheet_has_the_slices_in_one_window(reconstruct, make_scan, re
     np.testing.assert_allclose(np.stack(list(drawn["images"].values())), blocks, rtol=1e-6)
     assert drawn["white"] == pytest.approx(np.percentile(blocks, 90))
     assert drawn["title"].splitlines()[-1] == "3 of 5 slices"
+
+
+def test_a_figure_that_is_skipped_is_named(reconstruct, make_scan):
+    scan = make_scan()
+    assert reconstruct(scan, *FAST).exit_code == 0
+    result = reconstruct(scan, *FAST, "--figure-format", "pdf", "--skip-existing")
+    assert result.exit_code == 0
+    assert "made with other options, and left so: --figure-format was png, now pdf" in result.output

@@ -1,5 +1,7 @@
 """The prior as an object: draws, the bound of its density, denoising and completion."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -112,7 +114,7 @@ def test_the_bound_misses_the_density_by_the_divergence_of_the_posteriors(prior,
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"image": np.ones((16, 16))}, r"expected finite \(32, 32\) or \(images, 32, 32\), got \(16, 16\)"),
+        ({"image": np.ones((16, 16))}, r"expected \(32, 32\) or \(images, 32, 32\), got \(16, 16\)"),
         ({"image": np.full((32, 32), np.nan)}, "expected finite"),
         ({"image": np.ones((1, 1, 32, 32))}, "expected finite"),
         ({"draws": 0}, "draws 0: expected at least one"),
@@ -121,5 +123,12 @@ def test_the_bound_misses_the_density_by_the_divergence_of_the_posteriors(prior,
 def test_refused(prior, change, words):
     with pytest.raises(UsageError, match=words):
         prior.log_prob(**{"image": np.ones((32, 32)), **change})
-    with pytest.raises(UsageError, match="expected complex"):
+    with pytest.raises(UsageError, match="expected finite values"):
         prior.denoise(np.ones((1, 1, 32, 32)), 0.1)
+
+
+@pytest.mark.parametrize("shape", [(8,), (0, 8, 8), (1, 1, 8, 8)])
+def test_images_of_other_shapes_are_refused_in_one_line(prior, shape):
+    for call in (partial(prior.denoise, sigma=1.0), prior.log_prob):
+        with pytest.raises(UsageError, match="image: expected"):
+            call(np.zeros(shape, np.complex64))

@@ -186,3 +186,8 @@ def test_dir_is_the_api():
         if name != "__version__":
             assert getattr(mri_iahvae, name).__name__ == name
             assert getattr(mri_iahvae, name).__doc__
+
+
+def test_a_tensor_of_a_type_that_numpy_lacks_is_refused_in_one_line(checkpoint):
+    with pytest.raises(UsageError, match=r"torch\.bfloat16: expected a type that NumPy has"):
+        Reconstructor(checkpoint, "cpu").reconstruct(torch.ones(1, 32, 32, dtype=torch.bfloat16))
