@@ -22,7 +22,8 @@ class Reconstruction:
             samples where there are any.
         kspace: complex64 (slices, H, W), its k-space.
         zero_filled: complex64 (slices, H, W), the measured bins that were used, zero elsewhere.
-        factors: complex64 (slices,), what each slice's k-space was divided by (canonical form).
+        factors: complex64 (slices,), what each slice's k-space was divided by (canonical form); of samples
+            whose B_8 the coarse prior completed, that of one of them.
         out_of_distribution: float32 (slices,), how far each slice is from the training data
             (`model.domain.Domain.score`): above 1 it lies outside; NaN where the central 4 x 4 bins are not measured as
             a whole, or all are zero, or the checkpoint does not say.
