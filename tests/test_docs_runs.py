@@ -150,8 +150,8 @@ def test_the_page_runs_from_top_to_bottom(page, inputs, tmp_path, monkeypatch):
         assert Path("denoised/scan.h5").is_file()
     if page == KNEE:
         record = json.loads(Path("runs/knee-small/run.json").read_text())
-        assert record["settings"]["stages"][3] == {
-            **record["settings"]["stages"][1],
+        assert record["settings"]["stages"][2] == {
+            **record["settings"]["stages"][0],
             "size": 128,
             "steps": 3600,
         }
