@@ -91,12 +91,8 @@ class CentredBlocks(ABC):
         return self.synthesis(block, index) * (side / self.size)
 
 
-class FourierBands(CentredBlocks):
-    """Bands of k-space: scale s holds B_s without B_{s/2} (`kspace.bands`). The paper's decomposition.
-
-    Args:
-        size: side N of the grid, a power of two.
-    """
+class KspaceBins:
+    """Coefficients that are the bins of k-space."""
 
     def analysis(self, image: Tensor, index: int) -> Tensor:  # noqa: ARG002 - as the protocol has it
         """FFT."""
@@ -114,12 +110,20 @@ class FourierBands(CentredBlocks):
         """Its coefficients are the bins."""
         return coefficients
 
+
+class FourierBands(KspaceBins, CentredBlocks):
+    """Bands of k-space: scale s holds B_s without B_{s/2} (`kspace.bands`). The paper's decomposition.
+
+    Args:
+        size: side N of the grid, a power of two.
+    """
+
     def separates(self, mask: Tensor) -> bool:  # noqa: ARG002 - as `Decomposition.separates`
         """True for every Cartesian mask: each bin belongs to one scale."""
         return True
 
 
-class SingleScale:
+class SingleScale(KspaceBins):
     """All bins in one scale, whatever its number: the decomposition of an ordinary HVAE.
 
     Args:
@@ -145,22 +149,6 @@ class SingleScale:
     def image(self, block: Tensor, index: int) -> Tensor:  # noqa: ARG002
         """Inverse FFT."""
         return ifft2c(block)
-
-    def analysis(self, image: Tensor, index: int) -> Tensor:  # noqa: ARG002
-        """FFT."""
-        return fft2c(image)
-
-    def synthesis(self, block: Tensor, index: int) -> Tensor:  # noqa: ARG002
-        """Inverse FFT."""
-        return ifft2c(block)
-
-    def from_kspace(self, kspace: Tensor) -> Tensor:
-        """Its coefficients are the bins."""
-        return kspace
-
-    def to_kspace(self, coefficients: Tensor) -> Tensor:
-        """Its coefficients are the bins."""
-        return coefficients
 
     def separates(self, mask: Tensor) -> bool:  # noqa: ARG002
         """True: there is no other scale."""
