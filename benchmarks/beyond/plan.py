@@ -1,0 +1,204 @@
+"""What planned columns gain over fixed ones: the guide's error at 8, 16 and 32 columns, beginning with the 4 central ones.
+
+    python -m benchmarks.beyond.plan mr_slices_val.npz mr_slices_train.npz --json benchmarks/beyond/plan.json
+
+The archives hold `images` (n, H, W) of 8 bits; slices are taken evenly, and get simulated phase and 1 % noise. Rivals:
+fastMRI's random and equispaced columns and a variable density, each drawn with exactly so many columns, two masks for
+each slice; and a fixed order, learnt on training slices: at each step the column in which the guide's estimates lack
+most energy, as a mean over the slices. Ours: an order from one estimate, and orders that are planned anew after 4
+columns or 1, measured and estimated. The oracle knows the truth: at each step the column in which the guide's estimate
+of this slice lacks most energy. Error: NMSE of the magnitude against the noise-free slice, by the guide.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmarks.shared import options
+from mri_iahvae.files import write_json
+from mri_iahvae.inference.guidance import estimate as guided
+from mri_iahvae.inference.planning import ColumnErrors, choose
+from mri_iahvae.kspace.fft import fft2c, ifft2c
+from mri_iahvae.kspace.masks import LineType, column_mask
+from mri_iahvae.kspace.noise import complex_noise, rms
+from mri_iahvae.kspace.phase import smooth_phase
+from mri_iahvae.model.estimate import Estimate
+from mri_iahvae.model.guide import Guide
+from mri_iahvae.model.guide_file import load_guide
+
+CENTRE = 4
+LINES = (8, 16, 32)
+POWERS = (2, 4, 8)
+"""Of 1 - |k| / (W / 2), a variable density; the one that is best on training slices at 16 columns is taken."""
+DRAWS = 2
+"""Masks for each slice of the kinds that are drawn."""
+
+
+class Slices(NamedTuple):
+    """Magnitude without noise, float (n, H, W), and k-space with noise, complex64 (n, H, W)."""
+
+    reference: Tensor
+    kspace: Tensor
+
+
+Chooser = Callable[[Slices, Estimate, Tensor, int], Tensor]
+"""From slices, the guide's estimate of them and masks (n, W), so many columns of each slice to measure, (n, count)."""
+
+
+def slices_of(path: Path, count: int, seed: int) -> Slices:
+    """So many slices of an archive, taken evenly, with simulated phase and noise."""
+    with np.load(path) as archive:
+        images = archive["images"]
+    chosen = images[np.linspace(0, len(images) - 1, count).round().astype(int)]
+    reference = torch.from_numpy(chosen.astype(np.float32) / 255)
+    generator = torch.Generator().manual_seed(seed)
+    phase = smooth_phase(count, (reference.shape[1], reference.shape[2]), generator)
+    clean = fft2c(torch.polar(reference, phase))
+    noise = complex_noise(tuple(clean.shape), 0.01 * rms(clean)[:, None, None], generator)
+    return Slices(reference, clean + noise)
+
+
+def centre(slices: Slices) -> Tensor:
+    """The masks to begin with, bool (n, W)."""
+    count, _, width = slices.kspace.shape
+    mask = torch.zeros(count, width, dtype=torch.bool)
+    mask[:, width // 2 - CENTRE // 2 : width // 2 + CENTRE // 2] = True
+    return mask
+
+
+def estimates(guide: Guide, slices: Slices, mask: Tensor) -> Estimate:
+    """As `--quality fast` makes them: measured columns (n, W) are kept."""
+    bins = mask[:, None].expand(slices.kspace.shape)
+    return guided(guide, slices.kspace, bins, torch.zeros(len(mask)))[0]
+
+
+def errors(slices: Slices, found: Estimate) -> Tensor:
+    """NMSE of the magnitude, (n,)."""
+    difference = ifft2c(found.kspace).abs() - slices.reference
+    return difference.square().sum((1, 2)) / slices.reference.square().sum((1, 2))
+
+
+def follow(guide: Guide, slices: Slices, chooser: Chooser, every: int, lines: int) -> Tensor:
+    """The columns that are measured one after the other, (n, lines), estimated anew after `every` of them."""
+    mask, orders = centre(slices), []
+    while sum(part.shape[1] for part in orders) < lines:
+        orders.append(chooser(slices, estimates(guide, slices, mask), mask, every))
+        mask = mask.scatter(1, orders[-1], value=True)
+    return torch.cat(orders, dim=1)[:, :lines]
+
+
+def planned(_: Slices, found: Estimate, mask: Tensor, count: int) -> Tensor:
+    """Ours: for each slice alone."""
+    orders = []
+    for number, one in enumerate(mask):
+        alone = Estimate(*(part[number : number + 1] for part in found))
+        orders.append(choose(ColumnErrors(alone, one), ~one, count)[0])
+    return torch.tensor(orders)
+
+
+def lacking(slices: Slices, found: Estimate) -> Tensor:
+    """Energy of the error of each column over that of the slice, (n, W)."""
+    energy = slices.kspace.abs().square().sum((1, 2))
+    return (found.kspace - slices.kspace).abs().square().sum(1) / energy[:, None]
+
+
+def oracle(slices: Slices, found: Estimate, mask: Tensor, count: int) -> Tensor:
+    """By the truth of each slice."""
+    return lacking(slices, found).masked_fill(mask, -1).topk(count).indices
+
+
+def learnt(slices: Slices, found: Estimate, mask: Tensor, count: int) -> Tensor:
+    """By the truth of all slices together: one order for all."""
+    together = lacking(slices, found).mean(0).masked_fill(mask[0], -1)
+    return together.topk(count).indices.expand(len(mask), -1)
+
+
+def drawn(kind: LineType, width: int, lines: int, first: int) -> NDArray[np.bool_]:
+    """fastMRI's mask by the first seed from `first` on that gives exactly so many columns."""
+    seeds = range(first, first + 1000)
+    masks = (column_mask(width, width // lines, CENTRE / width, kind, seed) for seed in seeds)
+    return next(mask for mask in masks if mask.sum() == lines)
+
+
+def variable_density(width: int, lines: int, power: int, seed: int) -> NDArray[np.bool_]:
+    """The centre, and columns drawn with probability proportional to that power of 1 - |k| / (W / 2)."""
+    distance = np.abs(np.arange(width) - width // 2)
+    mask = (np.arange(width) >= width // 2 - CENTRE // 2) & (np.arange(width) < width // 2 + CENTRE // 2)
+    weights = np.where(mask, 0, (1 - distance / (width / 2)) ** power)
+    count = lines - CENTRE
+    mask[np.random.default_rng(seed).choice(width, count, replace=False, p=weights / weights.sum())] = True
+    return mask
+
+
+def at_lines(guide: Guide, slices: Slices, order: Tensor) -> dict[int, Tensor]:
+    """Errors after so many columns of an order (n, lines), by `LINES`."""
+    masks = {lines: centre(slices).scatter(1, order[:, : lines - CENTRE], value=True) for lines in LINES}
+    return {lines: errors(slices, estimates(guide, slices, mask)) for lines, mask in masks.items()}
+
+
+def of_masks(
+    guide: Guide, slices: Slices, draw: Callable[[int, int], NDArray[np.bool_]], lines: int
+) -> Tensor:
+    """Errors by masks of a number of columns and a seed, the mean over `DRAWS` masks for each slice."""
+    found = []
+    for number in range(DRAWS):
+        seeds = range(1000 * number, 1000 * number + len(slices.kspace))
+        mask = torch.from_numpy(np.stack([draw(lines, 1000 * seed) for seed in seeds]))
+        found.append(errors(slices, estimates(guide, slices, mask)))
+    return torch.stack(found).mean(0)
+
+
+@click.command()
+@click.argument("validation", type=click.Path(exists=True, path_type=Path))
+@click.argument("training", type=click.Path(exists=True, path_type=Path))
+@options.checkpoint
+@options.output
+@click.option("--slices", "count", default=8, show_default=True, help="Validation slices.")
+@click.option("--learn-from", default=16, show_default=True, help="Training slices.")
+def main(
+    validation: Path, training: Path, checkpoint: str, output: Path | None, count: int, learn_from: int
+) -> None:
+    """Measure on slices of VALIDATION; the fixed order is learnt on slices of TRAINING."""
+    loaded = load_guide(checkpoint, torch.device("cpu"))
+    if loaded is None:
+        raise click.ClickException(f"--checkpoint {checkpoint}: it has no guide")
+    guide, sha256 = loaded
+    slices, others = slices_of(validation, count, 0), slices_of(training, learn_from, 1)
+    width, more = slices.kspace.shape[-1], LINES[-1] - CENTRE
+    results: dict[str, dict[int, Tensor]] = {}
+
+    def report(name: str, found: dict[int, Tensor]) -> None:
+        results[name] = found
+        click.echo(f"{name:30} " + "  ".join(f"{float(one.mean()):.4f}" for one in found.values()))
+
+    for kind in ("random", "equispaced"):
+        masks = lambda lines, seed, kind=kind: drawn(kind, width, lines, seed)  # noqa: E731
+        report(f"{kind} columns", {lines: of_masks(guide, slices, masks, lines) for lines in LINES})
+    density = {p: lambda lines, seed, p=p: variable_density(width, lines, p, seed) for p in POWERS}
+    power = min(POWERS, key=lambda p: float(of_masks(guide, others, density[p], 16).mean()))
+    name = f"variable density, power {power}"
+    report(name, {lines: of_masks(guide, slices, density[power], lines) for lines in LINES})
+    fixed = follow(guide, others, learnt, 1, more)[0]
+    report("fixed order", at_lines(guide, slices, fixed.expand(count, -1)))
+    report("planned, one estimate", at_lines(guide, slices, follow(guide, slices, planned, more, more)))
+    for every in (4, 1):
+        orders = follow(guide, slices, planned, every, more)
+        report(f"planned anew after {every}", at_lines(guide, slices, orders))
+    report("oracle", at_lines(guide, slices, follow(guide, slices, oracle, 1, more)))
+    if output:
+        rows = {
+            name: {lines: [round(value, 5) for value in one.tolist()] for lines, one in found.items()}
+            for name, found in results.items()
+        }
+        order = (fixed - width // 2).tolist()
+        write_json(output, {"guide_sha256": sha256, "fixed_order": order, "nmse": rows})
+
+
+if __name__ == "__main__":
+    main()
