@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mri_iahvae.tasks.denoise import denoise as denoise
     from mri_iahvae.tasks.evaluate import evaluate as evaluate
     from mri_iahvae.tasks.inspect import inspect as inspect
+    from mri_iahvae.tasks.plan import plan as plan
     from mri_iahvae.tasks.prior import Prior as Prior
     from mri_iahvae.tasks.reconstruct import Reconstructor as Reconstructor
     from mri_iahvae.tasks.reconstruct import reconstruct as reconstruct
@@ -30,6 +31,7 @@ _MODULES = {
     "draw_mask": "kspace.masks",
     "evaluate": "tasks.evaluate",
     "inspect": "tasks.inspect",
+    "plan": "tasks.plan",
     "reconstruct": "tasks.reconstruct",
     "sample": "tasks.sample",
 }

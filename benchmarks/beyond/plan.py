@@ -1,18 +1,20 @@
-"""What planned columns gain over fixed ones: the guide's error at 8, 16 and 32 columns, beginning with the 4 central ones.
+"""What planned columns gain over fixed ones: the error at 8, 16 and 32 columns, beginning with the 4 central ones.
 
     python -m benchmarks.beyond.plan mr_slices_val.npz mr_slices_train.npz --json benchmarks/beyond/plan.json
 
 The archives hold `images` (n, H, W) of 8 bits; slices are taken evenly, and get simulated phase and 1 % noise. Rivals:
-fastMRI's random and equispaced columns and a variable density, each drawn with exactly so many columns, two masks for
-each slice; and a fixed order, learnt on training slices: at each step the column in which the guide's estimates lack
+fastMRI's random and equispaced columns and a variable density, each drawn anew for each slice, with exactly so many
+columns; and a fixed order, learnt on training slices: at each step the column in which the guide's estimates lack
 most energy, as a mean over the slices. Ours: an order from one estimate, and orders that are planned anew after 4
-columns or 1, measured and estimated. The oracle knows the truth: at each step the column in which the guide's estimate
+columns or 2, measured and estimated. The oracle knows the truth: at each step the column in which the guide's estimate
 of this slice lacks most energy. Error: NMSE of the magnitude against the noise-free slice, by the guide.
 """
 
+import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -36,8 +38,6 @@ CENTRE = 4
 LINES = (8, 16, 32)
 POWERS = (2, 4, 8)
 """Of 1 - |k| / (W / 2), a variable density; the one that is best on training slices at 16 columns is taken."""
-DRAWS = 2
-"""Masks for each slice of the kinds that are drawn."""
 
 
 class Slices(NamedTuple):
@@ -126,7 +126,7 @@ def drawn(kind: LineType, width: int, lines: int, first: int) -> NDArray[np.bool
     return next(mask for mask in masks if mask.sum() == lines)
 
 
-def variable_density(width: int, lines: int, power: int, seed: int) -> NDArray[np.bool_]:
+def variable_density(width: int, power: int, lines: int, seed: int) -> NDArray[np.bool_]:
     """The centre, and columns drawn with probability proportional to that power of 1 - |k| / (W / 2)."""
     distance = np.abs(np.arange(width) - width // 2)
     mask = (np.arange(width) >= width // 2 - CENTRE // 2) & (np.arange(width) < width // 2 + CENTRE // 2)
@@ -145,13 +145,9 @@ def at_lines(guide: Guide, slices: Slices, order: Tensor) -> dict[int, Tensor]:
 def of_masks(
     guide: Guide, slices: Slices, draw: Callable[[int, int], NDArray[np.bool_]], lines: int
 ) -> Tensor:
-    """Errors by masks of a number of columns and a seed, the mean over `DRAWS` masks for each slice."""
-    found = []
-    for number in range(DRAWS):
-        seeds = range(1000 * number, 1000 * number + len(slices.kspace))
-        mask = torch.from_numpy(np.stack([draw(lines, 1000 * seed) for seed in seeds]))
-        found.append(errors(slices, estimates(guide, slices, mask)))
-    return torch.stack(found).mean(0)
+    """Errors by a mask for each slice, of a number of columns and a seed."""
+    masks = [torch.from_numpy(draw(lines, 1000 * number)) for number in range(len(slices.kspace))]
+    return errors(slices, estimates(guide, slices, torch.stack(masks)))
 
 
 @click.command()
@@ -159,45 +155,68 @@ def of_masks(
 @click.argument("training", type=click.Path(exists=True, path_type=Path))
 @options.checkpoint
 @options.output
+@options.only
 @click.option("--slices", "count", default=8, show_default=True, help="Validation slices.")
 @click.option("--learn-from", default=16, show_default=True, help="Training slices.")
 def main(
-    validation: Path, training: Path, checkpoint: str, output: Path | None, count: int, learn_from: int
+    validation: Path,
+    training: Path,
+    checkpoint: str,
+    output: Path | None,
+    only: tuple[str, ...],
+    count: int,
+    learn_from: int,
 ) -> None:
-    """Measure on slices of VALIDATION; the fixed order is learnt on slices of TRAINING."""
+    """Measure on slices of VALIDATION; the fixed order is learnt on slices of TRAINING.
+
+    With --task only those rows are measured, and put beside the rows that the file of --json has.
+    """
     loaded = load_guide(checkpoint, torch.device("cpu"))
     if loaded is None:
         raise click.ClickException(f"--checkpoint {checkpoint}: it has no guide")
     guide, sha256 = loaded
     slices, others = slices_of(validation, count, 0), slices_of(training, learn_from, 1)
     width, more = slices.kspace.shape[-1], LINES[-1] - CENTRE
-    results: dict[str, dict[int, Tensor]] = {}
+    stored: dict[str, Any] = {"guide_sha256": sha256, "nmse": {}}
+    if output and output.exists():
+        stored = json.loads(output.read_text())
 
-    def report(name: str, found: dict[int, Tensor]) -> None:
-        results[name] = found
-        click.echo(f"{name:30} " + "  ".join(f"{float(one.mean()):.4f}" for one in found.values()))
+    def line_masks(kind: LineType) -> dict[int, Tensor]:
+        return {lines: of_masks(guide, slices, partial(drawn, kind, width), lines) for lines in LINES}
 
-    for kind in ("random", "equispaced"):
-        masks = lambda lines, seed, kind=kind: drawn(kind, width, lines, seed)  # noqa: E731
-        report(f"{kind} columns", {lines: of_masks(guide, slices, masks, lines) for lines in LINES})
-    density = {p: lambda lines, seed, p=p: variable_density(width, lines, p, seed) for p in POWERS}
-    power = min(POWERS, key=lambda p: float(of_masks(guide, others, density[p], 16).mean()))
-    name = f"variable density, power {power}"
-    report(name, {lines: of_masks(guide, slices, density[power], lines) for lines in LINES})
-    fixed = follow(guide, others, learnt, 1, more)[0]
-    report("fixed order", at_lines(guide, slices, fixed.expand(count, -1)))
-    report("planned, one estimate", at_lines(guide, slices, follow(guide, slices, planned, more, more)))
-    for every in (4, 1):
-        orders = follow(guide, slices, planned, every, more)
-        report(f"planned anew after {every}", at_lines(guide, slices, orders))
-    report("oracle", at_lines(guide, slices, follow(guide, slices, oracle, 1, more)))
-    if output:
-        rows = {
-            name: {lines: [round(value, 5) for value in one.tolist()] for lines, one in found.items()}
-            for name, found in results.items()
-        }
-        order = (fixed - width // 2).tolist()
-        write_json(output, {"guide_sha256": sha256, "fixed_order": order, "nmse": rows})
+    def density() -> dict[int, Tensor]:
+        masks = {power: partial(variable_density, width, power) for power in POWERS}
+        best = min(POWERS, key=lambda power: float(of_masks(guide, others, masks[power], 16).mean()))
+        stored["variable_density_power"] = best
+        return {lines: of_masks(guide, slices, masks[best], lines) for lines in LINES}
+
+    def fixed() -> dict[int, Tensor]:
+        order = follow(guide, others, learnt, 1, more)[0]
+        stored["fixed_order"] = (order - width // 2).tolist()
+        return at_lines(guide, slices, order.expand(count, -1))
+
+    def followed(chooser: Chooser, every: int) -> dict[int, Tensor]:
+        return at_lines(guide, slices, follow(guide, slices, chooser, every, more))
+
+    rows: dict[str, Callable[[], dict[int, Tensor]]] = {
+        "random columns": partial(line_masks, "random"),
+        "equispaced columns": partial(line_masks, "equispaced"),
+        "variable density": density,
+        "fixed order": fixed,
+        "planned, one estimate": partial(followed, planned, more),
+        "planned anew after 4": partial(followed, planned, 4),
+        "planned anew after 2": partial(followed, planned, 2),
+        "oracle": partial(followed, oracle, 1),
+    }
+    for name, measure in rows.items():
+        if not only or any(text in name for text in only):
+            found = {
+                str(lines): [round(value, 5) for value in one.tolist()] for lines, one in measure().items()
+            }
+            stored["nmse"][name] = found
+            click.echo(f"{name:24} " + "  ".join(f"{np.mean(one):.4f}" for one in found.values()))
+            if output:
+                write_json(output, stored)
 
 
 if __name__ == "__main__":

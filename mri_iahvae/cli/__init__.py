@@ -11,6 +11,7 @@ _COMMANDS = {
     "inspect": "Show what scans hold, and what is odd about them.",
     "evaluate": "Score reconstructions against their targets.",
     "sample": "Draw images from the prior.",
+    "plan": "Plan which columns to measure next.",
     "train": "Train a model on fully sampled k-space.",
     "simulate": "Make scans from magnitude images.",
     "example": "Write an example scan.",

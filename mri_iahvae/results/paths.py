@@ -15,6 +15,8 @@ _ENDS = {
     "gif": "_scales.gif",
     "nifti": ".nii.gz",
     "report": "_report.json",
+    "plan": "_plan.npy",
+    "plan_picture": "_plan.png",
 }
 _OPTIONAL = ("contact_sheet", "gif", "nifti")
 """Kinds of files that are written on request, by the option that asks for them."""
@@ -43,7 +45,7 @@ def output_path(source: Path, folder: Path) -> Path:
 
 
 def beside(result: Path, kind: str, figure_format: str = "png") -> Path:
-    """Where the "picture", "contact_sheet", "gif", "nifti" or "report" of a result goes.
+    """Where a file beside a result goes, by its kind: "picture", "report", "plan" ... (`_ENDS`).
 
     A stem that is too long for them is cut. The first two are of the format.
     """

@@ -52,6 +52,7 @@ def test_inspect_does_not_wait_for_pytorch(make_scan, checkpoint):
         ["evaluate", ".", "."],
         ["simulate", ".", "--mask-type", "random"],
         ["sample", "--checkpoint", "none"],
+        ["plan", ".", "--lines", "2", "--mask-type", "random"],
         ["train"],
         ["example", "there.h5"],
     ],
