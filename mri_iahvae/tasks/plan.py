@@ -88,10 +88,7 @@ def plan_columns(
     *,
     every: int | None = None,
 ) -> Plan:
-    """`plan` with a model that is loaded, of k-space (slices, H, W); `candidates` (W,) are columns to choose from.
-
-    Columns that are neither measured nor candidates are never acquired: known to be zero.
-    """
+    """`plan` with a model that is loaded, of k-space (slices, H, W); `candidates` (W,) are columns to choose from."""
     guide, left = loaded.guide, int(candidates.sum())
     every = lines if every is None else every
     if guide is None:
@@ -99,13 +96,13 @@ def plan_columns(
     if min(lines, every) < 1:
         raise UsageError(f"{lines} lines, {every} at a time: expected at least one")
     if lines > left:
-        found = counted(left, "column")
+        columns = counted(left, "column")
         raise UsageError(
-            f"--lines {lines}: {found} left to plan; ask for fewer, or begin with fewer measured"
+            f"--lines {lines}: {columns} left to plan; ask for fewer, or begin with fewer measured"
         )
     values, *_ = checked_arrays(kspace, mask if every >= lines else mask | candidates, 0.0)
     values = values / power_of_two(values.flatten()[None])
-    free, known = torch.from_numpy(candidates), torch.from_numpy(mask | ~candidates)
+    free, known = torch.from_numpy(candidates), torch.from_numpy(mask)
     order: list[int] = []
     expected: list[float] = []
     while len(order) < lines:
@@ -147,23 +144,22 @@ def plan_file(
     """
     scan = open_scan(path, reading)
     measured = sampling.apply(scan).mask
-    columns = measured.any(axis=tuple(range(measured.ndim - 1)))
+    columns = np.asarray(measured.any(axis=tuple(range(measured.ndim - 1))))
     if (measured != columns).any():
         advice = "only such scans are planned; leave out or change the mask"
         raise unusable(path, "whole columns measured, the same in all slices", "single bins or rows", advice)
-    if every is None:
-        held = np.zeros_like(columns)
-        held[slice(*scan.acquired)] = True
-    else:
-        held = scan.mask.all(axis=tuple(range(scan.mask.ndim - 1)))
+    padding = np.ones_like(columns)  # never acquired: known to be zero
+    padding[slice(*scan.acquired)] = False
+    held = np.asarray(scan.mask.all(axis=tuple(range(scan.mask.ndim - 1))))
+    candidates = (~padding if every is None else held) & ~columns
     kspace = scan_geometry(scan, measured).reduce(scan.read(slice(None)))
-    found = plan_columns(loaded, kspace, columns, held & ~columns, lines, every=every)
+    found = plan_columns(loaded, kspace, columns | padding, candidates, lines, every=every)
     make_folder(folder)
     result = folder / result_name(path)
     mask, picture = beside(result, "plan"), beside(result, "plan_picture")
     plan_figure(picture, columns, found.columns, found.expected)
     with atomic_path(mask) as part, part.open("wb") as file:
-        np.save(file, found.mask)
+        np.save(file, found.mask & ~padding)
     return {
         "input": str(path),
         "columns": list(found.columns),

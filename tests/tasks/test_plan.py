@@ -7,6 +7,7 @@ from mri_iahvae.errors import ScanError, UsageError
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.results.hdf5 import write_scan
 from mri_iahvae.scans.mask_file import read_mask_file
+from mri_iahvae.scans.undersampling import Sampling
 from mri_iahvae.tasks.plan import plan_file
 
 WIDTH = 32
@@ -68,9 +69,25 @@ def test_the_mask_of_a_file_reads_back_and_padding_is_left_alone(full, loaded, t
     write_scan(path, np.where(CENTRE, full, 0), mask=CENTRE | ~acquired)
     report = plan_file(loaded, path, tmp_path / "out", 20)
     mask = read_mask_file(report["mask"], WIDTH, WIDTH)
-    assert set(np.flatnonzero(mask[0])) >= {*report["columns"], *np.flatnonzero(CENTRE)}
-    assert not np.isin(report["columns"], np.flatnonzero(CENTRE)).any()
+    assert (mask == mask[0]).all()
+    assert set(np.flatnonzero(mask[0])) == {*report["columns"], *np.flatnonzero(CENTRE)}
+    assert (acquired & ~CENTRE)[report["columns"]].all()
     assert (tmp_path / "out" / "scan_plan.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_simulated_scan_takes_columns_that_the_file_holds_and_no_others(full, loaded, tmp_path):
+    held = np.arange(WIDTH) % 4 == 0
+    path, start = tmp_path / "scan.h5", tmp_path / "start.npy"
+    write_scan(path, np.where(CENTRE | held, full, 0), mask=CENTRE | held)
+    np.save(start, CENTRE)
+    left = np.flatnonzero(held & ~CENTRE)
+    sampling = Sampling(mask_path=start)
+    report = plan_file(loaded, path, tmp_path / "out", len(left), every=2, sampling=sampling)
+    assert sorted(report["columns"]) == left.tolist()
+    free = plan_file(loaded, path, tmp_path / "out", WIDTH - CENTRE.sum(), sampling=sampling)
+    assert len(free["columns"]) == WIDTH - CENTRE.sum()
+    with pytest.raises(UsageError, match=f"{len(left)} columns left"):
+        plan_file(loaded, path, tmp_path / "out", len(left) + 1, every=2, sampling=sampling)
 
 
 def test_measured_bins_that_are_no_columns_and_several_coils_are_refused(full, loaded, tmp_path):
