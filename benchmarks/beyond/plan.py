@@ -47,6 +47,9 @@ class Slices(NamedTuple):
     kspace: Tensor
 
 
+NmseRow = dict[str, list[float]]
+"""Of each slice, by the number of columns."""
+
 Chooser = Callable[[Slices, Estimate, Tensor, int], Tensor]
 """From slices, the guide's estimate of them and masks (n, W), so many columns of each slice to measure, (n, count)."""
 
@@ -214,9 +217,20 @@ def main(
                 str(lines): [round(value, 5) for value in one.tolist()] for lines, one in measure().items()
             }
             stored["nmse"][name] = found
-            click.echo(f"{name:24} " + "  ".join(f"{np.mean(one):.4f}" for one in found.values()))
             if output:
                 write_json(output, stored)
+    for name, row in stored["nmse"].items():
+        click.echo(f"{name:24} {beside_fixed(row, stored['nmse'].get('fixed order', row))}")
+
+
+def beside_fixed(row: NmseRow, fixed: NmseRow) -> str:
+    """Means, in brackets their change from those of the fixed order, and on how many slices the error is lower."""
+    words = []
+    for lines, values in row.items():
+        change = np.mean(values) / np.mean(fixed[lines]) - 1
+        lower = sum(value < other for value, other in zip(values, fixed[lines], strict=True))
+        words.append(f"{np.mean(values):.4f} ({change:+.0%}, lower on {lower})")
+    return "   ".join(words)
 
 
 if __name__ == "__main__":

@@ -76,6 +76,8 @@ def plan(
 
     loaded = LoadedModel.load(checkpoint, find_device(device))
     report = plan_file(loaded, path, output, lines, every=every, sampling=sampling, reading=reading)
+    for warning in report["warnings"]:
+        click.echo(f"Warning: {warning}", err=True)
     if as_json:
         click.echo(json.dumps(report, indent=1))
         return

@@ -134,7 +134,7 @@ def plan_file(
 
     Returns:
         Plain JSON values: `input`, numbers of `columns` in order, `expected_error` as `Plan` has it, and the files
-        `mask` (npy, bool (W,), for `--mask`) and `picture`, in the folder, which is made.
+        `mask` (npy, bool (W,), for `--mask`) and `picture`, in the folder, which is made; and `warnings`.
 
     Raises:
         ScanError: the file cannot be used, holds several coils, or anything but whole columns that are the same in all
@@ -143,7 +143,8 @@ def plan_file(
         IahvaeError: the results cannot be written.
     """
     scan = open_scan(path, reading)
-    measured = sampling.apply(scan).mask
+    sampled = sampling.apply(scan)
+    measured = sampled.mask
     columns = np.asarray(measured.any(axis=tuple(range(measured.ndim - 1))))
     if (measured != columns).any():
         advice = "only such scans are planned; leave out or change the mask"
@@ -166,6 +167,7 @@ def plan_file(
         "expected_error": list(found.expected),
         "mask": str(mask),
         "picture": str(picture),
+        "warnings": [*loaded.warnings, *scan.warnings, *sampled.warnings],
     }
 
 
