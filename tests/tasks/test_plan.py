@@ -7,6 +7,7 @@ from mri_iahvae.errors import ScanError, UsageError
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.results.hdf5 import write_scan
 from mri_iahvae.scans.mask_file import read_mask_file
+from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.undersampling import Sampling
 from mri_iahvae.tasks.plan import plan_file
 
@@ -63,15 +64,17 @@ def test_what_cannot_be_planned_is_one_line(full, checkpoint, change, words):
         mri_iahvae.plan(**arguments)
 
 
-def test_the_mask_of_a_file_reads_back_and_padding_is_left_alone(full, loaded, tmp_path):
-    acquired = (np.arange(WIDTH) >= 2) & (np.arange(WIDTH) < WIDTH - 2)
-    path = tmp_path / "scan.h5"
-    write_scan(path, np.where(CENTRE, full, 0), mask=CENTRE | ~acquired)
-    report = plan_file(loaded, path, tmp_path / "out", 20)
-    mask = read_mask_file(report["mask"], WIDTH, WIDTH)
+def test_the_mask_of_a_file_reads_back_and_padding_is_left_alone(native, loaded, tmp_path):
+    scan = open_scan(native("640x368", acceleration=8))
+    measured, acquired = scan.mask[0], np.arange(368)[slice(*scan.acquired)]
+    report = plan_file(loaded, scan.path, tmp_path / "out", 3)
+    mask = read_mask_file(report["mask"], scan.height, scan.width)
     assert (mask == mask[0]).all()
-    assert set(np.flatnonzero(mask[0])) == {*report["columns"], *np.flatnonzero(CENTRE)}
-    assert (acquired & ~CENTRE)[report["columns"]].all()
+    assert set(np.flatnonzero(mask[0])) == {
+        *report["columns"],
+        *(set(np.flatnonzero(measured)) & {*acquired}),
+    }
+    assert set(report["columns"]) <= {*acquired} - {*np.flatnonzero(measured)}
     assert (tmp_path / "out" / "scan_plan.png").read_bytes().startswith(b"\x89PNG")
 
 
