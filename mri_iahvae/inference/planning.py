@@ -21,7 +21,7 @@ _MOST_ROWS = 16
 _WIDTH = 0.35
 """Of the kernel that smooths variances over columns, in octaves: the guide's jump from octave to octave."""
 _RIDGE = 1e-6
-"""Least variance of a measurement, over the mean variance of a column."""
+"""Variance of a measurement, over the mean variance of a column: columns are measured nearly without noise."""
 
 
 class ColumnErrors:
@@ -29,27 +29,26 @@ class ColumnErrors:
 
     Args:
         estimate: of all bins, by the guide.
-        mask: bool (W,), the columns that it was made from.
-        noise: variance of each part of a column that is measured, in the units of the estimate.
+        mask: bool (W,), the columns that it was made from, and not all.
 
     Attributes:
         mask: bool (W,), the columns that are measured by now.
     """
 
-    def __init__(self, estimate: Estimate, mask: Tensor, noise: float = 0.0) -> None:
+    def __init__(self, estimate: Estimate, mask: Tensor) -> None:
         slices, height, _ = estimate.variance.shape
         count = min(_MOST_ROWS, height, max(1, _ROWS // slices))
         rows = (torch.arange(count) + 0.5).mul(height / count).long()
         variance = column_variances(estimate, mask).double()  # many columns are nearly known from others
         spread, phase = estimate.spread[:, :, rows].double(), estimate.phase()[:, rows]
         self._covariance = row_covariances(variance, spread, phase).flatten(0, 1)
-        self._noise = max(noise, _RIDGE * float(variance.mean()))
+        self._ridge = _RIDGE * float(variance.mean())
         self.mask = torch.zeros_like(mask)
         for column in mask.nonzero().flatten().tolist():
             self.measure(column)
         # The guide's variance is what is left after measuring: conditioning says how it lies, and not how large it is.
         expected = 2 * torch.where(mask, 0, estimate.variance).double().sum()
-        self._scale = float(expected / self._left().sum()) if not bool(mask.all()) else 0.0
+        self._scale = float(expected / self._left().sum())
 
     def expected(self) -> float:
         """The expected squared error of all slices that is left: a sum over bins."""
@@ -58,12 +57,12 @@ class ColumnErrors:
     def gains(self) -> Tensor:
         """By how much measuring each column lowers `expected`, float (W,); zero for measured ones.
 
-        Of columns a, b (real and imaginary part) of the covariance K and S = K[ab, ab] + noise, it is the trace of
+        Of columns a, b (real and imaginary part) of the covariance K and S = K[ab, ab] + the ridge, it is the trace of
         K[:, ab] S^-1 K[ab, :].
         """
         real, imaginary = self._covariance.chunk(2, dim=2)
         rr, ri, ii = (real * real).sum(1), (real * imaginary).sum(1), (imaginary * imaginary).sum(1)
-        of_real, of_imaginary = (self._covariance.diagonal(dim1=1, dim2=2) + self._noise).chunk(2, dim=1)
+        of_real, of_imaginary = (self._covariance.diagonal(dim1=1, dim2=2) + self._ridge).chunk(2, dim=1)
         width = self.mask.shape[0]
         between = self._covariance[:, :width, width:].diagonal(dim1=1, dim2=2)
         determinant = of_real * of_imaginary - between.square()
@@ -74,7 +73,7 @@ class ColumnErrors:
         """Condition on a column, whatever its values are."""
         both = [column, column + self.mask.shape[0]]
         part = self._covariance[:, :, both]
-        inner = part[:, both] + self._noise * torch.eye(2, dtype=torch.float64)
+        inner = part[:, both] + self._ridge * torch.eye(2, dtype=torch.float64)
         self._covariance -= part @ torch.linalg.solve(inner, part.transpose(1, 2))
         self.mask[column] = True
 
