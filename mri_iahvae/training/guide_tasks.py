@@ -16,9 +16,9 @@ from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.kspace.phase import smooth_phase
 from mri_iahvae.training.shard import Shard
 
-_NOISY = 0.32  # fraction of the slices that are fully measured, with noise
-_BLOCK = 0.25  # ... of which a centred block is measured
-_LINES = 0.27  # ... columns or rows; the rest: two-dimensional random bins
+_NOISY = 0.28  # fraction of the slices that are fully measured, with noise
+_BLOCK = 0.2  # ... of which a centred block is measured
+_LINES = 0.38  # ... columns or rows; the rest: two-dimensional random bins
 _ALSO_NOISY = 0.2  # fraction of the undersampled slices that have noise too
 _NOISE = (0.03, 1.5)  # of the slice's RMS, per part
 _WEAK = 0.015  # largest noise of which nothing is said
