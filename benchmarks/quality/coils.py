@@ -36,8 +36,9 @@ from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.masks import DrawnMask
 from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.kspace.sensitivities import calibrate
+from mri_iahvae.pipeline.coil_slice import CoilCombine
 from mri_iahvae.pipeline.loaded import LoadedModel
-from mri_iahvae.pipeline.multicoil import CoilCombine, reconstruct_coils
+from mri_iahvae.pipeline.multicoil import reconstruct_coils
 from mri_iahvae.scans.reader import open_scan
 
 COILS = 8
