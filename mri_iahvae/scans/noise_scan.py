@@ -14,6 +14,7 @@ from mri_iahvae.scans.formats.mrd_noise import covariance_of, dwell_time
 from mri_iahvae.scans.formats.mrd_selection import NOISE as NOISE_LINES
 from mri_iahvae.scans.formats.mrd_selection import acquisition_heads, flagged
 from mri_iahvae.scans.safety.hdf5 import dataset, group, guarded_file
+from mri_iahvae.scans.safety.limits import MAX_BINS
 from mri_iahvae.scans.scan import Scan, to_complex64
 from mri_iahvae.scans.whitening import LEAST, WhitenedSource, whitening
 
@@ -56,10 +57,8 @@ def prewhitened(scan: Scan, path: Path) -> Scan:
     if dwell is not None and scan.dwell is not None:
         level = sigma * np.sqrt(dwell / scan.dwell)
     elif raw is not None:
-        level, warnings = (
-            None,
-            (*warnings, f"the noise level of {path.name} is left out: no dwell time is stated"),
-        )
+        doubt = f"the noise level of {path.name} is left out: no dwell time is stated"
+        level, warnings = None, (*warnings, doubt)
     scan = replace(scan, noise_sigma=level, warnings=warnings)
     if scan.coils == 1:
         return scan
@@ -78,6 +77,8 @@ def _of_array(path: Path, coils: int) -> _Found:
         if stored.shape[axis] != coils:
             wanted = f"noise of {coils} coils, {_SHAPES}"
             raise unusable(path, wanted, f"shape {tuple(stored.shape)}", "give that of the scan's coils")
+        if stored.size > MAX_BINS:
+            raise unusable(path, f"at most {MAX_BINS} numbers", stored.size, "take fewer samples")
         values = to_complex64(np.moveaxis(np.asarray(stored), axis, 0).reshape(coils, -1)).astype(complex)
     values = values[:, values.any(axis=0)]
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is found in the result
