@@ -8,6 +8,10 @@ from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.consistency import SeveralCoils
 from mri_iahvae.model.estimate import Estimate
 
+FRACTION = 0.7
+"""Variance of a prediction's error over what the guide, whose training had one coil, expects: geometric mean of eight
+simulated coils on held-back subjects, at 4x and 8x and three noise levels (docs/results/multi-coil.md)."""
+
 
 @dataclass(frozen=True)
 class CoilEstimate:
@@ -19,7 +23,8 @@ class CoilEstimate:
 
     Attributes:
         image: complex64 (B, H, W), combined by the sensitivities, in the units of the measurement.
-        prediction: bins of the image, and variance and spread of the prediction's error, in units of the slice.
+        prediction: bins of the image, and variance and spread of the prediction's error, in units of the slice, as the
+            guide expects them from one coil with the same mask.
         measured: the coils with their noise, in units of the slice.
         weighed: number, the variance that the last data consistency takes the prediction to have.
         unit: float (B,), the slice's.
@@ -39,5 +44,5 @@ class CoilEstimate:
             noise: the same (B, C, H, W), of the noise of the coils.
         """
         level = self.measured.noise.sqrt()[:, None, None, None]
-        predicted = ifft2c(self.prediction.draw(error))
+        predicted = FRACTION**0.5 * ifft2c(self.prediction.draw(error))
         return self.measured.between(predicted, level * noise, self.weighed) * self.unit[:, None, None]

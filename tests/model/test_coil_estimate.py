@@ -5,7 +5,7 @@ import torch
 
 from mri_iahvae.kspace.coils import Sense
 from mri_iahvae.kspace.fft import fft2c, ifft2c
-from mri_iahvae.model.coil_estimate import CoilEstimate
+from mri_iahvae.model.coil_estimate import FRACTION, CoilEstimate
 from mri_iahvae.model.consistency import OneCoil, SeveralCoils
 from mri_iahvae.model.estimate import Estimate
 from mri_iahvae.model.guide import Guide
@@ -42,7 +42,8 @@ def test_one_coil_has_the_variance_of_a_weighted_mean(mask):
     power = fft2c(drawn).abs().square().mean(dim=0) / 2 / 9
     noise = found.measured.noise
     ratio = noise / weighed
-    expected = torch.where(mask, (noise + ratio**2 * variance) / (1 + ratio) ** 2, variance)[0]
+    predicted = FRACTION * variance
+    expected = torch.where(mask, (noise + ratio**2 * predicted) / (1 + ratio) ** 2, predicted)[0]
     assert (power / expected).mean() == pytest.approx(1, abs=0.02)
     assert (power / expected).std() < 0.1  # of 800 numbers 0.05
 
