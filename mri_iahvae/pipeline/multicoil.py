@@ -185,6 +185,7 @@ def _guide(guide: Guide | None, settings: InferenceSettings, coil_combine: CoilC
 def _checked_maps(sensitivities: NDArray[np.complexfloating], kspace: Tensor) -> Tensor:
     """Sensitivities as complex64, of the shape of k-space (slices, coils, H, W)."""
     maps = np.asarray(sensitivities)
+    maps = maps[0] if maps.ndim == 4 and len(maps) == 1 else maps  # one set for all slices
     expected = tuple(kspace.shape[-3:]), tuple(kspace.shape)
     if maps.shape not in expected or not np.iscomplexobj(maps):
         wanted = " or ".join(map(str, expected))
