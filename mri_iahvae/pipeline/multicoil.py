@@ -123,9 +123,10 @@ def reconstruct_coils(
     parts: list[dict[str, Tensor]] = []
 
     def work(one: slice) -> None:
-        given = (part[one].to(device) for part in (values, measured, known, noise))
-        here = CoilSlice(*given, None if maps is None else maps[one].to(device), number=first + one.start)
-        parts.append(here.reconstruct(guide, settings, coil_combine, kept, progress))
+        data, seen, here, level = (part[one].to(device) for part in (values, measured, known, noise))
+        own = None if maps is None else maps[one].to(device)
+        measurement = CoilSlice(data, seen, here, level, own, first + one.start)
+        parts.append(measurement.reconstruct(guide, settings, coil_combine, kept, progress))
 
     Batches(1).run(work, len(values))  # one by one, as their calibration regions differ
     found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
