@@ -9,8 +9,8 @@ from mri_iahvae.model.consistency import SeveralCoils
 from mri_iahvae.model.estimate import Estimate
 
 FRACTION = 0.7
-"""Variance of a prediction's error over what the guide, whose training had one coil, expects: chosen for eight simulated
-coils on held-back subjects (docs/results/multi-coil.md)."""
+"""Variance of a prediction's error over what the guide, whose training had one coil, expects: chosen for eight
+simulated coils on held-back subjects (docs/results/multi-coil.md)."""
 
 
 @dataclass(frozen=True)
