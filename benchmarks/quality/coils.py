@@ -36,8 +36,9 @@ from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.masks import DrawnMask
 from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.kspace.sensitivities import calibrate
+from mri_iahvae.pipeline.coil_slice import CoilCombine
 from mri_iahvae.pipeline.loaded import LoadedModel
-from mri_iahvae.pipeline.multicoil import CoilCombine, reconstruct_coils
+from mri_iahvae.pipeline.multicoil import reconstruct_coils
 from mri_iahvae.scans.reader import open_scan
 
 COILS = 8
@@ -63,16 +64,22 @@ class Measurement:
         kspace: complex64 (slices, coils, N, N), zero where not measured.
         mask: bool (N,), columns.
         sensitivities: complex64 (slices, coils, N, N), from the calibration region.
+        image: complex64 (slices, N, N), noise-free.
+        maps: complex64 (coils, N, N), the true sensitivities.
     """
 
     truth: NDArray[np.float32]
     kspace: Tensor
     mask: Tensor
     sensitivities: Tensor
+    image: Tensor
+    maps: Tensor
 
 
-def measure(path: Path, sampling: DrawnMask) -> Measurement:
-    """The first and the last slice of a file."""
+def measure(
+    path: Path, sampling: DrawnMask, noise: float = NOISE, mixing: Tensor | None = None
+) -> Measurement:
+    """The first and the last slice of a file; `mixing` (coils, coils), where given, is applied to the noise."""
     from sigpy.mri import birdcage_maps  # noqa: PLC0415
 
     scan = open_scan(path)
@@ -82,11 +89,13 @@ def measure(path: Path, sampling: DrawnMask) -> Measurement:
     maps = torch.from_numpy(birdcage_maps((COILS, *image.shape[1:])).astype(np.complex64))
     full = fft2c(maps * image[:, None])
     generator = torch.Generator().manual_seed(sum(map(ord, path.name)))
-    level = NOISE * rms(fft2c(image))[:, None, None, None]
+    level = noise * rms(fft2c(image))[:, None, None, None]
+    white = complex_noise(tuple(full.shape), level, generator)
+    added = white if mixing is None else torch.einsum("cd,sdhw->schw", mixing, white)
     mask = torch.from_numpy(sampling.mask((image.shape[-2], image.shape[-1]), path.name))
-    kspace = torch.where(mask, full + complex_noise(tuple(full.shape), level, generator), 0)
+    kspace = torch.where(mask, full + added, 0)
     coils = calibrate(kspace, mask.expand(image.shape[1:]), level.flatten())
-    return Measurement(truth.numpy(), kspace, mask, coils.sensitivities)
+    return Measurement(truth.numpy(), kspace, mask, coils.sensitivities, image, maps)
 
 
 def sense(one: Measurement, weight: float) -> Images:

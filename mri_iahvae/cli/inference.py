@@ -69,10 +69,19 @@ _more_results = (
     click.option("--image-size", type=image_size, metavar="HxW",
         show_default="of the reference, else the header's reconSpace, else of k-space",
         help="Crop the image to this size. Rows beyond it are taken as readout oversampling."),
-    click.option("--coil-combine", type=click.Choice(["rss", "sensitivity"]), show_default="rss",
-        help="How coil images are combined: root sum of squares, or weighted by the coils' sensitivities."),
     json_option,
     quiet_option,
+)
+_coils = section("Several coils",
+    click.option("--coil-combine", type=click.Choice(["rss", "sensitivity"]), show_default="rss",
+        help="How coil images are combined: root sum of squares, or weighted by the coils' sensitivities."),
+    click.option("--sensitivities", metavar="FILE", type=EXISTING, show_default="by ESPIRiT",
+        help="Sensitivities of the coils: npy, HDF5 (`sensitivities`) or BART's cfl, (coils, height, width), or one set"
+        " for each slice."),
+    click.option("--write-sensitivities", is_flag=True, help="Write the sensitivities too (`sensitivities`)."),
+    click.option("--noise-scan", metavar="FILE", type=EXISTING,
+        help="Prewhiten the coils by samples of their noise, whose level is then known: npy, HDF5 (`noise`) or cfl,"
+        " (coils, samples) or (..., coils, height, width); or ISMRMRD noise lines."),
 )
 _figure = section("Figure",
     click.option("--slices", type=slice_list, metavar="LIST", show_default="the middle one",
@@ -135,7 +144,7 @@ def common_options(folder: str, consistency: str) -> Decorator:
     reading = section("Reading", *reading_options)
     results = section("Results", output_option(folder), *_more_results)
     expert = section("Expert", data_consistency, *_expert)
-    return lambda command: _quality(results(_figure(_machine(reading(expert(command))))))
+    return lambda command: _quality(results(_coils(_figure(_machine(reading(expert(command)))))))
 
 
 def run(
@@ -191,7 +200,8 @@ def run(
         return lambda path, target, start: run_file(loaded, path, target, request, settings, start)
 
     part = part or part_of_environment(os.environ)
-    levels: dict[str, Any] = {name: given.get(name) for name in ("sigma", "relative_sigma")}
+    names = ("sigma", "relative_sigma", "sensitivities", "noise_scan")
+    levels: dict[str, Any] = {name: given.get(name) for name in names}
     asked = asked_options(task, checkpoint, settings, sampling, reading, up_to=limit, **levels)
     asked |= figure.to_json()
     run_files(

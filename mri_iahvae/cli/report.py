@@ -28,6 +28,8 @@ def report_text(report: dict[str, Any]) -> str:
         f"  mask: {report['mask']}: {sampled}",
         f"  {_method(report)}",
     ]
+    if "notes" in report:
+        lines.append(f"  {report['notes']}")
     if "noise_sigma" in report:
         lines.append(f"  noise sigma {report['noise_sigma']:.4g} per part ({report['noise_source']})")
     names = image_names(report["task"])

@@ -83,3 +83,7 @@ class Draws:
     def noise(self, size: Sequence[int]) -> Tensor:
         """The same for a grid of any size, complex64 (B, H, W): what the errors of data are drawn from."""
         return torch.view_as_complex(self.normal((*size, 2), 0, "noise"))
+
+    def coil_noise(self, size: Sequence[int]) -> Tensor:
+        """The same for (coils, H, W), complex64 (B, coils, H, W); independent of `noise`."""
+        return torch.view_as_complex(self.normal((*size, 2), 0, "noise", 1))

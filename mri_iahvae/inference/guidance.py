@@ -1,5 +1,7 @@
 """The guide's estimate of a measurement, within bounds: what takes the place of the data in inference."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -8,6 +10,7 @@ from mri_iahvae.inference.precision import convolutions
 from mri_iahvae.inference.settings import Precision
 from mri_iahvae.kspace.coils import Sense
 from mri_iahvae.kspace.symmetry import SYMMETRIES
+from mri_iahvae.model.coil_estimate import CoilEstimate
 from mri_iahvae.model.estimate import Estimate
 from mri_iahvae.model.guide import Guide
 
@@ -68,11 +71,11 @@ def estimate_combined(
     noise_sigma: Tensor,
     precision: Precision = "auto",
     symmetries: int = 1,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[CoilEstimate, Tensor]:
     """Estimate the images of a batch that several coils measured.
 
     Where an estimate has more energy than `MOST_ADDED` times what was measured, or numbers that are not finite, the
-    zero-filled image takes its place.
+    zero-filled image takes its place; its error is then taken to be that of the noise alone.
 
     Args:
         guide: as in `estimate`.
@@ -83,18 +86,22 @@ def estimate_combined(
         symmetries: as in `estimate`.
 
     Returns:
-        The images, combined by the sensitivities, complex64 (B, H, W); and the batch elements whose estimate was
-        dropped, bool (B,).
+        The estimate, and the batch elements of which it was dropped, bool (B,).
     """
-    images = torch.zeros_like(kspace[:, 0])
     with convolutions(kspace.device, precision):
-        for one in SYMMETRIES[:symmetries]:
+        found = guide.combine(kspace, sense, noise_sigma)
+        images = found.image
+        for one in SYMMETRIES[1:symmetries]:
             copy = Sense(one.flip(sense.sensitivities), one.flip(sense.mask))
-            images = images + one.undo(guide.combine(one.apply(kspace), copy, noise_sigma))
+            images = images + one.undo(guide.combine(one.apply(kspace), copy, noise_sigma).image)
     images = images / symmetries
-    energy = _energy(kspace)
+    energy, (bins, variance, spread) = _energy(kspace), found.prediction
     kept = _energy(images) <= (1 + MOST_ADDED) * energy  # false for NaN
-    return choose(kept, images, sense.adjoint(kspace)), ~kept & (energy > 0)
+    kept &= variance.flatten(1).isfinite().all(1) & spread.flatten(1).isfinite().all(1)
+    images = choose(kept, images, sense.adjoint(kspace))
+    exact = Estimate.even(bins, torch.zeros_like(variance))
+    prediction = Estimate(*(choose(kept, *parts) for parts in zip(found.prediction, exact, strict=True)))
+    return replace(found, image=images, prediction=prediction), ~kept & (energy > 0)
 
 
 def _energy(bins: Tensor) -> Tensor:

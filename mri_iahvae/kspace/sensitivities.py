@@ -1,4 +1,4 @@
-"""Coil sensitivities from the calibration region, the fully measured centre of k-space: ESPIRiT.
+"""Coil sensitivities: known ones, or from the calibration region, the fully measured centre of k-space: ESPIRiT.
 
 Uecker et al., ESPIRiT: an eigenvalue approach to autocalibrating parallel MRI, 2014. Patches of the calibration region
 span a space of few dimensions. Seen from the image, the projector onto that space is one matrix per pixel, whose
@@ -91,6 +91,19 @@ def calibrate(kspace: Tensor, mask: Tensor, noise_sigma: Tensor) -> Coils:
     return Coils(maps, weights, rows @ eigenvalue @ columns.T)
 
 
+def known_coils(maps: Tensor, kspace: Tensor) -> Coils:
+    """Sensitivities that are known, scaled so that sum_c |S_c|^2 = 1 where they are not zero, and a virtual coil.
+
+    Args:
+        maps: complex64 (B, C, H, W), of any scale; their common phase is kept.
+        kspace: complex64 (B, C, H, W), zero where not measured.
+    """
+    norm = torch.linalg.vector_norm(maps, dim=1, keepdim=True)
+    maps = maps / norm.clamp_min(_TINY)
+    images = ifft2c(kspace / kspace.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(_TINY))
+    return Coils(maps, _closest(maps, images, _gram(images)), (norm[:, 0] > 0).float())
+
+
 def _espirit(region: Tensor, noise_sigma: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Sensitivities (B, C, h, w), of any phase per pixel, and their eigenvalues (B, h, w), on a coarse grid."""
     batch, coils = region.shape[:2]
@@ -122,17 +135,27 @@ def _aligned(maps: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
     The common phase of the sensitivities is free. In turn, the virtual coil is fitted to the combined image by least
     squares, and its phase is given to the sensitivities: that brings both as close as constant weights can.
     """
-    pixels = images.flatten(2)
-    gram = pixels.conj() @ pixels.mT
+    gram = _gram(images)
     weights = torch.linalg.eigh(gram)[1][..., -1]  # the coil that gathers most energy
-    energy = gram.diagonal(dim1=1, dim2=2).real.sum(dim=1).clamp_min(_RIDGE)
-    gram = gram + _RIDGE * torch.diag_embed(energy[:, None].expand(gram.shape[:2]))
     for _ in range(_ALIGNMENTS):
         angle = virtual_coil(maps, weights).angle()
         maps = maps * torch.polar(torch.ones_like(angle), -angle)[:, None]
-        target = combine(images, maps).flatten(1)
-        weights = torch.linalg.solve(gram, pixels.conj() @ target[..., None])[..., 0]
+        weights = _closest(maps, images, gram)
     return weights, maps
+
+
+def _gram(images: Tensor) -> Tensor:
+    """Products of the coil images (B, C, h, w) with one another, (B, C, C), with a ridge that makes them regular."""
+    pixels = images.flatten(2)
+    gram = pixels.conj() @ pixels.mT
+    energy = gram.diagonal(dim1=1, dim2=2).real.sum(dim=1).clamp_min(_RIDGE)
+    return gram + _RIDGE * torch.diag_embed(energy[:, None].expand(gram.shape[:2]))
+
+
+def _closest(maps: Tensor, images: Tensor, gram: Tensor) -> Tensor:
+    """Weights (B, C) of the virtual coil that is closest to the combined image of the coils."""
+    target = combine(images, maps).flatten(1)
+    return torch.linalg.solve(gram, images.flatten(2).conj() @ target[..., None])[..., 0]
 
 
 def _interpolation(fine: int, coarse: int) -> Tensor:

@@ -28,6 +28,9 @@ class Consistency(Protocol):
     def __call__(self, image: Tensor, variance: Tensor) -> Tensor:
         """The image, complex64 (B, H, W), made consistent; `variance` is that of its bins per part, a number."""
 
+    def misfit(self, image: Tensor) -> Tensor:
+        """Bins of an image less the measured ones, complex64 (B, H, W); unmeasured bins do not count."""
+
 
 class OneCoil:
     """Bins of one coil: each is a weighted mean.
@@ -48,6 +51,10 @@ class OneCoil:
         weight = variance / (variance + self.sigma.square())[:, None, None]
         return ifft2c(bins + self.mask * weight * (self.kspace - bins))
 
+    def misfit(self, image: Tensor) -> Tensor:
+        """See `Consistency`."""
+        return fft2c(image) - self.kspace
+
 
 class SeveralCoils:
     """Bins of several coils: least squares by a few steps of conjugate gradients (MoDL).
@@ -60,15 +67,26 @@ class SeveralCoils:
         kspace: complex64 (B, C, H, W), zero where not measured.
         sense: the coils, sum of squares of their sensitivities 1.
         sigma: as the attribute, of every coil.
+
+    Attributes:
+        noise: float (B,), variance of the data per part: noise, and the error of the sensitivities.
     """
 
     def __init__(self, kspace: Tensor, sense: Sense, sigma: Tensor) -> None:
         self.kspace, self.sense, self.sigma = kspace, sense, sigma
+        self.noise = sigma.square() + _CALIBRATION**2
         self.zero_filled = sense.adjoint(kspace)
         self.mask = sense.mask.expand(len(kspace), 1, *kspace.shape[2:])[:, 0]
 
     def __call__(self, image: Tensor, variance: Tensor) -> Tensor:
         """See `Consistency`."""
-        noise = self.sigma.square() + _CALIBRATION**2
-        weight = (noise / variance.clamp_max(_LARGEST))[:, None, None]
-        return self.sense.data_step(self.kspace, image, weight, _STEPS)
+        return self.between(image, self.kspace, variance)
+
+    def between(self, image: Tensor, kspace: Tensor, variance: Tensor) -> Tensor:
+        """The same with other data (B, C, H, W) of these coils: linear in image and data."""
+        weight = (self.noise / variance.clamp_max(_LARGEST))[:, None, None]
+        return self.sense.data_step(kspace, image, weight, _STEPS)
+
+    def misfit(self, image: Tensor) -> Tensor:
+        """See `Consistency`: of the coils' bins, combined by the sensitivities; with one coil of 1 it is the same."""
+        return fft2c(self.sense.normal(image) - self.zero_filled)

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mri_iahvae.kspace.coils import Sense
-from mri_iahvae.kspace.fft import fft2c, to_channels, to_complex
+from mri_iahvae.kspace.fft import fft2c, ifft2c, to_channels, to_complex
 from mri_iahvae.kspace.octaves import OCTAVES, distances, octave_of, ring_means
+from mri_iahvae.model.coil_estimate import CoilEstimate
 from mri_iahvae.model.consistency import Consistency, OneCoil, SeveralCoils
 from mri_iahvae.model.estimate import Estimate
 from mri_iahvae.model.guide_config import GuideConfig
@@ -57,12 +58,9 @@ class Guide(nn.Module):
         """The estimate in units of the slice, and what its error is found from; arguments as in `forward`."""
         unit = slice_unit(kspace, mask)
         measured = torch.where(mask, kspace / unit[:, None, None], 0)
-        found = self._unroll(OneCoil(measured, mask, noise_sigma / unit))
-        misfit, change = fft2c(found.decoded) - measured, fft2c(found.update)
-        rest = (mask, noise_sigma / unit, found.conditions, change, misfit, found.hidden)
-        return Evidence(unit, fft2c(found.image), *rest)
+        return self._evidence(OneCoil(measured, mask, noise_sigma / unit), unit)
 
-    def combine(self, kspace: Tensor, sense: Sense, noise_sigma: Tensor) -> Tensor:
+    def combine(self, kspace: Tensor, sense: Sense, noise_sigma: Tensor) -> CoilEstimate:
         """Estimate the image that several coils measured.
 
         Args:
@@ -71,12 +69,25 @@ class Guide(nn.Module):
             noise_sigma: float (B,), of every coil, per part in the units of `kspace`; zero for none.
 
         Returns:
-            complex64 (B, H, W), combined by the sensitivities.
+            The estimate. The expected error of its prediction is that of an estimate from one coil of the same mask.
         """
         measured = SeveralCoils(kspace, sense, noise_sigma)
         unit = slice_unit(fft2c(measured.zero_filled), measured.mask)
         scaled = SeveralCoils(kspace / unit[:, None, None, None], sense, noise_sigma / unit)
-        return self._unroll(scaled).image * unit[:, None, None]
+        evidence = self._evidence(scaled, unit)
+        return CoilEstimate(
+            image=ifft2c(evidence.kspace) * unit[:, None, None],
+            prediction=Estimate(evidence.kspace, *self.error(evidence)),
+            measured=scaled,
+            weighed=(2 * self.log_sigma[-1]).exp(),
+            unit=unit,
+        )
+
+    def _evidence(self, measured: Consistency, unit: Tensor) -> Evidence:
+        found = self._unroll(measured)
+        change, misfit = fft2c(found.update), measured.misfit(found.decoded)
+        rest = (measured.mask, measured.sigma, found.conditions, change, misfit, found.hidden)
+        return Evidence(unit, fft2c(found.image), *rest)
 
     def _unroll(self, measured: Consistency) -> "_Unrolled":
         conditions = _conditions(measured.mask, measured.sigma)

@@ -25,6 +25,7 @@ from mri_iahvae.results.panels import FigureOptions
 from mri_iahvae.results.paths import beside, files_beside, remove
 from mri_iahvae.results.provenance import provenance
 from mri_iahvae.results.report import SCORED, Record
+from mri_iahvae.scans.coil_maps import MAPS, as_stored
 from mri_iahvae.scans.geometry import Geometry
 from mri_iahvae.scans.scan import KSPACE, Scan
 from mri_iahvae.scans.undersampling import SampledMask
@@ -39,6 +40,7 @@ class Outputs:
         gif: write `<stem>_scales.gif` too, coarse to fine.
         slices: those in the figure and the GIF; none takes the middle one.
         write_kspace: write completed k-space too, in the shape and units of the input, with its header and attributes.
+        write_sensitivities: write the sensitivities of several coils too, of the coils as the input has them.
         image_size: (height, width) of the image; None takes that of the reference, else the header's.
         figure: how the figure looks.
     """
@@ -47,6 +49,7 @@ class Outputs:
     gif: bool = False
     slices: tuple[int, ...] = ()
     write_kspace: bool = False
+    write_sensitivities: bool = False
     image_size: tuple[int, int] | None = None
     figure: FigureOptions = field(default_factory=FigureOptions)
 
@@ -123,6 +126,8 @@ class VolumeOutput:
             arrays["samples"] = crop(result.samples)
         if self._outputs.write_kspace:
             arrays[KSPACE] = self._native_kspace(result, first)
+        if result.sensitivities is not None:
+            arrays[MAPS] = as_stored(result.sensitivities, self._scan)
         self._file.append(**arrays)
         numbers = range(first, first + len(image))
         reference = np.stack([self._target.image(i) for i in numbers]) if self._scores else None

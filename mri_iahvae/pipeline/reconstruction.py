@@ -40,6 +40,8 @@ class Reconstruction:
         samples: complex64 (slices, K, H, W), the posterior samples' images, when they were asked for; drawn in
             antithetic pairs (0 and 1, 2 and 3 ...), so only every other one is independent.
         coil_kspace: complex64 (slices, coils, H, W), of several coils, when it was asked for.
+        sensitivities: complex64 (slices, coils, H, W), of several coils, those that were used, when they were asked
+            for; sum of squares 1, or 0 where given ones are 0.
         warnings: one sentence each.
         model: name of the model, as the Python API knows it.
     """
@@ -59,6 +61,7 @@ class Reconstruction:
     std: NDArray[np.float32] | None = None
     samples: NDArray[np.complex64] | None = None
     coil_kspace: NDArray[np.complex64] | None = None
+    sensitivities: NDArray[np.complex64] | None = None
     warnings: tuple[str, ...] = ()
     model: str | None = None
 

@@ -13,17 +13,20 @@ from mri_iahvae.errors import ScanError, UsageError
 from mri_iahvae.inference.settings import GUIDED, IDLE, InferenceSettings
 from mri_iahvae.kspace.sensitivities import calibration_region
 from mri_iahvae.pipeline.batches import Batches
+from mri_iahvae.pipeline.coil_slice import CoilCombine
 from mri_iahvae.pipeline.loaded import LoadedModel
-from mri_iahvae.pipeline.multicoil import CoilCombine, reconstruct_coils
+from mri_iahvae.pipeline.multicoil import reconstruct_coils
 from mri_iahvae.pipeline.output import PLAIN, Outputs, volume_output
 from mri_iahvae.pipeline.reconstruction import Reconstruction
 from mri_iahvae.pipeline.steps import Progress
 from mri_iahvae.pipeline.target import find_target
 from mri_iahvae.pipeline.volume import make_batches, reconstruct_volume
 from mri_iahvae.results.options import asked_options
+from mri_iahvae.scans.coil_maps import open_coil_maps
 from mri_iahvae.scans.findings import likeness_doubts, require_consistent, sampling_doubts
 from mri_iahvae.scans.geometry import Geometry, scan_geometry
 from mri_iahvae.scans.noise_level import level_doubts, scan_noise
+from mri_iahvae.scans.noise_scan import prewhitened
 from mri_iahvae.scans.outliers import without_outliers
 from mri_iahvae.scans.reader import AS_STORED, Reading, open_scan
 from mri_iahvae.scans.scan import Scan
@@ -58,6 +61,8 @@ class Request:
         batch: slices at a time; None is what suits the device.
         outputs: what is written beside the HDF5 file.
         coil_combine: of several coils, see `reconstruct_coils`; None is "rss".
+        sensitivities: file of their sensitivities (`scans.coil_maps`); None takes those of the calibration region.
+        noise_scan: file of samples of noise, by which they are prewhitened (`scans.noise_scan`).
     """
 
     task: Literal["reconstruct", "denoise"] = "reconstruct"
@@ -70,6 +75,8 @@ class Request:
     batch: int | None = None
     outputs: Outputs = PLAIN
     coil_combine: CoilCombine | None = None
+    sensitivities: Path | None = None
+    noise_scan: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse two noise levels.
@@ -108,6 +115,8 @@ def run_file(
         IahvaeError: the output cannot be written.
     """
     scan = open_scan(path, request.reading)
+    if request.noise_scan is not None:
+        scan = prewhitened(scan, request.noise_scan)
     _check_coils(scan, loaded, settings, request)
     request.outputs.shown(scan)  # what is wrong with the request comes before what takes time
     own = request.sampling.apply(scan)
@@ -120,14 +129,15 @@ def run_file(
         own = replace(own, mask=without_outliers(used.masks, seen.outliers, columns=reduced))
         used = replace(scan, mask=own.mask)
     sampled = own.within(geometry, request.up_to)
-    if scan.coils > 1:
+    maps = None if request.sensitivities is None else open_coil_maps(request.sensitivities, scan, geometry)
+    if scan.coils > 1 and maps is None:
         _check_calibration(scan, sampled.mask)
     weighed = request.task == "denoise" or settings.data_consistency == "soft" or scan.coils > 1
     level = scan_noise(used, geometry, sampled.mask, sigma=request.sigma, relative=request.relative_sigma)
     batches = make_batches(request.batch, loaded.model.gains.device)
     progress, size = start(path.name, scan.slices), batches.size
     levels = np.zeros(scan.slices)
-    kind: dict[str, Any] = {"task": request.task, "coil_combine": request.coil_combine or "rss"}
+    kind: dict[str, Any] = {"task": request.task, "coil_combine": request.coil_combine or "rss", "maps": maps}
     target = find_target(scan, geometry, sampled, outliers=bool(seen.outliers and not keep), **kind)
     infer = _infer(loaded, settings, request)
     with volume_output(output, scan, geometry, sampled, target, request.outputs) as out:
@@ -138,7 +148,9 @@ def run_file(
             levels[chosen] = level.of(chosen, kspace)
             if not weighed:
                 levels[chosen] *= levels[chosen] > _LOUD * level.root_mean_square(chosen, kspace)
-            given = {"acquired": scan.acquired, "batch": batches, "progress": progress}
+            given: dict[str, Any] = {"acquired": scan.acquired, "batch": batches, "progress": progress}
+            if maps is not None:
+                given["sensitivities"] = maps.read(chosen)
             mask = sampled.mask if sampled.mask.ndim == 2 else sampled.mask[chosen]
             result = infer(kspace, mask, first, noise_sigma=levels[chosen], **given)
             out.add(result, first)
@@ -156,14 +168,16 @@ def run_file(
 
 def _check_coils(scan: Scan, loaded: LoadedModel, settings: InferenceSettings, request: Request) -> None:
     if scan.coils == 1:
-        if request.coil_combine is not None:
-            raise UsageError(
-                f"--coil-combine {request.coil_combine}: {scan.path} holds a single coil; leave it out"
-            )
+        asked = {
+            f"--coil-combine {request.coil_combine}": request.coil_combine,
+            f"--sensitivities {request.sensitivities}": request.sensitivities,
+            "--write-sensitivities": request.outputs.write_sensitivities,
+        }
+        for name, value in asked.items():
+            if value:
+                raise UsageError(f"{name}: {scan.path} holds a single coil; leave it out")
         return
     several = f"{scan.path} holds {scan.coils} coils"
-    if settings.samples:
-        raise UsageError(f"--samples: {several}; samples are drawn of single-coil scans only")
     if settings.data_consistency == "none":
         raise UsageError(
             f"--data-consistency none: {several}, whose bins are never the model's alone; take hard or soft"
@@ -188,8 +202,17 @@ def _infer(
     loaded: LoadedModel, settings: InferenceSettings, request: Request
 ) -> Callable[..., Reconstruction]:
     """Reconstructs k-space (n, coils, rows, width), of one coil or several, and takes the number of the first slice."""
-    combine, write = request.coil_combine or "rss", request.outputs.write_kspace
-    guided: dict[str, Any] = {"guide": loaded.guide, "domain": loaded.domain}
+    outputs = request.outputs
+    common: dict[str, Any] = {
+        "guide": loaded.guide,
+        "domain": loaded.domain,
+        "keep_samples": request.keep_samples,
+    }
+    of_coils: dict[str, Any] = {
+        "coil_combine": request.coil_combine or "rss",
+        "keep_kspace": outputs.write_kspace,
+        "keep_sensitivities": outputs.write_sensitivities,
+    }
 
     def infer(
         kspace: NDArray[np.complex64],
@@ -197,12 +220,10 @@ def _infer(
         first: int,
         **given: Any,  # noqa: ANN401 - of either function
     ) -> Reconstruction:
-        given |= guided
+        given |= {**common, "first": first}
         if kspace.shape[1] > 1:
-            given |= {"coil_combine": combine, "keep_kspace": write}
-            return reconstruct_coils(loaded.model, kspace, mask, settings, **given)
-        given |= {"keep_samples": request.keep_samples, "first": first, "coarse": loaded.coarse}
-        return reconstruct_volume(loaded.model, kspace[:, 0], mask, settings, **given)
+            return reconstruct_coils(loaded.model, kspace, mask, settings, **given, **of_coils)
+        return reconstruct_volume(loaded.model, kspace[:, 0], mask, settings, **given, coarse=loaded.coarse)
 
     return infer
 
@@ -226,6 +247,8 @@ def _options(
         up_to=request.up_to,
         sigma=request.sigma,
         relative_sigma=request.relative_sigma,
+        sensitivities=request.sensitivities,
+        noise_scan=request.noise_scan,
     )
     if scan.coils > 1:  # of which the guide alone makes the result
         asked = {name: value for name, value in asked.items() if name not in IDLE["guide"]}
@@ -238,6 +261,7 @@ def _options(
         "nifti": request.outputs.nifti,
         "gif": request.outputs.gif,
         "write_kspace": request.outputs.write_kspace,
+        "write_sensitivities": request.outputs.write_sensitivities,
         **request.outputs.figure.to_json(),
         "batch": batches.first,
         "device": str(loaded.model.gains.device),
@@ -248,6 +272,8 @@ def _options(
 def _details(scan: Scan, request: Request) -> dict[str, Any]:
     """Of the task, for the record."""
     details: dict[str, Any] = {"task": request.task, "relative_sigma": request.relative_sigma}
+    if scan.notes:
+        details["notes"] = "; ".join(scan.notes)
     if scan.coils > 1:
         details |= {"coils": scan.coils, "coil_combine": request.coil_combine or "rss"}
     if request.up_to:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from mri_iahvae.kspace.centre_crop import crop_image
 from mri_iahvae.pipeline.coil_image import sensitivity_image
-from mri_iahvae.pipeline.multicoil import CoilCombine
+from mri_iahvae.pipeline.coil_slice import CoilCombine
+from mri_iahvae.scans.coil_maps import CoilMaps
 from mri_iahvae.scans.geometry import MIN_SIDE, Geometry, reference_fits
 from mri_iahvae.scans.scan import Scan
 from mri_iahvae.scans.undersampling import SampledMask
@@ -41,6 +42,7 @@ def find_target(
     *,
     task: Literal["reconstruct", "denoise"] = "reconstruct",
     coil_combine: CoilCombine = "rss",
+    maps: CoilMaps | None = None,
     outliers: bool = False,
 ) -> Target:
     """The file's reference, or the image of fully sampled k-space of which a reconstruction used a part.
@@ -54,6 +56,7 @@ def find_target(
         sampled: the bins of it that are used.
         task: "reconstruct" or "denoise".
         coil_combine: of several coils, the result's.
+        maps: their sensitivities, where they are given.
         outliers: whether bins were left out because they are spikes, which spoil the image of all bins.
 
     Raises:
@@ -69,7 +72,8 @@ def find_target(
         if not weighted:
             return geometry.image_of(kspace)
         mask = geometry.reduce_mask(scan.masks[number])
-        return np.abs(geometry.crop(sensitivity_image(geometry.reduce(kspace), mask)))
+        given = None if maps is None else maps.read(slice(number, number + 1))
+        return np.abs(geometry.crop(sensitivity_image(geometry.reduce(kspace), mask, given)))
 
     left_out = not sampled.mask[..., slice(*scan.acquired)].all()
     usable = scan.fully_sampled and left_out and task == "reconstruct" and not outliers

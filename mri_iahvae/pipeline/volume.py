@@ -140,7 +140,7 @@ def reconstruct_volume(
         if std is not None or samples is not None:
             images = ifft2c(bins)
             if std is not None:
-                std[chosen] = _deviation(images.abs())
+                std[chosen] = deviation(images.abs())
             if samples is not None:
                 samples[chosen] = images
     beyond = aspect_scores(domain, measured, wanted, sigma, result)
@@ -297,7 +297,7 @@ class _Task:
         return Estimate(kspace, variance, spread), out
 
 
-def _deviation(samples: Tensor) -> Tensor:
+def deviation(samples: Tensor) -> Tensor:
     """Standard deviation over antithetic pairs of samples, (n, K, ...) to (n, ...).
 
     The draws of a pair cancel in the mean, which therefore costs no degree of freedom; an odd last one does not.

@@ -24,6 +24,8 @@ def asked_options(
     up_to: int | None = None,
     sigma: float | None = None,
     relative_sigma: float | None = None,
+    sensitivities: Path | None = None,
+    noise_scan: Path | None = None,
 ) -> dict[str, Any]:
     """Options that decide a result, defaults filled in, by name; plain JSON values."""
     options = {
@@ -31,6 +33,8 @@ def asked_options(
         **asdict(reading),
         **sampling.to_json(),
         **settings.in_effect(),
+        "sensitivities": sensitivities and name_as_text(sensitivities),
+        "noise_scan": noise_scan and name_as_text(noise_scan),
     }
     if task == "denoise":
         return {**options, "sigma": sigma, "relative_sigma": relative_sigma}

@@ -49,6 +49,7 @@ def opening_findings(scan: Scan, geometry: Geometry) -> Iterator[Finding]:
     """What came up when the file was opened and its sizes were looked at."""
     for warning in (*scan.warnings, *geometry.warnings):
         yield Finding("warning", warning)
+    yield from (Finding("note", note) for note in scan.notes)
     if scan.voxel is None and scan.affine is None:
         text = "no header: voxel sizes are unknown" if scan.header is None else "voxel sizes are unknown"
         yield Finding("note", text, "a NIfTI will not state them")

@@ -73,6 +73,10 @@ class Scan:
     noise_sigma: NDArray[np.float64] | None = field(default=None, repr=False)
     """(slices,), standard deviation of each of the real and imaginary parts, in the file's units (k-space and
     image alike, as the transform is unitary); None where the file does not say."""
+    whitening: NDArray[np.complex64] | None = field(default=None, repr=False)
+    """(coils, coils), what the coils of the file are multiplied by (`scans.whitening`); None: they are as stored."""
+    dwell: NDArray[np.float64] | None = field(default=None, repr=False)
+    """(slices,), microseconds that a sample was measured for, averages together; None where the file does not say."""
     reference: tuple[int, int] | None = None
     """Size (rows, columns) of the reference images, None where there are none."""
     header: Header | None = None
@@ -86,6 +90,8 @@ class Scan:
     """fastMRI's scalar attributes, those present. May hold a patient's identifier: not for logs."""
     warnings: tuple[str, ...] = ()
     """One sentence each about what was odd and how it was taken."""
+    notes: tuple[str, ...] = ()
+    """One sentence each about what was done with the data, as it should be."""
 
     @property
     def fully_sampled(self) -> bool:

@@ -13,9 +13,10 @@ from mri_iahvae.errors import UsageError, warn
 from mri_iahvae.inference.settings import inference_settings
 from mri_iahvae.kspace.scales import parse_scale
 from mri_iahvae.pipeline.arrays import as_numpy, like
+from mri_iahvae.pipeline.coil_slice import CoilCombine
 from mri_iahvae.pipeline.devices import compile_networks, find_device
 from mri_iahvae.pipeline.loaded import LoadedModel
-from mri_iahvae.pipeline.multicoil import CoilCombine, reconstruct_coils
+from mri_iahvae.pipeline.multicoil import reconstruct_coils
 from mri_iahvae.pipeline.reconstruction import Reconstruction
 from mri_iahvae.pipeline.volume import reconstruct_volume
 
@@ -63,7 +64,9 @@ class Reconstructor:
         noise_sigma: NDArray[np.floating] | Tensor | float = 0.0,
         coils: bool | None = None,
         coil_combine: CoilCombine | None = None,
+        sensitivities: NDArray[np.complexfloating] | Tensor | None = None,
         keep_coil_kspace: bool = False,
+        keep_sensitivities: bool = False,
         keep_samples: bool = False,
         batch: int | None = None,
     ) -> Reconstruction:
@@ -79,20 +82,23 @@ class Reconstructor:
             "domain": loaded.domain,
             "up_to": None if up_to is None else parse_scale(up_to, loaded.model.size),
             "noise_sigma": as_numpy(noise_sigma),
+            "keep_samples": keep_samples,
             "batch": batch,
         }
         what = loaded.model, values, None if mask is None else as_numpy(mask), self.settings
         if several:
-            if keep_samples:
-                raise UsageError("keep_samples: posterior samples are of a single coil; leave it out")
-            how |= {"coil_combine": coil_combine or "rss", "keep_kspace": keep_coil_kspace}
+            maps = None if sensitivities is None else as_numpy(sensitivities)
+            how |= {"coil_combine": coil_combine or "rss", "sensitivities": maps}
+            how |= {"keep_kspace": keep_coil_kspace, "keep_sensitivities": keep_sensitivities}
             result = reconstruct_coils(*what, **how)
         else:
-            if coil_combine is not None or keep_coil_kspace:
+            of_coils = coil_combine, sensitivities, keep_coil_kspace or None, keep_sensitivities or None
+            if any(option is not None for option in of_coils):
                 raise UsageError(
-                    "coil_combine and keep_coil_kspace: kspace is of a single coil; leave them out"
+                    "coil_combine, sensitivities, keep_coil_kspace and keep_sensitivities: kspace is of a single "
+                    "coil; leave them out"
                 )
-            result = reconstruct_volume(*what, **how, coarse=loaded.coarse, keep_samples=keep_samples)
+            result = reconstruct_volume(*what, **how, coarse=loaded.coarse)
         result = replace(result, warnings=(*loaded.warnings, *result.warnings), model=loaded.name)
         warn(result.warnings)
         return _as_given(result, kspace, alone=alone)
@@ -118,7 +124,9 @@ def reconstruct(
     noise_sigma: NDArray[np.floating] | Tensor | float = 0.0,
     coils: bool | None = None,
     coil_combine: CoilCombine | None = None,
+    sensitivities: NDArray[np.complexfloating] | Tensor | None = None,
     keep_coil_kspace: bool = False,
+    keep_sensitivities: bool = False,
     keep_samples: bool = False,
     batch: int | None = None,
     checkpoint: str | Path = "small",
@@ -142,7 +150,9 @@ def reconstruct(
         coils: whether the axis before (H, W) is of coils; None: where there are four axes. A single coil is
             reconstructed as without that axis.
         coil_combine: of several coils, "rss" (default) or "sensitivity" (`pipeline.multicoil.reconstruct_coils`).
+        sensitivities: of several coils, complex (coils, H, W) or (slices, coils, H, W); None takes ESPIRiT's.
         keep_coil_kspace: of several coils, return the completed k-space of each.
+        keep_sensitivities: of several coils, return the sensitivities that were used.
         keep_samples: return every posterior sample, not only their mean and standard deviation.
         batch: slices at a time, halved when memory runs out; None: what suits the device.
         checkpoint: name of a shipped model, or folder of a checkpoint.
@@ -166,7 +176,9 @@ def reconstruct(
         noise_sigma=noise_sigma,
         coils=coils,
         coil_combine=coil_combine,
+        sensitivities=sensitivities,
         keep_coil_kspace=keep_coil_kspace,
+        keep_sensitivities=keep_sensitivities,
         keep_samples=keep_samples,
         batch=batch,
     )

@@ -10,7 +10,7 @@ from mri_iahvae.kspace.bands import recentre
 from mri_iahvae.kspace.coils import virtual_coil
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.noise import complex_noise
-from mri_iahvae.kspace.sensitivities import _espirit, calibrate, calibration_region
+from mri_iahvae.kspace.sensitivities import _espirit, calibrate, calibration_region, known_coils
 
 
 def columns(height, width, centre):
@@ -150,3 +150,21 @@ def test_slices_are_independent(coil_maps, head_kspace):
     both, alone = calibrate(kspace, mask, torch.zeros(2)), calibrate(kspace[1:], mask, torch.zeros(1))
     torch.testing.assert_close(both.sensitivities[1:], alone.sensitivities, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(both.weights[1:], alone.weights, rtol=1e-3, atol=1e-3)
+
+
+def test_known_sensitivities_are_scaled_and_keep_their_phase(coil_maps, noise):
+    """Whatever their scale is from pixel to pixel; where they are zero they stay so."""
+    maps = torch.from_numpy(coil_maps(3, 20, 24))[None]
+    image = complex_noise((1, 20, 24), 1.0, noise)
+    kspace = fft2c(maps * image[:, None])
+    scaled = 1e3 * (1 + torch.rand(20, 24, generator=noise)) * maps
+    scaled[..., :4] = 0
+    found = known_coils(scaled, kspace)
+    torch.testing.assert_close(found.sensitivities[..., 4:], maps[..., 4:])
+    assert not found.sensitivities[..., :4].any()
+    assert torch.equal(found.eigenvalue[0, 0] > 0, torch.arange(24) >= 4)
+    whole = known_coils(maps, 1e-6 * kspace)  # the virtual coil is the one of least distance
+    best = virtual_coil(maps * image[:, None], whole.weights)
+    for change in 0.05 * torch.eye(3):
+        other = virtual_coil(maps * image[:, None], whole.weights + change)
+        assert torch.linalg.vector_norm(best - image) < torch.linalg.vector_norm(other - image)

@@ -1,6 +1,7 @@
 """A scan from file to file in groups of slices: nothing depends on the grouping, and coils go their own way."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -221,12 +222,72 @@ def test_coils_are_combined(run, coil_scan):
 
 
 def test_what_coils_do_not_allow_is_refused(run, coil_scan, make_scan):
-    with pytest.raises(UsageError, match=r"--samples: .*coils\.h5 holds 4 coils"):
-        run(coil_scan, settings=InferenceSettings(samples=2))
     with pytest.raises(UsageError, match=r"--data-consistency none: .*coils\.h5 holds 4 coils"):
         run(coil_scan, settings=InferenceSettings(data_consistency="none"))
     with pytest.raises(UsageError, match=r"--coil-combine rss: .*scan\.h5 holds a single coil"):
         run(make_scan(), Request("reconstruct", coil_combine="rss"))
+    with pytest.raises(UsageError, match=r"--sensitivities maps\.npy: .*scan\.h5 holds a single coil"):
+        run(make_scan(), Request("reconstruct", sensitivities=Path("maps.npy")))
+    with pytest.raises(UsageError, match=r"--write-sensitivities: .*scan\.h5 holds a single coil"):
+        run(make_scan(), Request("reconstruct", outputs=Outputs(write_sensitivities=True)))
+
+
+UNDERSAMPLED = Sampling(acceleration=2, center_fraction=0.4)
+
+
+def test_samples_of_coils_are_written(run, coil_scan):
+    report, found = run(
+        coil_scan, Request("reconstruct", UNDERSAMPLED, keep_samples=True), InferenceSettings(samples=2)
+    )
+    assert (report["samples"], report["method"]) == (2, "guide")
+    assert found["samples"].shape == (2, 2, 32, 32)
+    assert found["reconstruction_std"].max() > 0
+    _, alone = run(coil_scan, Request("reconstruct", UNDERSAMPLED))
+    np.testing.assert_array_equal(found["image"], alone["image"])
+
+
+@pytest.mark.parametrize("whitened", [False, True])
+def test_sensitivities_that_are_written_can_be_read(run, coil_scan, tmp_path, rng, whitened):
+    """The same result by them, whitened or not: they are those of the coils as the file has them."""
+    noise = None
+    if whitened:
+        noise = tmp_path / "noise.npy"
+        gains = 1e-8 * np.array([1, 2, 3, 4])[:, None]
+        np.save(noise, gains * (rng.normal(size=(4, 500)) + 1j * rng.normal(size=(4, 500))))
+    request = Request("reconstruct", UNDERSAMPLED, noise_scan=noise, coil_combine="sensitivity")
+    first, found = run(coil_scan, replace(request, outputs=Outputs(write_sensitivities=True)))
+    assert found["sensitivities"].shape == (2, 4, 32, 32)
+    assert first["options"]["write_sensitivities"]
+    (tmp_path / "first.h5").write_bytes(Path(first["output"]).read_bytes())
+    again, same = run(coil_scan, replace(request, sensitivities=tmp_path / "first.h5"))
+    assert again["options"]["sensitivities"] == "first.h5"
+    assert "sensitivities" not in same
+    np.testing.assert_allclose(same["reconstruction"], found["reconstruction"], rtol=1e-2, atol=1e-7)
+    if whitened:
+        assert again["options"]["noise_scan"] == "noise.npy"
+        assert again["notes"] == "4 coils are prewhitened by 500 samples of noise.npy"
+        assert again["noise_source"] == "file"
+        assert again["noise_sigma"] == pytest.approx(1e-8 * 24**0.25, rel=0.1)
+
+
+def test_a_reference_of_other_coils_does_not_score_whitened_ones(run, coil_scan, tmp_path, rng):
+    """All k-space of the whitened coils does, where it is there."""
+    noise = tmp_path / "noise.npy"
+    np.save(noise, 1e-7 * (rng.normal(size=(4, 500)) + 1j * rng.normal(size=(4, 500))))
+    report, _ = run(coil_scan, Request("reconstruct", UNDERSAMPLED, noise_scan=noise))
+    assert report["scored_against"] == "the image of all its k-space"
+    stored, _ = run(coil_scan, Request("reconstruct", UNDERSAMPLED))
+    assert stored["scored_against"] == "its reference"
+
+
+def test_own_sensitivities_need_no_calibration_lines(run, coil_scan, coil_maps, tmp_path):
+    np.save(tmp_path / "mask.npy", np.arange(32) % 2 == 1)
+    np.save(tmp_path / "maps.npy", coil_maps(4, 32, 32))
+    sampling = Sampling(mask_path=tmp_path / "mask.npy")
+    with pytest.raises(ScanError, match="coil sensitivities need"):
+        run(coil_scan, Request("reconstruct", sampling))
+    report, _ = run(coil_scan, Request("reconstruct", sampling, sensitivities=tmp_path / "maps.npy"))
+    assert report["fraction_zero"] == 0
 
 
 @pytest.mark.parametrize(("level", "used"), [(0.25, 0.0), (0.5, 0.5)])

@@ -28,7 +28,7 @@ def open_bart(path: Path) -> Scan:
     it. Columns or bins that are exactly zero are unmeasured.
     """
     path = path.with_suffix(".cfl")
-    return mapped_scan(path, _view, (_THREE_D,) if _dimensions(path)[_PARTITIONS] > 1 else ())
+    return mapped_scan(path, cfl_slices, (_THREE_D,) if _dimensions(path)[_PARTITIONS] > 1 else ())
 
 
 def bart_name(path: Path) -> Path:
@@ -53,8 +53,8 @@ def cfl_array(path: Path) -> NDArray[np.complex64]:
         return np.memmap(path, "<c8", "r", shape=tuple(dims), order="F")
 
 
-def _view(path: Path) -> NDArray:
-    """(slices, coils, height, width), mapped; the files are checked."""
+def cfl_slices(path: Path) -> NDArray:
+    """The data of a pair as (slices, coils, height, width), mapped; the files are checked."""
     dims = _dimensions(path)
     found = "dimensions " + " ".join(map(str, dims))
     height, width, partitions, coils, slices = (dims[i] for i in _TAKEN)

@@ -7,7 +7,6 @@ this tool's guard, which the package lacks.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,7 +18,7 @@ from mri_iahvae.errors import unusable
 from mri_iahvae.scans.formats.mrd_acquisitions import Slice, imaging_slices, line_samples
 from mri_iahvae.scans.formats.mrd_affine import in_order, native_affine
 from mri_iahvae.scans.formats.mrd_averages import averages_doubts
-from mri_iahvae.scans.formats.mrd_noise import measured_noise
+from mri_iahvae.scans.formats.mrd_noise import dwell_time, measured_noise
 from mri_iahvae.scans.formats.mrd_selection import (
     Choice,
     acquisition_heads,
@@ -32,23 +31,20 @@ from mri_iahvae.scans.inferred_mask import acquired_columns
 from mri_iahvae.scans.safety.hdf5 import dataset, dataset_text, group, guarded_file
 from mri_iahvae.scans.safety.limits import require_size
 from mri_iahvae.scans.scan import KSPACE, Scan, Source, file_changed
+from mri_iahvae.scans.whitening import WhitenedSource
 
 _GROUP = "dataset"
 
 
 @dataclass(frozen=True, eq=False)
 class MRDSource(Source):
-    """Arrays of an ISMRMRD file of so many records, each (coils, height, width); it is opened for each call.
-
-    `whitening` (coils, coils) is applied to the coils.
-    """
+    """Arrays of an ISMRMRD file of so many records, each (coils, height, width); it is opened for each call."""
 
     path: Path
     slices: Sequence[Slice] = field(repr=False)
     shape: tuple[int, int, int]
     records: int
     group: str
-    whitening: NDArray[np.complex64] | None = field(repr=False)
 
     def kspace(self, numbers: Sequence[int]) -> Iterator[NDArray]:
         """As `Source.kspace`. Lines that were acquired several times are averaged."""
@@ -68,7 +64,7 @@ class MRDSource(Source):
                             samples = line_samples(self.path, line.record, values, shape)[:, line.samples]
                             bins[:, line.rows, line.column] += samples[:, :: line.step]
                     bins /= np.maximum(self.slices[number].times(self.shape[1:]), 1)
-                    yield bins if self.whitening is None else np.tensordot(self.whitening, bins, 1)
+                    yield bins
 
 
 def mrd_group(path: Path, name: str | None = None) -> str | None:
@@ -101,8 +97,6 @@ def open_mrd(path: Path, name: str = _GROUP, select: Choice = MappingProxyType({
         name: of the group.
         select: numbers of counters that choose the lines of the image.
     """
-    if find_spec("ismrmrd") is None:
-        raise unusable(path, "the ismrmrd package, to read raw data", "none", "pip install ismrmrd")
     with guarded_file(path) as file:
         xml, data = _datasets(path, file, name)
         heads = acquisition_heads(path, data)
@@ -126,6 +120,10 @@ def open_mrd(path: Path, name: str = _GROUP, select: Choice = MappingProxyType({
     if header.padding:
         filled[slice(*header.padding)] = True
     acquired = acquired_columns(filled)
+    source: Source = MRDSource(path, slices, (coils, *size), len(heads), name)
+    if noise.whitening is not None:
+        source = WhitenedSource(source, noise.whitening)
+    dwell = dwell_time(lines)
     return Scan(
         path=path,
         slices=len(slices),
@@ -134,9 +132,11 @@ def open_mrd(path: Path, name: str = _GROUP, select: Choice = MappingProxyType({
         width=width,
         mask=masks[0] if (masks == masks[0]).all() else masks,
         mask_source="full" if masks[..., slice(*acquired)].all() else "file",
-        source=MRDSource(path, slices, (coils, *size), len(heads), name, noise.whitening),
+        source=source,
         acquired=acquired,
         noise_sigma=None if noise.sigma is None else noise.sigma * np.sqrt(averaged),
+        whitening=noise.whitening,
+        dwell=None if dwell is None else dwell / np.array(averaged),
         header=header,
         image=header.image,
         voxel=header.voxel,
@@ -146,6 +146,7 @@ def open_mrd(path: Path, name: str = _GROUP, select: Choice = MappingProxyType({
             *_slices_missing(header, len(slices)),
             *(*warnings, *doubts, *order_warnings, *noise_warnings),
         ),
+        notes=(noise.note,) if noise.note else (),
     )
 
 

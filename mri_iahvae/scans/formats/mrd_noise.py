@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from mri_iahvae.errors import ScanError
 from mri_iahvae.scans.formats.mrd_acquisitions import line_samples
 from mri_iahvae.scans.formats.mrd_selection import COILS, NOISE, flagged
-
-_LEAST = 4  # samples per coil: with fewer the eigenvalues of a covariance are far from those of its noise
-_SINGULAR = 1e-6  # smallest eigenvalue of the coils' correlations, whose mean is 1
+from mri_iahvae.scans.whitening import LEAST, whitening
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,13 +18,15 @@ class MeasuredNoise:
     """What the noise lines show.
 
     Attributes:
-        whitening: complex64 (coils, coils), whose product with the coils has independent noise of one level, the
-            geometric mean of what they had; None where there is one coil.
-        sigma: that level of an image's line, per real and imaginary part; None where dwell times are not stated.
+        whitening: of the coils (`scans.whitening`), None where there is one.
+        sigma: the level of an image's line that it leads to, per real and imaginary part; None where dwell times are
+            not stated.
+        note: one sentence about it.
     """
 
     whitening: NDArray[np.complex64] | None = None
     sigma: float | None = None
+    note: str = ""
 
 
 NONE = MeasuredNoise()
@@ -48,20 +48,24 @@ def measured_noise(
         return NONE, ()
     coils, lines = int(image["active_channels"][0]), f"{records.size} noise line{'s' * (records.size > 1)}"
     found = _whitening(path, data, heads, records, image)
-    dwell = [np.unique(one["sample_time_us"]) for one in (heads[records], image)]
-    stated = all(times.size == 1 and 0 < times[0] < np.inf for times in dwell)
-    if coils == 1 and not stated:
+    before, of = dwell_time(heads[records]), dwell_time(image)
+    if coils == 1 and None in (before, of):
         found = "no one dwell time is stated"
     if isinstance(found, str):
         left_out = "left out, and the coils are not prewhitened" if coils > 1 else "left out"
         return NONE, (f"{lines} {'are' if records.size > 1 else 'is'} {left_out}: {found}",)
     matrix, sigma = found
     text = f"{coils} coils are prewhitened by {lines}" if coils > 1 else f"the noise level is by {lines}"
-    if not stated:
+    if before is None or of is None:
         return MeasuredNoise(matrix), (f"{text}; their level is left out, as no one dwell time is stated",)
     # The variance of a sample goes with the receiver's bandwidth, one over the dwell time.
-    sigma *= float(np.sqrt(dwell[0][0] / dwell[1][0]))
-    return MeasuredNoise(matrix if coils > 1 else None, sigma), (text,)
+    return MeasuredNoise(matrix if coils > 1 else None, sigma * (before / of) ** 0.5, text), ()
+
+
+def dwell_time(heads: NDArray) -> float | None:
+    """Of some acquisitions, in microseconds; None where they do not state one."""
+    times = np.unique(heads["sample_time_us"])
+    return float(times[0]) if times.size == 1 and 0 < times[0] < np.inf else None
 
 
 def _whitening(
@@ -72,32 +76,15 @@ def _whitening(
     if any((heads[name][records] != image[name][0]).any() for name in COILS):
         return "they are of other coils"
     try:
-        covariance, samples = _covariance(path, data, heads, records, coils)
+        covariance, samples = covariance_of(path, data, heads, records, coils)
     except ScanError:
         return "their data are not what their headers say"
-    if samples < _LEAST * coils:
+    if samples < LEAST * coils:
         return f"{samples} samples are too few"
     return whitening(covariance) or "a coil has no noise, or that of others, or it is not finite"
 
 
-def whitening(covariance: NDArray[np.complex128]) -> tuple[NDArray[np.complex64], float] | None:
-    """The matrix of `MeasuredNoise` and the level per part that it leads to, by a covariance (coils, coils).
-
-    None where the covariance is not finite or, but for rounding, singular.
-    """
-    variance = np.diagonal(covariance).real
-    if not (np.isfinite(covariance).all() and (variance > 0).all()):
-        return None
-    unit = np.sqrt(variance)
-    correlation = covariance / np.outer(unit, unit)  # gains apart, which may differ by orders of magnitude
-    if np.linalg.eigvalsh(correlation)[0] < _SINGULAR:
-        return None
-    sigma = float(np.exp(np.log(variance / 2).mean() / 2))
-    matrix = np.sqrt(2) * sigma * np.linalg.inv(np.linalg.cholesky(correlation)) / unit
-    return matrix.astype(np.complex64), sigma
-
-
-def _covariance(
+def covariance_of(
     path: Path, data: h5py.Dataset, heads: NDArray, records: NDArray[np.intp], coils: int
 ) -> tuple[NDArray[np.complex128], int]:
     """Covariance (coils, coils) of the samples of some acquisitions, and their number."""

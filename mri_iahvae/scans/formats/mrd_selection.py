@@ -1,6 +1,7 @@
 """Which acquisitions of an ISMRMRD file make the image: by flags, encodings and counters."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -52,6 +53,8 @@ _OTHER_TOOLS = "take them apart with the `ismrmrd` package, or reconstruct with 
 
 def acquisition_heads(path: Path, data: h5py.Dataset) -> NDArray:
     """The headers of all acquisitions."""
+    if find_spec("ismrmrd") is None:
+        raise unusable(path, "the ismrmrd package, to read raw data", "none", "pip install ismrmrd")
     from ismrmrd.hdf5 import acquisition_header_dtype as standard  # noqa: PLC0415 - an optional dependency
 
     if data.ndim != 1 or not 0 < data.size <= _MAX_ACQUISITIONS:

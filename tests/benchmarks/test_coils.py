@@ -1,0 +1,45 @@
+"""`benchmarks.beyond.coils`: its noise is what it claims to be, and the command runs."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.beyond import coils
+from mri_iahvae.kspace.masks import DrawnMask
+
+
+def test_the_noise_is_correlated_and_of_mean_variance_one():
+    mixing = coils.correlated()
+    covariance = mixing @ mixing.conj().T
+    levels = np.sqrt(np.diagonal(covariance).real)
+    correlation = covariance / np.outer(levels, levels)
+    np.testing.assert_allclose(np.diagonal(correlation, 1), 0.5, rtol=1e-5)
+    assert np.mean(levels**2) == pytest.approx(1)
+    assert levels[-1] / levels[0] == pytest.approx(4)
+
+
+def test_coils_are_measured(make_scan, checkpoint, tmp_path, monkeypatch):
+    pytest.importorskip("sigpy")
+    folder = make_scan("data/a.h5", slices=1, reference=True, noise=0.002).parent
+    monkeypatch.setattr(coils, "MASKS", (DrawnMask(2, 0.25, "random"),))
+    monkeypatch.setattr(coils, "OTHER_NOISE", ())
+    options = [
+        str(folder),
+        "--samples",
+        "2",
+        "--checkpoint",
+        str(checkpoint),
+        "--json",
+        str(tmp_path / "out"),
+    ]
+    done = CliRunner().invoke(coils.main, options, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "out").read_text())
+    (calibration,), (maps,) = found["calibration"].values(), found["own maps"].values()
+    assert 0 <= calibration["within 1"] <= calibration["within 2"] <= calibration["within 3"] <= 1
+    assert calibration["error / variance"] > 0
+    assert maps["ESPIRiT"] == calibration["nmse"]
+    (noise,) = found["whitening"].values()
+    assert set(noise) == {"as it is", "prewhitened"}
