@@ -7,6 +7,7 @@ python -m benchmarks.neighbours.dvp_vae cifar10 TRAIN.npz TEST.npz --json benchm
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,6 +20,10 @@ only = click.option(
     "--only", "names", multiple=True, type=click.Choice([*comparison.KINDS]), default=[*comparison.KINDS]
 )
 
+sigma = click.option(
+    "--sigma", type=click.FloatRange(0, min_open=True), default=0.2, show_default=True, help="Of r(u | x)."
+)
+
 
 @click.group()
 def main() -> None:
@@ -29,11 +34,14 @@ def main() -> None:
 @options.data
 @options.output
 @only
+@sigma
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--steps", type=click.IntRange(2), default=600, show_default=True)
-def run_omniglot(data: Path, output: Path | None, names: tuple[str, ...], seeds: int, steps: int) -> None:
+def run_omniglot(
+    data: Path, output: Path | None, names: tuple[str, ...], sigma: float, seeds: int, steps: int
+) -> None:
     """Black and white images, DATA an npz file with `images` of 28 x 28; the table is in nats."""
-    report(lambda: images.read_omniglot(data), 1.0, names, seeds, steps, output)
+    report(lambda: comparison.run(images.read_omniglot(data), seeds, steps, sigma, names), 1.0, output)
 
 
 @main.command("cifar10")
@@ -41,30 +49,35 @@ def run_omniglot(data: Path, output: Path | None, names: tuple[str, ...], seeds:
 @click.argument("test", type=click.Path(exists=True, path_type=Path))
 @options.output
 @only
+@sigma
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--steps", type=click.IntRange(2), default=20000, show_default=True)
 @click.option(
     "--held-out", type=click.IntRange(1), default=1000, show_default=True, help="Images that score."
 )
 def run_cifar10(
-    data: Path, test: Path, output: Path | None, names: tuple[str, ...], seeds: int, steps: int, held_out: int
+    data: Path,
+    test: Path,
+    output: Path | None,
+    names: tuple[str, ...],
+    sigma: float,
+    seeds: int,
+    steps: int,
+    held_out: int,
 ) -> None:
     """Colour images, DATA and TEST npz files with `jpeg` and `offset`; the table is in bits per dimension."""
     bit = 3 * 32 * 32 * math.log(2)
-    report(lambda: images.read_cifar10(data, test, held_out), bit, names, seeds, steps, output)
+
+    def run() -> dict[str, Any]:
+        return comparison.run(images.read_cifar10(data, test, held_out), seeds, steps, sigma, names)
+
+    report(run, bit, output)
 
 
-def report(
-    read: Callable[[], images.Data],
-    unit: float,
-    names: tuple[str, ...],
-    seeds: int,
-    steps: int,
-    output: Path | None,
-) -> None:
+def report(run: Callable[[], dict[str, Any]], unit: float, output: Path | None) -> None:
     """Run a comparison, store its results and print its table."""
     try:
-        results = comparison.run(read(), seeds, steps, names)
+        results = run()
     except IahvaeError as error:
         raise click.ClickException(str(error)) from error
     if output is not None:

@@ -10,7 +10,7 @@ from scipy.stats import ttest_rel
 from torch import Tensor
 
 from benchmarks.neighbours.dvp_vae.images import Data
-from benchmarks.neighbours.dvp_vae.pseudo_input import SIGMA, PseudoInput
+from benchmarks.neighbours.dvp_vae.pseudo_input import PseudoInput
 from benchmarks.neighbours.dvp_vae.training import DRAWS, INSTANTS, DvpVae, fit, score
 from mri_iahvae.training.coarse_prior import fit_mixture
 
@@ -49,13 +49,13 @@ COMPARED: dict[str, tuple[Model, Model]] = {
 """What the paper says is better, and what it is compared with."""
 
 
-def run(data: Data, seeds: int, steps: int, names: tuple[str, ...] = tuple(KINDS)) -> dict[str, Any]:
+def run(data: Data, seeds: int, steps: int, sigma: float, names: tuple[str, ...]) -> dict[str, Any]:
     """Train the kinds of model of these names, `steps` each, with every seed, and score them on held-out images.
 
     Gaussian and mixture have no part in training: f and s are fixed, so p(u) and the rest have no weight in common.
     Two seeds or more are compared.
     """
-    pseudo = PseudoInput(data.training, data.block)
+    pseudo = PseudoInput(data.training, data.block, sigma)
     noise, x = torch.Generator().manual_seed(1), data.held_out.float() / 255
     u = torch.cat([pseudo.draw(x, noise) for _ in range(DRAWS)])
     rows: dict[str, list[Row]] = {name: [] for name in names}
@@ -78,7 +78,7 @@ def run(data: Data, seeds: int, steps: int, names: tuple[str, ...] = tuple(KINDS
             row["weights"] = sum(one.numel() for one in model.parameters())
             rows[name].append(row)
             click.echo(f"seed {seed}, {name}: {row}", err=True)
-    facts = {"steps": steps, "sigma": SIGMA, "numbers_of_u": pseudo.size}
+    facts = {"steps": steps, "sigma": sigma, "numbers_of_u": pseudo.size}
     compared = {
         question: gain(rows, *models)
         for question, models in COMPARED.items()

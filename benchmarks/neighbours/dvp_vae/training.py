@@ -1,5 +1,6 @@
 """Training of a DVP-VAE, and what it scores on held-out images."""
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -84,11 +85,11 @@ def fit(model: DvpVae, images: Tensor, steps: int, seed: int) -> Course:
         optimizer.zero_grad()
         model.terms(x, noise, u).negative_bound().mean().backward()
         norm = nn.utils.clip_grad_norm_(model.hvae.parameters(), CLIP)
-        if norm.isfinite():
-            optimizer.step()
-            course.clipped += bool(norm > CLIP)
-        else:
+        if not norm.isfinite():
+            optimizer.zero_grad()  # no weight moves
             course.skipped += 1
+        course.clipped += CLIP < float(norm) < math.inf
+        optimizer.step()
         schedule.step()
         if model.pseudo is not None and model.prior is not None and of_prior is not None:
             for _ in range(PRIOR_STEPS):
