@@ -52,10 +52,11 @@ class DvpVae(nn.Module):
         torch.manual_seed(seed)
         self.prior = None if pseudo is None else Diffusion(samples, WIDTH, BLOCKS)
 
-    def terms(self, images: Tensor, noise: torch.Generator, u: Tensor | None) -> Terms:
-        """All of the bound but the term of u, of images (B, C, N, N) from 0 to 1 and draws u (B, D) of r(u | x)."""
-        if self.pseudo is None or u is None:
+    def terms(self, images: Tensor, noise: torch.Generator, of_u: torch.Generator) -> Terms:
+        """All of the bound but the term of u, of images (B, C, N, N) from 0 to 1; noise of the latents, and of u."""
+        if self.pseudo is None:
             return self.hvae(images, None, noise, self.likelihood)
+        u = self.pseudo.draw(images, of_u)
         low_pass = {side: self.pseudo.image(u, side) for side in set(self.hvae.sides)}
         return self.hvae(images, [low_pass[side] for side in self.hvae.sides], noise, self.likelihood)
 
@@ -81,9 +82,8 @@ def fit(model: DvpVae, images: Tensor, steps: int, seed: int) -> Course:
     of_prior = None if model.prior is None else _optimizer(model.prior, steps * PRIOR_STEPS)
     for _ in range(steps):
         x = images[torch.randint(len(images), (BATCH,), generator=noise)].float() / 255
-        u = None if model.pseudo is None else model.pseudo.draw(x, of_u)
         optimizer.zero_grad()
-        model.terms(x, noise, u).negative_bound().mean().backward()
+        model.terms(x, noise, of_u).negative_bound().mean().backward()
         norm = nn.utils.clip_grad_norm_(model.hvae.parameters(), CLIP)
         if not norm.isfinite():
             optimizer.zero_grad()  # no weight moves
@@ -118,21 +118,14 @@ def score(model: DvpVae, images: Tensor) -> dict[str, Any]:
     noise, of_u = (torch.Generator().manual_seed(seed) for seed in (0, 1))
     parts = []
     for some in images.split(4 * BATCH):
-        x = some.float() / 255
-        draws = [
-            model.terms(x, noise, None if model.pseudo is None else model.pseudo.draw(x, of_u))
-            for _ in range(DRAWS)
-        ]
-        layers = zip(*(zip(one.divergences, one.means, strict=True) for one in draws), strict=True)
-        found = [
-            [torch.stack(kind).mean(0).flatten(1) for kind in zip(*layer, strict=True)] for layer in layers
-        ]
-        parts.append((torch.stack([one.misfit for one in draws]).mean(0), *zip(*found, strict=True)))
-    misfit, *found = zip(*parts, strict=True)
-    divergences, means = ([torch.cat(layer) for layer in zip(*kind, strict=True)] for kind in found)
+        draws = [model.terms(some.float() / 255, noise, of_u) for _ in range(DRAWS)]
+        columns = zip(*([one.misfit[:, None], *one.divergences, *one.means] for one in draws), strict=True)
+        parts.append([torch.stack(column).mean(0).flatten(1) for column in columns])
+    misfit, *others = (torch.cat(column) for column in zip(*parts, strict=True))
+    divergences, means = others[: len(others) // 2], others[len(others) // 2 :]
     moving, informed = torch.cat(means, dim=1).var(0) > ACTIVE, torch.cat(divergences, dim=1).mean(0) > ACTIVE
     return {
-        "misfit": float(torch.cat(misfit).mean()),
+        "misfit": float(misfit.mean()),
         "layers": [float(layer.sum(1).mean()) for layer in divergences],
         "moving": float(moving.float().mean()),
         "informed": float(informed.float().mean()),
