@@ -1,7 +1,7 @@
 """DVP-VAE (Kuzina and Tomczak, arXiv 2412.01373): do pseudo-input, diffusion prior and latent aggregation pay?
 
 python -m benchmarks.neighbours.dvp_vae omniglot OMNIGLOT.npz --json benchmarks/neighbours/dvp_vae/omniglot.json
-python -m benchmarks.neighbours.dvp_vae cifar10 TRAIN.npz TEST.npz --json benchmarks/neighbours/dvp_vae/cifar10.json
+python -m benchmarks.neighbours.dvp_vae cifar10 TRAIN.npz TEST.npz
 """
 
 import math
