@@ -208,7 +208,11 @@ def main(
     for name, test in found.items():
         click.echo(f"{name:40} " + "  ".join(f"{key} {value:.4f}" for key, value in test.items()))
     diffusion, steps = fit_diffusion(fuzzy, minutes)
-    bounds = [float(diffusion.bound(part).mean()) / part.shape[1] for part in (held_back, last)]
+    noise = torch.Generator()
+    bounds = [
+        float(diffusion.bound(part, noise.manual_seed(0)).mean()) / part.shape[1]
+        for part in (held_back, last)
+    ]
     add("diffusion", (bounds[0], bounds[1]), 60 * minutes)
     if output:
         write_json(

@@ -58,19 +58,19 @@ class Diffusion(nn.Module):
         a, s = levels(t)
         return (e - self.noise(a * x + s * e, t)).square().sum(1)
 
-    @torch.no_grad()
-    def bound(self, samples: Tensor, steps: int = 1000, times: int = 32, seed: int = 0) -> Tensor:
+    def bound(
+        self, samples: Tensor, generator: torch.Generator, steps: int = 1000, times: int = 32
+    ) -> Tensor:
         """Upper bound on the negative log density, nats, (B,); its expectation over random times and noise is exact.
 
         The bound of `steps` discrete steps (equations 11 to 14), each estimated at some of them.
 
         Args:
             samples: float (B, D).
+            generator: of times and noise.
             steps: T.
             times: steps that are drawn for each sample, spread evenly.
-            seed: of the draws.
         """
-        generator = torch.Generator().manual_seed(seed)
         x, size = self.white(samples), samples.shape[1]
         a, s = levels(torch.ones(1))
         last = ((a * x).square() + s.square() - 1 - s.square().log()).sum(1) / 2  # KL of z_1 from the prior
@@ -111,4 +111,4 @@ def fit_diffusion(samples: Tensor, minutes: float, seed: int = 0, batch: int = 2
         optimizer.step()
         average.update_parameters(model)
         steps, done = steps + 1, (time.process_time() - begun) / (60 * minutes)
-    return cast("Diffusion", average.module).eval(), steps
+    return cast("Diffusion", average.module).eval().requires_grad_(requires_grad=False), steps
