@@ -49,8 +49,8 @@ def estimate(
             found = found + one.undo(copy.kspace * copy.unit[:, None, None])
         found = found / symmetries
     data = Estimate.of_data(kspace, mask, noise_sigma)
-    most = MOST_ADDED * _energy(data.kspace)
-    within = (_energy(torch.where(mask, 0, found)) <= most) & (_energy(found) <= most + _energy(data.kspace))
+    most = MOST_ADDED * energy(data.kspace)
+    within = (energy(torch.where(mask, 0, found)) <= most) & (energy(found) <= most + energy(data.kspace))
     within &= variance.flatten(1).isfinite().all(1) & spread.flatten(1).isfinite().all(1)
     nothing = ~(data.kspace != 0).flatten(1).any(1)
     kept = within & ~nothing
@@ -92,10 +92,11 @@ def estimate_combined(
             copy = Sense(one.flip(sense.sensitivities), one.flip(sense.mask))
             images = images + one.undo(guide.combine(one.apply(kspace), copy, noise_sigma))
     images = images / symmetries
-    energy = _energy(kspace)
-    kept = _energy(images) <= (1 + MOST_ADDED) * energy  # false for NaN
-    return choose(kept, images, sense.adjoint(kspace)), ~kept & (energy > 0)
+    given = energy(kspace)
+    kept = energy(images) <= (1 + MOST_ADDED) * given  # false for NaN
+    return choose(kept, images, sense.adjoint(kspace)), ~kept & (given > 0)
 
 
-def _energy(bins: Tensor) -> Tensor:
+def energy(bins: Tensor) -> Tensor:
+    """Of complex bins (B, ...), float64 (B,)."""
     return torch.view_as_real(bins).double().square().flatten(1).sum(1)

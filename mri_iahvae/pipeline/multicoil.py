@@ -167,6 +167,8 @@ def _guide(guide: Guide | None, settings: InferenceSettings, coil_combine: CoilC
     """The guide, if what is asked of it can be."""
     if settings.samples:
         raise UsageError("posterior samples of multi-coil scans do not exist yet: leave the samples out")
+    if settings.series:
+        raise UsageError("a series of multi-coil frames cannot be reconstructed yet: leave series out")
     if settings.data_consistency == "none":
         raise UsageError(
             "bins of several coils are never the model's alone: take hard or soft data consistency"

@@ -125,7 +125,8 @@ def run_file(
     weighed = request.task == "denoise" or settings.data_consistency == "soft" or scan.coils > 1
     level = scan_noise(used, geometry, sampled.mask, sigma=request.sigma, relative=request.relative_sigma)
     batches = make_batches(request.batch, loaded.model.gains.device)
-    progress, size = start(path.name, scan.slices), batches.size
+    progress = start(path.name, scan.slices)
+    size = scan.slices if settings.series else batches.size  # every frame goes by all
     levels = np.zeros(scan.slices)
     kind: dict[str, Any] = {"task": request.task, "coil_combine": request.coil_combine or "rss"}
     target = find_target(scan, geometry, sampled, outliers=bool(seen.outliers and not keep), **kind)
@@ -164,6 +165,8 @@ def _check_coils(scan: Scan, loaded: LoadedModel, settings: InferenceSettings, r
     several = f"{scan.path} holds {scan.coils} coils"
     if settings.samples:
         raise UsageError(f"--samples: {several}; samples are drawn of single-coil scans only")
+    if settings.series:
+        raise UsageError(f"--series: {several}; a series is reconstructed of single-coil scans only")
     if settings.data_consistency == "none":
         raise UsageError(
             f"--data-consistency none: {several}, whose bins are never the model's alone; take hard or soft"
