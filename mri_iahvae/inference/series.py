@@ -90,9 +90,9 @@ def predict(state: Belief, frames: Frames) -> Belief:
     differ = differ + _ALIKE * ring_means(_power(frames.bins), everywhere, ring)
     weight = 1 / (frames.variance + differ.clamp_min(torch.finfo(differ.dtype).tiny)[:, ring])
     # Phase stays in place, where coils and field put it, and magnitude moves.
-    before, now = _smooth_phase(state.bins), _smooth_phase(frames.bins)
-    image, target = ifft2c(state.bins) * before.conj(), fft2c(ifft2c(frames.bins) * now.conj())
-    bins = fft2c(moved(image, find_displacement(fft2c(image), target, weight)) * now)
+    phase = _smooth_phase(state.bins)
+    image, target = (fft2c(ifft2c(bins) * phase.conj()) for bins in (state.bins, frames.bins))
+    bins = fft2c(moved(ifft2c(image), find_displacement(image, target, weight)) * phase)
     excess = _power(bins - frames.kspace) - state.variance - frames.sigma.square()[:, None, None]
     innovation = ring_means(torch.where(excess.isfinite(), excess, 0), frames.mask, ring).clamp_min(0)
     return Belief(bins, state.variance + innovation[:, ring])

@@ -17,7 +17,7 @@ class Consistent:
     """A guide that knows nothing but what it is given."""
 
     @staticmethod
-    def update(kspace, mask, sigma, predicted, spread):
+    def update(kspace, mask, _sigma, predicted, _spread):
         return torch.where(mask, kspace, predicted)
 
 

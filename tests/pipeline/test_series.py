@@ -1,4 +1,4 @@
-"""A series through the pipeline: masks of its own for each frame, a single frame, the shipped model, what is refused."""
+"""A series through the pipeline: a mask for each frame, a single frame, the shipped model, what is refused."""
 
 import numpy as np
 import pytest
