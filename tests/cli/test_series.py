@@ -2,7 +2,11 @@
 
 import h5py
 import numpy as np
+import torch
 from PIL import Image
+
+from mri_iahvae.kspace.fft import fft2c, ifft2c
+from mri_iahvae.results.hdf5 import write_scan
 
 FAST = ("--quality", "fast")
 
@@ -36,7 +40,14 @@ def test_other_methods_do_not_ask_for_it(reconstruct, make_scan):
     assert reconstruct(make_scan(), "--method", "iterative", "--acceleration", 4).exit_code == 0
 
 
-def test_refusals(reconstruct, make_scan, expect_error):
-    path = make_scan(coils=2)
-    expect_error(reconstruct(path, *FAST, "--series", "--acceleration", 4), 1, "--series", "2 coils")
-    expect_error(reconstruct(make_scan(), "--method", "iterative", "--series"), 2, "--series does not apply")
+def test_several_coils_are_refused(reconstruct, tmp_path, head_kspace, coil_maps, expect_error):
+    images = ifft2c(torch.from_numpy(head_kspace(2, 32)))[:, None] * torch.from_numpy(coil_maps(2, 32, 32))
+    write_scan(tmp_path / "scan.h5", fft2c(images).numpy().astype(np.complex64))
+    result = reconstruct(tmp_path / "scan.h5", *FAST, "--series", "--acceleration", 4)
+    expect_error(result, 1, "--series", "2 coils")
+
+
+def test_methods_without_guide_are_refused(reconstruct, make_scan):
+    result = reconstruct(make_scan(), "--method", "iterative", "--series")
+    assert result.exit_code == 2
+    assert "--series does not apply to --method iterative" in result.stderr

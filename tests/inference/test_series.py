@@ -57,7 +57,7 @@ def complementary():
 
 @pytest.mark.usefixtures("still")
 def test_frames_at_rest_add_up_to_the_full_data(full):
-    given = frames(full, complementary(), 4.0)
+    given = frames(full, complementary(), 40.0)
     found = update(Consistent, given, predictions(Consistent, given))
     torch.testing.assert_close(found.bins, full, atol=1e-4, rtol=0)
     assert not found.variance.any()
