@@ -82,7 +82,7 @@ def predict(state: Belief, frames: Frames) -> Belief:
     """What neighbouring frames say of these: the state, moved, its variance increased by the innovation.
 
     The innovation of an octave is the mean, over the bins measured now, of the squared residual per part, less what
-    state and noise explain of it.
+    state and noise explain of it; infinite where none is measured.
     """
     ring = octaves(frames.mask)
     everywhere = torch.ones_like(frames.mask)
@@ -95,6 +95,8 @@ def predict(state: Belief, frames: Frames) -> Belief:
     bins = fft2c(moved(ifft2c(image), find_displacement(image, target, weight)) * phase)
     excess = _power(bins - frames.kspace) - state.variance - frames.sigma.square()[:, None, None]
     innovation = ring_means(torch.where(excess.isfinite(), excess, 0), frames.mask, ring).clamp_min(0)
+    measured = ring_means(frames.mask.float(), everywhere, ring) > 0
+    innovation = torch.where(measured, innovation, torch.inf)
     return Belief(bins, state.variance + innovation[:, ring])
 
 

@@ -44,7 +44,7 @@ def test_several_coils_are_refused(reconstruct, tmp_path, head_kspace, coil_maps
     images = ifft2c(torch.from_numpy(head_kspace(2, 32)))[:, None] * torch.from_numpy(coil_maps(2, 32, 32))
     write_scan(tmp_path / "scan.h5", fft2c(images).numpy().astype(np.complex64))
     result = reconstruct(tmp_path / "scan.h5", *FAST, "--series", "--acceleration", 4)
-    expect_error(result, 1, "--series", "2 coils")
+    expect_error(result, 2, "--series", "2 coils")
 
 
 def test_methods_without_guide_are_refused(reconstruct, make_scan):
