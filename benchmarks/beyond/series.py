@@ -32,6 +32,10 @@ from mri_iahvae.kspace.phase import smooth_phase
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+HEADER = """
+| random columns | motion | zero-filled | total variation in time | frame by frame | series | gain | weight | s, total \
+variation | s, frame by frame | s, series |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
 FRAMES = 16
 _PERIOD = 8  # frames of a breath
 _SHIFT = (4.0, 1.0)  # pixels along rows and columns, at most
@@ -148,6 +152,7 @@ def main(data: Path, checkpoint: str, every: int, output: Path | None) -> None:
         },
     }
     rows: list[dict] = []
+    click.echo(HEADER)
     for sampling, motion in ROWS:
         scores: dict[str, list[float]] = {}
         seconds = dict.fromkeys(methods, 0.0)
