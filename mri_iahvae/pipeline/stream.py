@@ -151,6 +151,8 @@ def run_file(
             if scan.coils > 1:
                 doubts += likeness_doubts(scan, seen, stated)
             doubts += level_doubts(used, geometry, sampled.mask, stated, level.source)
+        if settings.series and sampled.mask.ndim == 2:
+            doubts += ("all frames have one mask: without --series their error was lower in tests",)
         done = replace(settings, method="guide") if scan.coils > 1 else settings
         return out.finish(loaded, done, batches, details, doubts)
 

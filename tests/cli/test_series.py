@@ -40,6 +40,12 @@ def test_other_methods_do_not_ask_for_it(reconstruct, make_scan):
     assert reconstruct(make_scan(), "--method", "iterative", "--acceleration", 4).exit_code == 0
 
 
+def test_one_mask_for_all_frames_is_warned_of(reconstruct, make_scan):
+    result = reconstruct(make_scan(), *FAST, "--series", "--acceleration", 4)
+    assert result.exit_code == 0
+    assert "all frames have one mask" in result.stderr
+
+
 def test_several_coils_are_refused(reconstruct, tmp_path, head_kspace, coil_maps, expect_error):
     images = ifft2c(torch.from_numpy(head_kspace(2, 32)))[:, None] * torch.from_numpy(coil_maps(2, 32, 32))
     write_scan(tmp_path / "scan.h5", fft2c(images).numpy().astype(np.complex64))
