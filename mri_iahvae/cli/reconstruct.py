@@ -19,6 +19,16 @@ from mri_iahvae.cli.options import SectionedCommand, section
         help="Use only the measured bins of the central SxS block, such as 8x8 or 8. S is a power of two.",
     ),
 )
+@section(
+    "Frames in time",
+    click.option(
+        "--series",
+        is_flag=True,
+        default=None,
+        help="Take the slices for frames in time: each is estimated from all. Writes an animation <stem>_cine.gif and a"
+        " time profile <stem>_profile.png too.",
+    ),
+)
 @common_options("reconstructions", "hard")
 def reconstruct(**options: Any) -> None:  # noqa: ANN401 - Click passes options by name
     """Reconstruct undersampled k-space.

@@ -52,8 +52,8 @@ def estimate(
             found = found + one.undo(copy.kspace * copy.unit[:, None, None])
         found = found / symmetries
     data = Estimate.of_data(kspace, mask, noise_sigma)
-    most = MOST_ADDED * _energy(data.kspace)
-    within = (_energy(torch.where(mask, 0, found)) <= most) & (_energy(found) <= most + _energy(data.kspace))
+    most = MOST_ADDED * energy(data.kspace)
+    within = (energy(torch.where(mask, 0, found)) <= most) & (energy(found) <= most + energy(data.kspace))
     within &= variance.flatten(1).isfinite().all(1) & spread.flatten(1).isfinite().all(1)
     nothing = ~(data.kspace != 0).flatten(1).any(1)
     kept = within & ~nothing
@@ -95,14 +95,15 @@ def estimate_combined(
             copy = Sense(one.flip(sense.sensitivities), one.flip(sense.mask))
             images = images + one.undo(guide.combine(one.apply(kspace), copy, noise_sigma).image)
     images = images / symmetries
-    energy, (bins, variance, spread) = _energy(kspace), found.prediction
-    kept = _energy(images) <= (1 + MOST_ADDED) * energy  # false for NaN
+    given, (bins, variance, spread) = energy(kspace), found.prediction
+    kept = energy(images) <= (1 + MOST_ADDED) * given  # false for NaN
     kept &= variance.flatten(1).isfinite().all(1) & spread.flatten(1).isfinite().all(1)
     images = choose(kept, images, sense.adjoint(kspace))
     exact = Estimate.even(bins, torch.zeros_like(variance))
     prediction = Estimate(*(choose(kept, *parts) for parts in zip(found.prediction, exact, strict=True)))
-    return replace(found, image=images, prediction=prediction), ~kept & (energy > 0)
+    return replace(found, image=images, prediction=prediction), ~kept & (given > 0)
 
 
-def _energy(bins: Tensor) -> Tensor:
+def energy(bins: Tensor) -> Tensor:
+    """Of complex bins (B, ...), float64 (B,)."""
     return torch.view_as_real(bins).double().square().flatten(1).sum(1)

@@ -42,8 +42,8 @@ QUALITY: dict[Quality, dict[str, Any]] = {
 IDLE: dict[str, tuple[str, ...]] = {
     "guide": ("steps", "optimizer", "schedule"),
     "amortized": ("steps", "optimizer", "schedule"),
-    "iterative": ("symmetries",),
-    "paper": ("optimizer", "schedule", "samples", "symmetries"),
+    "iterative": ("symmetries", "series"),
+    "paper": ("optimizer", "schedule", "samples", "symmetries", "series"),
 }
 """Settings that a method ignores."""
 
@@ -79,6 +79,7 @@ class InferenceSettings:
             objective are always float32.
         compile: run the networks through `torch.compile` (mode "reduce-overhead"); on CUDA only.
         symmetries: copies of the measurement, 1 to 8, of which the guide's estimates are averaged (`kspace.symmetry`).
+        series: take the slices for frames in time, and estimate each from all (`inference.series`).
     """
 
     method: Method = "hybrid"
@@ -92,6 +93,7 @@ class InferenceSettings:
     precision: Precision = "auto"
     compile: bool = False
     symmetries: int = 4
+    series: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be computed.
@@ -112,6 +114,8 @@ class InferenceSettings:
             )
         if self.samples and "samples" in IDLE.get(self.method, ()):
             raise UsageError(f"method {self.method} gives one estimate: take another one for samples")
+        if self.series and self.method not in GUIDED:
+            raise UsageError(f"method {self.method} has no guide, which a series needs: take another one")
         if self.symmetries not in range(1, MOST_SYMMETRIES + 1):
             raise UsageError(f"symmetries {self.symmetries}: expected 1 to {MOST_SYMMETRIES}")
         if self.samples < 0 or not 0 <= self.seed < 2**32:

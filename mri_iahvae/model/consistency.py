@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from mri_iahvae.kspace.coils import Sense
@@ -48,12 +49,39 @@ class OneCoil:
     def __call__(self, image: Tensor, variance: Tensor) -> Tensor:
         """See `Consistency`."""
         bins = fft2c(image)
-        weight = variance / (variance + self.sigma.square())[:, None, None]
+        weight = variance / (variance + self.sigma.square()[:, None, None])
         return ifft2c(bins + self.mask * weight * (self.kspace - bins))
 
     def misfit(self, image: Tensor) -> Tensor:
         """See `Consistency`."""
         return fft2c(image) - self.kspace
+
+
+class Predicted(OneCoil):
+    """Bins of one coil, each of which something else predicts, too.
+
+    Networks see what was measured alone, as in training. The prediction joins their own in the weighted mean.
+
+    Args:
+        kspace: as of `OneCoil`, like `mask` and `sigma`.
+        mask: see there.
+        sigma: see there.
+        predicted: complex64 (B, H, W), bins.
+        spread: float (B, H, W), the prediction's variance per part; infinite where there is none.
+    """
+
+    def __init__(
+        self, kspace: Tensor, mask: Tensor, sigma: Tensor, predicted: Tensor, spread: Tensor
+    ) -> None:
+        super().__init__(kspace, mask, sigma)
+        self.predicted, self.spread = predicted, spread
+
+    def __call__(self, image: Tensor, variance: Tensor) -> Tensor:
+        """See `Consistency`."""
+        bins, weight = fft2c(image), variance / (variance + self.spread)
+        fused = bins + weight * (self.predicted - bins)
+        left = variance * (1 - weight)
+        return super().__call__(ifft2c(fused), left.clamp_min(torch.finfo(left.dtype).tiny))
 
 
 class SeveralCoils:

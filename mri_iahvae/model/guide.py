@@ -17,7 +17,7 @@ from mri_iahvae.kspace.coils import Sense
 from mri_iahvae.kspace.fft import fft2c, ifft2c, to_channels, to_complex
 from mri_iahvae.kspace.octaves import OCTAVES, distances, octave_of, ring_means
 from mri_iahvae.model.coil_estimate import CoilEstimate
-from mri_iahvae.model.consistency import Consistency, OneCoil, SeveralCoils
+from mri_iahvae.model.consistency import Consistency, OneCoil, Predicted, SeveralCoils
 from mri_iahvae.model.estimate import Estimate
 from mri_iahvae.model.guide_config import GuideConfig
 from mri_iahvae.model.guide_error import Evidence, GuideError
@@ -59,6 +59,24 @@ class Guide(nn.Module):
         unit = slice_unit(kspace, mask)
         measured = torch.where(mask, kspace / unit[:, None, None], 0)
         return self._evidence(OneCoil(measured, mask, noise_sigma / unit), unit)
+
+    def update(
+        self, kspace: Tensor, mask: Tensor, noise_sigma: Tensor, predicted: Tensor, spread: Tensor
+    ) -> Tensor:
+        """Estimate all bins of slices of which there is a prediction, complex64 (B, H, W) like `predicted`.
+
+        Args:
+            kspace: as in `forward`, like `mask` and `noise_sigma`.
+            mask: see there.
+            noise_sigma: see there.
+            predicted: complex64 (B, H, W), in the units of `kspace`.
+            spread: float (B, H, W), the prediction's variance per part; infinite where there is none.
+        """
+        unit = slice_unit(kspace, mask)
+        one = unit[:, None, None]
+        measured = torch.where(mask, kspace / one, 0)
+        given = measured, mask, noise_sigma / unit, predicted / one, spread / one.square()
+        return fft2c(self._unroll(Predicted(*given)).image) * one
 
     def combine(self, kspace: Tensor, sense: Sense, noise_sigma: Tensor) -> CoilEstimate:
         """Estimate the image that several coils measured.

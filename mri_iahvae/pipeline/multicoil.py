@@ -171,6 +171,8 @@ def reconstruct_coils(
 
 def _guide(guide: Guide | None, settings: InferenceSettings, coil_combine: CoilCombine) -> Guide:
     """The guide, if what is asked of it can be."""
+    if settings.series:
+        raise UsageError("a series of multi-coil frames cannot be reconstructed yet: leave series out")
     if settings.data_consistency == "none":
         raise UsageError(
             "bins of several coils are never the model's alone: take hard or soft data consistency"

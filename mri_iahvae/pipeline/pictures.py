@@ -1,4 +1,4 @@
-"""Pictures of a volume that passes group by group: the figure of some slices, the contact sheet, the GIF."""
+"""Pictures of a volume that passes group by group: the figure of some slices, the contact sheet, GIFs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +12,8 @@ from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.pipeline.reconstruction import Reconstruction
 from mri_iahvae.pipeline.target import Target
-from mri_iahvae.results.figures import kspace_figure, plain_text, sheet_figure
-from mri_iahvae.results.gif import scale_gif
+from mri_iahvae.results.figures import kspace_figure, plain_text, profile_figure, sheet_figure
+from mri_iahvae.results.gif import cine_gif, scale_gif
 from mri_iahvae.results.panels import FigureOptions, SliceView, Titles
 from mri_iahvae.results.paths import beside
 from mri_iahvae.results.report import Record, image_names
@@ -53,6 +53,7 @@ class Pictures:
         self._scan, self._geometry, self._sampled, self._target = scan, geometry, sampled, target
         self._options = options
         self._views: dict[int, SliceView | None] = dict.fromkeys(numbers)
+        self._series: dict[str, NDArray[np.float32]] = {}
 
     def require(self, settings: InferenceSettings) -> None:
         """Refuse options that do not fit the scan, before anything is computed.
@@ -89,6 +90,9 @@ class Pictures:
             reference: the same; None where there is none.
         """
         crop = self._geometry.crop
+        if result.settings.series:  # which comes as a whole
+            known = {} if reference is None else {"reference": reference}
+            self._series = {**known, "zero-filled": baseline, "reconstruction": magnitude}
         for number in self._views.keys() & set(range(first, first + len(magnitude))):
             i, used = number - first, self._sampled.of(number)
             soft = result.settings.data_consistency == "soft"
@@ -149,6 +153,18 @@ class Pictures:
             files["gif"] = beside(path, "gif")
             kspace = np.stack([view.completed for view in views])
             scale_gif(files["gif"], kspace, grid, crop=self._geometry.crop)
+        if self._series:
+            files |= self._write_series(path, f"{name}\n{caption}")
+        return files
+
+    def _write_series(self, path: Path, title: str) -> dict[str, Path]:
+        """The animation and the time profile, in the window of the reference, without one of the reconstruction."""
+        figure_format = self._options.figure_format
+        files = {"cine": beside(path, "cine"), "profile": beside(path, "profile", figure_format)}
+        judged = self._series.get("reference", self._series["reconstruction"])
+        white = float(np.percentile(judged, self._options.window)) or 1.0
+        cine_gif(files["cine"], self._series, white)
+        profile_figure(files["profile"], self._series, title, white=white, figure_format=figure_format)
         return files
 
     def _write_sheet(self, path: Path, images: "h5py.Dataset", title: str) -> None:

@@ -74,5 +74,5 @@ def guide_part(settings: InferenceSettings, size: float) -> float:
     """
     if settings.method in LADDERLESS:
         return 1.0
-    copies = settings.symmetries * size
+    copies = settings.symmetries * size * (1 + settings.series)  # frames of a series are estimated again
     return copies / (copies + 1 + min(settings.budget[0], _USUAL_STEPS))

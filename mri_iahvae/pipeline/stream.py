@@ -114,9 +114,7 @@ def run_file(
         UsageError: the request does not fit the file.
         IahvaeError: the output cannot be written.
     """
-    scan = open_scan(path, request.reading)
-    if request.noise_scan is not None:
-        scan = prewhitened(scan, request.noise_scan)
+    scan = _opened(path, request)
     _check_coils(scan, loaded, settings, request)
     request.outputs.shown(scan)  # what is wrong with the request comes before what takes time
     own = request.sampling.apply(scan)
@@ -135,7 +133,8 @@ def run_file(
     weighed = request.task == "denoise" or settings.data_consistency == "soft" or scan.coils > 1
     level = scan_noise(used, geometry, sampled.mask, sigma=request.sigma, relative=request.relative_sigma)
     batches = make_batches(request.batch, loaded.model.gains.device)
-    progress, size = start(path.name, scan.slices), batches.size
+    progress = start(path.name, scan.slices)
+    size = scan.slices if settings.series else batches.size  # every frame goes by all
     levels = np.zeros(scan.slices)
     kind: dict[str, Any] = {"task": request.task, "coil_combine": request.coil_combine or "rss", "maps": maps}
     target = find_target(scan, geometry, sampled, outliers=bool(seen.outliers and not keep), **kind)
@@ -149,8 +148,7 @@ def run_file(
             if not weighed:
                 levels[chosen] *= levels[chosen] > _LOUD * level.root_mean_square(chosen, kspace)
             given: dict[str, Any] = {"acquired": scan.acquired, "batch": batches, "progress": progress}
-            if maps is not None:
-                given["sensitivities"] = maps.read(chosen)
+            given |= {} if maps is None else {"sensitivities": maps.read(chosen)}
             mask = sampled.mask if sampled.mask.ndim == 2 else sampled.mask[chosen]
             result = infer(kspace, mask, first, noise_sigma=levels[chosen], **given)
             out.add(result, first)
@@ -162,8 +160,15 @@ def run_file(
             if scan.coils > 1:
                 doubts += likeness_doubts(scan, seen, stated)
             doubts += level_doubts(used, geometry, sampled.mask, stated, level.source)
+        if settings.series and sampled.mask.ndim == 2:
+            doubts += ("all frames have one mask: without --series their error was lower in tests",)
         done = replace(settings, method="guide") if scan.coils > 1 else settings
         return out.finish(loaded, done, batches, details, doubts)
+
+
+def _opened(path: Path, request: Request) -> Scan:
+    scan = open_scan(path, request.reading)
+    return scan if request.noise_scan is None else prewhitened(scan, request.noise_scan)
 
 
 def _check_coils(scan: Scan, loaded: LoadedModel, settings: InferenceSettings, request: Request) -> None:
@@ -178,6 +183,8 @@ def _check_coils(scan: Scan, loaded: LoadedModel, settings: InferenceSettings, r
                 raise UsageError(f"{name}: {scan.path} holds a single coil; leave it out")
         return
     several = f"{scan.path} holds {scan.coils} coils"
+    if settings.series:
+        raise UsageError(f"--series: {several}; a series is reconstructed of single-coil scans only")
     if settings.data_consistency == "none":
         raise UsageError(
             f"--data-consistency none: {several}, whose bins are never the model's alone; take hard or soft"

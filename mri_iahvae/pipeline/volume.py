@@ -15,6 +15,7 @@ from mri_iahvae.inference.draws import Draws, Element
 from mri_iahvae.inference.guidance import estimate as guided
 from mri_iahvae.inference.infer import infer
 from mri_iahvae.inference.measurement import Measurement
+from mri_iahvae.inference.series import Belief, Frames, predictions, update
 from mri_iahvae.inference.settings import CORED, GUIDED, LADDERLESS, InferenceSettings
 from mri_iahvae.kspace.bands import block_mask, recentre
 from mri_iahvae.kspace.canonical import canonical_factor
@@ -103,16 +104,14 @@ def reconstruct_volume(
     unmeasured = ~wanted[:, central].any(dim=1)
     zero_signal = ~unmeasured & ~(measured[:, central] != 0).any(dim=1)
 
-    if guide is None and settings.method in LADDERLESS:
-        raise UsageError(f"method {settings.method}: the checkpoint has no guide; take another method")
-    if settings.method not in GUIDED:
-        guide = None
-
+    guide = _used_guide(guide, settings)
     score = volume_score(model, domain, measured, wanted, sigma, batches)
     padding = torch.zeros(size[1], dtype=torch.bool)
     if acquired is not None:
         padding[: acquired[0]] = padding[acquired[1] :] = True
     unit = power_of_two(measured)
+    if settings.series:  # frames are compared
+        unit = unit.amax().expand_as(unit)
     scaled = measured / unit[:, None, None], wanted, (sigma / unit).clamp_max(LOUDEST)
     core = coarse if guide is None and settings.method in CORED else None
     task = _Task(model, guide, core, settings, *scaled, unmeasured, padding, first, progress)
@@ -123,7 +122,8 @@ def reconstruct_volume(
     bounded = torch.zeros(len(values), dtype=torch.bool)
     std = torch.zeros(values.shape) if count > 1 else None
     samples = torch.zeros(len(values), count, *size, dtype=torch.complex64) if keep_samples else None
-    group = max(1, batches.size // count)  # slices whose samples are held at a time
+    # Slices whose samples are held at a time; of a series, which is estimated as a whole, all.
+    group = len(values) if settings.series else max(1, batches.size // count)
     for start in range(0, len(values), group):
         chosen = slice(start, min(start + group, len(values)))
         bins, factors[chosen], steps[chosen], bounded[chosen] = task.infer(
@@ -195,6 +195,8 @@ class _Task:
         model, count = self.model, max(1, self.settings.samples)
         size, scales = self.kspace.shape[-2:], len(model.scales)
         estimates, dropped = self._estimates(chosen, batches)
+        if self.settings.series:
+            estimates = self._smoothed(estimates, batches)
         unmeasured = self.unmeasured[chosen.start : chosen.stop]
         apart = unmeasured | dropped if self.guide is not None else torch.ones(len(chosen), dtype=torch.bool)
         elements = [
@@ -229,6 +231,25 @@ class _Task:
                 estimate = Estimate(*(part[i : i + 1] for part in estimates))
                 found[i] -= estimate.draw(draws.noise(size))
         return found, factors, steps, bounded
+
+    def _smoothed(self, estimates: Estimate, batches: Batches) -> Estimate:
+        """Estimates of all frames of a series, each from all."""
+        guide, settings = self.guide, self.settings
+        assert guide is not None  # noqa: S101 - refused before
+        known = self.kspace, self.mask | self.padding, self.sigma, estimates.kspace, estimates.variance
+        frames = Frames(*(part.to(self.model.gains.device) for part in known))
+        count, parts, steps = len(self.kspace), [], list(guide.steps)
+        costs = [1.0] * (2 * count * len(steps) + 1)
+        with reported(steps, costs, self._guide_part * count / 2, self.progress):
+            predicted = predictions(guide, frames, settings.precision)
+
+            def work(rng: slice) -> None:
+                given = frames.at(rng), Belief(*(part[rng] for part in predicted))
+                parts.append(update(guide, *given, settings.precision, settings.symmetries))
+
+            batches.run(work, count)
+        bins, variance = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
+        return Estimate(bins, variance, estimates.spread)
 
     @property
     def _guide_part(self) -> float:
@@ -286,7 +307,7 @@ class _Task:
             else:  # zeros beyond what was acquired are no missing bins
                 known = mask | self.padding.to(device)
                 how = self.settings.precision, self.settings.symmetries
-                part = self._guide_part * len(one)
+                part = self._guide_part * len(one) / (1 + self.settings.series)
                 with reported(*guide_calls(self.guide, self.settings), part, self.progress):
                     found, out = guided(self.guide, kspace, known, sigma, *how)
             parts.append((*(part.cpu() for part in found), out.cpu()))
@@ -295,6 +316,15 @@ class _Task:
         kspace, variance, spread, out = (torch.cat(part) for part in zip(*parts, strict=True))
         variance[self.unmeasured[chosen.start : chosen.stop]] = torch.inf
         return Estimate(kspace, variance, spread), out
+
+
+def _used_guide(guide: Guide | None, settings: InferenceSettings) -> Guide | None:
+    """The guide, if the settings use one."""
+    if guide is None and settings.method in LADDERLESS:
+        raise UsageError(f"method {settings.method}: the checkpoint has no guide; take another method")
+    if guide is None and settings.series:
+        raise UsageError("series: the checkpoint has no guide, which a series needs; take another checkpoint")
+    return guide if settings.method in GUIDED else None
 
 
 def deviation(samples: Tensor) -> Tensor:

@@ -98,6 +98,37 @@ def plain_text(name: str) -> str:
     return name.encode("ascii", "replace").decode()
 
 
+def profile_figure(
+    path: Path,
+    images: Mapping[str, NDArray[np.floating]],
+    title: str = "",
+    *,
+    white: float,
+    figure_format: str = "png",
+) -> None:
+    """One column of the image against time, side by side of each series, in one grey window from 0 to `white`.
+
+    It is the column whose magnitude varies most in the last series.
+
+    Args:
+        path: the file.
+        images: (frames, H, W) by their titles.
+        title: of the figure; the number of the column follows.
+        white: a positive number.
+        figure_format: as `FigureOptions` has it.
+
+    Raises:
+        IahvaeError: the file cannot be written.
+    """
+    *_, last = images.values()
+    column = int(last.var(axis=0).sum(axis=0).argmax())
+    wide = math.ceil(last.shape[1] / len(last))  # of a frame, for panels that are about square
+    panels = [
+        Panel(name, series[:, :, column].T.repeat(wide, axis=1), 0, white) for name, series in images.items()
+    ]
+    draw(path, [panels], f"{title}\ncolumn {column} against time".strip(), figure_format=figure_format)
+
+
 def sheet_figure(
     path: Path,
     images: Mapping[str, NDArray[np.floating]],

@@ -1,6 +1,6 @@
-"""A slice from coarse to fine: the image that each scale of k-space adds up to, as an animated GIF."""
+"""Animated GIFs: a slice from coarse to fine, as each scale of k-space adds to it; and a series in time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,9 @@ from mri_iahvae.kspace.fft import ifft2c
 FRAME_MS = 600
 LAST_FRAME_MS = 2400
 """How long the frames stay, the last one longer."""
+
+CINE_MS = 150
+"""How long those of a series stay."""
 
 _SMALLEST = 256  # frames are enlarged by a whole factor to at least this many rows
 _LABEL_ROWS = 14
@@ -49,13 +52,34 @@ def scale_gif(
         for label, block in blocks.items()
     }
     white = [float(image.max()) or 1.0 for image in images[f"{height}x{width}"]]
-    first, *others = [
+    frames = [
         _frame(label, np.hstack([image / peak for image, peak in zip(row, white, strict=True)]))
         for label, row in images.items()
     ]
-    durations = [FRAME_MS] * len(others) + [LAST_FRAME_MS]
+    _save(path, frames, [FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS])
+
+
+def cine_gif(path: Path, images: Mapping[str, NDArray[np.floating]], white: float) -> None:
+    """Write a series as an animation, its images side by side in one grey window, from 0 to `white`.
+
+    Args:
+        path: GIF file to write; it repeats for ever.
+        images: (frames, H, W) by their names, which stand above with the number of the frame.
+        white: a positive number.
+    """
+    names = ", ".join(images)
+    frames = [
+        _frame(f"{number}: {names}", np.hstack([image / white for image in row]))
+        for number, row in enumerate(zip(*images.values(), strict=True))
+    ]
+    _save(path, frames, [CINE_MS] * len(frames))
+
+
+def _save(path: Path, frames: Sequence[Image.Image], durations: Sequence[int]) -> None:
     with atomic_path(path) as part:
-        first.save(part, format="GIF", save_all=True, append_images=others, duration=durations, loop=0)
+        frames[0].save(
+            part, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0
+        )
 
 
 def _frame(label: str, image: NDArray[np.floating]) -> Image.Image:

@@ -13,13 +13,18 @@ _ENDS = {
     "picture": "_kspace.{format}",
     "contact_sheet": "_slices.{format}",
     "gif": "_scales.gif",
+    "cine": "_cine.gif",
+    "profile": "_profile.{format}",
     "nifti": ".nii.gz",
     "report": "_report.json",
     "plan": "_plan.npy",
     "plan_picture": "_plan.png",
 }
-_OPTIONAL = ("contact_sheet", "gif", "nifti")
-"""Kinds of files that are written on request, by the option that asks for them."""
+_OPTIONAL = {kind: kind for kind in ("contact_sheet", "gif", "nifti")} | {
+    "cine": "series",
+    "profile": "series",
+}
+"""Kinds of files that are written on request, with the option that asks for them."""
 
 
 def result_name(source: Path) -> str:
@@ -47,7 +52,7 @@ def output_path(source: Path, folder: Path) -> Path:
 def beside(result: Path, kind: str, figure_format: str = "png") -> Path:
     """Where a file beside a result goes, by its kind: "picture", "report", "plan" ... (`_ENDS`).
 
-    A stem that is too long for them is cut. The first two are of the format.
+    A stem that is too long for them is cut. The first three are of the format.
     """
     end = _ENDS[kind].format(format=figure_format)
     return result.with_name(shortened(result.stem, longest_name(result.parent) - len(end)) + end)
@@ -59,7 +64,7 @@ def files_beside(result: Path) -> set[Path]:
     figure_format = options.get("figure_format", "png")
     if not options or figure_format not in FORMATS:
         return set()
-    kinds = ("picture", *(kind for kind in _OPTIONAL if options.get(kind)))
+    kinds = ("picture", *(kind for kind, option in _OPTIONAL.items() if options.get(option)))
     return {beside(result, kind, figure_format) for kind in kinds}
 
 

@@ -58,8 +58,8 @@ def test_what_a_method_ignores_is_not_in_effect():
         "hybrid": {"temperature"},
         "guide": {"steps", "optimizer", "schedule", "temperature"},
         "amortized": {"steps", "optimizer", "schedule", "temperature"},
-        "iterative": {"temperature", "symmetries"},
-        "paper": {"optimizer", "schedule", "samples", "temperature", "symmetries"},
+        "iterative": {"temperature", "symmetries", "series"},
+        "paper": {"optimizer", "schedule", "samples", "temperature", "symmetries", "series"},
     }
     for method, names in idle.items():
         settings = InferenceSettings(method)

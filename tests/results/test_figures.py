@@ -8,7 +8,7 @@ from matplotlib import image as pictures
 
 from mri_iahvae.evaluation.metrics import score
 from mri_iahvae.results import figures
-from mri_iahvae.results.figures import grid_figure, kspace_figure, plain_text, sheet_figure
+from mri_iahvae.results.figures import grid_figure, kspace_figure, plain_text, profile_figure, sheet_figure
 from mri_iahvae.results.panels import FigureOptions, SliceView, Titles
 
 
@@ -90,6 +90,17 @@ def test_images_of_a_sheet_have_their_own_window_or_one(tmp_path, drawn, white, 
     images = {name: np.full((8, 8), value) for name, value in (("a", 1e-3), ("b", 1e3), ("c", 0))}
     sheet_figure(tmp_path / "a.png", images, white=white)
     assert [(panel.title, panel.white) for panel in drawn[0][0][0]] == list(zip("abc", whites, strict=True))
+
+
+def test_a_profile_is_the_column_that_varies_most_against_time(tmp_path, drawn, rng):
+    series = {name: rng.random((3, 8, 6)) for name in ("reference", "reconstruction")}
+    series["reconstruction"][:, :, 4] += 5 * np.arange(3)[:, None]
+    profile_figure(tmp_path / "a.png", series, "scan", white=2.0)
+    (panels,), title = drawn[0]
+    assert title == "scan\ncolumn 4 against time"
+    assert [panel.white for panel in panels] == [2, 2]
+    for panel, images in zip(panels, series.values(), strict=True):
+        assert np.array_equal(panel.values[:, ::3], images[:, :, 4].T)  # 8 rows, so each frame is 3 wide
 
 
 def test_letters_that_the_font_may_lack_are_replaced():

@@ -8,7 +8,7 @@ from PIL import Image, ImageSequence
 from mri_iahvae.kspace.bands import crop as crop_kspace
 from mri_iahvae.kspace.bands import embed
 from mri_iahvae.kspace.fft import ifft2c
-from mri_iahvae.results.gif import FRAME_MS, LAST_FRAME_MS, scale_gif
+from mri_iahvae.results.gif import CINE_MS, FRAME_MS, LAST_FRAME_MS, cine_gif, scale_gif
 
 
 def frames(path):
@@ -76,3 +76,12 @@ def test_the_image_is_cropped_before_the_window_is_chosen(tmp_path, rng):
     shown, _, _ = frames(tmp_path / "a.gif")
     assert shown.shape[1:] == (280, 10)  # large enough as it is
     assert (shown[-1] >= 254).all()
+
+
+def test_a_series_side_by_side_in_one_window(tmp_path, rng):
+    images = {name: rng.random((5, 300, 20)) for name in ("reference", "reconstruction")}
+    cine_gif(tmp_path / "a.gif", images, 2.0)
+    shown, labels, durations = frames(tmp_path / "a.gif")
+    assert durations == [CINE_MS] * 5
+    assert np.abs(shown - grey(np.concatenate([*images.values()], axis=2), 2.0)).max() <= 1
+    assert all((a != b).any() for a, b in pairwise(labels))

@@ -1,0 +1,59 @@
+"""`reconstruct --series` as a user runs it."""
+
+import h5py
+import numpy as np
+import torch
+from PIL import Image
+
+from mri_iahvae.kspace.fft import fft2c, ifft2c
+from mri_iahvae.results.hdf5 import write_scan
+
+FAST = ("--quality", "fast")
+
+
+def test_a_series_with_a_mask_for_each_frame(reconstruct, make_scan, outputs, read, tmp_path, rng):
+    path = make_scan(slices=3)
+    masks = rng.random((3, 1, 32)) < 0.3
+    masks[..., 13:19] = True
+    np.save(tmp_path / "masks.npy", masks)
+    result = reconstruct(path, *FAST, "--series", "--mask", tmp_path / "masks.npy")
+    assert result.exit_code == 0, result.output
+    pictures = ["scan_cine.gif", "scan_kspace.png", "scan_profile.png"]
+    assert outputs() == ["scan.h5", *pictures, "scan_report.json"]
+    assert all(name in result.stdout for name in pictures)
+    stored, attributes = read()
+    with h5py.File(path) as file:
+        kspace = file["kspace"][()]
+    measured = np.broadcast_to(masks, kspace.shape)
+    image = np.fft.ifftshift(stored["image"], axes=(-2, -1))
+    found = np.fft.fftshift(np.fft.fft2(image, norm="ortho"), axes=(-2, -1))
+    assert np.abs((found - kspace)[measured]).max() < 1e-5 * np.abs(kspace).max()
+    assert attributes["series"]
+    with Image.open(tmp_path / "out" / "scan_cine.gif") as gif:
+        assert gif.n_frames == 3
+    # A later run without the option removes what belonged to it.
+    assert reconstruct(path, *FAST, "--mask", tmp_path / "masks.npy").exit_code == 0
+    assert outputs() == ["scan.h5", "scan_kspace.png", "scan_report.json"]
+
+
+def test_other_methods_do_not_ask_for_it(reconstruct, make_scan):
+    assert reconstruct(make_scan(), "--method", "iterative", "--acceleration", 4).exit_code == 0
+
+
+def test_one_mask_for_all_frames_is_warned_of(reconstruct, make_scan):
+    result = reconstruct(make_scan(), *FAST, "--series", "--acceleration", 4)
+    assert result.exit_code == 0
+    assert "all frames have one mask" in result.stderr
+
+
+def test_several_coils_are_refused(reconstruct, tmp_path, head_kspace, coil_maps, expect_error):
+    images = ifft2c(torch.from_numpy(head_kspace(2, 32)))[:, None] * torch.from_numpy(coil_maps(2, 32, 32))
+    write_scan(tmp_path / "scan.h5", fft2c(images).numpy().astype(np.complex64))
+    result = reconstruct(tmp_path / "scan.h5", *FAST, "--series", "--acceleration", 4)
+    expect_error(result, 2, "--series", "2 coils")
+
+
+def test_methods_without_guide_are_refused(reconstruct, make_scan):
+    result = reconstruct(make_scan(), "--method", "iterative", "--series")
+    assert result.exit_code == 2
+    assert "--series does not apply to --method iterative" in result.stderr
