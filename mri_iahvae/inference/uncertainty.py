@@ -12,6 +12,7 @@ from mri_iahvae.model.estimate import Estimate
 REGION = 8
 """Side of the square regions in pixels: of single pixels too little is known to point at errors."""
 
+_ROUNDING = 1e-8  # of the energy: copies that differ by less agree
 _ABSOLUTE = math.sqrt(2 / math.pi)  # E|e| of a real Gaussian e of deviation 1
 
 
@@ -51,8 +52,9 @@ def spread_of_copies(spread: Tensor, copies: Tensor) -> Tensor:
     power = (images - images.mean(0)).abs().square().mean(0)
     # Of a few copies in single pixels it is noise.
     power = F.avg_pool2d(power[:, None], REGION + 1, 1, REGION // 2, count_include_pad=False)[:, 0]
-    least = torch.finfo(power.dtype).tiny
-    apart = (power / power.mean(dim=(1, 2), keepdim=True).clamp_min(least)).sqrt()
-    stated = spread.square().mean(dim=1).sqrt().clamp_min(least)
+    tiny = torch.finfo(power.dtype).tiny
+    rounding = _ROUNDING * images.abs().square().mean(dim=(0, 2, 3)) + tiny
+    apart = (power / power.mean(dim=(1, 2)).maximum(rounding)[:, None, None]).sqrt()
+    stated = spread.square().mean(dim=1).sqrt().clamp_min(tiny)
     both = spread * (1 + apart / stated)[:, None]
     return both / both.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
