@@ -146,9 +146,9 @@ def main(data: Path, checkpoint: str, output: Path | None, only: tuple[str, ...]
         results[task.name] = run(loaded, data, task, limit)
         for name, row in results[task.name].items():
             click.echo(f"{task.name:26} {name:8}" + "  ".join(f"{k} {v:.3f}" for k, v in row.items()))
-    if output and loaded.intervals:
-        shas = {"model_sha256": loaded.sha256, "guide_sha256": loaded.guide_sha256}
-        write_json(output, {**shas, "interval_factor": loaded.intervals.factor, "tasks": results})
+        if output and loaded.intervals:
+            shas = {"model_sha256": loaded.sha256, "guide_sha256": loaded.guide_sha256}
+            write_json(output, {**shas, "interval_factor": loaded.intervals.factor, "tasks": results})
 
 
 if __name__ == "__main__":
