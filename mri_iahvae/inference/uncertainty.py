@@ -31,8 +31,8 @@ def regional(values: Tensor, side: int = REGION) -> Tensor:
     """The mean of its region at each pixel, float (B, H, W); the last region of a row or column may be smaller."""
     height, width = values.shape[-2:]
     means = F.avg_pool2d(values[:, None], side, ceil_mode=True, count_include_pad=False)
-    spread = means.repeat_interleave(side, dim=-2).repeat_interleave(side, dim=-1)
-    return spread[:, 0, :height, :width]
+    pixels = means.repeat_interleave(side, dim=-2).repeat_interleave(side, dim=-1)
+    return pixels[:, 0, :height, :width]
 
 
 def spread_of_copies(spread: Tensor, copies: Tensor) -> Tensor:
