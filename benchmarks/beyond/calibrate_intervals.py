@@ -1,4 +1,4 @@
-"""Calibrate the intervals of a checkpoint on held-back slices of its guide: two minutes of one core.
+"""Calibrate the intervals of a checkpoint on held-back slices of its guide: a few minutes of one core.
 
     python -m benchmarks.beyond.calibrate_intervals TRAIN.npz pretrained/small
 
