@@ -8,6 +8,7 @@ from torch import Tensor
 from mri_iahvae.inference.bounds import choose
 from mri_iahvae.inference.precision import convolutions
 from mri_iahvae.inference.settings import Precision
+from mri_iahvae.inference.uncertainty import spread_of_copies
 from mri_iahvae.kspace.coils import Sense
 from mri_iahvae.kspace.symmetry import SYMMETRIES
 from mri_iahvae.model.coil_estimate import CoilEstimate
@@ -38,8 +39,8 @@ def estimate(
         mask: bool (B, H, W), true where measured.
         noise_sigma: float (B,), noise per real and imaginary part; zero for none.
         precision: of the convolutions.
-        symmetries: copies of the measurement whose estimates are averaged (`kspace.symmetry`); the error is that which
-            the guide expects of the first.
+        symmetries: copies of the measurement whose estimates are averaged (`kspace.symmetry`). The variance is that
+            which the guide states of the first; their disagreement says where (`spread_of_copies`).
 
     Returns:
         The estimate, its variance infinite where nothing is known; and the batch elements whose estimate was dropped
@@ -47,10 +48,12 @@ def estimate(
     """
     with convolutions(kspace.device, precision):
         found, variance, spread = guide(kspace, mask, noise_sigma)
+        copies = [found]
         for one in SYMMETRIES[1:symmetries]:
             copy = guide.look(one.apply(kspace), one.flip(mask), noise_sigma)
-            found = found + one.undo(copy.kspace * copy.unit[:, None, None])
-        found = found / symmetries
+            copies.append(one.undo(copy.kspace * copy.unit[:, None, None]))
+    stacked = torch.stack(copies)
+    found, spread = stacked.mean(0), spread_of_copies(spread, stacked)
     data = Estimate.of_data(kspace, mask, noise_sigma)
     most = MOST_ADDED * energy(data.kspace)
     within = (energy(torch.where(mask, 0, found)) <= most) & (energy(found) <= most + energy(data.kspace))

@@ -16,6 +16,9 @@ GUIDE = "guide.safetensors"
 COARSE = "coarse.safetensors"
 """Name of the coarse prior's file, likewise."""
 
+INTERVALS = "intervals.json"
+"""Name of the file of its intervals, likewise."""
+
 _CONFIG = "config.json"
 _MAX_BYTES = 2**24
 _KEYS = {"format", "model", "training", "sha256"}  # and, where it was measured, "domain"

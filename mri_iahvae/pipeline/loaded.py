@@ -16,6 +16,7 @@ from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_file import load_guide
 from mri_iahvae.model.iahvae import IAHVAE
+from mri_iahvae.model.interval_file import Intervals, load_intervals
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class LoadedModel:
         coarse: prior of block B_8; None where the checkpoint has none.
         coarse_sha256: of its file, for the record.
         domain: what it was trained on; None where the checkpoint does not say.
+        intervals: about its reconstructions; None where the checkpoint has none for its guide.
         warnings: one sentence each, such as that training had not ended.
     """
 
@@ -42,6 +44,7 @@ class LoadedModel:
     coarse: CoarsePrior | None = None
     coarse_sha256: str | None = None
     domain: Domain | None = None
+    intervals: Intervals | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -65,8 +68,23 @@ class LoadedModel:
                 f"{model.config.decomposition}, which a mask couples; infer with mri_iahvae.inference.joint"
             )
         doubt = unfinished(find_checkpoint(checkpoint))
-        warnings = (doubt,) if doubt else ()
+        warnings = [doubt] if doubt else []
         guide, guide_digest = load_guide(checkpoint, device) or (None, None)
         coarse, coarse_digest = load_coarse(checkpoint) or (None, None)
         name, domain = name_as_text(Path(checkpoint)), load_domain(checkpoint)
-        return cls(model, name, digest, guide, guide_digest, coarse, coarse_digest, domain, warnings)
+        intervals = load_intervals(checkpoint)
+        if intervals is not None and intervals.guide_sha256 != guide_digest:
+            warnings.append(f"{name}: the intervals are of another guide, and left out; calibrate them again")
+            intervals = None
+        return cls(
+            model,
+            name,
+            digest,
+            guide,
+            guide_digest,
+            coarse,
+            coarse_digest,
+            domain,
+            intervals,
+            tuple(warnings),
+        )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mri_iahvae.errors import UsageError
 from mri_iahvae.evaluation.metrics import RunningScores
-from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.inference.settings import GUIDED, InferenceSettings
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.out_of_distribution import ASPECTS, aspect_warnings, domain_warnings
@@ -101,9 +101,9 @@ class VolumeOutput:
         scored = SCORED if target.source else ()
         self._scores = {name: RunningScores(target.peak) for name in scored}
 
-    def require_shown(self, settings: InferenceSettings) -> None:
+    def require_shown(self, settings: InferenceSettings, *, guided: bool) -> None:
         """Refuse options of the figure that do not fit the scan, as a UsageError; before anything is computed."""
-        self._pictures.require(settings)
+        self._pictures.require(settings, guided=guided)
 
     def add(self, result: Reconstruction, first: int) -> None:
         """Take the next slices.
@@ -122,6 +122,8 @@ class VolumeOutput:
         arrays = {"reconstruction": magnitude, "image": image, "canonical_factor": result.factors}
         if result.std is not None:
             arrays["reconstruction_std"] = crop(result.std)
+        if result.expected_error is not None:
+            arrays["expected_error"] = crop(result.expected_error)
         if result.samples is not None:
             arrays["samples"] = crop(result.samples)
         if self._outputs.write_kspace:
@@ -198,6 +200,7 @@ class VolumeOutput:
                 "model": loaded.name,
                 "model_sha256": loaded.sha256,
                 **loaded.parts_sha256,
+                **self._interval(loaded, settings),
                 "grid": grid,
                 "field": list(self._geometry.field),
                 **provenance(loaded.model.gains.device),
@@ -233,6 +236,11 @@ class VolumeOutput:
             ),
         ]
         return record.write_report(self._path, files, warnings)
+
+    def _interval(self, loaded: LoadedModel, settings: InferenceSettings) -> dict[str, float]:
+        """Of the expected errors, where they were written and the model has intervals."""
+        found = loaded.intervals if self._scan.coils == 1 and settings.method in GUIDED else None
+        return {} if found is None else {"interval_level": found.level, "interval_factor": found.factor}
 
     def _write_beside(self, record: Record, grid: int) -> tuple[dict[str, Path], tuple[str, ...]]:
         """All files but the HDF5 file, which comes last: where it is, everything is. Their paths by kind, notes."""

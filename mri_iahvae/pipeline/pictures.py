@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.inference.settings import GUIDED, InferenceSettings
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.pipeline.reconstruction import Reconstruction
 from mri_iahvae.pipeline.target import Target
@@ -55,7 +55,7 @@ class Pictures:
         self._views: dict[int, SliceView | None] = dict.fromkeys(numbers)
         self._series: dict[str, NDArray[np.float32]] = {}
 
-    def require(self, settings: InferenceSettings) -> None:
+    def require(self, settings: InferenceSettings, *, guided: bool) -> None:
         """Refuse options that do not fit the scan, before anything is computed.
 
         Raises:
@@ -66,6 +66,8 @@ class Pictures:
             available |= {"reference", "zero-filled-error", "error"}
             if all(map(self._leaves_out, self._views)):
                 available.add("reference-kspace")
+        if guided and settings.method in GUIDED and self._scan.coils == 1:
+            available.add("expected-error")
         if settings.samples > 1:
             available.add("deviation")
         if settings.data_consistency == "soft":
@@ -108,6 +110,7 @@ class Pictures:
                 reference=None if reference is None else reference[i],
                 reference_kspace=self._geometry.reduce(self._scan.read(number))[0] if left_out else None,
                 deviation=None if result.std is None else crop(result.std[i]),
+                expected=None if result.expected_error is None else crop(result.expected_error[i]),
                 removed=crop(magnitude_of(removed)) if soft else None,
             )
 

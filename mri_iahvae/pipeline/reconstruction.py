@@ -37,6 +37,11 @@ class Reconstruction:
         unmeasured: bool (slices,), with nothing measured there: a sample of the prior.
         bounded: bool (slices,), of which something was out of bounds and replaced (`inference.bounds`).
         std: float32 (slices, H, W), standard deviation of the magnitude over at least two posterior samples.
+        expected_error: float32 (slices, H, W), expected absolute error of the magnitude, mean over the region of each
+            pixel (`inference.uncertainty`); NaN in slices of which nothing is known. None without a guide, and of
+            several coils.
+        interval_factor: half-width, in expected errors, of the interval about the magnitude that holds 90 % of the
+            pixels of an object; None where the checkpoint does not say.
         samples: complex64 (slices, K, H, W), the posterior samples' images, when they were asked for; drawn in
             antithetic pairs (0 and 1, 2 and 3 ...), so only every other one is independent.
         coil_kspace: complex64 (slices, coils, H, W), of several coils, when it was asked for.
@@ -59,6 +64,8 @@ class Reconstruction:
     unmeasured: NDArray[np.bool_]
     bounded: NDArray[np.bool_]
     std: NDArray[np.float32] | None = None
+    expected_error: NDArray[np.float32] | None = None
+    interval_factor: float | None = None
     samples: NDArray[np.complex64] | None = None
     coil_kspace: NDArray[np.complex64] | None = None
     sensitivities: NDArray[np.complex64] | None = None
@@ -74,6 +81,13 @@ class Reconstruction:
     def magnitude(self) -> NDArray[np.float32]:
         """float32 (slices, H, W)."""
         return abs(self.image)
+
+    @property
+    def half_width(self) -> NDArray[np.float32] | None:
+        """float32 (slices, H, W), of the interval about the magnitude; None where there is none."""
+        if self.expected_error is None or self.interval_factor is None:
+            return None
+        return self.interval_factor * self.expected_error
 
     def __repr__(self) -> str:
         fractions = (f"{fraction:.1%} {name}" for name, fraction in self.fractions.items())

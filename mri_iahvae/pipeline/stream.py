@@ -140,7 +140,7 @@ def run_file(
     target = find_target(scan, geometry, sampled, outliers=bool(seen.outliers and not keep), **kind)
     infer = _infer(loaded, settings, request)
     with volume_output(output, scan, geometry, sampled, target, request.outputs) as out:
-        out.require_shown(settings)
+        out.require_shown(settings, guided=loaded.guide is not None)
         for first in range(0, scan.slices, size):
             chosen = slice(first, min(first + size, scan.slices))
             kspace = geometry.reduce(used.read_coils(chosen))  # bins beyond `up_to` go with the mask

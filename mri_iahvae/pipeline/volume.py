@@ -17,6 +17,7 @@ from mri_iahvae.inference.infer import infer
 from mri_iahvae.inference.measurement import Measurement
 from mri_iahvae.inference.series import Belief, Frames, predictions, update
 from mri_iahvae.inference.settings import CORED, GUIDED, LADDERLESS, InferenceSettings
+from mri_iahvae.inference.uncertainty import expected_error
 from mri_iahvae.kspace.bands import block_mask, recentre
 from mri_iahvae.kspace.canonical import canonical_factor
 from mri_iahvae.kspace.fft import ifft2c
@@ -117,16 +118,16 @@ def reconstruct_volume(
     task = _Task(model, guide, core, settings, *scaled, unmeasured, padding, first, progress)
     modelled = (central if guide is None else torch.ones_like(central)) & ~padding
     count = max(1, settings.samples)
-    result, factors = measured.clone(), torch.ones(len(values), dtype=torch.complex64)
-    steps = torch.zeros(len(values), len(model.scales), dtype=torch.float64)
-    bounded = torch.zeros(len(values), dtype=torch.bool)
+    result, expected = measured.clone(), torch.zeros(values.shape)
+    factors = torch.ones(len(values), dtype=torch.complex64)
+    steps, bounded = torch.zeros(len(values), len(model.scales)).double(), torch.zeros(len(values)).bool()
     std = torch.zeros(values.shape) if count > 1 else None
     samples = torch.zeros(len(values), count, *size, dtype=torch.complex64) if keep_samples else None
     # Slices whose samples are held at a time; of a series, which is estimated as a whole, all.
     group = len(values) if settings.series else max(1, batches.size // count)
     for start in range(0, len(values), group):
         chosen = slice(start, min(start + group, len(values)))
-        bins, factors[chosen], steps[chosen], bounded[chosen] = task.infer(
+        bins, factors[chosen], steps[chosen], bounded[chosen], expected[chosen] = task.infer(
             range(len(values))[chosen], batches
         )
         bins, factors[chosen] = bins * unit[chosen, None, None, None], factors[chosen] * unit[chosen]
@@ -158,6 +159,7 @@ def reconstruct_volume(
         unmeasured=unmeasured.numpy(),
         bounded=bounded.numpy(),
         std=None if std is None else std.numpy(),
+        expected_error=None if guide is None else (expected * unit[:, None, None]).numpy(),
         samples=None if samples is None else samples.numpy(),
         warnings=(
             *volume_warnings(
@@ -185,9 +187,9 @@ class _Task:
     first: int
     progress: Progress
 
-    def infer(self, chosen: range, batches: Batches) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Bins of some slices (n, K, H, W) in their own units, canonical factors (n,), steps (n, S), and which of them
-        were bounded (n,).
+    def infer(self, chosen: range, batches: Batches) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Bins of some slices (n, K, H, W) in their own units, canonical factors (n,), steps (n, S), which of them
+        were bounded (n,), and the guide's expected error (n, H, W) in the same units.
 
         Where the guide says something, samples are the estimate less draws of the guide's error, and inferred once. The
         others are inferred one by one from perturbed data.
@@ -230,7 +232,19 @@ class _Task:
                 draws = self._draws([Element(number, k) for k in range(count)])
                 estimate = Estimate(*(part[i : i + 1] for part in estimates))
                 found[i] -= estimate.draw(draws.noise(size))
-        return found, factors, steps, bounded
+        return (
+            found,
+            factors,
+            steps,
+            bounded,
+            self._expected_error(slice(chosen.start, chosen.stop), estimates),
+        )
+
+    def _expected_error(self, chosen: slice, estimate: Estimate) -> Tensor:
+        if self.settings.data_consistency == "hard":  # measured bins keep their noise
+            noise = self.sigma[chosen, None, None].square()
+            estimate = estimate._replace(variance=torch.where(self.mask[chosen], noise, estimate.variance))
+        return expected_error(estimate)
 
     def _smoothed(self, estimates: Estimate, batches: Batches) -> Estimate:
         """Estimates of all frames of a series, each from all."""

@@ -1,4 +1,4 @@
-"""Rows of grey panels on a page: their places, colour bars, boxes and scale bars; as PNG, PDF or SVG."""
+"""Rows of panels on a page: their places, colour bars, boxes and scale bars; as PNG, PDF or SVG."""
 
 import logging
 import textwrap
@@ -36,7 +36,7 @@ _LENGTHS = (200, 100, 50, 20, 10, 5, 2, 1)  # of scale bars, mm
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """An image in grey.
+    """An image, in grey or in colours.
 
     Attributes:
         title: above it, in one line or several.
@@ -47,6 +47,7 @@ class Panel:
             no bar.
         box: (row, column, side) of a square of pixels to be marked.
         pixel: width of one in mm, for a scale bar; None for no bar.
+        colours: matplotlib's name of the colour map.
     """
 
     title: str
@@ -56,6 +57,7 @@ class Panel:
     unit: str = ""
     box: tuple[int, int, int] | None = None
     pixel: float | None = None
+    colours: str = "gray"
 
     def enlarged(self) -> "Panel":
         """What the box holds, as a panel in the same window, framed."""
@@ -65,9 +67,9 @@ class Panel:
         return replace(self, title=self.title.splitlines()[0], values=values, box=(0, 0, side))
 
     @property
-    def window(self) -> tuple[float, float, str]:
+    def window(self) -> tuple[float, float, str, str]:
         """Neighbours of one window have one colour bar."""
-        return self.black, self.white, self.unit
+        return self.black, self.white, self.unit, self.colours
 
 
 def draw(
@@ -176,7 +178,7 @@ def _draw_panel(axes: "Axes", panel: Panel, width: float) -> None:
     axes.set_axis_off()
     fits = max(panel.values.shape) <= width * _DPI  # else single columns of a mask would be dropped
     sampling = "nearest" if fits else "antialiased"
-    axes.imshow(panel.values, cmap="gray", vmin=panel.black, vmax=panel.white, interpolation=sampling)
+    axes.imshow(panel.values, cmap=panel.colours, vmin=panel.black, vmax=panel.white, interpolation=sampling)
     axes.set_title(panel.title, fontsize=_FONT, pad=3, linespacing=1.1, parse_math=False)
     if panel.box is not None:
         row, column, side = panel.box

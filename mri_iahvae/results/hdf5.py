@@ -72,6 +72,10 @@ def write_scan(
         file.attrs.update({"acquisition": acquisition, "patient_id": "", **(attributes or {})})
 
 
+UNKNOWN = "expected_error"
+"""The dataset that may hold NaN: in slices of which nothing is known."""
+
+
 class ResultFile:
     """A file whose datasets are written part by part, their first axis being `count` long; see `result_file`."""
 
@@ -81,7 +85,7 @@ class ResultFile:
 
     def append(self, **arrays: NDArray) -> None:
         """Write the next slices or samples, (n, ...) by dataset; the first call decides on names, shapes and types."""
-        _require_finite(self._path, **arrays)
+        _require_finite(self._path, **{name: one for name, one in arrays.items() if name != UNKNOWN})
         added = len(next(iter(arrays.values())))
         for name, values in arrays.items():
             if name not in self._file:

@@ -17,13 +17,15 @@ from mri_iahvae.results.report import image_names
 
 _IMAGES = ("reference", "zero-filled", "reconstruction")
 _ERRORS = ("deviation", "zero-filled-error", "error", "removed")
+_EXPECTED = "expected-error"
 _SPECTRA = ("reference-kspace", "measured-kspace", "completed-kspace")
-PANELS = (*_IMAGES, *_ERRORS, *_SPECTRA)
+PANELS = (*_IMAGES, *_ERRORS, _EXPECTED, *_SPECTRA)
 """Names of all panels; "zero-filled" is the noisy image where a scan is denoised."""
 
 _GAINS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # by which errors are brightened
 _WHITENED = 2  # per cent of their pixels, at most
 _DECADES = 5  # of k-space magnitude, from black to white
+_COLOURS = "inferno"
 _MAGNITUDE, _LOGARITHM = "magnitude", "log10 |k|"
 
 
@@ -90,7 +92,7 @@ class FigureOptions:
                 )
         for option, given, needed in (
             ("error-factor", self.error_factor is not None, _ERRORS),
-            ("zoom", self.zoom is not None, (*_IMAGES, *_ERRORS)),
+            ("zoom", self.zoom is not None, (*_IMAGES, *_ERRORS, _EXPECTED)),
             ("window", self.window != 100 and not self.contact_sheet, (*_IMAGES, *_ERRORS)),
         ):
             if given and not shown & set(needed):
@@ -143,6 +145,8 @@ class SliceView:
     """Complex (H, W); adds its panel."""
     deviation: NDArray[np.floating] | None = None
     """(h, w), standard deviation of posterior samples; adds its image, as bright as the errors."""
+    expected: NDArray[np.floating] | None = None
+    """(h, w), expected error of regions, NaN where it is not known; adds its image, in colours."""
     removed: NDArray[np.floating] | None = None
     """(h, w), magnitude of what the measured bins lost in denoising; its image takes the place of missing errors."""
 
@@ -176,8 +180,16 @@ class SliceView:
                 name: Panel(f"{called[name]} x{gain}", image, 0, white / gain, _MAGNITUDE)
                 for name, image in (errors | deviation).items()
             },
+            **self._expected_panel(),
             **self._spectra(titles),
         }
+
+    def _expected_panel(self) -> dict[str, Panel]:
+        """In a window of its own: means over regions are smaller than the errors of single pixels."""
+        if self.expected is None:
+            return {}
+        white = float(np.nan_to_num(self.expected).max()) or 1.0
+        return {_EXPECTED: Panel("expected error", self.expected, 0, white, _MAGNITUDE, colours=_COLOURS)}
 
     def _spectra(self, titles: Titles) -> dict[str, Panel]:
         """Log-magnitudes in one window, five decades below the largest bin."""
@@ -224,7 +236,7 @@ def slice_rows(
 def _arranged(panels: Mapping[str, Panel]) -> list[str]:
     """Names of the panels that are shown by default, in an order that `_balanced` makes a grid of."""
     images, errors, spectra = (
-        [name for name in kind if name in panels] for kind in (_IMAGES, _ERRORS, _SPECTRA)
+        [name for name in kind if name in panels] for kind in (_IMAGES, (*_ERRORS, _EXPECTED), _SPECTRA)
     )
     if "error" in errors and "removed" in errors:
         errors.remove("removed")

@@ -99,7 +99,12 @@ class Reconstructor:
                     "coil; leave them out"
                 )
             result = reconstruct_volume(*what, **how, coarse=loaded.coarse)
-        result = replace(result, warnings=(*loaded.warnings, *result.warnings), model=loaded.name)
+        result = replace(
+            result,
+            warnings=(*loaded.warnings, *result.warnings),
+            model=loaded.name,
+            interval_factor=None if loaded.intervals is None else loaded.intervals.factor,
+        )
         warn(result.warnings)
         return _as_given(result, kspace, alone=alone)
 

@@ -15,6 +15,7 @@ from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.training.augment import augment
 from mri_iahvae.training.coarse_prior import fit_coarse_prior
 from mri_iahvae.training.guide_error import FITTED, calibrate_error, fit_error
+from mri_iahvae.training.intervals import calibrate_intervals
 from mri_iahvae.training.slices import CachedSlices, SliceSource, step_seed
 
 _DRAWN = 512  # slices: limits are their outermost hundredth and two-hundredth
@@ -55,6 +56,7 @@ def calibrate_and_save(
         else:
             fit_error(guide, slices, held_out, device, seed, min(FITTED, seen))
         save_guide(guide, folder, training, half=half)
+        calibrate_intervals(folder, held_out, device, seed)
     if slices is not None and model.encoder.causal:  # others cannot go on from a block
         save_coarse(fit_coarse_prior(CachedSlices(slices), model.size, seed), folder)
     domain = measure_domain(model, held_out, description, device, seed)

@@ -70,6 +70,12 @@ def test_panels_of_one_window_have_one_colour_bar(drawn):
         np.testing.assert_allclose((bottom, top), before[[1, 3]])
 
 
+def test_a_panel_in_colours_has_a_bar_of_its_own(drawn):
+    figure = drawn([[panel(unit="magnitude"), panel(unit="magnitude", colours="inferno")]])
+    assert [axes.images[0].get_cmap().name for axes in figure.axes if axes.images] == ["gray", "inferno"]
+    assert len([axes for axes in figure.axes if not axes.images]) == 2
+
+
 @pytest.mark.parametrize(
     ("pixel", "length"), [(1.0, 20), (2.0, 50), (0.05, 1), (0.01, None), (None, None)]
 )  # of 100 pixels

@@ -106,6 +106,8 @@ def test_k_space_is_logarithmic_in_one_window_of_five_decades(view):
         (("reference", "deviation"), [4, 4]),
         (("reference", "reference_kspace"), [4, 4]),
         (("reference", "reference_kspace", "deviation"), [3, 3, 3]),
+        (("expected",), [5]),
+        (("reference", "reference_kspace", "expected"), [3, 3, 3]),
     ],
 )
 def test_rows_are_full_whatever_is_there(view, rng, fields, lengths):
@@ -120,6 +122,18 @@ def test_rows_are_full_whatever_is_there(view, rng, fields, lengths):
         if "deviation" in fields:
             ends = ["standard deviation", "error of zero-filled", "error of reconstruction"]
             assert all(title.startswith(end) for title, end in zip(found[1], ends, strict=True))
+
+
+def test_expected_errors_are_in_colour_in_a_window_of_their_own(view, rng):
+    expected = rng.random((16, 16))
+    expected[0] = np.nan
+    panels = view(expected=expected, deviation=rng.random((16, 16))).panels(Titles(), PLAIN)
+    panel = panels["expected-error"]
+    assert (panel.colours, panel.black, panel.white) == ("inferno", 0, np.nanmax(expected))
+    assert panel.unit == panels["deviation"].unit
+    assert {other.colours for name, other in panels.items() if name != "expected-error"} == {"gray"}
+    nothing = view(expected=np.full((16, 16), np.nan)).panels(Titles(), PLAIN)
+    assert nothing["expected-error"].white == 1
 
 
 def test_panels_come_in_the_order_asked_for(view):
