@@ -79,7 +79,8 @@ _figure = section("Figure",
         help=f"Slices in the figure and the GIF, such as 3,10,20 or 0-4. At most {MAX_SLICES}; the first is 0."),
     click.option("--panels", type=panel_list, metavar="NAME,...", show_default="all that there are",
         help="Panels of the figure, in this order: reference, zero-filled, reconstruction, deviation,"
-        " zero-filled-error, error, removed, reference-kspace, measured-kspace, completed-kspace."),
+        " zero-filled-error, error, removed, reference-kspace, measured-kspace, completed-kspace; with --compare tv"
+        " also tv and tv-error."),
     click.option("--zoom", type=zoom_box, metavar="Y,X,SIZE",
         help="Mark the box of SIZE x SIZE pixels from row Y and column X on, and enlarge it in further panels."),
     click.option("--window", type=FiniteRange(0, 100, min_open=True), metavar="PERCENT", show_default="100",
@@ -193,7 +194,7 @@ def run(
     part = part or part_of_environment(os.environ)
     levels: dict[str, Any] = {name: given.get(name) for name in ("sigma", "relative_sigma")}
     asked = asked_options(task, checkpoint, settings, sampling, reading, up_to=limit, **levels)
-    asked |= figure.to_json()
+    asked |= {**figure.to_json(), "compare": given.get("compare", {})}
     run_files(
         inputs, output, load, part, skip_existing=skip_existing, as_json=as_json, quiet=quiet, asked=asked
     )

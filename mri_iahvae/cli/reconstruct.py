@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from mri_iahvae.cli.inference import common_options, inputs_argument, run, sampling_options
-from mri_iahvae.cli.options import SectionedCommand, section
+from mri_iahvae.cli.options import SectionedCommand, compare_list, section
 
 
 @click.command(cls=SectionedCommand)
@@ -17,6 +17,17 @@ from mri_iahvae.cli.options import SectionedCommand, section
         "--up-to",
         metavar="SxS",
         help="Use only the measured bins of the central SxS block, such as 8x8 or 8. S is a power of two.",
+    ),
+)
+@section(
+    "Comparison",
+    click.option(
+        "--compare",
+        type=compare_list,
+        metavar="NAME[=WEIGHT],...",
+        help="Methods beside the result, in the figure and with scores: zero-filled, tv (total variation), wavelet"
+        " (L1), and of several coils sense. WEIGHT times the noise level is the weight of the regularisation. tv and wavelet"
+        " need sigpy, the extra compare.",
     ),
 )
 @common_options("reconstructions", "hard")
@@ -35,6 +46,7 @@ def reconstruct(**options: Any) -> None:  # noqa: ANN401 - Click passes options 
     Examples:
       mri-iahvae reconstruct scan.h5 --up-to 8x8
       mri-iahvae reconstruct scan.h5 --acceleration 4 --quality fast
+      mri-iahvae reconstruct scan.h5 --acceleration 4 --compare tv,wavelet
       mri-iahvae reconstruct singlecoil_test -o results --skip-existing
     """
     run("reconstruct", **options)

@@ -1,6 +1,6 @@
 """From reconstructed slices to files: the HDF5 file, the figure, more on request, and the report."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,6 +78,7 @@ class VolumeOutput:
         sampled: the bins of it that were used.
         target: what it is scored against.
         outputs: what is wanted.
+        compared: names of the methods that stand beside the result, in the order of the figure.
     """
 
     def __init__(
@@ -89,25 +90,29 @@ class VolumeOutput:
         sampled: SampledMask,
         target: Target,
         outputs: Outputs,
+        compared: tuple[str, ...],
     ) -> None:
         self._file, self._path, self._outputs = file, path, outputs
         self._scan, self._geometry, self._sampled = scan, geometry, sampled
-        self._pictures = Pictures(scan, geometry, sampled, target, outputs.shown(scan), outputs.figure)
+        shown = outputs.shown(scan), outputs.figure, compared
+        self._pictures = Pictures(scan, geometry, sampled, target, *shown)
         self._done: list[tuple[Any, ...]] = []
         self._target = target
-        scored = SCORED if target.source else ()
+        before, after = SCORED
+        scored = dict.fromkeys((before, *compared, after)) if target.source else ()
         self._scores = {name: RunningScores(target.peak) for name in scored}
 
     def require_shown(self, settings: InferenceSettings) -> None:
         """Refuse options of the figure that do not fit the scan, as a UsageError; before anything is computed."""
         self._pictures.require(settings)
 
-    def add(self, result: Reconstruction, first: int) -> None:
+    def add(self, result: Reconstruction, first: int, rivals: Mapping[str, NDArray[np.float32]]) -> None:
         """Take the next slices.
 
         Args:
             result: of consecutive slices.
             first: number of the first of them.
+            rivals: magnitudes of the same slices by the methods that stand beside it.
 
         Raises:
             IahvaeError: values that are not finite, or that cannot be written.
@@ -115,8 +120,11 @@ class VolumeOutput:
         crop = self._geometry.crop
         image = crop(result.image)
         magnitude = np.abs(image)
-        baseline = crop(magnitude_of(result.zero_filled))
+        others = {name: crop(values) for name, values in rivals.items()}
+        before, after = SCORED
+        magnitudes = {before: crop(magnitude_of(result.zero_filled)), **others, after: magnitude}
         arrays = {"reconstruction": magnitude, "image": image, "canonical_factor": result.factors}
+        arrays |= {f"compare/{name}": values for name, values in others.items()}
         if result.std is not None:
             arrays["reconstruction_std"] = crop(result.std)
         if result.samples is not None:
@@ -127,9 +135,9 @@ class VolumeOutput:
         numbers = range(first, first + len(image))
         reference = np.stack([self._target.image(i) for i in numbers]) if self._scores else None
         if reference is not None:
-            for scores, images in zip(self._scores.values(), (baseline, magnitude), strict=True):
-                scores.add(reference, images)
-        self._pictures.add(result, first, baseline, magnitude, reference)
+            for name, scores in self._scores.items():
+                scores.add(reference, magnitudes[name])
+        self._pictures.add(result, first, magnitudes, reference)
         self._done.append(
             (
                 len(image),
@@ -271,6 +279,7 @@ def volume_output(
     sampled: SampledMask,
     target: Target,
     outputs: Outputs = PLAIN,
+    compared: tuple[str, ...] = (),
 ) -> Iterator[VolumeOutput]:
     """The output of a volume, which exists once it is whole, and then replaces that of an earlier run.
 
@@ -281,6 +290,7 @@ def volume_output(
         sampled: the bins of it that were used; stored as the dataset `mask`.
         target: what it is scored against.
         outputs: what is wanted.
+        compared: names of the methods that stand beside the result, in the order of the figure.
 
     Raises:
         ScanError: the reference cannot be read.
@@ -288,7 +298,7 @@ def volume_output(
     """
     earlier = files_beside(path)
     with result_file(path, scan.slices) as file:
-        yield VolumeOutput(file, path, scan, geometry, sampled, target, outputs)
+        yield VolumeOutput(file, path, scan, geometry, sampled, target, outputs, compared)
     remove(earlier - files_beside(path))
 
 

@@ -1,7 +1,7 @@
 """One scan from file to file, a group of slices at a time: memory does not grow with the volume."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError, UsageError
+from mri_iahvae.inference.rivals.registry import require_rivals
 from mri_iahvae.inference.settings import GUIDED, IDLE, InferenceSettings
 from mri_iahvae.kspace.sensitivities import calibration_region
 from mri_iahvae.pipeline.batches import Batches
+from mri_iahvae.pipeline.comparison import Comparison
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.multicoil import CoilCombine, reconstruct_coils
 from mri_iahvae.pipeline.output import PLAIN, Outputs, volume_output
@@ -58,6 +60,8 @@ class Request:
         batch: slices at a time; None is what suits the device.
         outputs: what is written beside the HDF5 file.
         coil_combine: of several coils, see `reconstruct_coils`; None is "rss".
+        compare: methods to compare with by name (`inference.rivals.registry`), each with its weight, None for the
+            default, in the order of the figure.
     """
 
     task: Literal["reconstruct", "denoise"] = "reconstruct"
@@ -70,13 +74,15 @@ class Request:
     batch: int | None = None
     outputs: Outputs = PLAIN
     coil_combine: CoilCombine | None = None
+    compare: Mapping[str, float | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse two noise levels.
+        """Refuse two noise levels, and comparisons that cannot be.
 
         Raises:
-            UsageError: there are two.
+            UsageError: there are two, or as `require_rivals`.
         """
+        require_rivals(self.compare)
         if self.sigma is not None and self.relative_sigma is not None:
             raise UsageError("give --sigma or --relative-sigma, not both")
 
@@ -109,6 +115,8 @@ def run_file(
     """
     scan = open_scan(path, request.reading)
     _check_coils(scan, loaded, settings, request)
+    hard, combined = settings.data_consistency == "hard", request.coil_combine or "rss"
+    rivals = Comparison.of(request.compare, scan, combine=combined, hard=hard)
     request.outputs.shown(scan)  # what is wrong with the request comes before what takes time
     own = request.sampling.apply(scan)
     used = replace(scan, mask=own.mask)
@@ -126,26 +134,28 @@ def run_file(
     level = scan_noise(used, geometry, sampled.mask, sigma=request.sigma, relative=request.relative_sigma)
     batches = make_batches(request.batch, loaded.model.gains.device)
     progress, size = start(path.name, scan.slices), batches.size
-    levels = np.zeros(scan.slices)
-    kind: dict[str, Any] = {"task": request.task, "coil_combine": request.coil_combine or "rss"}
+    levels, taken = np.zeros(scan.slices), np.zeros(scan.slices)  # of the data, and what the model is given
+    kind: dict[str, Any] = {"task": request.task, "coil_combine": combined}
     target = find_target(scan, geometry, sampled, outliers=bool(seen.outliers and not keep), **kind)
     infer = _infer(loaded, settings, request)
-    with volume_output(output, scan, geometry, sampled, target, request.outputs) as out:
+    compared = tuple(rivals.multiples)
+    with volume_output(output, scan, geometry, sampled, target, request.outputs, compared) as out:
         out.require_shown(settings)
         for first in range(0, scan.slices, size):
             chosen = slice(first, min(first + size, scan.slices))
             kspace = geometry.reduce(used.read_coils(chosen))  # bins beyond `up_to` go with the mask
-            levels[chosen] = level.of(chosen, kspace)
-            if not weighed:
-                levels[chosen] *= levels[chosen] > _LOUD * level.root_mean_square(chosen, kspace)
+            levels[chosen] = sigma = level.of(chosen, kspace)
+            loud = weighed | (sigma > _LOUD * level.root_mean_square(chosen, kspace))
+            taken[chosen] = sigma * loud
             given = {"acquired": scan.acquired, "batch": batches, "progress": progress}
             mask = sampled.mask if sampled.mask.ndim == 2 else sampled.mask[chosen]
-            result = infer(kspace, mask, first, noise_sigma=levels[chosen], **given)
-            out.add(result, first)
+            result = infer(kspace, mask, first, noise_sigma=taken[chosen], **given)
+            out.add(result, first, rivals.magnitudes(kspace, mask, sigma))
         options = _options(loaded, scan, geometry, settings, request, batches)
-        details = {**_details(scan, request), "options": options}
-        if weighed or levels.any():
-            stated = float(np.median(levels if weighed else levels[levels > 0]))
+        compared_with = rivals.stated(float(np.median(levels)), level.source)
+        details = {**_details(scan, request), "options": options, "compared": compared_with}
+        if weighed or taken.any():
+            stated = float(np.median(levels if weighed else taken[taken > 0]))
             details |= {"noise_sigma": stated, "noise_source": level.source}
             if scan.coils > 1:
                 doubts += likeness_doubts(scan, seen, stated)
@@ -238,6 +248,7 @@ def _options(
         "nifti": request.outputs.nifti,
         "gif": request.outputs.gif,
         "write_kspace": request.outputs.write_kspace,
+        "compare": dict(request.compare),
         **request.outputs.figure.to_json(),
         "batch": batches.first,
         "device": str(loaded.model.gains.device),

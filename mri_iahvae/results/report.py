@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mri_iahvae.evaluation.metrics import Scores
 from mri_iahvae.files import name_as_text, write_json
+from mri_iahvae.inference.rivals.registry import RIVALS
 from mri_iahvae.results.paths import beside
 from mri_iahvae.words import counted
 
@@ -23,7 +24,8 @@ SCORED = _NAMES["reconstruct"]
 
 def image_names(task: str) -> dict[str, str]:
     """Names for people of the images that are scored, by their names in records; of "reconstruct" or "denoise"."""
-    return dict(zip(SCORED, _NAMES[task], strict=True))
+    others = {name: rival.title for name, rival in RIVALS.items()}
+    return dict(zip(SCORED, _NAMES[task], strict=True)) | others
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +67,7 @@ class Record:
             f"steps {stated['steps']}" if stated["steps"] is not None else "",
             counted(stated["samples"], "posterior sample") if stated["samples"] else "",
             f"model {stated['model']}",
+            f"\ncompared: {stated['compared']}" if "compared" in stated else "",
         ]
         return ", ".join(filter(None, parts))
 
