@@ -4,7 +4,8 @@
 
 Needs the extra `bench`. Subjects of which no number is reported, undersampled and with noise added, are
 reconstructed as `mri-iahvae reconstruct --compare` does, with every multiple of a grid. NMSE is the mean over slices,
-each scored as a volume of its own against its noise-free reference. The eight coils are those of `benchmarks.quality.coils`.
+each scored as a volume of its own against its noise-free reference. The eight coils are those of
+`benchmarks.quality.coils`.
 """
 
 from collections.abc import Iterator

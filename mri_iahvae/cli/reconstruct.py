@@ -26,8 +26,8 @@ from mri_iahvae.cli.options import SectionedCommand, compare_list, section
         type=compare_list,
         metavar="NAME[=WEIGHT],...",
         help="Methods beside the result, in the figure and with scores: zero-filled, tv (total variation), wavelet"
-        " (L1), and of several coils sense. WEIGHT times the noise level is the weight of the regularisation. tv and wavelet"
-        " need sigpy, the extra compare.",
+        " (L1), and of several coils sense. WEIGHT times the noise level is the weight of the regularisation. tv and"
+        " wavelet need sigpy, the extra compare.",
     ),
 )
 @common_options("reconstructions", "hard")

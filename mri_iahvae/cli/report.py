@@ -41,7 +41,7 @@ def report_text(report: dict[str, Any]) -> str:
         lines.append(f"  compared: {report['compared']}")
     if report["scores"]:
         lines.append(f"  scored against {report['scored_against']}")
-    written = ("output", "report", "picture", "contact_sheet", "gif", "nifti")
+    written = ("output", "report", "picture", "contact_sheet", "gif", "nifti", "sidecar", "dicom")
     return "\n".join([*lines, *(f"  {report[name]}" for name in written if name in report)])
 
 

@@ -19,12 +19,14 @@ from mri_iahvae.pipeline.pictures import Pictures, magnitude_of
 from mri_iahvae.pipeline.reconstruction import Reconstruction
 from mri_iahvae.pipeline.target import Target
 from mri_iahvae.pipeline.volume_warnings import volume_warnings
+from mri_iahvae.results.dicom import require_dicom, write_dicom
 from mri_iahvae.results.hdf5 import ResultFile, result_file
 from mri_iahvae.results.nifti import place, write_nifti
 from mri_iahvae.results.panels import FigureOptions
 from mri_iahvae.results.paths import beside, files_beside, remove
 from mri_iahvae.results.provenance import provenance
 from mri_iahvae.results.report import SCORED, Record
+from mri_iahvae.results.sidecar import write_sidecar
 from mri_iahvae.scans.geometry import Geometry
 from mri_iahvae.scans.scan import KSPACE, Scan
 from mri_iahvae.scans.undersampling import SampledMask
@@ -35,7 +37,8 @@ class Outputs:
     """What is written beside the HDF5 file, and the size of the images.
 
     Attributes:
-        nifti: write `<stem>.nii.gz` too.
+        nifti: write `<stem>.nii.gz` too, and `<stem>.json` with what is known of it.
+        dicom: write the folder `<stem>_dicom` too, a file for each slice.
         gif: write `<stem>_scales.gif` too, coarse to fine.
         slices: those in the figure and the GIF; none takes the middle one.
         write_kspace: write completed k-space too, in the shape and units of the input, with its header and attributes.
@@ -44,11 +47,21 @@ class Outputs:
     """
 
     nifti: bool = False
+    dicom: bool = False
     gif: bool = False
     slices: tuple[int, ...] = ()
     write_kspace: bool = False
     image_size: tuple[int, int] | None = None
     figure: FigureOptions = field(default_factory=FigureOptions)
+
+    def __post_init__(self) -> None:
+        """Refuse what needs a package that is missing.
+
+        Raises:
+            UsageError: it is.
+        """
+        if self.dicom:
+            require_dicom()
 
     def shown(self, scan: Scan) -> tuple[int, ...]:
         """Numbers of the slices to show.
@@ -242,13 +255,19 @@ class VolumeOutput:
         scan, geometry = self._scan, self._geometry
         images = self._file.dataset("reconstruction")
         files = self._pictures.write(self._path, record, images, gif=self._outputs.gif, grid=grid)
-        if not self._outputs.nifti:
-            return files, ()
-        files["nifti"] = beside(self._path, "nifti")
         affine = None if scan.affine is None else geometry.affine(scan.affine)
         placement = place(scan.voxel, affine)
-        write_nifti(files["nifti"], images, placement)
-        return files, (f"{files['nifti'].name}: {placement.note}",) if placement.note else ()
+        notes = {}
+        if self._outputs.nifti:
+            files |= {kind: beside(self._path, kind) for kind in ("nifti", "sidecar")}
+            write_nifti(files["nifti"], images, placement)
+            write_sidecar(files["sidecar"], record, scan)
+            notes["nifti"] = placement.note
+        if self._outputs.dicom:
+            files["dicom"] = beside(self._path, "dicom")
+            how = scan.voxel, scan.path, record.derivation()
+            notes["dicom"] = write_dicom(files["dicom"], images, placement, *how) or placement.note
+        return files, tuple(f"{files[kind].name}: {note}" for kind, note in notes.items() if note)
 
     def _doubts(
         self,

@@ -246,6 +246,7 @@ def _options(
         "image_size": f"{height}x{width}",
         "slices": list(request.outputs.shown(scan)),
         "nifti": request.outputs.nifti,
+        "dicom": request.outputs.dicom,
         "gif": request.outputs.gif,
         "write_kspace": request.outputs.write_kspace,
         "compare": dict(request.compare),

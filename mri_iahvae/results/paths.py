@@ -14,9 +14,16 @@ _ENDS = {
     "contact_sheet": "_slices.{format}",
     "gif": "_scales.gif",
     "nifti": ".nii.gz",
+    "sidecar": ".json",
+    "dicom": "_dicom",
     "report": "_report.json",
 }
-_OPTIONAL = ("contact_sheet", "gif", "nifti")
+_OPTIONAL = {
+    "contact_sheet": ("contact_sheet",),
+    "gif": ("gif",),
+    "nifti": ("nifti", "sidecar"),
+    "dicom": ("dicom",),
+}
 """Kinds of files that are written on request, by the option that asks for them."""
 
 
@@ -43,7 +50,7 @@ def output_path(source: Path, folder: Path) -> Path:
 
 
 def beside(result: Path, kind: str, figure_format: str = "png") -> Path:
-    """Where the "picture", "contact_sheet", "gif", "nifti" or "report" of a result goes.
+    """Where the "picture", "contact_sheet", "gif", "nifti", "sidecar", "dicom" (a folder) or "report" of a result goes.
 
     A stem that is too long for them is cut. The first two are of the format.
     """
@@ -57,15 +64,19 @@ def files_beside(result: Path) -> set[Path]:
     figure_format = options.get("figure_format", "png")
     if not options or figure_format not in FORMATS:
         return set()
-    kinds = ("picture", *(kind for kind in _OPTIONAL if options.get(kind)))
-    return {beside(result, kind, figure_format) for kind in kinds}
+    asked = [kind for option, kinds in _OPTIONAL.items() if options.get(option) for kind in kinds]
+    files = {beside(result, kind, figure_format) for kind in ("picture", *asked)}
+    return files | {slices for file in files for slices in file.glob("*.dcm")}
 
 
 def remove(paths: set[Path]) -> None:
-    """Remove files of an earlier run, some of which may be gone already."""
-    for path in sorted(paths):
+    """Remove files of an earlier run, some of which may be gone already, and folders that they leave empty."""
+    for path in sorted(paths, reverse=True):
         try:
-            path.unlink(missing_ok=True)
+            if not path.is_dir():
+                path.unlink(missing_ok=True)
+            elif not any(path.iterdir()):
+                path.rmdir()
         except OSError as error:
             raise IahvaeError(
                 f"{path}: of an earlier run, cannot be removed: {reason(error)}; remove it"

@@ -71,6 +71,15 @@ class Record:
         ]
         return ", ".join(filter(None, parts))
 
+    def derivation(self) -> str:
+        """How the image came about, for files that travel without the others; ASCII, below 1024 letters."""
+        stated = self.settings
+        return (
+            f"Reconstructed with a learned prior (mri-iahvae {stated['version']}, method {stated['method']}, model "
+            f"SHA-256 {stated['model_sha256'][:8]}) from {stated['fraction_measured']:.1%} of k-space. What was not "
+            "measured is predicted: it can look right and be wrong. Research only, not for diagnosis."
+        )
+
     def attributes(self) -> dict[str, Any]:
         """Attributes of the HDF5 file, which cannot be None: what does not apply is left out."""
         scores = {f"{name} {key}": v for name, s in self.scores.items() for key, v in s.to_dict().items()}
