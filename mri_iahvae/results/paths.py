@@ -73,9 +73,9 @@ def remove(paths: set[Path]) -> None:
     """Remove files of an earlier run, some of which may be gone already, and folders that they leave empty."""
     for path in sorted(paths, reverse=True):
         try:
-            if not path.is_dir():
+            if not path.name.endswith(_ENDS["dicom"]):
                 path.unlink(missing_ok=True)
-            elif not any(path.iterdir()):
+            elif path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
         except OSError as error:
             raise IahvaeError(

@@ -53,7 +53,7 @@ class Record:
     scores: Mapping[str, Scores]
 
     def caption(self) -> str:
-        """What was measured and how it was computed, in one line for a figure."""
+        """What was measured and how it was computed, for a figure; what it is compared with, in a line of its own."""
         stated = self.settings
         rate = stated["true_acceleration"]
         parts = [
@@ -67,9 +67,11 @@ class Record:
             f"steps {stated['steps']}" if stated["steps"] is not None else "",
             counted(stated["samples"], "posterior sample") if stated["samples"] else "",
             f"model {stated['model']}",
-            f"\ncompared: {stated['compared']}" if "compared" in stated else "",
         ]
-        return ", ".join(filter(None, parts))
+        lines = [", ".join(filter(None, parts))]
+        if "compared" in stated:
+            lines.append(f"compared: {stated['compared']}")
+        return "\n".join(lines)
 
     def derivation(self) -> str:
         """How the image came about, for files that travel without the others; ASCII, below 1024 letters."""
