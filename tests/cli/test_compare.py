@@ -36,7 +36,7 @@ def test_rivals_have_panels_scores_and_images(reconstruct, coils, tmp_path, monk
     )
     result = reconstruct(coils, *FAST, "--compare", "zero-filled,sense")
     assert result.exit_code == 0, result.output
-    words = "compared: SENSE (weight 0.8 sigma^2), sigma 0.01 (file)"
+    words = "compared: SENSE (weight 1.6 sigma^2), sigma 0.01 (file)"
     assert words in result.stdout
     assert words in drawn["caption"]
     assert list(drawn["view"].compared) == ["zero-filled", "sense"]
