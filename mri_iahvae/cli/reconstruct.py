@@ -25,9 +25,9 @@ from mri_iahvae.cli.options import SectionedCommand, compare_list, section
         "--compare",
         type=compare_list,
         metavar="NAME[=WEIGHT],...",
-        help="Methods beside the result, in the figure and with scores: zero-filled, tv (total variation), wavelet"
-        " (L1), and of several coils sense. WEIGHT times the noise level is the weight of the regularisation. tv and"
-        " wavelet need sigpy, the extra compare.",
+        help="Methods beside the result, with scores and panels (tv, tv-error ...): zero-filled, tv (total variation),"
+        " wavelet (L1), and of several coils sense. WEIGHT times the noise level is the weight of the regularisation."
+        " tv and wavelet need sigpy, the extra compare.",
     ),
 )
 @common_options("reconstructions", "hard")

@@ -78,6 +78,8 @@ class Comparison:
             mask: bool (H, W) or (n, H, W), true where measured.
             sigma: float (n,), noise level per real and imaginary part.
         """
+        if not self.weighted:
+            return {}
         masks = np.broadcast_to(mask, (len(kspace), *kspace.shape[2:]))
         slices = [self._slice(*one) for one in zip(kspace, masks, sigma, strict=True)]
         return {name: np.stack([one[name] for one in slices]) for name in self.weighted}

@@ -98,6 +98,7 @@ def test_weights_are_those_asked_for_else_the_defaults(calls):
     assert Comparison.of(asked, scan(4), **how).multiples == {"toy": 0.25, "zero-filled": None, "sense": 2.0}
     assert Comparison.of({"toy": 3.0}, scan(1), **how).multiples == {"toy": 3.0}
     stated = Comparison.of(asked, scan(4), **how).stated(2e-6, "file")
+    assert Comparison({"zero-filled": None}).magnitudes(None, None, None) == {}  # nothing is computed
     assert stated == "toy (weight 0.25 sigma), SENSE (weight 2 sigma^2), sigma 2e-06 (file)"
     assert Comparison.of({"zero-filled": None}, scan(1), **how).stated(0.0, "estimate") is None
     with pytest.raises(UsageError, match=r"--compare sense: a\.h5 holds a single coil, expected several"):
