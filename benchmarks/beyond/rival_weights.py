@@ -58,7 +58,7 @@ def single_coil(data: Path, task: Task, every: int) -> Iterator[Measured]:
     for path in sorted(data.glob("*.h5")):
         scan = open_scan(path)
         kspace, mask, added = task.measure(path.name, scan.read(slice(None)))
-        sigma = np.hypot(added, scan.noise_sigma)
+        sigma = np.hypot(added, 0.0 if scan.noise_sigma is None else scan.noise_sigma)
         chosen = slice(None, None, every)
         truth = scan.read_reference(slice(None))
         yield Measured(truth[chosen], kspace[chosen, None], mask, sigma[chosen])

@@ -90,7 +90,7 @@ class Comparison:
         padding = np.ones(kspace.shape[-1], bool)
         padding[slice(*(self.acquired or (None,)))] = False
         kspace = np.where(mask & ~padding, kspace, 0)
-        unit = np.linalg.norm(kspace.astype(np.complex128)) / math.sqrt(kspace.size)
+        unit = float(np.linalg.norm(kspace.astype(np.complex128))) / math.sqrt(kspace.size)
         if unit == 0:
             return dict.fromkeys(self.weighted, np.zeros(mask.shape, np.float32))
         bins, level, known = (kspace / unit).astype(np.complex64), float(sigma / unit), mask | padding
@@ -100,7 +100,7 @@ class Comparison:
             rival = RIVALS[name]
             image = rival.run(bins, known, maps, rival.weight(multiple, max(level, _QUIET)))
             coils = torch.from_numpy(image[None] if maps is None else maps * image)
-            kept = torch.from_numpy(known if self.hard else known & padding)
+            kept = torch.from_numpy(known if self.hard else padding)
             whole = ifft2c(torch.where(kept, torch.from_numpy(bins), fft2c(coils)))[None]
             weighted = maps is not None and self.combine == "sensitivity"
             one = combine(whole, torch.from_numpy(maps)[None]).abs() if weighted else rss(whole)

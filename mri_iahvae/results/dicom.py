@@ -70,7 +70,7 @@ def write_dicom(
     values = hashlib.sha256(derivation.encode())
     peak = 0.0
     for image in images:
-        values.update(np.ascontiguousarray(image))
+        values.update(np.asarray(image).tobytes())
         peak = max(peak, float(image.max()))
     series = study + values.hexdigest()
     slope = format_number_as_ds(peak / _MOST or 1.0)
@@ -131,7 +131,7 @@ def _space(placement: Placement, voxel: Voxel | None) -> tuple["Dataset", str]:
 
     data = Dataset()
     if voxel is not None and voxel[0] is not None:
-        data.SliceThickness = _numbers(voxel[:1])
+        data.SliceThickness = _numbers((voxel[0],))
     steps = _LPS[:, None] * placement.affine[:3, :3]
     lengths = np.linalg.norm(steps, axis=0)
     column, row, gap = lengths
