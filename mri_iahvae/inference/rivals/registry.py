@@ -52,7 +52,7 @@ class Rival:
 
 
 RIVALS = {
-    "tv": Rival("total variation", total_variation, (0.56, 0.1), package="sigpy"),
+    "tv": Rival("total variation", total_variation, (0.56, 0.2), package="sigpy"),
     "wavelet": Rival("L1-wavelet", l1_wavelet, (0.4, 0.2), package="sigpy"),
     "sense": Rival("SENSE", sense, (None, 1.6), squared=True),
 }
