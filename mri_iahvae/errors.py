@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -38,6 +39,12 @@ def warn(sentences: Iterable[str]) -> None:
 def unusable(path: str | Path, expected: str, found: object, advice: str) -> ScanError:
     """The error for an input file that cannot be used, in the form that all of them have."""
     return ScanError(f"{path}: expected {expected}, found {found}; {advice}")
+
+
+def require_package(package: str, wanted: str, extra: str) -> None:
+    """Refuse, as a UsageError, what needs a package that is not installed; the extra has it."""
+    if find_spec(package) is None:
+        raise UsageError(f"{wanted} needs {package}: pip install 'mri-iahvae[{extra}]'")
 
 
 def reason(error: BaseException) -> str:

@@ -104,7 +104,7 @@ def test_compressed_sensing_beats_zero_filling(name, measure, head_kspace):
     one = measure("2-D variable density 6x")[0]
     assert error(one, CLASSICAL[name].reconstruct(one, 0.01)) < 0.9 * error(one, untreated(one))
     kspace = head_kspace(1, 32)[0]
-    image = CLASSICAL[name].run(kspace, np.ones((32, 32), bool), 1e-3)
+    image = CLASSICAL[name].run(kspace[None], np.ones((32, 32), bool), None, 1e-3)
     whole = ifft2c(torch.from_numpy(kspace))
     np.testing.assert_allclose(image, whole, atol=0.02 * float(whole.abs().max()))
 

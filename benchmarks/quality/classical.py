@@ -22,62 +22,14 @@ from numpy.typing import NDArray
 from benchmarks.shared import options
 from benchmarks.shared.tasks import TASKS, Measurement, Task, measurements
 from mri_iahvae.files import write_json
+from mri_iahvae.inference.rivals.total_variation import total_variation
+from mri_iahvae.inference.rivals.wavelet import l1_wavelet
 from mri_iahvae.kspace.fft import ifft2c
-
-Slice = NDArray[np.complex64]
-"""(N, N)."""
 
 GRID = tuple(float(f"{10 ** (k / 4):.3g}") for k in range(-16, 3))
 """Regularisation weights in units of the measured RMS, four per decade; below the first the data are met exactly."""
 
-_TV_STEPS = 200
-_WAVELET_STEPS = 100
 _WAVELET = "db4"
-_SHIFTS = 16
-
-
-def total_variation(kspace: Slice, mask: NDArray[np.bool_], weight: float) -> Slice:
-    """min |F x - y|^2 / 2 + weight |grad x|_1 by sigpy, anisotropic, of the complex image.
-
-    sigpy's default steps suit a dual variable as large as the image. Here it is at most `weight`, and a dual step of
-    that size is what converges: NMSE 0.0798 after 200 steps and 0.0800 after 800 on four tuning slices at random
-    columns 4x, weight 0.01, where the default gives 0.120 after 300.
-    """
-    from sigpy.mri.app import TotalVariationRecon  # noqa: PLC0415
-
-    maps, weights = np.ones((1, *kspace.shape), np.complex64), mask.astype(np.float32)
-    # Without weights sigpy would take a measured bin that is exactly zero for an unmeasured one.
-    app = TotalVariationRecon(
-        kspace[None], maps, weight, weights=weights, sigma=weight, max_iter=_TV_STEPS, show_pbar=False
-    )
-    return app.run()
-
-
-def l1_wavelet(kspace: Slice, mask: NDArray[np.bool_], weight: float, maps: Slice | None = None) -> Slice:
-    """min |F x - y|^2 / 2 + weight |W x|_1 by sigpy: FISTA, Daubechies 4, each step's wavelets shifted at random.
-
-    Wavelets in one place leave blocks, and do little against columns that are missing (`L1WaveletRecon`, random
-    columns 4x: NMSE 0.124 on four tuning slices, where zero-filled has 0.137 and these have 0.100). BART shifts too.
-    """
-    import sigpy  # noqa: PLC0415
-    import sigpy.mri  # noqa: PLC0415 - does not come with sigpy
-
-    wavelet = sigpy.linop.Wavelet(kspace.shape[-2:], wave_name=_WAVELET)
-    generator = np.random.default_rng(0)
-
-    class Shifted(sigpy.prox.Prox):
-        def _prox(self, alpha: float, input: Slice) -> Slice:  # noqa: A002 - sigpy's name
-            shift = generator.integers(_SHIFTS, size=2)
-            coefficients = sigpy.soft_thresh(weight * alpha, wavelet(np.roll(input, shift, (0, 1))))
-            return np.roll(wavelet.H(coefficients), -shift, (0, 1))
-
-    if maps is None:
-        kspace, maps = kspace[None], np.ones((1, *kspace.shape), np.complex64)
-    sense = sigpy.mri.linop.Sense(maps, weights=mask.astype(np.float32))
-    app = sigpy.app.LinearLeastSquares(
-        sense, kspace, proxg=Shifted(kspace.shape[-2:]), alpha=1, max_iter=_WAVELET_STEPS, show_pbar=False
-    )  # step 1: the transform is unitary
-    return app.run()
 
 
 def wavelet_shrinkage(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
@@ -99,10 +51,10 @@ def bm3d(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Classical:
-    """A method: `run` takes (k-space, mask, weight) where it is tuned, or one part of an image and its sigma.
+    """A method.
 
     Attributes:
-        run: the function above.
+        run: of `inference.rivals.seam.Method` where it is tuned, else a function of one part of an image and its sigma.
         package: what it needs, by the name under which it is installed.
         tuned: whether it has a weight; else it gets the noise level, and cannot do without noise.
         noise: whether it is run against noise.
@@ -133,7 +85,7 @@ class Classical:
         images = []
         for kspace, unit, sigma in zip(measurement.kspace, scale, measurement.sigma, strict=True):
             if self.tuned:
-                images.append(unit * self.run(kspace / unit, measurement.mask, weight))
+                images.append(unit * self.run(kspace[None] / unit, measurement.mask, None, weight))
                 continue
             image = ifft2c(torch.from_numpy(kspace / unit)).numpy()
             parts = [self.run(part, float(sigma / unit)) for part in (image.real, image.imag)]

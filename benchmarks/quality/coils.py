@@ -26,12 +26,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.quality.classical import l1_wavelet
 from benchmarks.shared import options
 from benchmarks.shared.tasks import means, scored
 from mri_iahvae.files import write_json
+from mri_iahvae.inference.rivals.seam import Method
+from mri_iahvae.inference.rivals.sense import sense
+from mri_iahvae.inference.rivals.wavelet import l1_wavelet
 from mri_iahvae.inference.settings import InferenceSettings
-from mri_iahvae.kspace.coils import Sense, rss
+from mri_iahvae.kspace.coils import rss
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.masks import DrawnMask
 from mri_iahvae.kspace.noise import complex_noise, rms
@@ -48,9 +50,9 @@ MASKS = (
     DrawnMask(4, 0.08, "equispaced"),
     DrawnMask(8, 0.04, "random"),
 )
+RIVALS: dict[str, Method] = {"SENSE": sense, "L1-ESPIRiT": l1_wavelet}
 SENSE_WEIGHTS = (0.003, 0.01, 0.03, 0.1)
 WAVELET_WEIGHTS = (0.01, 0.02, 0.03, 0.05, 0.1)
-_STEPS = 20
 
 Images = NDArray[np.complexfloating] | NDArray[np.floating]
 
@@ -98,20 +100,13 @@ def measure(
     return Measurement(truth.numpy(), kspace, mask, coils.sensitivities, image, maps)
 
 
-def sense(one: Measurement, weight: float) -> Images:
-    """min |M F S x - y|^2 + weight |x|^2 by conjugate gradients: no prior but that the image is finite."""
-    operator = Sense(one.sensitivities, one.mask[None])
-    zero = torch.zeros_like(one.kspace[:, 0])
-    return operator.data_step(one.kspace, zero, torch.tensor(weight), _STEPS).numpy()
-
-
-def l1_espirit(one: Measurement, weight: float) -> Images:
-    """min |M F S x - y|^2 / 2 + weight |W x|_1, in units of the measured RMS: `classical.l1_wavelet` with coils."""
+def regularised(method: Method, one: Measurement, weight: float) -> Images:
+    """A rival with its weight in units of the measured RMS."""
     mask = one.mask.expand(one.kspace.shape[2:]).numpy()
     images = []
     for kspace, maps in zip(one.kspace.numpy(), one.sensitivities.numpy(), strict=True):
         unit = np.sqrt(np.mean(np.abs(kspace) ** 2))
-        images.append(unit * l1_wavelet(kspace / unit, mask, weight, maps))
+        images.append(unit * method(kspace / unit, mask, maps, weight))
     return np.stack(images)
 
 
@@ -142,10 +137,11 @@ def scores(run: Callable[[Measurement], Images], measured: list[Measurement]) ->
 
 def tuned(measured: list[Measurement]) -> dict[str, float]:
     """The weight of least NMSE of each method that has one."""
-    methods = {"SENSE": (sense, SENSE_WEIGHTS), "L1-ESPIRiT": (l1_espirit, WAVELET_WEIGHTS)}
+    weights = {"SENSE": SENSE_WEIGHTS, "L1-ESPIRiT": WAVELET_WEIGHTS}
     best = {}
-    for name, (method, weights) in methods.items():
-        nmse = {w: scores(partial(method, weight=w), measured)["nmse"] for w in weights}
+    for name, method in RIVALS.items():
+        run = partial(regularised, method)
+        nmse = {w: scores(partial(run, weight=w), measured)["nmse"] for w in weights[name]}
         best[name] = min(nmse, key=nmse.__getitem__)
         click.echo(f"  {name}: " + "  ".join(f"{w:g} {value:.5f}" for w, value in nmse.items()))
     return best
@@ -190,8 +186,7 @@ def rows(
     """Every method's scores on one mask."""
     methods: dict[str, Callable[[Measurement], Images]] = {
         "zero-filled RSS": zero_filled,
-        "SENSE": lambda one: sense(one, weights["SENSE"]),
-        "L1-ESPIRiT": lambda one: l1_espirit(one, weights["L1-ESPIRiT"]),
+        **{name: partial(regularised, method, weight=weights[name]) for name, method in RIVALS.items()},
         "ours, RSS": ours(model, "rss", "hard"),
         "ours, sensitivity, soft": ours(model, "sensitivity", "soft"),
     }

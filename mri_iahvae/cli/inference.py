@@ -61,7 +61,10 @@ _quality = section("Quality and time",
 _more_results = (
     click.option("--skip-existing", is_flag=True,
         help="Leave out inputs whose result exists. One that was made with other options is named."),
-    click.option("--nifti", is_flag=True, help="Write the image as <stem>.nii.gz too."),
+    click.option("--nifti", is_flag=True,
+        help="Write the image as <stem>.nii.gz too, and <stem>.json with fields of BIDS."),
+    click.option("--dicom", is_flag=True,
+        help="Write the image as DICOM too, a file for each slice in <stem>_dicom (needs pydicom, the extra dicom)."),
     click.option("--write-kspace", is_flag=True,
         help="Write completed k-space too (`kspace`), shaped as the input's, with its header and attributes."),
     click.option("--gif", is_flag=True,
@@ -203,7 +206,7 @@ def run(
     names = ("sigma", "relative_sigma", "sensitivities", "noise_scan")
     levels: dict[str, Any] = {name: given.get(name) for name in names}
     asked = asked_options(task, checkpoint, settings, sampling, reading, up_to=limit, **levels)
-    asked |= figure.to_json()
+    asked |= {**figure.to_json(), "compare": given.get("compare", {})}
     run_files(
         inputs, output, load, part, skip_existing=skip_existing, as_json=as_json, quiet=quiet, asked=asked
     )

@@ -83,6 +83,19 @@ def panel_list(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in text.split(",")))
 
 
+def compare_list(text: str) -> dict[str, float | None]:
+    """Read names such as "tv,wavelet=0.3", with a weight where one is stated: in that order."""
+    found: dict[str, float | None] = {}
+    for part in text.split(","):
+        name, stated, weight = part.strip().partition("=")
+        if stated and (re.fullmatch(r"\d{1,4}(\.\d{0,9})?|\.\d{1,9}", weight) is None or float(weight) == 0):
+            raise click.BadParameter(f"{part.strip()!r} is not a name and a weight above 0, such as tv=0.5.")
+        if name in found:
+            raise click.BadParameter(f"{name} twice: name each method once.")
+        found[name] = float(weight) if stated else None
+    return found
+
+
 def zoom_box(text: str) -> tuple[int, int, int]:
     """Read row, column and side of a box, such as "60,40,48"."""
     match = re.fullmatch(r"(\d{1,5}),(\d{1,5}),([1-9]\d{0,4})", text.replace(" ", ""))

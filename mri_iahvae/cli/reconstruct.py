@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from mri_iahvae.cli.inference import common_options, inputs_argument, run, sampling_options
-from mri_iahvae.cli.options import SectionedCommand, section
+from mri_iahvae.cli.options import SectionedCommand, compare_list, section
 
 
 @click.command(cls=SectionedCommand)
@@ -29,6 +29,17 @@ from mri_iahvae.cli.options import SectionedCommand, section
         " time profile <stem>_profile.png too.",
     ),
 )
+@section(
+    "Comparison",
+    click.option(
+        "--compare",
+        type=compare_list,
+        metavar="NAME[=WEIGHT],...",
+        help="Methods beside the result, with scores and panels (tv, tv-error ...): zero-filled, tv (total variation),"
+        " wavelet (L1), and of several coils sense. WEIGHT times the noise level is the weight of the regularisation."
+        " tv and wavelet need sigpy, the extra compare.",
+    ),
+)
 @common_options("reconstructions", "hard")
 def reconstruct(**options: Any) -> None:  # noqa: ANN401 - Click passes options by name
     """Reconstruct undersampled k-space.
@@ -45,6 +56,7 @@ def reconstruct(**options: Any) -> None:  # noqa: ANN401 - Click passes options 
     Examples:
       mri-iahvae reconstruct scan.h5 --up-to 8x8
       mri-iahvae reconstruct scan.h5 --acceleration 4 --quality fast
+      mri-iahvae reconstruct scan.h5 --acceleration 4 --compare tv,wavelet
       mri-iahvae reconstruct singlecoil_test -o results --skip-existing
     """
     run("reconstruct", **options)

@@ -39,9 +39,22 @@ def report_text(report: dict[str, Any]) -> str:
         )
         psnr += " dB" * (scores["psnr"] is not None)
         lines.append(f"  {names[name]:15} NMSE {nmse}  PSNR {psnr}  SSIM {ssim}")
+    if "compared" in report:
+        lines.append(f"  compared: {report['compared']}")
     if report["scores"]:
         lines.append(f"  scored against {report['scored_against']}")
-    written = ("output", "report", "picture", "contact_sheet", "gif", "cine", "profile", "nifti")
+    written = (
+        "output",
+        "report",
+        "picture",
+        "contact_sheet",
+        "gif",
+        "cine",
+        "profile",
+        "nifti",
+        "sidecar",
+        "dicom",
+    )
     return "\n".join([*lines, *(f"  {report[name]}" for name in written if name in report)])
 
 

@@ -1,6 +1,6 @@
 """From reconstructed slices to files: the HDF5 file, the figure, more on request, and the report."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +19,14 @@ from mri_iahvae.pipeline.pictures import Pictures, magnitude_of
 from mri_iahvae.pipeline.reconstruction import Reconstruction
 from mri_iahvae.pipeline.target import Target
 from mri_iahvae.pipeline.volume_warnings import volume_warnings
+from mri_iahvae.results.dicom import require_dicom, write_dicom
 from mri_iahvae.results.hdf5 import ResultFile, result_file
 from mri_iahvae.results.nifti import place, write_nifti
 from mri_iahvae.results.panels import FigureOptions
 from mri_iahvae.results.paths import beside, files_beside, remove
 from mri_iahvae.results.provenance import provenance
 from mri_iahvae.results.report import SCORED, Record
+from mri_iahvae.results.sidecar import write_sidecar
 from mri_iahvae.scans.coil_maps import MAPS, as_stored
 from mri_iahvae.scans.geometry import Geometry
 from mri_iahvae.scans.scan import KSPACE, Scan
@@ -36,7 +38,8 @@ class Outputs:
     """What is written beside the HDF5 file, and the size of the images.
 
     Attributes:
-        nifti: write `<stem>.nii.gz` too.
+        nifti: write `<stem>.nii.gz` too, and `<stem>.json` with what is known of it.
+        dicom: write the folder `<stem>_dicom` too, a file for each slice.
         gif: write `<stem>_scales.gif` too, coarse to fine.
         slices: those in the figure and the GIF; none takes the middle one.
         write_kspace: write completed k-space too, in the shape and units of the input, with its header and attributes.
@@ -46,12 +49,22 @@ class Outputs:
     """
 
     nifti: bool = False
+    dicom: bool = False
     gif: bool = False
     slices: tuple[int, ...] = ()
     write_kspace: bool = False
     write_sensitivities: bool = False
     image_size: tuple[int, int] | None = None
     figure: FigureOptions = field(default_factory=FigureOptions)
+
+    def __post_init__(self) -> None:
+        """Refuse what needs a package that is missing.
+
+        Raises:
+            UsageError: it is.
+        """
+        if self.dicom:
+            require_dicom()
 
     def shown(self, scan: Scan) -> tuple[int, ...]:
         """Numbers of the slices to show.
@@ -81,6 +94,7 @@ class VolumeOutput:
         sampled: the bins of it that were used.
         target: what it is scored against.
         outputs: what is wanted.
+        compared: names of the methods that stand beside the result, in the order of the figure.
     """
 
     def __init__(
@@ -92,25 +106,29 @@ class VolumeOutput:
         sampled: SampledMask,
         target: Target,
         outputs: Outputs,
+        compared: tuple[str, ...],
     ) -> None:
         self._file, self._path, self._outputs = file, path, outputs
         self._scan, self._geometry, self._sampled = scan, geometry, sampled
-        self._pictures = Pictures(scan, geometry, sampled, target, outputs.shown(scan), outputs.figure)
+        shown = outputs.shown(scan), outputs.figure, compared
+        self._pictures = Pictures(scan, geometry, sampled, target, *shown)
         self._done: list[tuple[Any, ...]] = []
         self._target = target
-        scored = SCORED if target.source else ()
+        before, after = SCORED
+        scored = dict.fromkeys((before, *compared, after)) if target.source else ()
         self._scores = {name: RunningScores(target.peak) for name in scored}
 
     def require_shown(self, settings: InferenceSettings, *, guided: bool) -> None:
         """Refuse options of the figure that do not fit the scan, as a UsageError; before anything is computed."""
         self._pictures.require(settings, guided=guided)
 
-    def add(self, result: Reconstruction, first: int) -> None:
+    def add(self, result: Reconstruction, first: int, rivals: Mapping[str, NDArray[np.float32]]) -> None:
         """Take the next slices.
 
         Args:
             result: of consecutive slices.
             first: number of the first of them.
+            rivals: magnitudes of the same slices by the methods that stand beside it.
 
         Raises:
             IahvaeError: values that are not finite, or that cannot be written.
@@ -118,8 +136,11 @@ class VolumeOutput:
         crop = self._geometry.crop
         image = crop(result.image)
         magnitude = np.abs(image)
-        baseline = crop(magnitude_of(result.zero_filled))
+        others = {name: crop(values) for name, values in rivals.items()}
+        before, after = SCORED
+        magnitudes = {before: crop(magnitude_of(result.zero_filled)), **others, after: magnitude}
         arrays = {"reconstruction": magnitude, "image": image, "canonical_factor": result.factors}
+        arrays |= {f"compare/{name}": values for name, values in others.items()}
         if result.std is not None:
             arrays["reconstruction_std"] = crop(result.std)
         if result.expected_error is not None:
@@ -134,9 +155,9 @@ class VolumeOutput:
         numbers = range(first, first + len(image))
         reference = np.stack([self._target.image(i) for i in numbers]) if self._scores else None
         if reference is not None:
-            for scores, images in zip(self._scores.values(), (baseline, magnitude), strict=True):
-                scores.add(reference, images)
-        self._pictures.add(result, first, baseline, magnitude, reference)
+            for name, scores in self._scores.items():
+                scores.add(reference, magnitudes[name])
+        self._pictures.add(result, first, magnitudes, reference)
         self._done.append(
             (
                 len(image),
@@ -247,13 +268,19 @@ class VolumeOutput:
         scan, geometry = self._scan, self._geometry
         images = self._file.dataset("reconstruction")
         files = self._pictures.write(self._path, record, images, gif=self._outputs.gif, grid=grid)
-        if not self._outputs.nifti:
-            return files, ()
-        files["nifti"] = beside(self._path, "nifti")
         affine = None if scan.affine is None else geometry.affine(scan.affine)
         placement = place(scan.voxel, affine)
-        write_nifti(files["nifti"], images, placement)
-        return files, (f"{files['nifti'].name}: {placement.note}",) if placement.note else ()
+        notes = {}
+        if self._outputs.nifti:
+            files |= {kind: beside(self._path, kind) for kind in ("nifti", "sidecar")}
+            write_nifti(files["nifti"], images, placement)
+            write_sidecar(files["sidecar"], record, scan)
+            notes["nifti"] = placement.note
+        if self._outputs.dicom:
+            files["dicom"] = beside(self._path, "dicom")
+            how = scan.voxel, scan.path, record.derivation()
+            notes["dicom"] = write_dicom(files["dicom"], images, placement, *how) or placement.note
+        return files, tuple(f"{files[kind].name}: {note}" for kind, note in notes.items() if note)
 
     def _doubts(
         self,
@@ -284,6 +311,7 @@ def volume_output(
     sampled: SampledMask,
     target: Target,
     outputs: Outputs = PLAIN,
+    compared: tuple[str, ...] = (),
 ) -> Iterator[VolumeOutput]:
     """The output of a volume, which exists once it is whole, and then replaces that of an earlier run.
 
@@ -294,6 +322,7 @@ def volume_output(
         sampled: the bins of it that were used; stored as the dataset `mask`.
         target: what it is scored against.
         outputs: what is wanted.
+        compared: names of the methods that stand beside the result, in the order of the figure.
 
     Raises:
         ScanError: the reference cannot be read.
@@ -301,7 +330,7 @@ def volume_output(
     """
     earlier = files_beside(path)
     with result_file(path, scan.slices) as file:
-        yield VolumeOutput(file, path, scan, geometry, sampled, target, outputs)
+        yield VolumeOutput(file, path, scan, geometry, sampled, target, outputs, compared)
     remove(earlier - files_beside(path))
 
 

@@ -1,6 +1,6 @@
 """Pictures of a volume that passes group by group: the figure of some slices, the contact sheet, GIFs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from mri_iahvae.pipeline.reconstruction import Reconstruction
 from mri_iahvae.pipeline.target import Target
 from mri_iahvae.results.figures import kspace_figure, plain_text, profile_figure, sheet_figure
 from mri_iahvae.results.gif import cine_gif, scale_gif
-from mri_iahvae.results.panels import FigureOptions, SliceView, Titles
+from mri_iahvae.results.panels import FigureOptions, SliceView, Titles, error_of
 from mri_iahvae.results.paths import beside
 from mri_iahvae.results.report import Record, image_names
 from mri_iahvae.scans.geometry import Geometry
@@ -39,6 +39,7 @@ class Pictures:
         target: what it is scored against.
         numbers: of the slices in the figure and the GIF.
         options: of the figure.
+        compared: names of the methods beside the result, in this order.
     """
 
     def __init__(
@@ -49,9 +50,10 @@ class Pictures:
         target: Target,
         numbers: Sequence[int],
         options: FigureOptions,
+        compared: tuple[str, ...] = (),
     ) -> None:
         self._scan, self._geometry, self._sampled, self._target = scan, geometry, sampled, target
-        self._options = options
+        self._options, self._compared = options, compared
         self._views: dict[int, SliceView | None] = dict.fromkeys(numbers)
         self._series: dict[str, NDArray[np.float32]] = {}
 
@@ -61,9 +63,10 @@ class Pictures:
         Raises:
             UsageError: see `FigureOptions.require`.
         """
-        available = {"zero-filled", "reconstruction", "measured-kspace", "completed-kspace"}
+        images = {"zero-filled", *self._compared}
+        available = {*images, "reconstruction", "measured-kspace", "completed-kspace"}
         if self._target.source:
-            available |= {"reference", "zero-filled-error", "error"}
+            available |= {"reference", "error", *map(error_of, images)}
             if all(map(self._leaves_out, self._views)):
                 available.add("reference-kspace")
         if guided and settings.method in GUIDED and self._scan.coils == 1:
@@ -78,8 +81,7 @@ class Pictures:
         self,
         result: Reconstruction,
         first: int,
-        baseline: NDArray[np.float32],
-        magnitude: NDArray[np.float32],
+        magnitudes: Mapping[str, NDArray[np.float32]],
         reference: NDArray[np.float32] | None,
     ) -> None:
         """Take what is shown of the next slices.
@@ -87,23 +89,24 @@ class Pictures:
         Args:
             result: of consecutive slices.
             first: number of the first of them.
-            baseline: (n, height, width), magnitude of the zero-filled images, cropped.
-            magnitude: of the result, the same.
+            magnitudes: (n, height, width), cropped, of the zero-filled images, of what it is compared with, and of the
+                result, by name.
             reference: the same; None where there is none.
         """
         crop = self._geometry.crop
         if result.settings.series:  # which comes as a whole
             known = {} if reference is None else {"reference": reference}
-            self._series = {**known, "zero-filled": baseline, "reconstruction": magnitude}
-        for number in self._views.keys() & set(range(first, first + len(magnitude))):
+            self._series = {**known, **magnitudes}
+        for number in self._views.keys() & set(range(first, first + len(result.image))):
             i, used = number - first, self._sampled.of(number)
             soft = result.settings.data_consistency == "soft"
             removed = np.where(used, result.zero_filled[i] - result.kspace[i], 0)
             left_out = reference is not None and self._leaves_out(number)
             self._views[number] = SliceView(
                 number=number,
-                zero_filled=baseline[i],
-                reconstruction=magnitude[i],
+                zero_filled=magnitudes["zero-filled"][i],
+                reconstruction=magnitudes["reconstruction"][i],
+                compared={name: magnitudes[name][i] for name in self._compared},
                 # Of several coils it is k-space of their combination, which fills missing bins.
                 measured=np.where(used, result.zero_filled[i], 0),
                 completed=result.kspace[i],

@@ -1,7 +1,7 @@
 """One scan from file to file, a group of slices at a time: memory does not grow with the volume."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,10 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError, UsageError
+from mri_iahvae.inference.rivals.registry import require_rivals
 from mri_iahvae.inference.settings import GUIDED, IDLE, InferenceSettings
 from mri_iahvae.kspace.sensitivities import calibration_region
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.coil_slice import CoilCombine
+from mri_iahvae.pipeline.comparison import Comparison
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.multicoil import reconstruct_coils
 from mri_iahvae.pipeline.output import PLAIN, Outputs, volume_output
@@ -22,7 +24,7 @@ from mri_iahvae.pipeline.steps import Progress
 from mri_iahvae.pipeline.target import find_target
 from mri_iahvae.pipeline.volume import make_batches, reconstruct_volume
 from mri_iahvae.results.options import asked_options
-from mri_iahvae.scans.coil_maps import open_coil_maps
+from mri_iahvae.scans.coil_maps import CoilMaps, open_coil_maps
 from mri_iahvae.scans.findings import likeness_doubts, require_consistent, sampling_doubts
 from mri_iahvae.scans.geometry import Geometry, scan_geometry
 from mri_iahvae.scans.noise_level import level_doubts, scan_noise
@@ -30,8 +32,8 @@ from mri_iahvae.scans.noise_scan import prewhitened
 from mri_iahvae.scans.outliers import without_outliers
 from mri_iahvae.scans.reader import AS_STORED, Reading, open_scan
 from mri_iahvae.scans.scan import Scan
-from mri_iahvae.scans.survey import survey
-from mri_iahvae.scans.undersampling import OWN_SAMPLING, Sampling
+from mri_iahvae.scans.survey import Survey, survey
+from mri_iahvae.scans.undersampling import OWN_SAMPLING, SampledMask, Sampling
 
 _LOUD = 0.3  # of a slice's RMS; the estimate is below it in slices without noise, whatever the mask
 
@@ -63,6 +65,8 @@ class Request:
         coil_combine: of several coils, see `reconstruct_coils`; None is "rss".
         sensitivities: file of their sensitivities (`scans.coil_maps`); None takes those of the calibration region.
         noise_scan: file of samples of noise, by which they are prewhitened (`scans.noise_scan`).
+        compare: methods to compare with by name (`inference.rivals.registry`), each with its weight, None for the
+            default, in the order of the figure.
     """
 
     task: Literal["reconstruct", "denoise"] = "reconstruct"
@@ -77,13 +81,15 @@ class Request:
     coil_combine: CoilCombine | None = None
     sensitivities: Path | None = None
     noise_scan: Path | None = None
+    compare: Mapping[str, float | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse two noise levels.
+        """Refuse two noise levels, and comparisons that cannot be.
 
         Raises:
-            UsageError: there are two.
+            UsageError: there are two, or as `require_rivals`.
         """
+        require_rivals(self.compare)
         if self.sigma is not None and self.relative_sigma is not None:
             raise UsageError("give --sigma or --relative-sigma, not both")
 
@@ -116,46 +122,46 @@ def run_file(
     """
     scan = _opened(path, request)
     _check_coils(scan, loaded, settings, request)
+    hard, combined = settings.data_consistency == "hard", request.coil_combine or "rss"
+    rivals = Comparison.of(request.compare, scan, combine=combined, hard=hard)
     request.outputs.shown(scan)  # what is wrong with the request comes before what takes time
     own = request.sampling.apply(scan)
     used = replace(scan, mask=own.mask)
     geometry = scan_geometry(scan, own.mask, request.outputs.image_size)
     seen, keep = survey(used), request.reading.keep_outliers
     doubts = (*require_consistent(used, seen, keep_outliers=keep), *sampling_doubts(used))
-    if seen.outliers and not keep:  # readout oversampling is removed of whole columns
-        reduced = geometry.field != geometry.native
-        own = replace(own, mask=without_outliers(used.masks, seen.outliers, columns=reduced))
-        used = replace(scan, mask=own.mask)
+    if seen.outliers and not keep:
+        own, used = _without_outliers(own, used, seen, geometry)
     sampled = own.within(geometry, request.up_to)
-    maps = None if request.sensitivities is None else open_coil_maps(request.sensitivities, scan, geometry)
-    if scan.coils > 1 and maps is None:
-        _check_calibration(scan, sampled.mask)
+    maps = _own_maps(request, scan, geometry, sampled)
     weighed = request.task == "denoise" or settings.data_consistency == "soft" or scan.coils > 1
     level = scan_noise(used, geometry, sampled.mask, sigma=request.sigma, relative=request.relative_sigma)
     batches = make_batches(request.batch, loaded.model.gains.device)
     progress = start(path.name, scan.slices)
     size = scan.slices if settings.series else batches.size  # every frame goes by all
-    levels = np.zeros(scan.slices)
-    kind: dict[str, Any] = {"task": request.task, "coil_combine": request.coil_combine or "rss", "maps": maps}
+    levels, taken = np.zeros(scan.slices), np.zeros(scan.slices)  # of the data, and what the model is given
+    kind: dict[str, Any] = {"task": request.task, "coil_combine": combined, "maps": maps}
     target = find_target(scan, geometry, sampled, outliers=bool(seen.outliers and not keep), **kind)
     infer = _infer(loaded, settings, request)
-    with volume_output(output, scan, geometry, sampled, target, request.outputs) as out:
+    compared = tuple(rivals.multiples)
+    with volume_output(output, scan, geometry, sampled, target, request.outputs, compared) as out:
         out.require_shown(settings, guided=loaded.guide is not None)
         for first in range(0, scan.slices, size):
             chosen = slice(first, min(first + size, scan.slices))
             kspace = geometry.reduce(used.read_coils(chosen))  # bins beyond `up_to` go with the mask
-            levels[chosen] = level.of(chosen, kspace)
-            if not weighed:
-                levels[chosen] *= levels[chosen] > _LOUD * level.root_mean_square(chosen, kspace)
+            levels[chosen] = sigma = level.of(chosen, kspace)
+            taken[chosen] = sigma * (weighed | (sigma > _LOUD * level.root_mean_square(chosen, kspace)))
+            held = None if maps is None else maps.read(chosen)
             given: dict[str, Any] = {"acquired": scan.acquired, "batch": batches, "progress": progress}
-            given |= {} if maps is None else {"sensitivities": maps.read(chosen)}
+            given |= {} if held is None else {"sensitivities": held}
             mask = sampled.mask if sampled.mask.ndim == 2 else sampled.mask[chosen]
-            result = infer(kspace, mask, first, noise_sigma=levels[chosen], **given)
-            out.add(result, first)
+            result = infer(kspace, mask, first, noise_sigma=taken[chosen], **given)
+            out.add(result, first, rivals.magnitudes(kspace, mask, sigma, held))
         options = _options(loaded, scan, geometry, settings, request, batches)
-        details = {**_details(scan, request), "options": options}
-        if weighed or levels.any():
-            stated = float(np.median(levels if weighed else levels[levels > 0]))
+        compared_with = rivals.stated(float(np.median(levels)), level.source)
+        details = {**_details(scan, request), "options": options, "compared": compared_with}
+        if weighed or taken.any():
+            stated = float(np.median(levels if weighed else taken[taken > 0]))
             details |= {"noise_sigma": stated, "noise_source": level.source}
             if scan.coils > 1:
                 doubts += likeness_doubts(scan, seen, stated)
@@ -169,6 +175,24 @@ def run_file(
 def _opened(path: Path, request: Request) -> Scan:
     scan = open_scan(path, request.reading)
     return scan if request.noise_scan is None else prewhitened(scan, request.noise_scan)
+
+
+def _without_outliers(
+    own: SampledMask, used: Scan, seen: Survey, geometry: Geometry
+) -> tuple[SampledMask, Scan]:
+    """Without the bins that are outliers; of readout oversampling whole columns, as it is removed of these."""
+    reduced = geometry.field != geometry.native
+    own = replace(own, mask=without_outliers(used.masks, seen.outliers, columns=reduced))
+    return own, replace(used, mask=own.mask)
+
+
+def _own_maps(request: Request, scan: Scan, geometry: Geometry, sampled: SampledMask) -> CoilMaps | None:
+    """The sensitivities that are given; None where they are to be found, which must be possible, or for one coil."""
+    if request.sensitivities is not None:
+        return open_coil_maps(request.sensitivities, scan, geometry)
+    if scan.coils > 1:
+        _check_calibration(scan, sampled.mask)
+    return None
 
 
 def _check_coils(scan: Scan, loaded: LoadedModel, settings: InferenceSettings, request: Request) -> None:
@@ -266,9 +290,11 @@ def _options(
         "image_size": f"{height}x{width}",
         "slices": list(request.outputs.shown(scan)),
         "nifti": request.outputs.nifti,
+        "dicom": request.outputs.dicom,
         "gif": request.outputs.gif,
         "write_kspace": request.outputs.write_kspace,
         "write_sensitivities": request.outputs.write_sensitivities,
+        "compare": dict(request.compare),
         **request.outputs.figure.to_json(),
         "batch": batches.first,
         "device": str(loaded.model.gains.device),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,18 @@ from numpy.typing import NDArray
 
 from mri_iahvae.errors import UsageError
 from mri_iahvae.evaluation.metrics import Scores, score
+from mri_iahvae.inference.rivals.registry import RIVALS
 from mri_iahvae.results.drawing import FORMATS, Panel
-from mri_iahvae.results.report import image_names
+from mri_iahvae.results.report import SCORED, image_names
 
-_IMAGES = ("reference", "zero-filled", "reconstruction")
-_ERRORS = ("deviation", "zero-filled-error", "error", "removed")
+
+def error_of(name: str) -> str:
+    """The panel of the error of an image."""
+    return "error" if name == "reconstruction" else f"{name}-error"
+
+
+_IMAGES = ("reference", "zero-filled", *RIVALS, "reconstruction")
+_ERRORS = ("deviation", *map(error_of, _IMAGES[1:]), "removed")
 _EXPECTED = "expected-error"
 _SPECTRA = ("reference-kspace", "measured-kspace", "completed-kspace")
 PANELS = (*_IMAGES, *_ERRORS, _EXPECTED, *_SPECTRA)
@@ -116,7 +123,8 @@ class Titles:
 
         Several coils are shown combined: a root sum of squares has a k-space that nobody measured.
         """
-        before, after = image_names(task).values()
+        names = image_names(task)
+        before, after = (names[name] for name in SCORED)
         if coils > 1:
             measured = f"k-space of the combined\n{before} image, measured bins only"
             return cls(before, after, measured, "k-space of the combined\nresult, all bins")
@@ -143,6 +151,8 @@ class SliceView:
     """(h, w), magnitude, sides of at least 7; adds the reference, the error images and scores."""
     reference_kspace: NDArray[np.complexfloating] | None = None
     """Complex (H, W); adds its panel."""
+    compared: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+    """(h, w), magnitudes by other methods, in the order of the figure; zero-filling may be among them."""
     deviation: NDArray[np.floating] | None = None
     """(h, w), standard deviation of posterior samples; adds its image, as bright as the errors."""
     expected: NDArray[np.floating] | None = None
@@ -152,8 +162,13 @@ class SliceView:
 
     def panels(self, titles: Titles, options: FigureOptions) -> dict[str, Panel]:
         """All panels, by name. Scores in titles are this slice's, its data range being its own."""
-        named = {"zero-filled": titles.zero_filled, "reconstruction": titles.reconstruction}
-        images = {"zero-filled": self.zero_filled, "reconstruction": self.reconstruction}
+        named = {name: RIVALS[name].title for name in self.compared if name in RIVALS}
+        named |= {"zero-filled": titles.zero_filled, "reconstruction": titles.reconstruction}
+        images = {
+            "zero-filled": self.zero_filled,
+            **self.compared,
+            "reconstruction": self.reconstruction,
+        }
         white = _white(self.reconstruction if self.reference is None else self.reference, options.window)
         errors, captions = {}, named
         if (reference := self.reference) is not None:
@@ -161,19 +176,14 @@ class SliceView:
             for name, image in images.items():
                 scores = score_lines(score(reference[None], image[None]))
                 captions[name] = "\n".join((named[name], *scores))
-            faint = {name: np.abs(image - reference) for name, image in images.items()}
-            errors = {"zero-filled-error": faint["zero-filled"], "error": faint["reconstruction"]}
+            errors = {error_of(name): np.abs(image - reference) for name, image in images.items()}
             images["reference"] = reference
         if self.removed is not None:
             errors["removed"] = self.removed
         deviation = {} if self.deviation is None else {"deviation": self.deviation}
         gain = options.error_factor or _gain((errors or deviation).values(), white)
-        called = {
-            "zero-filled-error": f"error of {titles.zero_filled}",
-            "error": f"error of {titles.reconstruction}",
-            "deviation": "standard deviation",
-            "removed": "removed",
-        }
+        called = {error_of(name): f"error of {title}" for name, title in named.items()}
+        called |= {"deviation": "standard deviation", "removed": "removed"}
         return {
             **{name: Panel(captions[name], image, 0, white, _MAGNITUDE) for name, image in images.items()},
             **{
@@ -222,15 +232,28 @@ def slice_rows(
     `pixel` is the width of one in mm: the first image has a scale bar, where it is known.
     """
     panels = view.panels(titles, options)
-    names = options.panels or _arranged(panels)
-    boxed = [name for name in names if name not in _SPECTRA]
-    shown = {name: panels[name] for name in names}
+    in_columns = view.compared and not options.panels
+    rows = _in_columns(view) if in_columns else _balanced(options.panels or _arranged(panels))
+    boxed = [name for row in rows for name in row if name not in _SPECTRA]
     if boxed:
-        shown[boxed[0]] = replace(shown[boxed[0]], pixel=pixel)
+        panels[boxed[0]] = replace(panels[boxed[0]], pixel=pixel)
     if options.zoom is None:
-        return _balanced(list(shown.values()))
-    shown |= {name: replace(shown[name], box=options.zoom) for name in boxed}
-    return [*_balanced(list(shown.values())), *_balanced([shown[name].enlarged() for name in boxed])]
+        return [[panels[name] for name in row] for row in rows]
+    panels |= {name: replace(panels[name], box=options.zoom) for name in boxed}
+    below = [[name for name in row if name in boxed] for row in rows] if in_columns else _balanced(boxed)
+    return [
+        *([panels[name] for name in row] for row in rows),
+        *([panels[name].enlarged() for name in row] for row in below),
+    ]
+
+
+def _in_columns(view: SliceView) -> list[list[str]]:
+    """Names of the panels of a comparison: errors below their images, what was measured below the reference."""
+    images = [*view.compared, "reconstruction"]
+    last = [] if view.deviation is None else ["deviation"]
+    if view.reference is None:
+        return [[*images, *last]]
+    return [["reference", *images], ["measured-kspace", *map(error_of, images), *last]]
 
 
 def _arranged(panels: Mapping[str, Panel]) -> list[str]:
@@ -245,11 +268,11 @@ def _arranged(panels: Mapping[str, Panel]) -> list[str]:
     return [*images, *errors, *spectra]
 
 
-def _balanced(panels: Sequence[Panel]) -> list[list[Panel]]:
+def _balanced(names: Sequence[str]) -> list[list[str]]:
     """In rows of nearly equal length: up to five in one, else up to four in each, the later rows the longer ones."""
-    count = 1 if len(panels) <= 5 else -(-len(panels) // 4)
-    ends = [len(panels) * row // count for row in range(count + 1)]
-    return [list(panels[first:end]) for first, end in pairwise(ends)]
+    count = 1 if len(names) <= 5 else -(-len(names) // 4)
+    ends = [len(names) * row // count for row in range(count + 1)]
+    return [list(names[first:end]) for first, end in pairwise(ends)]
 
 
 def _white(image: NDArray[np.floating], percentile: float) -> float:

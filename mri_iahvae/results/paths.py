@@ -16,15 +16,20 @@ _ENDS = {
     "cine": "_cine.gif",
     "profile": "_profile.{format}",
     "nifti": ".nii.gz",
+    "sidecar": ".json",
+    "dicom": "_dicom",
     "report": "_report.json",
     "plan": "_plan.npy",
     "plan_picture": "_plan.png",
 }
-_OPTIONAL = {kind: kind for kind in ("contact_sheet", "gif", "nifti")} | {
-    "cine": "series",
-    "profile": "series",
+_OPTIONAL = {
+    "contact_sheet": ("contact_sheet",),
+    "gif": ("gif",),
+    "series": ("cine", "profile"),
+    "nifti": ("nifti", "sidecar"),
+    "dicom": ("dicom",),
 }
-"""Kinds of files that are written on request, with the option that asks for them."""
+"""Kinds of files that are written on request, by the option that asks for them."""
 
 
 def result_name(source: Path) -> str:
@@ -64,15 +69,19 @@ def files_beside(result: Path) -> set[Path]:
     figure_format = options.get("figure_format", "png")
     if not options or figure_format not in FORMATS:
         return set()
-    kinds = ("picture", *(kind for kind, option in _OPTIONAL.items() if options.get(option)))
-    return {beside(result, kind, figure_format) for kind in kinds}
+    asked = [kind for option, kinds in _OPTIONAL.items() if options.get(option) for kind in kinds]
+    files = {beside(result, kind, figure_format) for kind in ("picture", *asked)}
+    return files | {slices for file in files for slices in file.glob("*.dcm")}
 
 
 def remove(paths: set[Path]) -> None:
-    """Remove files of an earlier run, some of which may be gone already."""
-    for path in sorted(paths):
+    """Remove files of an earlier run, some of which may be gone already, and folders that they leave empty."""
+    for path in sorted(paths, reverse=True):
         try:
-            path.unlink(missing_ok=True)
+            if not path.name.endswith(_ENDS["dicom"]):
+                path.unlink(missing_ok=True)
+            elif path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
         except OSError as error:
             raise IahvaeError(
                 f"{path}: of an earlier run, cannot be removed: {reason(error)}; remove it"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mri_iahvae.evaluation.metrics import Scores
 from mri_iahvae.files import name_as_text, write_json
+from mri_iahvae.inference.rivals.registry import RIVALS
 from mri_iahvae.results.paths import beside
 from mri_iahvae.words import counted
 
@@ -23,7 +24,8 @@ SCORED = _NAMES["reconstruct"]
 
 def image_names(task: str) -> dict[str, str]:
     """Names for people of the images that are scored, by their names in records; of "reconstruct" or "denoise"."""
-    return dict(zip(SCORED, _NAMES[task], strict=True))
+    others = {name: rival.title for name, rival in RIVALS.items()}
+    return dict(zip(SCORED, _NAMES[task], strict=True)) | others
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,7 @@ class Record:
     scores: Mapping[str, Scores]
 
     def caption(self) -> str:
-        """What was measured and how it was computed, in one line for a figure."""
+        """What was measured and how it was computed, for a figure; what it is compared with, in a line of its own."""
         stated = self.settings
         rate = stated["true_acceleration"]
         parts = [
@@ -66,7 +68,19 @@ class Record:
             counted(stated["samples"], "posterior sample") if stated["samples"] else "",
             f"model {stated['model']}",
         ]
-        return ", ".join(filter(None, parts))
+        lines = [", ".join(filter(None, parts))]
+        if "compared" in stated:
+            lines.append(f"compared: {stated['compared']}")
+        return "\n".join(lines)
+
+    def derivation(self) -> str:
+        """How the image came about, for files that travel without the others; ASCII, below 1024 letters."""
+        stated = self.settings
+        return (
+            f"Reconstructed with a learned prior (mri-iahvae {stated['version']}, method {stated['method']}, model "
+            f"SHA-256 {stated['model_sha256'][:8]}) from {stated['fraction_measured']:.1%} of k-space. What was not "
+            "measured is predicted: it can look right and be wrong. Research only, not for diagnosis."
+        )
 
     def attributes(self) -> dict[str, Any]:
         """Attributes of the HDF5 file, which cannot be None: what does not apply is left out."""

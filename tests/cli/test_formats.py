@@ -83,7 +83,7 @@ def test_denoised_nifti_lies_where_the_input_lay(cli, make_nifti, tmp_path, outp
     path = make_nifti(dtype=dtype)
     result = cli("denoise", path, "--nifti", "--sigma", 0.5, "--data-consistency", "hard")
     assert result.exit_code == 0, result.output
-    assert outputs() == ["head.h5", "head.nii.gz", "head_kspace.png", "head_report.json"]
+    assert outputs() == ["head.h5", "head.json", "head.nii.gz", "head_kspace.png", "head_report.json"]
     before, after = nibabel.load(path), nibabel.load(tmp_path / "out" / "head.nii.gz")
     np.testing.assert_allclose(after.affine, ROTATED, atol=1e-6)
     assert nibabel.aff2axcodes(after.affine) == nibabel.aff2axcodes(before.affine)

@@ -162,9 +162,9 @@ def test_samples(reconstruct, make_scan, read):
 def test_results_replace_those_of_an_earlier_run_as_a_whole(reconstruct, make_scan, tmp_path, outputs):
     path, nifti = make_scan(), tmp_path / "out" / "scan.nii.gz"
     for more, beside in (
-        (("--nifti", "--gif"), {"scan.nii.gz", "scan_scales.gif"}),
+        (("--nifti", "--gif", "--dicom"), {"scan.json", "scan.nii.gz", "scan_dicom", "scan_scales.gif"}),
         (("--gif",), {"scan_scales.gif"}),
-        (("--nifti",), {"scan.nii.gz"}),
+        (("--nifti",), {"scan.json", "scan.nii.gz"}),
         ((), set()),
     ):
         assert reconstruct(path, *FAST, *more).exit_code == 0

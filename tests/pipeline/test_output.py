@@ -49,7 +49,7 @@ def write(loaded, tmp_path):
         target = find_target(scan, geometry, sampled)
         with volume_output(tmp_path / "out" / path.name, scan, geometry, sampled, target, outputs) as out:
             for number in range(scan.slices):
-                out.add(reconstructed(number, number), number)
+                out.add(reconstructed(number, number), number, {})
             report = out.finish(loaded, settings, batches, {"task": "reconstruct", **details})
         return reconstructed(slice(None)), report
 

@@ -183,3 +183,20 @@ def test_unknown_names_are_refused_in_one_line():
         FigureOptions(panels=("reference", "reconstrction"))
     with pytest.raises(UsageError, match="--figure-format gif: expected one of png, pdf, svg"):
         FigureOptions(figure_format="gif")
+
+
+def test_a_comparison_has_errors_below_its_images(view, rng):
+    """In the order asked for, each brightened alike; what was measured stands below the reference."""
+    images = {name: rng.random((16, 16)) for name in ("zero-filled", "tv")}
+    one = view(compared=images, deviation=rng.random((16, 16)))
+    assert shown(one) == [["zero-filled", "total variation", "reconstruction", "standard deviation x1"]]
+    one = view(reference=rng.random((16, 16)), compared=images)
+    above, below = shown(one)
+    assert above == ["reference", "zero-filled", "total variation", "reconstruction"]
+    assert below[0] == "measured k-space"
+    names = ["zero-filled", "total variation", "reconstruction"]
+    assert [title.rpartition(" ")[0] for title in below[1:]] == [f"error of {name}" for name in names]
+    assert len({title.rpartition(" ")[2] for title in below[1:]}) == 1
+    zoomed = shown(one, FigureOptions(zoom=(2, 5, 4)))
+    assert [len(row) for row in zoomed] == [4, 4, 4, 3]
+    assert shown(one, FigureOptions(panels=("tv-error", "tv")))[0][1] == "total variation"

@@ -50,8 +50,11 @@ def test_results_never_go_into_the_folder_of_an_input(tmp_path):
 @pytest.mark.parametrize(
     ("options", "names"),
     [
-        (json.dumps({"nifti": True, "gif": True}), {"a b_kspace.png", "a b.nii.gz", "a b_scales.gif"}),
-        (json.dumps({"nifti": True, "gif": False}), {"a b_kspace.png", "a b.nii.gz"}),
+        (
+            json.dumps({"nifti": True, "gif": True}),
+            {"a b_kspace.png", "a b.nii.gz", "a b.json", "a b_scales.gif"},
+        ),
+        (json.dumps({"dicom": True, "gif": False}), {"a b_kspace.png", "a b_dicom", "a b_dicom/0001.dcm"}),
         (
             json.dumps({"contact_sheet": True, "figure_format": "pdf", "gif": True}),
             {"a b_kspace.pdf", "a b_slices.pdf", "a b_scales.gif"},
@@ -67,6 +70,8 @@ def test_results_never_go_into_the_folder_of_an_input(tmp_path):
 )
 def test_the_record_names_what_an_earlier_run_wrote(tmp_path, options, names):
     path = tmp_path / "a b.h5"
+    (tmp_path / "a b_dicom").mkdir()
+    (tmp_path / "a b_dicom" / "0001.dcm").touch()
     with h5py.File(path, "w", libver="latest") as file:
         if options is not None:
             file.attrs["options"] = options
@@ -85,5 +90,14 @@ def test_removal(tmp_path):
     remove({there, gone})
     assert not there.exists()
     there.mkdir()
+    slices = beside(tmp_path / "a.h5", "dicom")
+    slices.mkdir()
+    for name in ("0001.dcm", "notes.txt"):
+        (slices / name).touch()
+    remove({slices, slices / "0001.dcm"})
+    assert [path.name for path in slices.iterdir()] == ["notes.txt"]  # another program's
+    (slices / "notes.txt").unlink()
+    remove({slices})
+    assert not slices.exists()
     with pytest.raises(IahvaeError, match=r"a_scales\.gif: of an earlier run, cannot be removed: .*; "):
         remove({there})
