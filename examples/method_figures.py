@@ -164,6 +164,7 @@ def main(output: Path, slices: int, steps: int) -> None:
             target = file["reconstruction_esc"] = source["reconstruction_esc"][chosen]
         results = folder / "results"
         drawn = ["--samples", 32, "--steps", steps, "--slices", 0]
+        drawn += ["--panels", "reconstruction,error,deviation"]
         run("reconstruct", scan, *COLUMNS, *drawn, "-q", "-o", results)
         (results / "scan_kspace.png").replace(output / "uncertainty.png")
         run("reconstruct", whole, *TALK, "-q", "-o", folder / "talk")
