@@ -181,8 +181,8 @@ def _estimated(guide: Guide, kspace: Tensor, columns: Tensor) -> Estimate:
     mask = columns.expand(kspace.shape)
 
     def work(rng: slice) -> None:
-        silent = torch.zeros(len(kspace[rng]), device=device)
-        found, _ = guided(guide, kspace[rng].to(device), mask[rng].to(device), silent)
+        noiseless = torch.zeros(len(kspace[rng]), device=device)
+        found, _ = guided(guide, kspace[rng].to(device), mask[rng].to(device), noiseless)
         parts.append([part.cpu() for part in found])
 
     make_batches(None, device).run(work, len(kspace))
