@@ -10,7 +10,7 @@ from mri_iahvae.inference.settings import DATA_CONSISTENCY, InferenceSettings
 from mri_iahvae.kspace.bands import block
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.pipeline import volume
-from mri_iahvae.pipeline.volume import _deviation, reconstruct_volume
+from mri_iahvae.pipeline.volume import deviation, reconstruct_volume
 
 
 def run(model, kspace, mask=None, *, steps=3, **options):
@@ -280,10 +280,10 @@ def test_progress_counts_every_slice_in_parts(model, head_kspace):
 def test_the_deviation_of_antithetic_pairs_is_unbiased(count):
     noise = torch.randn(20_000, (count + 1) // 2, generator=torch.Generator().manual_seed(0))
     pairs = torch.stack([noise, -noise], dim=2).flatten(1)[:, :count]
-    assert _deviation(5 + 3 * pairs).square().mean().sqrt() == pytest.approx(3, rel=0.02)
+    assert deviation(5 + 3 * pairs).square().mean().sqrt() == pytest.approx(3, rel=0.02)
 
 
 @pytest.mark.parametrize("unit", [1e-30, 1e30])
 def test_the_deviation_does_not_leave_the_range_of_numbers(unit):
     samples = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(_deviation(unit * samples) / unit, _deviation(samples))
+    torch.testing.assert_close(deviation(unit * samples) / unit, deviation(samples))

@@ -394,5 +394,5 @@ def test_hostile_records_are_refused(refused, write, raw, tmp_path):
 
 def test_the_package_that_is_missing_is_named(refused, write, raw, monkeypatch):
     path = write(lines(raw))
-    monkeypatch.setattr("mri_iahvae.scans.formats.mrd.find_spec", lambda _: None)
+    monkeypatch.setattr("mri_iahvae.scans.formats.mrd_selection.find_spec", lambda _: None)
     refused(path, "pip install ismrmrd")
