@@ -15,6 +15,7 @@ it, true sensitivities both times, each against its own noise-free image.
 """
 
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -134,7 +135,14 @@ def main(data: Path, checkpoint: str, output: Path | None, samples: int) -> None
     """Measure on the fully sampled fastMRI-schema files in DATA."""
     loaded, paths = LoadedModel.load(checkpoint, torch.device("cpu")), sorted(data.glob("*.h5"))
     shas = {"model_sha256": loaded.sha256, "guide_sha256": loaded.guide_sha256}
-    record = {**shas, "coils": COILS, "samples": samples, "calibration": {}, "own maps": {}, "whitening": {}}
+    record: dict[str, Any] = {
+        **shas,
+        "coils": COILS,
+        "samples": samples,
+        "calibration": {},
+        "own maps": {},
+        "whitening": {},
+    }
 
     def done(kind: str, name: str, found: dict[str, float]) -> None:
         record[kind][name] = found

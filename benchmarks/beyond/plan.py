@@ -89,7 +89,7 @@ def errors(slices: Slices, found: Estimate) -> Tensor:
 
 def follow(guide: Guide, slices: Slices, chooser: Chooser, every: int, lines: int) -> Tensor:
     """The columns that are measured one after the other, (n, lines), estimated anew after `every` of them."""
-    mask, orders = centre(slices), []
+    mask, orders = centre(slices), list[Tensor]()
     while sum(part.shape[1] for part in orders) < lines:
         orders.append(chooser(slices, estimates(guide, slices, mask), mask, every))
         mask = mask.scatter(1, orders[-1], value=True)

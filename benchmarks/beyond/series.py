@@ -92,7 +92,7 @@ def moving(magnitude: NDArray[np.floating], *, contrast: bool) -> NDArray[np.flo
 def measured(truth: NDArray[np.floating], mask: NDArray[np.bool_], seed: int) -> NDArray[np.complex64]:
     """k-space (frames, H, W) with noise, zero where not measured; phase is the same in all frames."""
     generator = torch.Generator().manual_seed(seed)
-    phase = smooth_phase(1, truth.shape[1:], generator)  # type: ignore[arg-type]
+    phase = smooth_phase(1, truth.shape[1:], generator)
     magnitude = torch.from_numpy(truth).float()
     kspace = fft2c(torch.polar(magnitude, phase.expand_as(magnitude)))
     noise = complex_noise(tuple(kspace.shape), _NOISE * rms(kspace)[:, None, None], generator)

@@ -78,7 +78,7 @@ def run(loaded: LoadedModel, data: Path, task: Task, limit: int | None) -> dict[
         insides = target > 0.1 * target.max(axis=(1, 2), keepdims=True)
         deviation, drawn = stated(loaded, kspace, mask, sigma)
         for quality in ("fast", "default"):
-            settings = replace(inference_settings(quality), data_consistency=task.consistency)  # type: ignore[arg-type]
+            settings = replace(inference_settings(quality), data_consistency=task.consistency)
             given: dict[str, Any] = {"guide": loaded.guide, "noise_sigma": sigma}
             result = reconstruct_volume(loaded.model, kspace, mask, settings, **given)
             if result.expected_error is None or loaded.intervals is None:

@@ -207,6 +207,10 @@ def run(
     levels: dict[str, Any] = {name: given.get(name) for name in names}
     asked = asked_options(task, checkpoint, settings, sampling, reading, up_to=limit, **levels)
     asked |= {**figure.to_json(), "compare": given.get("compare", {})}
+    written = ("keep_samples", "nifti", "dicom", "gif", "write_kspace", "write_sensitivities", "coil_combine")
+    asked |= {name: given[name] for name in written if given.get(name)}  # what is not asked for may be there
+    if "image_size" in given:
+        asked["image_size"] = "{}x{}".format(*given["image_size"])
     run_files(
         inputs, output, load, part, skip_existing=skip_existing, as_json=as_json, quiet=quiet, asked=asked
     )

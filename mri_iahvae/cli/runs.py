@@ -45,14 +45,17 @@ def run_files(
         IahvaeError, SystemExit: as `exit_on_failures`.
     """
     from mri_iahvae.results.options import other_options
-    from mri_iahvae.results.paths import output_path, result_name
+    from mri_iahvae.results.paths import output_path, possible_names
     from mri_iahvae.scans.listing import scan_files
 
     files = scan_files(inputs)
-    stems = [Path(result_name(path)).stem for path in files]  # the figure has no other part of the name
-    doubled = sorted({stem for stem in stems if stems.count(stem) > 1})
-    if doubled:
-        names = " and ".join(str(path) for path, stem in zip(files, stems, strict=True) if stem == doubled[0])
+    owners: dict[str, list[Path]] = {}
+    for path in files:
+        for name in possible_names(path):
+            owners.setdefault(name, []).append(path)
+    doubled = min((name for name, of in owners.items() if len(of) > 1), default=None)
+    if doubled is not None:
+        names = " and ".join(map(str, owners[doubled]))
         raise UsageError(f"{names}: the results would overwrite each other; run them into different folders")
     targets = {path: output_path(path, output) for path in part.of(files)}
     existing = {path: target for path, target in targets.items() if skip_existing and target.is_file()}

@@ -15,7 +15,7 @@ from torch import Tensor
 from mri_iahvae.model.estimate import Estimate
 
 _ROWS = 128
-"""Most rows of all slices together whose Gaussians are held; they are taken evenly."""
+"""Rows of all slices together whose Gaussians are held, but one of each slice at least; they are taken evenly."""
 _MOST_ROWS = 16
 """Of one slice."""
 _WIDTH = 0.35

@@ -24,6 +24,7 @@ from mri_iahvae.pipeline.steps import Progress
 from mri_iahvae.pipeline.target import find_target
 from mri_iahvae.pipeline.volume import make_batches, reconstruct_volume
 from mri_iahvae.results.options import asked_options
+from mri_iahvae.results.paths import require_other
 from mri_iahvae.scans.coil_maps import CoilMaps, open_coil_maps
 from mri_iahvae.scans.findings import likeness_doubts, require_consistent, sampling_doubts
 from mri_iahvae.scans.geometry import Geometry, scan_geometry
@@ -120,6 +121,7 @@ def run_file(
         UsageError: the request does not fit the file.
         IahvaeError: the output cannot be written.
     """
+    require_other(output, (request.sensitivities, request.noise_scan, request.sampling.mask_path))
     scan = _opened(path, request)
     _check_coils(scan, loaded, settings, request)
     hard, combined = settings.data_consistency == "hard", request.coil_combine or "rss"
@@ -166,10 +168,18 @@ def run_file(
             if scan.coils > 1:
                 doubts += likeness_doubts(scan, seen, stated)
             doubts += level_doubts(used, geometry, sampled.mask, stated, level.source)
-        if settings.series and sampled.mask.ndim == 2:
-            doubts += ("all frames have one mask: without --series their error was lower in tests",)
+        if settings.series:
+            doubts += _series_doubts(scan, sampled)
         done = replace(settings, method="guide") if scan.coils > 1 else settings
         return out.finish(loaded, done, batches, details, doubts)
+
+
+def _series_doubts(scan: Scan, sampled: SampledMask) -> tuple[str, ...]:
+    if scan.slices == 1:
+        return ("a single frame is no series: --series changes nothing",)
+    if sampled.mask.ndim == 2:
+        return ("all frames have one mask: without --series their error was lower in tests",)
+    return ()
 
 
 def _opened(path: Path, request: Request) -> Scan:

@@ -16,6 +16,7 @@ import mri_iahvae
 from mri_iahvae.errors import require_package
 from mri_iahvae.files import atomic_path, make_folder
 from mri_iahvae.results.nifti import Placement
+from mri_iahvae.results.paths import SLICES
 from mri_iahvae.scans.scan import Voxel
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def write_dicom(
         data.PixelData = np.rint(image / float(slope)).clip(0, _MOST).astype("<u2").tobytes()
         with atomic_path(path) as part:
             data.save_as(part, enforce_file_format=True)
-    for old in set(folder.glob("*.dcm")) - set(paths):
+    for old in set(folder.glob(SLICES)) - set(paths):
         old.unlink()
     return note
 

@@ -1,6 +1,7 @@
 """Where the result of an input file goes, and the files that are written beside it."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from mri_iahvae.errors import IahvaeError, UsageError, reason
@@ -32,9 +33,29 @@ _OPTIONAL = {
 """Kinds of files that are written on request, by the option that asks for them."""
 
 
+SLICES = "[0-9][0-9][0-9][0-9].dcm"
+"""Names of the files in the folder of DICOM slices; others there are not ours."""
+
+
 def result_name(source: Path) -> str:
     """Name of the result of an input file: the same for HDF5, as fastMRI wants it, and `<stem>.h5` for others."""
     return _OTHER_FORMATS.sub(".h5", source.name)
+
+
+def possible_names(source: Path) -> set[str]:
+    """Names of the result of an input file and of everything that may be written beside it."""
+    stem = Path(result_name(source)).stem
+    return {
+        result_name(source),
+        *(f"{stem}{end.format(format=one)}" for end in _ENDS.values() for one in FORMATS),
+    }
+
+
+def require_other(target: Path, inputs: Iterable[Path | None]) -> None:
+    """Refuse, as a UsageError, to write a file in the place of one that it is made from."""
+    for path in inputs:
+        if path is not None and path.exists() and target.exists() and target.samefile(path):
+            raise UsageError(f"{path}: the output would overwrite it; choose another folder")
 
 
 def output_path(source: Path, folder: Path) -> Path:
@@ -71,7 +92,7 @@ def files_beside(result: Path) -> set[Path]:
         return set()
     asked = [kind for option, kinds in _OPTIONAL.items() if options.get(option) for kind in kinds]
     files = {beside(result, kind, figure_format) for kind in ("picture", *asked)}
-    return files | {slices for file in files for slices in file.glob("*.dcm")}
+    return files | {slices for file in files for slices in file.glob(SLICES)}
 
 
 def remove(paths: set[Path]) -> None:

@@ -38,10 +38,10 @@ class CoilMaps:
         with self._stored() as stored:
             values = np.asarray(stored[chosen] if stored.ndim == 4 and len(stored) > 1 else stored)
         maps = to_complex64(crop_image(values.reshape(-1, *values.shape[-3:]), *self.geometry.field))
-        if not np.isfinite(maps).all() or not maps.any(axis=(1, 2, 3)).all():
-            raise unusable(
-                self.path, "finite sensitivities", "NaN, infinity, or nothing but zeros", "correct them"
-            )
+        for number, one in enumerate(maps, chosen.start if len(maps) > 1 else 0):
+            if not np.isfinite(one).all() or not one.any():
+                found = "nothing but zeros" if np.isfinite(one).all() else "NaN or infinity"
+                raise unusable(self.path, "finite sensitivities", f"{found} in set {number}", "correct them")
         if self.scan.whitening is None:
             return maps
         return mixed(self.scan.whitening, maps)

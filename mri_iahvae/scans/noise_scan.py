@@ -17,6 +17,7 @@ from mri_iahvae.scans.safety.hdf5 import dataset, group, guarded_file
 from mri_iahvae.scans.safety.limits import MAX_BINS
 from mri_iahvae.scans.scan import Scan, to_complex64
 from mri_iahvae.scans.whitening import LEAST, WhitenedSource, whitening
+from mri_iahvae.words import counted
 
 NOISE = "noise"
 """Name of the dataset in an HDF5 file."""
@@ -44,7 +45,7 @@ def prewhitened(scan: Scan, path: Path) -> Scan:
     covariance, samples, dwell = (
         _of_array(path, scan.coils) if raw is None else _of_lines(path, raw, scan.coils)
     )
-    wanted = f"noise of {scan.coils} coils"
+    wanted = f"noise of {counted(scan.coils, 'coil')}"
     if samples < LEAST * scan.coils:
         raise unusable(path, f"at least {LEAST * scan.coils} samples of {wanted}", samples, "measure more")
     found = whitening(covariance)
@@ -75,12 +76,14 @@ def _of_array(path: Path, coils: int) -> _Found:
     with complex_array(path, NOISE, range(2, 17), _SHAPES, _cfl) as stored:
         axis = max(0, stored.ndim - 3)
         if stored.shape[axis] != coils:
-            wanted = f"noise of {coils} coils, {_SHAPES}"
+            wanted = f"noise of {counted(coils, 'coil')}, {_SHAPES}"
             raise unusable(path, wanted, f"shape {tuple(stored.shape)}", "give that of the scan's coils")
         if stored.size > MAX_BINS:
             raise unusable(path, f"at most {MAX_BINS} numbers", stored.size, "take fewer samples")
         values = to_complex64(np.moveaxis(np.asarray(stored), axis, 0).reshape(coils, -1)).astype(complex)
     values = values[:, values.any(axis=0)]
+    if not values.size:
+        return np.zeros((coils, coils), complex), 0, None
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is found in the result
         return np.asarray(np.cov(values, bias=True)).reshape(coils, coils), values.shape[1], None
 

@@ -19,7 +19,7 @@ from mri_iahvae.pipeline.arrays import as_numpy, checked_arrays, power_of_two
 from mri_iahvae.pipeline.devices import find_device
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.volume import make_batches
-from mri_iahvae.results.paths import beside, result_name
+from mri_iahvae.results.paths import beside, require_other, result_name
 from mri_iahvae.results.plan_figure import plan_figure
 from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.reader import AS_STORED, Reading, open_scan
@@ -95,6 +95,8 @@ def plan_columns(
         raise UsageError(f"{loaded.name}: planning needs a guide; take a checkpoint that has one")
     if min(lines, every) < 1:
         raise UsageError(f"{lines} lines, {every} at a time: expected at least one")
+    if not left:
+        raise UsageError("no column is left to plan: leave some out, by --acceleration or --mask")
     if lines > left:
         columns = counted(left, "column")
         raise UsageError(
@@ -148,15 +150,24 @@ def plan_file(
     columns = np.asarray(measured.any(axis=tuple(range(measured.ndim - 1))))
     if (measured != columns).any():
         advice = "only such scans are planned; leave out or change the mask"
-        raise unusable(path, "whole columns measured, the same in all slices", "single bins or rows", advice)
+        wanted, whole = "whole columns measured, the same in all slices", measured.any(axis=-2, keepdims=True)
+        sampling_found = (
+            "single bins or rows" if (measured != whole).any() else "other columns in other slices"
+        )
+        raise unusable(path, wanted, sampling_found, advice)
     padding = np.ones_like(columns)  # never acquired: known to be zero
     padding[slice(*scan.acquired)] = False
     held = np.asarray(scan.mask.all(axis=tuple(range(scan.mask.ndim - 1))))
     candidates = (~padding if every is None else held) & ~columns
     kspace = scan_geometry(scan, measured).reduce(scan.read(slice(None)))
-    found = plan_columns(loaded, kspace, columns | padding, candidates, lines, every=every)
-    make_folder(folder)
     result = folder / result_name(path)
+    if folder.is_dir():
+        require_other(beside(result, "plan"), (path, sampling.mask_path))
+    try:
+        found = plan_columns(loaded, kspace, columns | padding, candidates, lines, every=every)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    make_folder(folder)
     mask, picture = beside(result, "plan"), beside(result, "plan_picture")
     plan_figure(picture, columns, found.columns, found.expected)
     with atomic_path(mask) as part, part.open("wb") as file:

@@ -45,7 +45,7 @@ def test_the_example_is_planned_and_reconstructed_with_its_mask(plan, tool, exam
     ("args", "code", "words"),
     [
         (("--lines", 200, "--acceleration", 16), 2, "left to plan"),
-        (("--lines", 2), 2, "0 columns left to plan"),
+        (("--lines", 2), 2, "no column is left to plan"),
         (("--lines", 0), 2, "--lines"),
         (("--acceleration", 16), 2, "--lines"),
         (("--lines", 2, "--mask-type", "random"), 2, "--acceleration"),

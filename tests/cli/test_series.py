@@ -57,3 +57,20 @@ def test_methods_without_guide_are_refused(reconstruct, make_scan):
     result = reconstruct(make_scan(), "--method", "iterative", "--series")
     assert result.exit_code == 2
     assert "--series does not apply to --method iterative" in result.stderr
+
+
+def test_a_single_frame_is_no_series(reconstruct, make_scan):
+    result = reconstruct(make_scan(slices=1), *FAST, "--series", "--acceleration", 4)
+    assert result.exit_code == 0
+    assert "a single frame is no series" in result.stderr
+
+
+def test_results_that_lack_what_is_asked_for_are_named(reconstruct, make_scan):
+    path = make_scan(slices=1)
+    assert reconstruct(path, *FAST, "--acceleration", 4).exit_code == 0
+    result = reconstruct(
+        path, *FAST, "--acceleration", 4, "--skip-existing", "--nifti", "--image-size", "16x16"
+    )
+    assert result.exit_code == 0
+    assert "--nifti was False, now True" in result.stderr
+    assert "--image-size was 32x32, now 16x16" in result.stderr

@@ -140,3 +140,12 @@ def test_without_pydicom_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(UsageError, match=r"--dicom needs pydicom: pip install 'mri-iahvae\[dicom\]'"):
         Outputs(dicom=True)
+
+
+def test_only_slices_of_an_earlier_series_are_removed(written, images, tmp_path):
+    written()
+    (tmp_path / "scan_dicom" / "mine.dcm").write_bytes(b"somebody's")
+    write_dicom(
+        tmp_path / "scan_dicom", images[:1], place(VOXEL, OBLIQUE), VOXEL, tmp_path / "scan.h5", WORDS
+    )
+    assert sorted(path.name for path in (tmp_path / "scan_dicom").iterdir()) == ["0001.dcm", "mine.dcm"]

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from mri_iahvae.errors import IahvaeError, UsageError
-from mri_iahvae.results.paths import beside, files_beside, output_path, remove, result_name
+from mri_iahvae.results.paths import (
+    beside,
+    files_beside,
+    output_path,
+    possible_names,
+    remove,
+    require_other,
+    result_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -101,3 +109,18 @@ def test_removal(tmp_path):
     assert not slices.exists()
     with pytest.raises(IahvaeError, match=r"a_scales\.gif: of an earlier run, cannot be removed: .*; "):
         remove({there})
+
+
+def test_names_of_results_that_would_meet():
+    one, other = possible_names(Path("scan.npy")), possible_names(Path("a/scan_report.h5"))
+    assert {"scan.h5", "scan_report.json", "scan.json", "scan_kspace.pdf"} <= one
+    assert one & other == {"scan_report.json"}
+    assert not one & possible_names(Path("scan2.h5"))
+
+
+def test_what_a_result_is_made_from_is_not_overwritten(tmp_path):
+    maps = tmp_path / "scan.h5"
+    maps.touch()
+    require_other(tmp_path / "other.h5", (None, maps, tmp_path / "missing"))
+    with pytest.raises(UsageError, match=r"scan\.h5: the output would overwrite it"):
+        require_other(tmp_path / "scan.h5", (None, maps))

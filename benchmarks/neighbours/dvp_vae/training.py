@@ -48,7 +48,9 @@ class DvpVae(nn.Module):
         self.pseudo, self.likelihood = pseudo, data.likelihood
         torch.manual_seed(seed)
         self.hvae = HVAE(data.shape, data.parameters, conditioned=pseudo is not None, aggregated=aggregated)
-        nn.init.constant_(self.hvae.outputs.bias, data.start)
+        bias = self.hvae.outputs.bias
+        assert bias is not None  # noqa: S101 - a convolution has one
+        nn.init.constant_(bias, data.start)
         torch.manual_seed(seed)
         self.prior = None if pseudo is None else Diffusion(samples, WIDTH, BLOCKS)
 
