@@ -170,6 +170,9 @@ def test_the_page_runs_from_top_to_bottom(page, inputs, tmp_path, monkeypatch):
         ("reconstruct_arrays.py", []),
         ("plug_and_play.py", []),
         pytest.param(
+            "deepinv_pnp.py", [], marks=pytest.mark.skipif(not find_spec("deepinv"), reason="needs deepinv")
+        ),
+        pytest.param(
             "sigpy_prox.py", [], marks=pytest.mark.skipif(not find_spec("sigpy"), reason="needs sigpy")
         ),
     ],
