@@ -21,6 +21,7 @@ from mri_iahvae.inference.bounds import MARGIN, REACH
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.checkpoint import save_model
 from mri_iahvae.model.guide import Guide
+from mri_iahvae.model.guide_config import GuideConfig
 from mri_iahvae.model.guide_file import save_guide
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.model.presets import guide_of, preset
@@ -236,3 +237,14 @@ def start():
         with contextlib.suppress(ProcessLookupError):  # nothing is left of it, nor of those that it started
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+@pytest.fixture(scope="module")
+def guide():
+    """A small guide with random weights."""
+    torch.manual_seed(0)
+    guide = Guide(GuideConfig(2, (4, 8), 1))
+    with torch.no_grad():
+        for weight in guide.parameters():
+            weight.add_(0.05 * torch.randn_like(weight))
+    return guide.eval().requires_grad_(requires_grad=False)

@@ -7,8 +7,6 @@ from mri_iahvae.inference import series
 from mri_iahvae.inference.series import Belief, Frames, fuse, predict, predictions, update
 from mri_iahvae.kspace.noise import complex_noise
 from mri_iahvae.kspace.octaves import OCTAVES, octaves
-from mri_iahvae.model.guide import Guide
-from mri_iahvae.model.guide_config import GuideConfig
 
 SIZE = 16
 
@@ -25,16 +23,6 @@ class Consistent:
 def still(monkeypatch):
     """Nothing moves."""
     monkeypatch.setattr(series, "find_displacement", lambda moving, *_: torch.zeros(len(moving), 2, 2, 2))
-
-
-@pytest.fixture
-def guide():
-    torch.manual_seed(0)
-    guide = Guide(GuideConfig(2, (4, 8), 1))
-    with torch.no_grad():
-        for weight in guide.parameters():
-            weight.add_(0.05 * torch.randn_like(weight))
-    return guide.eval().requires_grad_(requires_grad=False)
 
 
 @pytest.fixture

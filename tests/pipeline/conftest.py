@@ -2,8 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from mri_iahvae.model.guide import Guide
-from mri_iahvae.model.guide_config import GuideConfig
 from mri_iahvae.pipeline.loaded import LoadedModel
 
 
@@ -24,13 +22,3 @@ def columns(rng):
     chosen = rng.random(32) < 0.3
     chosen[13:19] = True
     return np.tile(chosen, (32, 1))
-
-
-@pytest.fixture(scope="module")
-def guide():
-    torch.manual_seed(0)
-    guide = Guide(GuideConfig(2, (4, 8), 1))
-    with torch.no_grad():
-        for weight in guide.parameters():
-            weight.add_(0.05 * torch.randn_like(weight))
-    return guide.eval().requires_grad_(requires_grad=False)

@@ -5,16 +5,15 @@ python -m benchmarks.neighbours.dvp_vae cifar10 TRAIN.npz TEST.npz
 """
 
 import math
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from benchmarks.neighbours.dvp_vae import comparison, images
+from benchmarks.neighbours.report import report
 from benchmarks.shared import options
-from mri_iahvae.errors import IahvaeError
-from mri_iahvae.files import write_json
 
 only = click.option(
     "--only", "names", multiple=True, type=click.Choice([*comparison.KINDS]), default=[*comparison.KINDS]
@@ -41,7 +40,11 @@ def run_omniglot(
     data: Path, output: Path | None, names: tuple[str, ...], sigma: float, seeds: int, steps: int
 ) -> None:
     """Black and white images, DATA an npz file with `images` of 28 x 28; the table is in nats."""
-    report(lambda: comparison.run(images.read_omniglot(data), seeds, steps, sigma, names), 1.0, output)
+    report(
+        lambda: comparison.run(images.read_omniglot(data), seeds, steps, sigma, names),
+        comparison.table,
+        output,
+    )
 
 
 @main.command("cifar10")
@@ -71,18 +74,7 @@ def run_cifar10(
     def run() -> dict[str, Any]:
         return comparison.run(images.read_cifar10(data, test, held_out), seeds, steps, sigma, names)
 
-    report(run, bit, output)
-
-
-def report(run: Callable[[], dict[str, Any]], unit: float, output: Path | None) -> None:
-    """Run a comparison, store its results and print its table."""
-    try:
-        results = run()
-    except IahvaeError as error:
-        raise click.ClickException(str(error)) from error
-    if output is not None:
-        write_json(output, results)
-    click.echo(comparison.table(results, unit))
+    report(run, partial(comparison.table, unit=bit), output)
 
 
 if __name__ == "__main__":

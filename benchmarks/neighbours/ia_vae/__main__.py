@@ -6,16 +6,13 @@
     python -m benchmarks.neighbours.ia_vae mri SLICES.npz --json benchmarks/neighbours/ia_vae/mri.json
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
 from benchmarks.neighbours.ia_vae import mri, omniglot, synthetic
+from benchmarks.neighbours.report import report
 from benchmarks.shared import options
-from mri_iahvae.errors import IahvaeError
-from mri_iahvae.files import write_json
 
 seeds = click.option("--seeds", type=click.IntRange(2), default=3, show_default=True)
 
@@ -55,19 +52,6 @@ def run_omniglot(data: Path, output: Path | None, seeds: int, steps: int, more: 
 def run_mri(data: Path, output: Path | None, seeds: int, steps: int) -> None:
     """A small guide, DATA an npz file of magnitude slices: kernels beside channel-wise scale and shift."""
     report(lambda: mri.run(data, seeds, steps), mri.table, output)
-
-
-def report(
-    run: Callable[[], dict[str, Any]], table: Callable[[dict[str, Any]], str], output: Path | None
-) -> None:
-    """Run an experiment, store its results and print its table."""
-    try:
-        results = run()
-    except IahvaeError as error:
-        raise click.ClickException(str(error)) from error
-    if output is not None:
-        write_json(output, results)
-    click.echo(table(results))
 
 
 if __name__ == "__main__":
