@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mri_iahvae.kspace.centre_crop import centre_block as block
-from mri_iahvae.kspace.scales import parse_scale, scales  # noqa: F401 - parse_scale is for the command line
+from mri_iahvae.kspace.scales import scales
 
 
 def crop(kspace: Tensor, height: int, width: int | None = None) -> Tensor:

@@ -125,13 +125,23 @@ def parse_header(text: str, number: int = 0, size: tuple[int, int] | None = None
     return next(fitting, encodings[number]).header()
 
 
+def number_above_zero(text: str) -> float:
+    """A number in decimal notation; 0 for any other text."""
+    return float(text) if re.fullmatch(r"\d{1,9}(\.\d{0,40})?([eE][+-]?\d{1,2})?", text) else 0.0
+
+
+def without_comments(text: str) -> str:
+    """XML less its comments, in time linear in the text."""
+    before, *behind = text.split("<!--")
+    return before + "".join(part.partition("-->")[2] for part in behind)
+
+
 def _encodings(text: str) -> list[str]:
     """The elements `encoding`, cut out: names of hospitals and protocols, the usual place of bad XML, stand outside.
 
     In time linear in the text, whatever it holds.
     """
-    before, *behind = text.split("<!--")
-    text = before + "".join(part.partition("-->")[2] for part in behind)
+    text = without_comments(text)
     # Prefixes are bound outside, and no field that matters holds a reference.
     text = re.sub(r"(</?)[\w.-]+:", r"\1", text).replace("&", " ")
     parts = (
@@ -217,7 +227,7 @@ class _Encoding:
 
     def _millimetres(self, path: str) -> float | None:
         text = self._text(path)
-        length = float(text) if re.fullmatch(r"\d{1,9}(\.\d{0,40})?([eE][+-]?\d{1,2})?", text) else 0.0
+        length = number_above_zero(text)
         if 0 < length <= _MAX_MM:
             return length
         self._note_unusable(path, text)

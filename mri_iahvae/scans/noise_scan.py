@@ -16,7 +16,7 @@ from mri_iahvae.scans.formats.mrd_selection import acquisition_heads, flagged
 from mri_iahvae.scans.safety.hdf5 import dataset, group, guarded_file
 from mri_iahvae.scans.safety.limits import MAX_BINS
 from mri_iahvae.scans.scan import Scan, to_complex64
-from mri_iahvae.scans.whitening import LEAST, WhitenedSource, whitening
+from mri_iahvae.scans.whitening import LEAST, whitened, whitening
 from mri_iahvae.words import counted
 
 NOISE = "noise"
@@ -34,7 +34,7 @@ def prewhitened(scan: Scan, path: Path) -> Scan:
 
     Raises:
         UsageError: the coils are whitened already, by noise lines of their own file.
-        ScanError: the file holds no such samples, or too few of them to tell coils apart.
+        ScanError: the file holds no such samples, or too few of them to separate the coils.
     """
     path = bart_name(path)
     if scan.whitening is not None:
@@ -64,7 +64,7 @@ def prewhitened(scan: Scan, path: Path) -> Scan:
     if scan.coils == 1:
         return scan
     note = f"{scan.coils} coils are prewhitened by {samples} samples of {path.name}"
-    source = WhitenedSource(scan.source, matrix)
+    source = whitened(scan.source, matrix)
     return replace(scan, source=source, whitening=matrix, reference=None, notes=(*scan.notes, note))
 
 

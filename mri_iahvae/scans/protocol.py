@@ -3,8 +3,9 @@
 Names of people and places stand in the same header. Nothing is read but the fields named here.
 """
 
-import math
 import re
+
+from mri_iahvae.scans.header import number_above_zero, without_comments
 
 _MAX_CHARACTERS, _MAX_WORD = 2**20, 64
 _WORDS = {
@@ -31,17 +32,14 @@ def protocol(header: str) -> dict[str, str | float]:
     """
     if len(header) > _MAX_CHARACTERS:
         return {}
-    before, *behind = header.split("<!--")
-    header = before + "".join(part.partition("-->")[2] for part in behind)
+    header = without_comments(header)
     found: dict[str, str | float] = {}
     for element, name in _WORDS.items():
         text = _only(header, element)
         if text.isprintable() and not set(text) & set("&<>") and 0 < len(text) <= _MAX_WORD:
             found[name] = text
     for element, (name, unit) in _NUMBERS.items():
-        text = _only(header, element)
-        number = float(text) if re.fullmatch(r"\d{1,9}(\.\d{0,40})?([eE][+-]?\d{1,2})?", text) else 0.0
-        if number > 0 and math.isfinite(number):
+        if number := number_above_zero(_only(header, element)):
             found[name] = float(f"{number * unit:.9g}")  # 2800 ms are 2.8 s
     return found
 

@@ -50,6 +50,26 @@ class Source(Protocol):
         return None
 
 
+@dataclass(frozen=True)
+class ChangedSource(Source):
+    """Arrays of another source; `change` takes each slice of its k-space, complex64 (coils, height, width)."""
+
+    source: Source
+    change: Callable[[NDArray[np.complex64]], NDArray] = field(repr=False)
+
+    def kspace(self, numbers: Sequence[int]) -> Iterator[NDArray]:
+        """As `Source.kspace`."""
+        return (self.change(to_complex64(values)) for values in self.source.kspace(numbers))
+
+    def reference(self, numbers: Sequence[int]) -> Iterator[NDArray]:
+        """As `Source.reference`."""
+        return self.source.reference(numbers)
+
+    def header_text(self) -> str | None:
+        """As `Source.header_text`."""
+        return self.source.header_text()
+
+
 @dataclass(frozen=True, eq=False)
 class Scan:
     """One volume. Data are read on demand; nothing is kept open."""

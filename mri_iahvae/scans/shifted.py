@@ -1,43 +1,18 @@
 """k-space whose DC or image lies where an FFT without `fftshift` leaves it: moved to the centre, without loss."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.scans.inferred_mask import acquired_columns
-from mri_iahvae.scans.scan import Scan, Source, to_complex64
+from mri_iahvae.scans.scan import ChangedSource, Scan
 
 Axes = Literal["rows", "columns", "both"]
 
 _AXES: dict[Axes | None, tuple[int, ...]] = {None: (), "rows": (-2,), "columns": (-1,), "both": (-2, -1)}
-
-
-@dataclass(frozen=True)
-class ShiftedSource(Source):
-    """Arrays of another source, DC and image moved by half a side along these axes."""
-
-    source: Source
-    kspace_axes: tuple[int, ...]
-    image_axes: tuple[int, ...]
-
-    def kspace(self, numbers: Sequence[int]) -> Iterator[NDArray]:
-        """As `Source.kspace`."""
-        for values in self.source.kspace(numbers):
-            moved = np.fft.fftshift(to_complex64(values), axes=self.kspace_axes)
-            for axis in self.image_axes:
-                moved = moved * np.expand_dims(_ramp(moved.shape[axis]), (0, -3 - axis))
-            yield moved
-
-    def reference(self, numbers: Sequence[int]) -> Iterator[NDArray]:
-        """As `Source.reference`."""
-        return self.source.reference(numbers)
-
-    def header_text(self) -> str | None:
-        """As `Source.header_text`."""
-        return self.source.header_text()
 
 
 def shifted(scan: Scan, fftshift: Axes | None, centre_image: Axes | None) -> Scan:
@@ -46,11 +21,23 @@ def shifted(scan: Scan, fftshift: Axes | None, centre_image: Axes | None) -> Sca
     """
     if fftshift is None and centre_image is None:
         return scan
-    source = ShiftedSource(scan.source, _AXES[fftshift], _AXES[centre_image])
+    source = ChangedSource(
+        scan.source, partial(_moved, kspace_axes=_AXES[fftshift], image_axes=_AXES[centre_image])
+    )
     mask, acquired = np.fft.fftshift(scan.mask, axes=_AXES[fftshift]), scan.acquired
     if -1 in _AXES[fftshift]:
         acquired = acquired_columns(np.asarray(mask.reshape(-1, scan.width).any(axis=0)))
     return replace(scan, source=source, mask=mask, acquired=acquired)
+
+
+def _moved(
+    kspace: NDArray[np.complex64], kspace_axes: tuple[int, ...], image_axes: tuple[int, ...]
+) -> NDArray[np.complex64]:
+    """k-space (coils, height, width), DC and image moved by half a side along these axes."""
+    kspace = np.fft.fftshift(kspace, axes=kspace_axes)
+    for axis in image_axes:
+        kspace = kspace * np.expand_dims(_ramp(kspace.shape[axis]), (0, -3 - axis))
+    return kspace
 
 
 def _ramp(count: int) -> NDArray[np.complex64]:

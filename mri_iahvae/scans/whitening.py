@@ -1,12 +1,11 @@
 """Prewhitening: coils made independent and equally noisy, by the covariance of their noise."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.scans.scan import Source, to_complex64
+from mri_iahvae.scans.scan import ChangedSource, Source
 
 LEAST = 4
 """Samples per coil: with fewer the eigenvalues of a covariance are far from those of its noise."""
@@ -14,25 +13,9 @@ LEAST = 4
 _SINGULAR = 1e-6  # smallest eigenvalue of the coils' correlations, whose mean is 1
 
 
-@dataclass(frozen=True)
-class WhitenedSource(Source):
-    """Arrays of another source, a matrix (coils, coils) applied to the coils."""
-
-    source: Source
-    matrix: NDArray[np.complex64] = field(repr=False)
-
-    def kspace(self, numbers: Sequence[int]) -> Iterator[NDArray]:
-        """As `Source.kspace`."""
-        for values in self.source.kspace(numbers):
-            yield mixed(self.matrix, to_complex64(values))
-
-    def reference(self, numbers: Sequence[int]) -> Iterator[NDArray]:
-        """As `Source.reference`."""
-        return self.source.reference(numbers)
-
-    def header_text(self) -> str | None:
-        """As `Source.header_text`."""
-        return self.source.header_text()
+def whitened(source: Source, matrix: NDArray[np.complex64]) -> ChangedSource:
+    """Arrays of a source, the matrix (coils, coils) applied to the coils."""
+    return ChangedSource(source, partial(mixed, matrix))
 
 
 def mixed(matrix: NDArray, coils: NDArray) -> NDArray[np.complex64]:

@@ -1,6 +1,7 @@
 """Augmentation of complex slices as batched tensor code on the training device."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -31,8 +32,7 @@ def augment(
     total, size = shard.total, kspace.shape[-1]
     phase = shard.of(smooth_phase(total, (size, size), generator, strength=_PHASE))
     kspace = fft2c(image * torch.polar(torch.ones_like(phase), phase))
-    drawn = shard.of(torch.rand(total, generator=generator, device=kspace.device))
-    sigma = rms(kspace) * drawn * _NOISE
+    sigma = rms(kspace) * shard.uniform(0, 1, generator) * _NOISE
     noise = shard.of(complex_noise((total, size, size), 1.0, generator))
     return kspace + noise * sigma[:, None, None]
 
@@ -43,12 +43,7 @@ def varied(
     """The part of `augment` before phase and noise, arguments as there: complex64 (B, n, n), images."""
     size = kspace.shape[-1]
     shard = shard or Shard(len(kspace))
-    total = shard.total
-
-    def uniform(low: float, high: float) -> Tensor:
-        drawn = torch.rand(total, generator=generator, device=kspace.device)
-        return shard.of(drawn) * (high - low) + low
-
+    uniform = partial(shard.uniform, generator=generator)
     changed = torch.ones(len(kspace), device=kspace.device)
     if resampled < 1:
         changed = (uniform(0, 1) < resampled).float()
@@ -59,7 +54,7 @@ def varied(
             torch.exp(changed * uniform(-1, 1) * math.log(_ASPECT) / 2),
             changed * torch.stack([uniform(-_SHIFT, _SHIFT), uniform(-_SHIFT, _SHIFT)]) * size,
         ),
-        shard.of(torch.randint(8, (total,), generator=generator, device=kspace.device)),
+        shard.of(torch.randint(8, (shard.total,), generator=generator, device=kspace.device)),
     )
     # Half of the slices get waves in their contrast curve, the others a plain gamma.
     waves = changed * uniform(-0.6, 0.6).clamp_min(0.0)

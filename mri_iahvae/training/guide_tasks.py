@@ -5,6 +5,7 @@ Fourier), or two-dimensional random bins; undersampling with noise too.
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -68,10 +69,7 @@ def random_measurements(image: Tensor, generator: torch.Generator, shard: Shard 
     height, width = image.shape[1:]
     shard = shard or Shard(len(image))
     count, device = shard.total, generator.device
-
-    def uniform(low: float, high: float) -> Tensor:
-        return shard.of(torch.rand(count, generator=generator, device=device)) * (high - low) + low
-
+    uniform = partial(shard.uniform, generator=generator)
     phase = random_phase(image, generator, shard)
     truth = fft2c(image * torch.polar(torch.ones_like(phase), phase))
     kind = uniform(0, 1)
@@ -100,8 +98,7 @@ def random_phase(image: Tensor, generator: torch.Generator, shard: Shard) -> Ten
     """Smooth phase for every slice (B, H, W), now and then with a jump between tissues: float (B, H, W), radians."""
 
     def uniform(low: float, high: float) -> Tensor:
-        drawn = torch.rand(shard.total, generator=generator, device=generator.device)
-        return (shard.of(drawn) * (high - low) + low)[:, None, None]
+        return shard.uniform(low, high, generator)[:, None, None]
 
     strength, chance, jump = uniform(0, _PHASE), uniform(0, 1), uniform(0.5, _JUMP)
     smooth = shard.of(smooth_phase(shard.total, (image.shape[1], image.shape[2]), generator))

@@ -33,8 +33,13 @@ class Shard:
         own = batch[self.rank :: self.count]
         return torch.cat([own, batch[-1:]]) if len(own) * self.count < self.total else own
 
+    def uniform(self, low: float, high: float, generator: torch.Generator) -> Tensor:
+        """A number for each of the process's own elements: float (ceil(total / count),), on the generator's device."""
+        drawn = torch.rand(self.total, generator=generator, device=generator.device)
+        return self.of(drawn) * (high - low) + low
+
     def gather(self, own: Tensor) -> Tensor:
-        """The inverse of `of`, across processes: (ceil(total / count), ...) to (total, ...)."""
+        """The inverse of `of`, over all processes: (ceil(total / count), ...) to (total, ...)."""
         if self.count == 1:
             return own
         parts = [torch.empty_like(own) for _ in range(self.count)]

@@ -31,7 +31,7 @@ from mri_iahvae.scans.inferred_mask import acquired_columns
 from mri_iahvae.scans.safety.hdf5 import dataset, dataset_text, group, guarded_file
 from mri_iahvae.scans.safety.limits import require_size
 from mri_iahvae.scans.scan import KSPACE, Scan, Source, file_changed
-from mri_iahvae.scans.whitening import WhitenedSource
+from mri_iahvae.scans.whitening import whitened
 
 _GROUP = "dataset"
 
@@ -115,14 +115,14 @@ def open_mrd(path: Path, name: str = _GROUP, select: Choice = MappingProxyType({
     )
     measured, averaged = zip(*(_averaged(one.times(size)) for one in slices), strict=True)
     masks = np.stack(measured)
-    # Encoding limits tell gaps of undersampling from padding.
+    # Encoding limits distinguish gaps of undersampling from padding.
     filled: NDArray[np.bool_] = np.asarray(masks.any(axis=(0, 1)))
     if header.padding:
         filled[slice(*header.padding)] = True
     acquired = acquired_columns(filled)
     source: Source = MRDSource(path, slices, (coils, *size), len(heads), name)
     if noise.whitening is not None:
-        source = WhitenedSource(source, noise.whitening)
+        source = whitened(source, noise.whitening)
     dwell = dwell_time(lines)
     return Scan(
         path=path,
