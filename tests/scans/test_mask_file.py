@@ -1,15 +1,19 @@
 """Mask files: what they say, and that hostile or useless ones end in one line, cheaply."""
 
 import io
+import re
 import tracemalloc
 import zipfile
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis.extra import numpy as hnp
 
 from mri_iahvae.errors import ScanError
-from mri_iahvae.scans.mask_file import read_mask_file
+from mri_iahvae.scans.mask_file import read_mask_file, require_mask, to_mask
+from tests import refusals
 
 HEIGHT, WIDTH = 20, 17
 SUFFIXES = [".npy", ".npz", ".h5", ".hdf5"]
@@ -44,14 +48,8 @@ def save(tmp_path):
 
 def refused(path, *words):
     """The file is refused in one short line that names it, what was expected, found, and what to do."""
-    with pytest.raises(ScanError) as caught:
-        read_mask_file(path, HEIGHT, WIDTH)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: expected ")
-    assert "\n" not in message
-    assert len(message) < len(str(path)) + 400
-    for word in (", found", "; ", *words):
-        assert word in message
+    texts = (f"{path}: expected ", ", found", "; ", *words)
+    refusals.refused(lambda: read_mask_file(path, HEIGHT, WIDTH), *map(re.escape, texts))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -228,6 +226,27 @@ def test_headers_of_other_versions(tmp_path, columns):
     old = b"{'descr': '|b1', 'fortran_order': False, 'shape': (17L,), }".ljust(117) + b"\n"
     (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00\x76\x00" + old + columns.tobytes())  # by Python 2
     assert (read_mask_file(tmp_path / "a.npy", HEIGHT, WIDTH) == columns).all()
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(
+    hnp.arrays(
+        hnp.scalar_dtypes() | hnp.byte_string_dtypes() | hnp.unicode_string_dtypes(),
+        hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5),
+    )
+)
+def test_any_array_is_a_mask_or_refused(values):
+    def read():
+        require_mask("mask.npy", values.shape, values.dtype, (1, 4, 5))
+        return to_mask("mask.npy", values, (1, 4, 5))
+
+    try:
+        mask = read()
+    except ScanError:
+        refusals.refused(read)
+    else:
+        assert mask.shape == (4, 5)
+        assert values.sum() * (20 // values.size) == mask.sum()
 
 
 @pytest.mark.parametrize("axes", [(HEIGHT,), (1, HEIGHT), (HEIGHT, 1)])

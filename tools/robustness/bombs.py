@@ -15,9 +15,9 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import click
@@ -63,30 +63,24 @@ def measure(bomb: Bomb, folder: Path) -> Measured:
     """Write a bomb and read it in a process of its own.
 
     Raises:
-        EOFError: the process crashed.
+        BrokenProcessPool: the process crashed.
     """
     path = folder / bomb.file
     bomb.build(path)
     context = get_context("forkserver")
     context.set_forkserver_preload(["tools.robustness.subjects"])
-    ours, theirs = context.Pipe(duplex=False)
-    worker = context.Process(target=_read, args=(theirs, bomb.subject, path))
-    worker.start()
-    theirs.close()
-    with ours:
-        found: Measured = ours.recv()
-    worker.join()
-    return found
+    with ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(_read, bomb.subject, path).result()
 
 
-def _read(pipe: Connection, subject: str, path: Path) -> None:
+def _read(subject: str, path: Path) -> Measured:
     before, start = _peak(), time.process_time()
     outcome, message = "read", ""
     try:
         SUBJECTS[subject].read(path)
     except IahvaeError as error:
         outcome, message = "refused", str(error)
-    pipe.send(Measured(outcome, message, time.process_time() - start, _peak() - before))
+    return Measured(outcome, message, time.process_time() - start, _peak() - before)
 
 
 def _peak() -> float:
@@ -180,18 +174,22 @@ def _volume(path: Path) -> None:
     path.write_bytes(gzip.compress(header.binaryblock + bytes(4 + 2**26), mtime=0))
 
 
-def _picture(path: Path) -> None:
-    """A PNG of 60000 x 60000 pixels."""
-    path.mkdir()
+def png(width: int, height: int, pixels: int) -> bytes:
+    """A PNG that claims a size, and holds so many zeros."""
 
     def part(kind: bytes, content: bytes) -> bytes:
         return (
             struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
         )
 
-    size = part(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0))
-    pixels = part(b"IDAT", zlib.compress(bytes(2**26), 9))
-    (path / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n" + size + pixels + part(b"IEND", b""))
+    size = part(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    data = part(b"IDAT", zlib.compress(bytes(pixels), 9))
+    return b"\x89PNG\r\n\x1a\n" + size + data + part(b"IEND", b"")
+
+
+def _picture(path: Path) -> None:
+    path.mkdir()
+    (path / "0.png").write_bytes(png(60_000, 60_000, 2**26))
 
 
 def _wide_model(path: Path) -> None:
