@@ -31,7 +31,7 @@ TIMEOUT = timedelta(minutes=10)  # without a word from another process
 _GRACE = 0.5  # seconds that processes and their threads get to end by themselves
 _PATIENCE = 2.0  # seconds that they get to follow SIGTERM
 _OBSERVER = (
-    "lightning.fabric.strategies.launchers.subprocess_script"  # tells of a process that died, then ends all
+    "lightning.fabric.strategies.launchers.subprocess_script"  # reports a process that died, then ends all
 )
 
 
@@ -105,7 +105,7 @@ def joined(processes: Processes, device: torch.device) -> Iterator[torch.device]
     except BaseException as error:
         if rank():
             if _lost(error) or isinstance(error, KeyboardInterrupt) or _ended_by_the_first():
-                # Process 0 tells. A process that it started must not look like one that failed by itself.
+                # Process 0 reports the error. A process that it started must not look like one that failed by itself.
                 raise SystemExit(1 if _lost(error) and not fabric.local_rank else 0) from None
             raise
         _end(children)
@@ -187,14 +187,14 @@ def _lost(error: BaseException) -> bool:
 
 
 def _tell(record: logging.LogRecord) -> bool:
-    """Tell in our words that a process died: it may have had no time for its own."""
+    """Report in our words that a process died: it may have had no time for its own."""
     del record
     print("Error: a process of this run died; the others are ended too", file=sys.stderr, flush=True)  # noqa: T201
     return False
 
 
 def _ended_by_the_first() -> bool:
-    """Give process 0 a moment: where it has met the same error, it tells and ends the others."""
+    """Give process 0 a moment: where it has met the same error, it reports it and ends the others."""
     try:
         time.sleep(_PATIENCE)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""What the paper compares with, trained with the same data, steps and budget, side by side.
+"""What the paper compares with, trained with the same data and steps, side by side.
 
     python -m benchmarks.quality.comparators runs/ours runs/no-branch runs/bottom-up runs/spectral runs/ordinary \
         data/reporting --slices 3 --json benchmarks/quality/comparators.json

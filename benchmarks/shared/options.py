@@ -1,4 +1,4 @@
-"""What several benchmarks are told on the command line."""
+"""Options that several benchmarks have on the command line."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Arrays of complex numbers that come beside a scan, in files of three kinds, from hands that are not trusted."""
+"""Arrays of complex numbers that come beside a scan (coil maps, noise), as npy, HDF5 or BART; no file is trusted."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,6 +1,6 @@
-"""What a file holds by its first bytes, and by its name, where that is nothing that a scan is read from.
+"""Recognises files that hold no scan, by their first bytes or their name.
 
-Every reader asks here, so that a file that is not what its name says is called what it is, wherever it is given.
+Every reader asks here, so that its error says what the file really is, and how to convert it.
 """
 
 from collections.abc import Callable

@@ -77,9 +77,9 @@ def mask_from_zeros(
 def acquired_columns(filled: NDArray[np.bool_]) -> tuple[int, int]:
     """First acquired column, and the first one after the last, of those that hold anything, bool (width,).
 
-    Zero padding, which lies on both sides, is told from gaps of undersampling and from partial Fourier: everything
-    counts as acquired unless the empty columns on either side are at least half as many as on the other, and more
-    than twice the widest gap between.
+    Zero padding lies on both sides, unlike what partial Fourier leaves out, and is wider than gaps of undersampling:
+    everything counts as acquired unless the empty columns on either side are at least half as many as on the other, and
+    more than twice the widest gap between.
     """
     columns = np.flatnonzero(filled)
     if not columns.size:

@@ -1,6 +1,6 @@
-"""Sampling masks as files hold them: npy, npz, HDF5 and BART's cfl, from hands that are not trusted.
+"""Sampling masks from files: npy, npz, HDF5 and BART's cfl.
 
-Nothing is unpickled, and no more is read, or decompressed, than a mask of the right size can hold.
+No file is trusted. Nothing is unpickled, and no more is read, or decompressed, than a mask of the right size can hold.
 """
 
 import io

@@ -21,6 +21,7 @@ _PSEUDO = 100.0  # observations that pull a component's covariance to that of al
 _DITHER = 0.004  # deviation of added noise, over the model's size: often DC has no imaginary part
 _FLOOR = 1e-6  # of the mean variance: no covariance is to be singular
 _ROUNDS = 15
+_CLUSTER_ROUNDS = 5
 _TOLERANCE = 0.01  # nats per slice
 
 Blocks = Callable[[], Tensor]
@@ -84,11 +85,11 @@ def fit_mixture(samples: Tensor, components: int, seed: int = 0) -> tuple[Mixtur
             return mixture, trace
 
 
-def _clusters(samples: Tensor, components: int, seed: int, rounds: int = 5) -> Tensor:
+def _clusters(samples: Tensor, components: int, seed: int) -> Tensor:
     """Clusters that EM starts from, int64 (n,), none empty: a few rounds of k-means."""
     start = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[:components]
     centres = samples[start]
-    for _ in range(rounds):
+    for _ in range(_CLUSTER_ROUNDS):
         owner = torch.cdist(samples, centres).argmin(1)
         owner = owner.unique(return_inverse=True)[1]
         centres = torch.stack([samples[owner == k].mean(0) for k in range(int(owner.max()) + 1)])

@@ -49,7 +49,7 @@ def step_seed(seed: int, step: int, purpose: int) -> int:
 class StepBatches(IterableDataset):
     """Endless batches: (the process's own k-space complex64 (B, n, n), seed of the step, which all processes shard).
 
-    `start` tells the first step once the batches are asked for: a resumed run sees those that it would have seen.
+    `start` gives the first step when the batches are asked for: a resumed run sees those that it would have seen.
     """
 
     def __init__(

@@ -36,8 +36,6 @@ _MIB = 2**20
 _LONGEST_LINE = 1000
 _BATCH = 500  # cases of one worker, so that leaks of the libraries do not add up
 _IN_OPEN = 0x20
-START = "forkserver"
-"""How workers start: from a process without threads."""
 
 
 @dataclass(frozen=True)
@@ -70,35 +68,39 @@ class Case:
     mib: float = 0.0
 
 
-def fuzz(numbers: range, seed: int, limits: Limits, names: tuple[str, ...] = tuple(SUBJECTS)) -> list[Case]:
+def fuzz(numbers: range, seed: int, limits: Limits) -> list[Case]:
     """Run cases.
 
     Args:
         numbers: of the cases; each takes the next of the subjects.
         seed: of all changes.
         limits: for each file.
-        names: keys of `SUBJECTS`.
 
     Returns:
         The cases, in their order.
     """
     with tempfile.TemporaryDirectory() as place:
-        build(Path(place), names)
-        return list(_run(numbers, seed, limits, names, Path(place)))
+        build(Path(place))
+        return list(_run(numbers, seed, limits, Path(place)))
 
 
-def build(folder: Path, names: tuple[str, ...] = tuple(SUBJECTS)) -> None:
-    """Write whole inputs of some subjects into a folder of their own each, and the file outside."""
+def subject_of(number: int) -> str:
+    """Key of `SUBJECTS`, which take turns."""
+    return list(SUBJECTS)[number % len(SUBJECTS)]
+
+
+def build(folder: Path) -> None:
+    """Write whole inputs of all subjects into a folder of their own each, and the file outside."""
     with h5py.File(folder / "outside.h5", "w") as file:
         file["kspace"] = np.full((2, 16, 16), 7, np.complex64)
-    for name in names:
+    for name, subject in SUBJECTS.items():
         (folder / name).mkdir()
-        SUBJECTS[name].build(folder / name)
+        subject.build(folder / name)
 
 
 @contextmanager
 def watched(path: Path) -> Iterator[Callable[[], bool]]:
-    """Yields what tells whether a file has been opened since it was asked last; only Linux knows, others say no."""
+    """Yields a function: whether a file has been opened since its last call. Always false where there is no inotify."""
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "inotify_init1"):
         yield lambda: False
@@ -119,22 +121,19 @@ def watched(path: Path) -> Iterator[Callable[[], bool]]:
         os.close(queue)
 
 
-def one_case(
-    number: int, seed: int, folder: Path, names: tuple[str, ...], opened: Callable[[], bool]
-) -> Case:
+def one_case(number: int, seed: int, folder: Path, opened: Callable[[], bool]) -> Case:
     """Damage a copy of an input and read it.
 
     Args:
         number: of the case.
         seed: of all changes.
         folder: as `build` leaves it.
-        names: keys of `SUBJECTS`, which take turns.
         opened: whether the file outside was.
 
     Raises:
         Exception: whatever is no error of ours.
     """
-    name = names[number % len(names)]
+    name = subject_of(number)
     subject, rng = SUBJECTS[name], np.random.default_rng([seed, number])
     inputs: dict[str, list[Path]] = {}
     for path in sorted((folder / name).iterdir()):
@@ -159,15 +158,14 @@ def one_case(
         return Case(number, name, outcome, message, time.perf_counter() - start)
 
 
-def _run(numbers: range, seed: int, limits: Limits, names: tuple[str, ...], folder: Path) -> Iterator[Case]:
-    context = get_context(START)
-    if START == "forkserver":  # it takes a while to load what every worker needs
-        context.set_forkserver_preload(["tools.robustness.subjects"])
+def _run(numbers: range, seed: int, limits: Limits, folder: Path) -> Iterator[Case]:
+    context = get_context("forkserver")  # workers start from a process without threads
+    context.set_forkserver_preload(["tools.robustness.subjects"])  # which takes a while
     left = list(numbers)
     while left:
         ours, theirs = context.Pipe(duplex=False)
-        arguments = (theirs, left[:_BATCH], seed, limits, folder, names)
-        worker = context.Process(target=_work, args=arguments)  # type: ignore[attr-defined]
+        arguments = (theirs, left[:_BATCH], seed, limits, folder)
+        worker = context.Process(target=_work, args=arguments)
         worker.start()
         theirs.close()
         done = 0
@@ -179,7 +177,7 @@ def _run(numbers: range, seed: int, limits: Limits, names: tuple[str, ...], fold
             # With its own handlers off, the alarm ends a worker even within a library.
             hung = worker.exitcode == -signal.SIGALRM
             outcome, detail = "hung" if hung else "crashed", f"exit code {worker.exitcode}"
-            yield Case(left[done], names[left[done] % len(names)], outcome, detail)
+            yield Case(left[done], subject_of(left[done]), outcome, detail)
             done += 1
         left = left[done:]
 
@@ -193,9 +191,7 @@ def _received(pipe: Connection) -> Iterator[Case]:
                 return
 
 
-def _work(
-    pipe: Connection, numbers: list[int], seed: int, limits: Limits, folder: Path, names: tuple[str, ...]
-) -> None:
+def _work(pipe: Connection, numbers: list[int], seed: int, limits: Limits, folder: Path) -> None:
     warnings.simplefilter("error")
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else 0
@@ -207,10 +203,10 @@ def _work(
             before = _peak()
             signal.setitimer(signal.ITIMER_REAL, limits.seconds)
             try:
-                case = one_case(number, seed, folder, names, opened)
+                case = one_case(number, seed, folder, opened)
             except Exception as error:
                 detail = f"{type(error).__name__}: {error}"[:300]
-                case = Case(number, names[number % len(names)], "crashed", detail)
+                case = Case(number, subject_of(number), "crashed", detail)
             signal.setitimer(signal.ITIMER_REAL, 0)
             pipe.send(replace(case, mib=(_peak() - before) / _MIB))
 
@@ -253,7 +249,7 @@ def main(
         with tempfile.TemporaryDirectory() as place:
             build(Path(place))
             with watched(Path(place) / "outside.h5") as opened:
-                click.echo(one_case(number, seed, Path(place), tuple(SUBJECTS), opened))
+                click.echo(one_case(number, seed, Path(place), opened))
         return
     start = time.perf_counter()
     cases = fuzz(range(mutations), seed, Limits(seconds, mib))

@@ -22,6 +22,7 @@ import numpy as np
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("kspace", "inference")
+_OPTIONS = ("-q", "-x", "-n", "0", "-p", "no:cacheprovider")
 _SECONDS = 600
 _SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
@@ -67,27 +68,10 @@ def survives(room: str, path: Path, text: str) -> bool:
         for name in ("pyproject.toml", "pretrained", "examples"):
             (copied / name).symlink_to(ROOT / name)
         (copied / path.relative_to(ROOT)).write_text(text)
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-x",
-            "-n",
-            "0",
-            "-p",
-            "no:cacheprovider",
-            f"tests/{room}",
-        ]
+        command = [sys.executable, "-m", "pytest", *_OPTIONS, f"tests/{room}"]
+        own = {"cwd": copied, "env": {**os.environ, "PYTHONPATH": folder}}
         try:
-            run = subprocess.run(
-                command,
-                cwd=copied,
-                check=False,
-                capture_output=True,
-                timeout=_SECONDS,
-                env={**os.environ, "PYTHONPATH": folder},
-            )
+            run = subprocess.run(command, check=False, capture_output=True, timeout=_SECONDS, **own)
         except subprocess.TimeoutExpired:
             return False
     return run.returncode == 0

@@ -49,7 +49,7 @@ def damage(content: bytes, rng: Generator) -> bytes:
 
 
 def damage_gzip(content: bytes, rng: Generator) -> bytes:
-    """Damage of what is compressed, which no checksum tells."""
+    """Damage of what is compressed; the checksum is that of the damaged content."""
     return gzip.compress(damage(gzip.decompress(content), rng), mtime=0)
 
 

@@ -107,7 +107,7 @@ def imaging_slices(
 
 
 def _repeats(heads: NDArray, columns: NDArray, rows: NDArray) -> tuple[str, ...]:
-    """A warning where no counter tells lines from others at their place."""
+    """A warning where several lines of the same counters lie at one place."""
     counters = [heads["idx"][name] for name in ("slice", "average", *DYNAMIC)]
     places = np.unique(np.stack([*counters, columns, rows], axis=1), axis=0)
     if (again := len(heads) - len(places)) == 0:

@@ -153,7 +153,7 @@ def _take_embedded(heads: NDArray, purpose: NDArray[np.str_], mode: str) -> list
     """Make those lines that are flagged as calibration alone part of the image where they belong to the same k-space.
 
     They do where the header calls calibration embedded. Where it does not say, they do if no line of the image lies
-    where one of them does: the flags then tell lines between those of a regular pattern from those upon it.
+    where one of them does: the flags then mark lines between those of a regular pattern, not lines upon it.
     """
     calibration, image = purpose == _CALIBRATION, purpose == ""
     calibration &= heads["encoding_space_ref"] == heads["encoding_space_ref"][image][0]

@@ -60,9 +60,9 @@ def open_nifti(path: Path) -> Scan:
         with foreign_file(path), np.errstate(over="ignore", invalid="ignore"):
             below = sum(np.count_nonzero(_slice(image, number) < 0) for number in range(slices))
         if below:
-            share = 100 * below / (width * height * slices)
+            percent = 100 * below / (width * height * slices)
             warnings.append(
-                f"{share:.3g} % of the values are negative: results are magnitudes, which lose the signs"
+                f"{percent:.3g} % of the values are negative: results are magnitudes, which lose the signs"
             )
         else:
             warnings.append("magnitude images have no phase: zero phase is assumed")
