@@ -25,12 +25,6 @@ def test_missing_programs_are_one_line(monkeypatch):
     assert "install bart and ismrmrd-tools" in result.output
 
 
-def test_every_variant_has_a_name_of_its_own():
-    names = [variant.name for variant in generated.VARIANTS]
-    assert len(set(names)) == len(names)
-    assert Variant("bart", 8, 0.02, "lines", 4).name == "bart-8coil-lines-4x-noise0.02"
-
-
 def test_pairs_of_files_are_bart_s(tmp_path, rng):
     values = rng.normal(size=(8, 6, 1, 3)) + 1j * rng.normal(size=(8, 6, 1, 3))
     write_cfl(tmp_path / "scan", values)

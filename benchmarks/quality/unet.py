@@ -46,13 +46,14 @@ class UnetBaseline(nn.Module):
 
     Args:
         power: float (N, N), mean training power per bin, for the canonical form.
+        channels: of the first level.
     """
 
     power: Tensor
 
-    def __init__(self, power: Tensor) -> None:
+    def __init__(self, power: Tensor, channels: int = CHANNELS) -> None:
         super().__init__()
-        self.net = Unet(in_chans=2, out_chans=2, chans=CHANNELS, num_pool_layers=4)
+        self.net = Unet(in_chans=2, out_chans=2, chans=channels, num_pool_layers=4)
         self.register_buffer("power", power)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from mri_iahvae.errors import ScanError
 from mri_iahvae.scans.coil_maps import MAPS, as_stored, open_coil_maps
 from mri_iahvae.scans.geometry import Geometry
 from mri_iahvae.scans.reader import open_scan
+from tests.refusals import refused
 
 WHOLE = Geometry((32, 20), (32, 20), (32, 20))
 OVERSAMPLED = Geometry((32, 20), (16, 20), (16, 20))
@@ -83,11 +84,8 @@ def test_maps_are_whitened_with_the_coils_and_back(scan, maps, save, rng):
 @pytest.mark.parametrize("kind", ["npy", "h5"])
 def test_maps_of_another_scan_are_refused(scan, save, shape, found, kind):
     path = save(np.ones(shape, np.complex64), kind)
-    with pytest.raises(
-        ScanError, match=rf"expected sensitivities \(1 or 2, 3, 32, 20\).* found {found}"
-    ) as caught:
-        open_coil_maps(path, scan, WHOLE)
-    assert "\n" not in str(caught.value)
+    wanted = rf"expected sensitivities \(1 or 2, 3, 32, 20\).* found {found}"
+    refused(lambda: open_coil_maps(path, scan, WHOLE), wanted)
 
 
 @pytest.mark.parametrize("value", [np.nan, 0])

@@ -1,6 +1,8 @@
 """Files that are not what their name says are called what they are, by every reader."""
 
 import gzip
+import re
+from functools import partial
 
 import h5py
 import nibabel
@@ -12,6 +14,7 @@ from mri_iahvae.scans.formats.fastmri_images import read_reconstruction
 from mri_iahvae.scans.formats.magnitude_images import read_magnitudes
 from mri_iahvae.scans.mask_file import read_mask_file
 from mri_iahvae.scans.reader import Reading, open_scan
+from tests.refusals import refused
 
 CONTENTS = {
     "a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n",
@@ -47,12 +50,7 @@ def test_the_message_says_what_the_file_holds(tmp_path, name, words):
     path = tmp_path / name
     path.write_bytes(CONTENTS[words])
     for read in READERS[name]:
-        with pytest.raises(ScanError) as caught:
-            read(path)
-        message = str(caught.value)
-        assert message.startswith(f"{path}: expected ")
-        assert words in message
-        assert "\n" not in message
+        refused(partial(read, path), f"^{re.escape(str(path))}: expected .*{words}")
 
 
 @pytest.mark.parametrize("kind", [nibabel.Nifti1Pair, nibabel.Nifti2Pair, nibabel.AnalyzeImage])

@@ -69,9 +69,11 @@ def survives(room: str, path: Path, text: str) -> bool:
             (copied / name).symlink_to(ROOT / name)
         (copied / path.relative_to(ROOT)).write_text(text)
         command = [sys.executable, "-m", "pytest", *_OPTIONS, f"tests/{room}"]
-        own = {"cwd": copied, "env": {**os.environ, "PYTHONPATH": folder}}
+        own = {**os.environ, "PYTHONPATH": folder}
         try:
-            run = subprocess.run(command, check=False, capture_output=True, timeout=_SECONDS, **own)
+            run = subprocess.run(
+                command, cwd=copied, env=own, check=False, capture_output=True, timeout=_SECONDS
+            )
         except subprocess.TimeoutExpired:
             return False
     return run.returncode == 0

@@ -44,12 +44,6 @@ def test_the_refusal_names_all_that_differ_and_choices_add_up(refused, write, ra
     )
 
 
-def test_averages_are_averaged_unless_one_is_chosen(write, raw):
-    path = write(lines(raw) + lines(3 * raw, average=1))
-    np.testing.assert_allclose(open_scan(path).read_coils(slice(None)), 2 * raw, rtol=1e-6)
-    np.testing.assert_array_equal(select(path, average=1).read_coils(slice(None)), 3 * raw)
-
-
 def test_one_of_several_encodings_is_chosen(refused, write, raw):
     """Each has the matrix of its own block in the header."""
     block = FULL[FULL.index("<encoding>") : FULL.index("</ismrmrdHeader>")]

@@ -7,6 +7,7 @@ import pytest
 from mri_iahvae.errors import ScanError
 from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.safety.hdf5 import dataset_text, scalar_attribute
+from tests.refusals import refused
 
 SHAPE = (2, 8, 8)
 
@@ -56,11 +57,7 @@ def test_refused(tmp_path, build):
     path = tmp_path / "scan.h5"
     with h5py.File(path, "w") as file:
         build(file, str(secret))
-    with pytest.raises(
-        ScanError, match=r"scan\.h5: expected 'kspace' to be a plain dataset, found"
-    ) as caught:
-        open_scan(path)
-    assert "\n" not in str(caught.value)
+    refused(lambda: open_scan(path), r"scan\.h5: expected 'kspace' to be a plain dataset, found")
 
 
 @pytest.mark.parametrize("name", ["mask", "reconstruction_esc", "ismrmrd_header", "noise_sigma"])
@@ -111,9 +108,7 @@ def test_what_a_small_file_cannot_hold_is_refused(tmp_path, shape, options, patt
     path = tmp_path / "scan.h5"
     with h5py.File(path, "w") as file:
         file.create_dataset("kspace", shape, np.complex64, **options)
-    with pytest.raises(ScanError, match=pattern) as caught:
-        open_scan(path)
-    assert "\n" not in str(caught.value)
+    refused(lambda: open_scan(path), pattern)
 
 
 @pytest.mark.parametrize(
