@@ -12,7 +12,7 @@ _TURNS = tuple(product((False, True), repeat=3))
 
 
 class Mismatch:
-    """Compares a volume with its target, slices by slices; nothing is kept but sums."""
+    """Compares a volume with its target, some slices at a time; only sums are kept."""
 
     def __init__(self) -> None:
         self._products = np.zeros(len(_TURNS))

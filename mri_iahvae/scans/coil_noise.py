@@ -10,7 +10,7 @@ _SHOWS = 0.005  # of a coil's energy: where there is next to no noise its estima
 
 
 def coil_noise(kspace: NDArray[np.complex64], mask: NDArray[np.bool_]) -> str:
-    """The coil that has far more noise than the others, and noise that shows, in words; empty where none has.
+    """The coil whose noise is far above that of the others and visible beside its signal, in words; empty without one.
 
     Args:
         kspace: complex64 (coils, H, W), zero where not measured.

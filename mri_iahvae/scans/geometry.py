@@ -18,7 +18,7 @@ from mri_iahvae.kspace.centre_crop import crop_image, recentre
 from mri_iahvae.scans.scan import Scan
 
 _COLUMNS, _READOUT = -1, -2
-_MOST = 0.98  # of a field of view, less rounding
+_MOST = 0.98  # of a field of view: an image that holds less is cut, not rounded
 
 
 @dataclass(frozen=True)

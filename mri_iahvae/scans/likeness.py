@@ -45,8 +45,9 @@ class Likeness(NamedTuple):
 
 
 def likeness(kspace: NDArray[np.complex64], mask: NDArray[np.bool_], sigma: float) -> Likeness | None:
-    """Compare images by their k-space; None for fewer than three with signal, or where too little of the centre is
-    measured.
+    """Compare images by their k-space.
+
+    None for fewer than three with signal, or where too little of the centre is measured.
 
     Args:
         kspace: complex (n, height, width).

@@ -46,7 +46,7 @@ class NoiseLevel:
         return np.asarray(rms * relative / np.sqrt(1 + 2 * mask.mean(axis=(1, 2)) * relative**2))
 
     def root_mean_square(self, chosen: slice, kspace: NDArray[np.complex64]) -> NDArray[np.float64]:
-        """Of the bins of each slice, those beyond the mask counted as zero: (n,); arguments as above."""
+        """Of the bins of each slice, those beyond the mask counted as zero: (n,); arguments as in `of`."""
         mask = self._mask(chosen, kspace)
         where = mask.reshape(len(kspace), *[1] * (kspace.ndim - 3), *mask.shape[1:])
         power = np.square(np.abs(kspace), dtype=np.float64, where=where, out=np.zeros(kspace.shape))
@@ -80,7 +80,7 @@ def scan_noise(
 
 
 def estimated_noise(scan: Scan, geometry: Geometry, mask: NDArray[np.bool_]) -> float:
-    """One level for all slices, from the data; arguments as above, and see `kspace.noise_estimate.estimate_sigma`."""
+    """One level for all slices, by `kspace.noise_estimate.estimate_sigma`; arguments as in `scan_noise`."""
     # Thermal noise is that of the scanner, one level for all slices: those with least anatomy show it best, and they
     # lie at the ends.
     most = max(1, _SLICES // scan.coils)

@@ -1,4 +1,4 @@
-"""Random sampling masks for training, as batched tensor code."""
+"""Random sampling masks for the hierarchy's training, as batched tensor code; those of the guide: `guide_tasks`."""
 
 import torch
 from torch import Tensor

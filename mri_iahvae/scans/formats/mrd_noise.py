@@ -18,7 +18,7 @@ class MeasuredNoise:
     """What the noise lines show.
 
     Attributes:
-        whitening: of the coils (`scans.whitening`), None where there is one.
+        whitening: matrix of the coils (`scans.whitening`); None for a single coil, and without usable noise lines.
         sigma: the level of an image's line that it leads to, per real and imaginary part; None where dwell times are
             not stated.
         note: one sentence about it.

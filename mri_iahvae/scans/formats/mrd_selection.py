@@ -118,8 +118,8 @@ def image_lines(
 ) -> tuple[NDArray[np.intp], tuple[str, ...]]:
     """Numbers of the acquisitions of a Cartesian 2-D image; `header` is that of their encoding. And warnings.
 
-    Navigator, separate calibration and other measurements that are not for the image are left out; noise is not
-    spoken of here.
+    Navigator, separate calibration and other measurements that are not for the image are left out, with a warning;
+    noise lines without one (`mrd_noise` reports them).
     """
     purpose = _purpose(heads)
     warnings = _take_embedded(heads, purpose, header.calibration)
