@@ -294,7 +294,7 @@ def test_own_sensitivities_need_no_calibration_lines(run, coil_scan, coil_maps, 
 def test_the_slice_without_calibration_lines_is_named(run, coil_scan, tmp_path):
     masks = np.stack([np.arange(32) >= 0, np.arange(32) % 2 == 1])
     np.save(tmp_path / "masks.npy", masks)
-    with pytest.raises(ScanError, match=r"scan\.h5: slice 1: coil sensitivities need"):
+    with pytest.raises(ScanError, match=r"coils\.h5: slice 1: coil sensitivities need"):
         run(coil_scan, Request("reconstruct", Sampling(mask_path=tmp_path / "masks.npy")))
 
 
