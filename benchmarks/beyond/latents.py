@@ -8,6 +8,7 @@ always has it. One copy of the measurement goes through the guide, so that the r
 """
 
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import click
@@ -29,7 +30,7 @@ HEADER = """
 | estimate | steps | usual start | latents of the last frame | gain |
 | --- | --- | --- | --- | --- |"""
 _GUIDED = {"method": "hybrid", "symmetries": 1}
-ROWS = {
+ROWS: dict[tuple[str, int], dict[str, Any]] = {
     ("without guide, frame by frame", 3): {"method": "iterative"},
     ("without guide, frame by frame", 10): {"method": "iterative"},
     ("guide, frame by frame", 1): _GUIDED,
