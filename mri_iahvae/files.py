@@ -54,6 +54,27 @@ def name_as_text(path: Path) -> str:
     return path.name.encode("utf-8", "replace").decode()
 
 
+def digest(path: Path) -> str:
+    """SHA-256 of the bytes of a file, or of what the files in a folder hold.
+
+    Raises:
+        IahvaeError: it cannot be read.
+    """
+    try:
+        if path.is_dir():
+            inside = "".join(sorted(digest(one) for one in path.iterdir() if one.is_file()))
+            return hashlib.sha256(inside.encode()).hexdigest()
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise IahvaeError(f"{path}: cannot be read: {reason(error)}; check the path") from error
+
+
+def name_and_digest(path: Path) -> str:
+    """A file's name and the beginning of its `digest`, which another content changes; the name of what is no file."""
+    return f"{name_as_text(path)}, sha256 {digest(path)[:16]}" if path.is_file() else name_as_text(path)
+
+
 def longest_name(folder: Path) -> int:
     """Bytes that a file's name may have in a folder that exists; 255 where the system does not say."""
     try:

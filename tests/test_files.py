@@ -1,6 +1,7 @@
 """Whatever goes wrong while a file is written, its name has the old content or the new, and nothing else is left."""
 
 import errno
+import hashlib
 import json
 import os
 import platform
@@ -15,8 +16,10 @@ import pytest
 from mri_iahvae.errors import IahvaeError, UsageError
 from mri_iahvae.files import (
     atomic_path,
+    digest,
     folder_of_one_run,
     make_folder,
+    name_and_digest,
     name_as_text,
     require_new,
     shortened,
@@ -203,3 +206,22 @@ def test_shortened_names_stay_apart():
     assert first != second
     assert len(first) == len(second) == 240
     assert len(shortened("\u6838" * 80, 100).encode()) <= 100
+
+
+def test_a_digest_is_of_the_content_alone(tmp_path):
+    """Of a file SHA-256; of a folder it changes with any of its files, and not with their names."""
+    first, folder = tmp_path / "mask.npy", tmp_path / "frames"
+    first.write_bytes(b"abc")
+    assert digest(first) == hashlib.sha256(b"abc").hexdigest()
+    assert name_and_digest(first) == "mask.npy, sha256 ba7816bf8f01cfea"
+    folder.mkdir()
+    found = []
+    for name, content in (("a", b"1"), ("b", b"2"), ("b", b"3")):
+        (folder / name).write_bytes(content)
+        found.append(digest(folder))
+    assert len({*found}) == 3
+    (folder / "b").rename(folder / "c")
+    assert digest(folder) == found[-1]
+    assert name_and_digest(folder) == "frames"
+    with pytest.raises(IahvaeError, match="gone: cannot be read: No such file"):
+        digest(tmp_path / "gone")

@@ -91,7 +91,8 @@ _figure = section("Figure",
         help=f"Slices in the figure and the GIF, such as 3,10,20 or 0-4. At most {MAX_SLICES}; the first is 0."),
     click.option("--panels", type=panel_list, metavar="NAME,...", show_default="all that there are",
         help="Panels of the figure, in this order: reference, zero-filled, reconstruction, deviation,"
-        " zero-filled-error, error, removed, expected-error, reference-kspace, measured-kspace, completed-kspace."),
+        " zero-filled-error, error, removed, expected-error, reference-kspace, measured-kspace, completed-kspace; of"
+        " reconstruct --compare also tv, wavelet, sense, tv-error, wavelet-error, sense-error."),
     click.option("--zoom", type=zoom_box, metavar="Y,X,SIZE",
         help="Mark the box of SIZE x SIZE pixels from row Y and column X on, and enlarge it in further panels."),
     click.option("--window", type=FiniteRange(0, 100, min_open=True), metavar="PERCENT", show_default="100",

@@ -25,8 +25,8 @@ from mri_iahvae.cli.options import SectionedCommand, compare_list, section
         "--series",
         is_flag=True,
         default=None,
-        help="Take the slices for frames in time: each is estimated from all. Writes an animation <stem>_cine.gif and a"
-        " time profile <stem>_profile.png too.",
+        help="Take the slices of a file, or the files of a folder, for frames in time: each is estimated from all."
+        " Writes an animation <stem>_cine.gif and a time profile <stem>_profile.png too.",
     ),
 )
 @section(

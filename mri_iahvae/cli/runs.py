@@ -48,7 +48,7 @@ def run_files(
     from mri_iahvae.results.paths import output_path, possible_names
     from mri_iahvae.scans.listing import scan_files
 
-    files = scan_files(inputs)
+    files = scan_files(inputs, series=bool(asked.get("series")))
     owners: dict[str, list[Path]] = {}
     for path in files:
         for name in possible_names(path):

@@ -27,6 +27,7 @@ from mri_iahvae.results.options import asked_options
 from mri_iahvae.results.paths import require_other
 from mri_iahvae.scans.coil_maps import CoilMaps, open_coil_maps
 from mri_iahvae.scans.findings import likeness_doubts, require_consistent, sampling_doubts
+from mri_iahvae.scans.frames import open_frames
 from mri_iahvae.scans.geometry import Geometry, scan_geometry
 from mri_iahvae.scans.noise_level import level_doubts, scan_noise
 from mri_iahvae.scans.noise_scan import prewhitened
@@ -107,7 +108,7 @@ def run_file(
 
     Args:
         loaded: the model and where it came from.
-        path: the input.
+        path: the input; of a series a folder of frames, too (`scans.frames`).
         output: where the result goes (`results.paths.output_path`).
         request: what is asked of the scan.
         settings: how it is computed.
@@ -122,7 +123,7 @@ def run_file(
         IahvaeError: the output cannot be written.
     """
     require_other(output, (request.sensitivities, request.noise_scan, request.sampling.mask_path))
-    scan = _opened(path, request)
+    scan = _opened(path, request, settings)
     _check_coils(scan, loaded, settings, request)
     hard, combined = settings.data_consistency == "hard", request.coil_combine or "rss"
     rivals = Comparison.of(request.compare, scan, combine=combined, hard=hard)
@@ -132,6 +133,7 @@ def run_file(
     geometry = scan_geometry(scan, own.mask, request.outputs.image_size)
     seen, keep = survey(used), request.reading.keep_outliers
     doubts = (*require_consistent(used, seen, keep_outliers=keep), *sampling_doubts(used))
+    doubts += _mask_doubts(used, series=settings.series)
     if seen.outliers and not keep:
         own, used = _without_outliers(own, used, seen, geometry)
     sampled = own.within(geometry, request.up_to)
@@ -168,22 +170,24 @@ def run_file(
             if scan.coils > 1:
                 doubts += likeness_doubts(scan, seen, stated)
             doubts += level_doubts(used, geometry, sampled.mask, stated, level.source)
-        if settings.series:
-            doubts += _series_doubts(scan, sampled)
         done = replace(settings, method="guide") if scan.coils > 1 else settings
         return out.finish(loaded, done, batches, details, doubts)
 
 
-def _series_doubts(scan: Scan, sampled: SampledMask) -> tuple[str, ...]:
-    if scan.slices == 1:
+def _mask_doubts(used: Scan, *, series: bool) -> tuple[str, ...]:
+    own = used.mask.ndim > 2
+    if not series:
+        return (
+            ("the measured bins differ from slice to slice: each slice has a mask of its own",) if own else ()
+        )
+    if used.slices == 1:
         return ("a single frame is no series: --series changes nothing",)
-    if sampled.mask.ndim == 2:
-        return ("all frames have one mask: without --series their error was lower in tests",)
-    return ()
+    return () if own else ("all frames have one mask: without --series their error was lower in tests",)
 
 
-def _opened(path: Path, request: Request) -> Scan:
-    scan = open_scan(path, request.reading)
+def _opened(path: Path, request: Request, settings: InferenceSettings) -> Scan:
+    frames = settings.series and path.is_dir()
+    scan = (open_frames if frames else open_scan)(path, request.reading)
     return scan if request.noise_scan is None else prewhitened(scan, request.noise_scan)
 
 
@@ -219,6 +223,9 @@ def _check_coils(scan: Scan, loaded: LoadedModel, settings: InferenceSettings, r
     several = f"{scan.path} holds {scan.coils} coils"
     if settings.series:
         raise UsageError(f"--series: {several}; a series is reconstructed of single-coil scans only")
+    for name, level in (("--sigma", request.sigma), ("--relative-sigma", request.relative_sigma)):
+        if level == 0:
+            raise UsageError(f"{name} 0: {several}, whose noise is estimated where no level above 0 is given")
     if settings.data_consistency == "none":
         raise UsageError(
             f"--data-consistency none: {several}, whose bins are never the model's alone; take hard or soft"
@@ -231,12 +238,14 @@ def _check_coils(scan: Scan, loaded: LoadedModel, settings: InferenceSettings, r
 
 def _check_calibration(scan: Scan, mask: NDArray[np.bool_]) -> None:
     """Refuse several coils without a centre of k-space to find sensitivities from, before anything is computed."""
-    try:
-        for one in np.unique(mask.reshape(-1, *mask.shape[-2:]), axis=0):
+    distinct = np.unique(mask.reshape(-1, *mask.shape[-2:]), axis=0, return_index=True)
+    for one, number in zip(*distinct, strict=True):
+        try:
             calibration_region(torch.from_numpy(one))
-    except UsageError as error:
-        # What was left out of the file, such as separate calibration, may be what is missing.
-        raise ScanError(f"{scan.path}: {'; '.join((str(error), *scan.warnings))}") from None
+        except UsageError as error:
+            where = f"slice {number}: " if len(distinct[1]) > 1 else ""
+            # What was left out of the file, such as separate calibration, may be what is missing.
+            raise ScanError(f"{scan.path}: {where}{'; '.join((str(error), *scan.warnings))}") from None
 
 
 def _infer(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import mri_iahvae
 from mri_iahvae.errors import require_package
-from mri_iahvae.files import atomic_path, make_folder
+from mri_iahvae.files import atomic_path, digest, make_folder
 from mri_iahvae.results.nifti import Placement
 from mri_iahvae.results.paths import SLICES
 from mri_iahvae.scans.scan import Voxel
@@ -54,7 +54,7 @@ def write_dicom(
         images: at least zero, finite.
         placement: as `place` gives it.
         voxel: of the scan.
-        source: the input.
+        source: the input, a file or a folder of frames.
         derivation: how they were made, in ASCII, at most 1024 letters.
 
     Returns:
@@ -66,8 +66,7 @@ def write_dicom(
     from pydicom.uid import generate_uid  # noqa: PLC0415 - an optional extra
     from pydicom.valuerep import format_number_as_ds  # noqa: PLC0415
 
-    with source.open("rb") as stream:
-        study = hashlib.file_digest(stream, "sha256").hexdigest()
+    study = digest(source)
     values = hashlib.sha256(derivation.encode())
     peak = 0.0
     for image in images:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mri_iahvae.errors import ScanError
-from mri_iahvae.files import name_as_text
+from mri_iahvae.files import name_and_digest, name_as_text
 from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.scans.formats.bart import bart_name
 from mri_iahvae.scans.reader import Reading
 from mri_iahvae.scans.safety.hdf5 import guarded_file, scalar_attribute
 from mri_iahvae.scans.undersampling import Sampling
@@ -33,8 +34,8 @@ def asked_options(
         **asdict(reading),
         **sampling.to_json(),
         **settings.in_effect(),
-        "sensitivities": sensitivities and name_as_text(sensitivities),
-        "noise_scan": noise_scan and name_as_text(noise_scan),
+        "sensitivities": sensitivities and name_and_digest(bart_name(sensitivities)),
+        "noise_scan": noise_scan and name_and_digest(bart_name(noise_scan)),
     }
     if task == "denoise":
         return {**options, "sigma": sigma, "relative_sigma": relative_sigma}

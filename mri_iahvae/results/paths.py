@@ -38,7 +38,11 @@ SLICES = "[0-9][0-9][0-9][0-9].dcm"
 
 
 def result_name(source: Path) -> str:
-    """Name of the result of an input file: the same for HDF5, as fastMRI wants it, and `<stem>.h5` for others."""
+    """Name of the result of an input: of HDF5 the same, as fastMRI wants it, `<stem>.h5` of others, `<name>.h5` of a
+    folder of frames.
+    """
+    if source.is_dir():
+        return f"{source.resolve().name}.h5"
     return _OTHER_FORMATS.sub(".h5", source.name)
 
 
@@ -59,7 +63,7 @@ def require_other(target: Path, inputs: Iterable[Path | None]) -> None:
 
 
 def output_path(source: Path, folder: Path) -> Path:
-    """Where the result of an input file goes: under `result_name` in the output folder, which is made.
+    """Where the result of an input goes: under `result_name` in the output folder, which is made.
 
     Raises:
         UsageError: that, or a file beside it, could be the input or another one; or the name is too long.
@@ -68,7 +72,7 @@ def output_path(source: Path, folder: Path) -> Path:
     make_folder(folder)
     target = folder / result_name(source)
     require_fitting(target)
-    if folder.resolve() == source.parent.resolve() or (
+    if folder.resolve() in {source.resolve(), source.parent.resolve()} or (
         target.exists() and source.exists() and target.samefile(source)
     ):
         raise UsageError(f"{source}: the output could overwrite an input; choose another folder")

@@ -136,15 +136,19 @@ def likeness_doubts(scan: Scan, seen: Survey, sigma: float) -> tuple[str, ...]:
     return tuple(f"{finding.text}; {finding.fix}" for finding in found if finding.level == "warning")
 
 
-def data_findings(scan: Scan, seen: Survey, *, keep_outliers: bool = False) -> Iterator[Finding]:
-    """What the values show. Errors are data that contradict what they are taken for."""
+def signal_findings(scan: Scan, seen: Survey) -> Iterator[Finding]:
+    """Slices of zeros alone; of a result `volume_warnings` says so."""
     empty = [seen.numbers[index] for index in np.flatnonzero(seen.by_slice == 0).tolist()]
     if empty:
         numbers = ", ".join(map(str, empty[:8])) + (" ..." if len(empty) > 8 else "")
         verb = "holds" if len(empty) == 1 else "hold"
         text = f"{len(empty)} of {counted(scan.slices, 'slice')} {verb} no signal: {numbers}"
         yield Finding("warning", text, "expect zeros")
-    if len(empty) == len(seen.numbers):
+
+
+def data_findings(scan: Scan, seen: Survey, *, keep_outliers: bool = False) -> Iterator[Finding]:
+    """What the values show. Errors are data that contradict what they are taken for."""
+    if not seen.by_slice.any():
         return
     if scan.mask_source == "file" and seen.zeros > _STRAY_ZEROS * seen.measured:
         text = f"{seen.zeros / seen.measured:.1%} of the bins that the mask calls measured are zero: taken as data"

@@ -1,5 +1,6 @@
 """Which files a list of files and folders means."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,19 +9,20 @@ from mri_iahvae.scans.formats.bart import bart_name
 from mri_iahvae.scans.reader import HDF5_SUFFIXES, SCAN_SUFFIXES
 
 
-def scan_files(inputs: Iterable[Path]) -> list[Path]:
+def scan_files(inputs: Iterable[Path], *, series: bool = False) -> list[Path]:
     """Files in the order given, each folder replaced by its scan files.
 
     A folder stands for its files with one of `SCAN_SUFFIXES`, by name, hidden ones left out; folders within it are
-    not looked into. A file that is meant twice counts once, where it comes first. A BART pair is meant by either
-    file.
+    not looked into. Numbers in names count as such: `frame2.h5` comes before `frame10.h5`. With `series` a folder is
+    one input, whose files are frames, and stays a folder. A file that is meant twice counts once, where it comes first.
+    A BART pair is meant by either file.
 
     Raises:
         UsageError: a folder without scan files, or one that cannot be read.
     """
     found: dict[Path, Path] = {}
     for path in inputs:
-        for file in _within(path) if path.is_dir() else [bart_name(path)]:
+        for file in _within(path) if path.is_dir() and not series else [bart_name(path)]:
             # The folder alone is resolved: two links in it are two names, and make two results.
             found.setdefault(file.parent.resolve() / file.name, file)
     return list(found.values())
@@ -34,7 +36,7 @@ def hdf5_files(folder: Path) -> list[Path]:
 
 def _within(folder: Path) -> list[Path]:
     try:
-        inside = sorted(folder.iterdir())
+        inside = sorted(folder.iterdir(), key=_by_name)
     except OSError as error:
         found = reason(error)
         raise UsageError(f"{folder}: expected a folder of scans, found: {found}; check the path") from None
@@ -45,6 +47,12 @@ def _within(folder: Path) -> list[Path]:
         cure = "check the path" if deeper is None else f"folders in it are not searched: give {deeper}"
         raise UsageError(f"{folder}: expected a folder with scans ({wanted}), found none in it; {cure}")
     return files
+
+
+def _by_name(path: Path) -> tuple[list[str | int], str]:
+    """A key to sort by: text and numbers in turn."""
+    parts = re.split(r"([0-9]+)", path.name)
+    return [int(part) if number % 2 else part for number, part in enumerate(parts)], path.name
 
 
 def _has_scans(folder: Path) -> bool:

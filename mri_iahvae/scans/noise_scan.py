@@ -50,8 +50,7 @@ def prewhitened(scan: Scan, path: Path) -> Scan:
         raise unusable(path, f"at least {LEAST * scan.coils} samples of {wanted}", samples, "measure more")
     found = whitening(covariance)
     if found is None:
-        why = "a coil without noise, or with that of others, or values that are not finite"
-        raise unusable(path, wanted, why, "leave such coils out of both files")
+        raise unusable(path, wanted, _fault(covariance), "leave the coil out of both files")
     matrix, sigma = found
     level: NDArray[np.float64] | None = np.full(scan.slices, sigma)
     warnings = scan.warnings
@@ -86,6 +85,15 @@ def _of_array(path: Path, coils: int) -> _Found:
         return np.zeros((coils, coils), complex), 0, None
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is found in the result
         return np.asarray(np.cov(values, bias=True)).reshape(coils, coils), values.shape[1], None
+
+
+def _fault(covariance: NDArray[np.complex128]) -> str:
+    """The first coil that keeps those before it and itself from being whitened, and why; coils count from 0."""
+    coil = next(n for n in range(len(covariance)) if whitening(covariance[: n + 1, : n + 1]) is None)
+    variance = covariance[coil, coil].real
+    if not np.isfinite(variance):
+        return f"values in coil {coil} that are not finite"
+    return f"coil {coil} with the noise of coils before it" if variance else f"no noise in coil {coil}"
 
 
 def _of_lines(path: Path, name: str, coils: int) -> _Found:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import UsageError
-from mri_iahvae.files import name_as_text
+from mri_iahvae.files import name_and_digest, name_as_text
 from mri_iahvae.kspace.centre_crop import centre_block
 from mri_iahvae.kspace.masks import DrawnMask, MaskAxis, MaskType, drawn_mask, true_acceleration
+from mri_iahvae.scans.formats.bart import bart_name
 from mri_iahvae.scans.geometry import Geometry
 from mri_iahvae.scans.mask_file import exchanged, read_mask_file
 from mri_iahvae.scans.scan import MaskSource, Scan
@@ -112,12 +113,10 @@ class Sampling:
             source, description = "acceleration", f"{drawn}, seed {seed}"
         else:
             asked, source, description = scan.mask, scan.mask_source, _OWN[scan.mask_source]
-        mask, warnings = asked & scan.mask, []
+        mask, warnings = asked & scan.mask, list[str]()
         if self != OWN_SAMPLING and not scan.fully_sampled:
             inferred = scan.mask_source == "zeros"
             description += f", within that {_OWN['zeros']}" if inferred else ", within the file's own"
-        if mask.ndim > 2:
-            warnings.append("the measured bins differ from slice to slice: each slice has a mask of its own")
         # Drawn columns often meet padding, as in the fastMRI challenge; a mask file should know better.
         if self.mask_path is not None and (lacking := np.count_nonzero(asked & ~scan.mask)):
             fraction = lacking / np.count_nonzero(asked)
@@ -134,7 +133,7 @@ class Sampling:
         """For the record: the options by name, with their defaults; plain values."""
         drawn = self._drawn
         return {
-            "mask": None if self.mask_path is None else name_as_text(self.mask_path),
+            "mask": self.mask_path and name_and_digest(bart_name(self.mask_path)),
             "acceleration": drawn and drawn.acceleration,
             "center_fraction": drawn and drawn.center_fraction,
             "mask_type": drawn and drawn.mask_type,

@@ -19,6 +19,7 @@ from mri_iahvae.scans.findings import (
     likeness_findings,
     opening_findings,
     sampling_findings,
+    signal_findings,
 )
 from mri_iahvae.scans.geometry import Geometry, scan_geometry
 from mri_iahvae.scans.noise_level import estimated_noise, level_doubts
@@ -139,6 +140,7 @@ def inspect(path: str | Path, checkpoint: str | Path = "small", reading: Reading
         findings.append(error_finding(scan, error))
     else:
         noise = _noise(scan, geometry, mask, seen.power)
+        findings += signal_findings(scan, seen)
         findings += data_findings(scan, seen, keep_outliers=reading.keep_outliers)
         findings += likeness_findings(scan, seen, noise.sigma)
         odd = level_doubts(scan, geometry, mask, noise.sigma, noise.source) if scan.coils == 1 else ()

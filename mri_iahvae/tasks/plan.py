@@ -139,9 +139,9 @@ def plan_file(
         `mask` (npy, bool (W,), for `--mask`) and `picture`, in the folder, which is made; and `warnings`.
 
     Raises:
-        ScanError: the file cannot be used, holds several coils, or anything but whole columns that are the same in all
-            slices is measured.
-        UsageError: as `plan`.
+        ScanError: the file cannot be used, holds several coils, or has anything but whole columns measured that are
+            the same in all slices.
+        UsageError: as `plan`, or `sampling` leaves anything but such columns.
         IahvaeError: the results cannot be written.
     """
     scan = open_scan(path, reading)
@@ -154,7 +154,8 @@ def plan_file(
         sampling_found = (
             "single bins or rows" if (measured != whole).any() else "other columns in other slices"
         )
-        raise unusable(path, wanted, sampling_found, advice)
+        error = unusable(path, wanted, sampling_found, advice)
+        raise error if sampling == OWN_SAMPLING else UsageError(str(error))
     padding = np.ones_like(columns)  # never acquired: known to be zero
     padding[slice(*scan.acquired)] = False
     held = np.asarray(scan.mask.all(axis=tuple(range(scan.mask.ndim - 1))))

@@ -21,6 +21,7 @@ def test_a_series_with_a_mask_for_each_frame(reconstruct, make_scan, outputs, re
     pictures = ["scan_cine.gif", "scan_kspace.png", "scan_profile.png"]
     assert outputs() == ["scan.h5", *pictures, "scan_report.json"]
     assert all(name in result.stdout for name in pictures)
+    assert "differ from slice to slice" not in result.stderr
     stored, attributes = read()
     with h5py.File(path) as file:
         kspace = file["kspace"][()]
@@ -34,6 +35,45 @@ def test_a_series_with_a_mask_for_each_frame(reconstruct, make_scan, outputs, re
     # A later run without the option removes what belonged to it.
     assert reconstruct(path, *FAST, "--mask", tmp_path / "masks.npy").exit_code == 0
     assert outputs() == ["scan.h5", "scan_kspace.png", "scan_report.json"]
+
+
+def test_a_folder_of_frames_is_one_series(reconstruct, make_scan, outputs, read, tmp_path, rng):
+    """As the file that holds all of them, with everything beside it; a frame alone has no seed of its own."""
+    with h5py.File(make_scan(slices=3)) as file:
+        kspace = file["kspace"][()]
+    masks = rng.random((3, 1, 32)) < 0.3
+    masks[..., 13:19] = True
+    kspace = np.where(masks, kspace, 0)
+    write_scan(tmp_path / "scan.h5", kspace)
+    folder = tmp_path / "cine"
+    folder.mkdir()
+    for number, frame in zip((2, 9, 10), kspace, strict=True):
+        write_scan(folder / f"{number}.h5", frame[None])
+    assert reconstruct(tmp_path / "scan.h5", *FAST, "--series").exit_code == 0
+    result = reconstruct(folder, *FAST, "--series", "--dicom", "--nifti", "--json")
+    assert result.exit_code == 0, result.output
+    assert "differ from slice to slice" not in result.output
+    beside = ["cine_cine.gif", "cine_dicom", "cine_kspace.png", "cine_profile.png"]
+    assert [name for name in outputs() if name.startswith("cine")] == [
+        "cine.h5", "cine.json", "cine.nii.gz", *beside, "cine_report.json",
+    ]  # fmt: skip
+    (found, stored), (expected, _) = read("cine.h5"), read()
+    np.testing.assert_allclose(found["image"], expected["image"], atol=1e-5 * np.abs(expected["image"]).max())
+    assert stored["input"] == "cine"
+    again = reconstruct(folder, *FAST, "--series", "--dicom", "--nifti", "--skip-existing")
+    assert (again.exit_code, "skipped" in again.stderr) == (0, True)
+    assert "other options" not in again.stderr
+
+
+def test_results_do_not_go_among_the_frames(reconstruct, make_scan, expect_error, tmp_path):
+    frames = make_scan("frames/1.h5", slices=1).parent
+    expect_error(reconstruct(frames, *FAST, "--series", "-o", frames), 2, "could overwrite an input")
+    assert [path.name for path in frames.iterdir()] == ["1.h5"]
+
+
+def test_a_folder_of_volumes_is_no_series(reconstruct, make_scan, expect_error):
+    folder = make_scan("volumes/1.h5", slices=2).parent
+    expect_error(reconstruct(folder, *FAST, "--series"), 1, "1.h5: expected one slice", "found 2 slices")
 
 
 def test_other_methods_do_not_ask_for_it(reconstruct, make_scan):
@@ -74,3 +114,12 @@ def test_results_that_lack_what_is_asked_for_are_named(reconstruct, make_scan):
     assert result.exit_code == 0
     assert "--nifti was False, now True" in result.stderr
     assert "--image-size was 32x32, now 16x16" in result.stderr
+
+
+def test_another_mask_of_the_same_name_is_named(reconstruct, make_scan, tmp_path):
+    path, mask = make_scan(slices=1), tmp_path / "mask.npy"
+    for offset, warned in ((0, False), (0, False), (1, True)):
+        np.save(mask, (np.arange(32) + offset) % 2 == 0)
+        result = reconstruct(path, *FAST, "--mask", mask, "--skip-existing")
+        assert result.exit_code == 0
+        assert ("--mask was mask.npy, sha256 " in result.stderr) == warned

@@ -22,6 +22,14 @@ def test_a_folder_means_its_scans_by_name(folder):
     assert scan_files([folder]) == [folder / "a.HDF5", folder / "b.h5"]
 
 
+def test_numbers_in_names_count_as_such_and_a_folder_of_frames_is_one_input(tmp_path):
+    names = ["1.h5", "frame2.h5", "frame10.h5", "frame010b.h5", "x.h5"]
+    for name in reversed(names):
+        (tmp_path / name).touch()
+    assert [path.name for path in scan_files([tmp_path])] == names
+    assert scan_files([tmp_path], series=True) == [tmp_path]
+
+
 def test_hdf5_files_of_a_folder(folder):
     """A link that leads nowhere is among them: data that are lacking must not go unnoticed."""
     (folder / "volume.nii.gz").touch()

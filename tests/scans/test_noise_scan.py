@@ -110,8 +110,9 @@ def test_of_one_coil_the_level_alone_is_taken(tmp_path, rng, save):
     [
         (lambda z: z[:2], r"expected noise of 3 coils, .* found shape \(2, 4800\)"),
         (lambda z: z[:, :11], "expected at least 12 samples of noise of 3 coils, found 11"),
-        (lambda z: z[[0, 1, 1]], "or with that of others"),
-        (lambda z: z * np.array([[1], [1], [np.nan]]), "not finite"),
+        (lambda z: z[[0, 1, 1]], "found coil 2 with the noise of coils before it"),
+        (lambda z: z * np.array([[1], [0], [1]]), "found no noise in coil 1"),
+        (lambda z: z * np.array([[1], [1], [np.nan]]), "found values in coil 2 that are not finite"),
         (lambda z: z.real, "complex"),
     ],
 )
