@@ -6,8 +6,8 @@ Three measures, for each task of `compare.py` and each temperature. "error / var
 samples' mean over their variance, summed over the bins that were not measured (all bins where the task is denoising); 1
 is right, more is over-confident. "within k": fraction of the pixels, among those above a tenth of the slice's maximum,
 whose magnitude lies within k standard deviations (`Reconstruction.std`) of the result's; 0.68, 0.95 and 0.997 if the
-posterior were Gaussian. "in phase": of the error's energy in the same pixels, the fraction in phase with the true image, median
-over slices; a half if the error were circular.
+posterior were Gaussian. "in phase": of the error's energy in the same pixels, the fraction in phase with the true
+image, median over slices; a half if the error were circular.
 """
 
 from dataclasses import replace
