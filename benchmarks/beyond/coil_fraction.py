@@ -79,8 +79,8 @@ def main(data: Path, checkpoint: str, output: Path | None) -> None:
         fraction = (error - passed) / expected
         rows[f"{sampling}, noise {noise:g}"] = {"noise variance": level, "fraction": fraction}
         click.echo(f"{sampling}, noise {noise:g}: noise variance {level:.5f}  fraction {fraction:.2f}")
-    logs = np.log([[row["noise variance"], row["fraction"]] for row in rows.values()])
-    exponent, constant = np.polyfit(*logs.T, 1).tolist()
+    levels, fractions = np.log([[row["noise variance"], row["fraction"]] for row in rows.values()]).T
+    exponent, constant = np.polyfit(levels, fractions, 1).tolist()
     fit = {"exponent": exponent, "noise variance of one": float(np.exp(-constant / exponent))}
     click.echo("  ".join(f"{name} {value:.3f}" for name, value in fit.items()))
     if output:
