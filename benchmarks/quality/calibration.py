@@ -5,9 +5,9 @@
 Three measures, for each task of `compare.py` and each temperature. "error / variance": energy of the error of the
 samples' mean over their variance, summed over the bins that were not measured (all bins where the task is denoising); 1
 is right, more is over-confident. "within k": fraction of the pixels, among those above a tenth of the slice's maximum,
-whose magnitude lies within k standard deviations of the samples' mean magnitude; 0.68, 0.95 and 0.997 if the posterior
-were Gaussian. "in phase": of the error's energy in the same pixels, the fraction in phase with the true image, median
-over slices; a half if the error were circular.
+whose magnitude lies within k standard deviations (`Reconstruction.std`) of the result's; 0.68, 0.95 and 0.997 if the
+posterior were Gaussian. "in phase": of the error's energy in the same pixels, the fraction in phase with the true
+image, median over slices; a half if the error were circular.
 """
 
 from dataclasses import replace
@@ -49,9 +49,9 @@ def run(
         scale = np.abs(result.factors)[:, None, None] ** 2
         errors.append((error / scale)[open_bins].sum())
         variances.append((variance / scale)[open_bins].sum())
-        magnitude, least = np.abs(result.samples).mean(axis=1), np.finfo(np.float32).tiny
+        least = np.finfo(np.float32).tiny
         pixels = reference > 0.1 * reference.max(axis=(1, 2), keepdims=True)
-        distances.append((np.abs(magnitude - reference) / np.maximum(result.std, least))[pixels])
+        distances.append((np.abs(np.abs(result.image) - reference) / np.maximum(result.std, least))[pixels])
         wrong, true = (
             ifft2c(torch.from_numpy(bins)).numpy() for bins in (result.kspace - truth, np.array(truth))
         )

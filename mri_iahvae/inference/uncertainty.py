@@ -16,15 +16,23 @@ _ROUNDING = 1e-8  # of the energy: copies that differ by less agree
 _ABSOLUTE = math.sqrt(2 / math.pi)  # E|e| of a real Gaussian e of deviation 1
 
 
+def magnitude_deviation(estimate: Estimate) -> Tensor:
+    """Standard deviation of the magnitude of each pixel, float (B, H, W) in the estimate's units.
+
+    To first order the magnitude errs by the part of the error that is in phase, which is Gaussian. Where the image is
+    faint beside its error this is too large.
+    """
+    return estimate.pixel_variance()[:, 0].sqrt()
+
+
 def expected_error(estimate: Estimate) -> Tensor:
     """Expected absolute error of the magnitude, mean over each region, float (B, H, W) in the estimate's units.
 
-    To first order the magnitude errs by the part of the error that is in phase, which is Gaussian. Where the image is
-    faint beside its error this is too large. NaN in slices of which a bin is not known at all.
+    Too large where `magnitude_deviation` is. NaN in slices of which a bin is not known at all.
     """
     known = estimate.variance.isfinite().flatten(1).all(1)
-    deviation = estimate.pixel_variance()[:, 0].sqrt()
-    return torch.where(known[:, None, None], regional(_ABSOLUTE * deviation), torch.nan)
+    regions = regional(_ABSOLUTE * magnitude_deviation(estimate))
+    return torch.where(known[:, None, None], regions, torch.nan)
 
 
 def regional(values: Tensor, side: int = REGION) -> Tensor:

@@ -8,9 +8,10 @@ from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.consistency import SeveralCoils
 from mri_iahvae.model.estimate import Estimate
 
-FRACTION = 0.7
-"""Variance of a prediction's error over what the guide, whose training had one coil, expects: chosen for eight
-simulated coils on held-back subjects (docs/results/multi-coil.md)."""
+EXPONENT, NOISE_OF_ONE = 0.139, 0.031
+"""Variance of a prediction's error over what the guide, whose training had one coil, expects: noise variance over the
+second, to the power of the first, at most one. The less noise, the more the coils determine in the steps before the
+last. Fitted to eight simulated coils on held-back subjects (`benchmarks/beyond/coil_fraction.py`)."""
 
 
 @dataclass(frozen=True)
@@ -44,5 +45,10 @@ class CoilEstimate:
             noise: the same (B, C, H, W), of the noise of the coils.
         """
         level = self.measured.noise.sqrt()[:, None, None, None]
-        predicted = FRACTION**0.5 * ifft2c(self.prediction.draw(error))
+        deviation = self.fraction().sqrt()[:, None, None]
+        predicted = deviation * ifft2c(self.prediction.draw(error))
         return self.measured.between(predicted, level * noise, self.weighed) * self.unit[:, None, None]
+
+    def fraction(self) -> Tensor:
+        """Of the variance that is expected with one coil, what is left with several: float (B,)."""
+        return (self.measured.noise / NOISE_OF_ONE).pow(EXPONENT).clamp_max(1)

@@ -36,7 +36,8 @@ class Reconstruction:
         zero_signal: bool (slices,), without signal within the model's grid: left zero there.
         unmeasured: bool (slices,), with nothing measured there: a sample of the prior.
         bounded: bool (slices,), of which something was out of bounds and replaced (`inference.bounds`).
-        std: float32 (slices, H, W), standard deviation of the magnitude over at least two posterior samples.
+        std: float32 (slices, H, W), standard deviation of the magnitude, where there are two posterior samples or more:
+            of one coil with a guide in closed form (`uncertainty.magnitude_deviation`), else that of the samples.
         expected_error: float32 (slices, H, W), expected absolute error of the magnitude, mean over the region of each
             pixel (`inference.uncertainty`); NaN in slices of which nothing is known. None without a guide, and of
             several coils.

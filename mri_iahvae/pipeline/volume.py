@@ -17,7 +17,7 @@ from mri_iahvae.inference.infer import infer
 from mri_iahvae.inference.measurement import Measurement
 from mri_iahvae.inference.series import Belief, Frames, predictions, update
 from mri_iahvae.inference.settings import CORED, GUIDED, LADDERLESS, InferenceSettings
-from mri_iahvae.inference.uncertainty import expected_error
+from mri_iahvae.inference.uncertainty import expected_error, magnitude_deviation
 from mri_iahvae.kspace.bands import block_mask, recentre
 from mri_iahvae.kspace.canonical import canonical_factor
 from mri_iahvae.kspace.fft import ifft2c
@@ -127,7 +127,7 @@ def reconstruct_volume(
     group = len(values) if settings.series else max(1, batches.size // count)
     for start in range(0, len(values), group):
         chosen = slice(start, min(start + group, len(values)))
-        bins, factors[chosen], steps[chosen], bounded[chosen], expected[chosen] = task.infer(
+        bins, factors[chosen], steps[chosen], bounded[chosen], expected[chosen], stated = task.infer(
             range(len(values))[chosen], batches
         )
         bins, factors[chosen] = bins * unit[chosen, None, None, None], factors[chosen] * unit[chosen]
@@ -141,7 +141,8 @@ def reconstruct_volume(
         if std is not None or samples is not None:
             images = ifft2c(bins)
             if std is not None:
-                std[chosen] = deviation(images.abs())
+                stated = torch.where(held[:, 0], 0, stated * unit[chosen, None, None])
+                std[chosen] = torch.where(stated.isnan(), deviation(images.abs()), stated)
             if samples is not None:
                 samples[chosen] = images
     beyond = aspect_scores(domain, measured, wanted, sigma, result)
@@ -187,9 +188,10 @@ class _Task:
     first: int
     progress: Progress
 
-    def infer(self, chosen: range, batches: Batches) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def infer(self, chosen: range, batches: Batches) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Bins of some slices (n, K, H, W) in their own units, canonical factors (n,), steps (n, S), which of them
-        were bounded (n,), and the guide's expected error (n, H, W) in the same units.
+        were bounded (n,), and (n, H, W) in the same units the guide's expected error, and the deviation of the
+        magnitude of the samples drawn from it, NaN where they are not.
 
         Where the guide says something, samples are the estimate less draws of the guide's error, and inferred once. The
         others are inferred one by one from perturbed data.
@@ -232,19 +234,23 @@ class _Task:
                 draws = self._draws([Element(number, k) for k in range(count)])
                 estimate = Estimate(*(part[i : i + 1] for part in estimates))
                 found[i] -= estimate.draw(draws.noise(size))
-        return (
-            found,
-            factors,
-            steps,
-            bounded,
-            self._expected_error(slice(chosen.start, chosen.stop), estimates),
-        )
+        here = slice(chosen.start, chosen.stop)
+        deviation = torch.where(apart[:, None, None], torch.nan, self._deviation(here, estimates))
+        return found, factors, steps, bounded, self._expected_error(here, estimates), deviation
 
     def _expected_error(self, chosen: slice, estimate: Estimate) -> Tensor:
         if self.settings.data_consistency == "hard":  # measured bins keep their noise
             noise = self.sigma[chosen, None, None].square()
             estimate = estimate._replace(variance=torch.where(self.mask[chosen], noise, estimate.variance))
         return expected_error(estimate)
+
+    def _deviation(self, chosen: slice, estimate: Estimate) -> Tensor:
+        """In closed form: that of a few draws would be uncertain itself."""
+        kept = self.padding
+        if self.settings.data_consistency == "hard":
+            kept = kept | self.mask[chosen]
+        drawn = estimate._replace(variance=torch.where(kept, 0, estimate.variance))
+        return self.settings.temperature * magnitude_deviation(drawn)
 
     def _smoothed(self, estimates: Estimate, batches: Batches) -> Estimate:
         """Estimates of all frames of a series, each from all."""

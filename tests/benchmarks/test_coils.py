@@ -1,4 +1,4 @@
-"""`benchmarks.beyond.coils`: its noise is what it claims to be, and the command runs."""
+"""`benchmarks.beyond.coils` and `coil_fraction`: noise is what it claims to be, lines are fitted, the commands run."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.beyond import coils
+from benchmarks.beyond import coil_fraction, coils
 from mri_iahvae.kspace.masks import DrawnMask
 
 
@@ -43,3 +43,21 @@ def test_coils_are_measured(make_scan, checkpoint, tmp_path, monkeypatch):
     assert maps["ESPIRiT"] == calibration["nmse"]
     (noise,) = found["whitening"].values()
     assert set(noise) == {"as it is", "prewhitened"}
+
+
+def test_the_fraction_is_a_power_of_the_noise(make_scan, checkpoint, tmp_path, monkeypatch):
+    pytest.importorskip("sigpy")
+    folder = make_scan("data/a.h5", slices=1, reference=True, noise=0.002).parent
+    monkeypatch.setattr(coil_fraction, "MASKS", (DrawnMask(2, 0.25, "random"),))
+    levels = iter((1.0, 4.0, 16.0))
+    monkeypatch.setattr(
+        coil_fraction,
+        "energies",
+        lambda *_: [[level := next(levels), 0.5 * (level / 8) ** 0.25 + 0.1, 0.5, 0.1]],
+    )
+    options = [str(folder), "--checkpoint", str(checkpoint), "--json", str(tmp_path / "out")]
+    done = CliRunner().invoke(coil_fraction.main, options, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "out").read_text())
+    assert found["exponent"] == pytest.approx(0.25)
+    assert found["noise variance of one"] == pytest.approx(8)

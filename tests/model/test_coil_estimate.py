@@ -5,7 +5,7 @@ import torch
 
 from mri_iahvae.kspace.coils import Sense
 from mri_iahvae.kspace.fft import fft2c, ifft2c
-from mri_iahvae.model.coil_estimate import FRACTION, CoilEstimate
+from mri_iahvae.model.coil_estimate import EXPONENT, NOISE_OF_ONE, CoilEstimate
 from mri_iahvae.model.consistency import OneCoil, SeveralCoils
 from mri_iahvae.model.estimate import Estimate
 from mri_iahvae.model.guide import Guide
@@ -42,10 +42,17 @@ def test_one_coil_has_the_variance_of_a_weighted_mean(mask):
     power = fft2c(drawn).abs().square().mean(dim=0) / 2 / 9
     noise = found.measured.noise
     ratio = noise / weighed
-    predicted = FRACTION * variance
+    predicted = found.fraction() * variance
     expected = torch.where(mask, (noise + ratio**2 * predicted) / (1 + ratio) ** 2, predicted)[0]
     assert (power / expected).mean() == pytest.approx(1, abs=0.02)
     assert (power / expected).std() < 0.1  # of 800 numbers 0.05
+
+
+def test_little_of_the_error_of_one_coil_is_left_where_there_is_little_noise(mask):
+    sigma = torch.tensor([(NOISE_OF_ONE / 16) ** 0.5, NOISE_OF_ONE**0.5, 1.0])
+    maps = torch.ones(3, 1, *SIZE, dtype=torch.complex64)
+    found = estimate(maps, mask, sigma, torch.ones(3, *SIZE), 0.1).fraction()
+    torch.testing.assert_close(found, torch.tensor([16**-EXPONENT, 1, 1]), rtol=0.05, atol=0)
 
 
 def test_a_draw_is_linear_and_small_where_the_coils_determine_the_image(coil_maps, mask):

@@ -12,8 +12,10 @@ from mri_iahvae.pipeline import volume
 from mri_iahvae.pipeline.volume import reconstruct_volume
 
 
-def run(loaded, kspace, mask, samples, *, method="hybrid", **options):
-    settings = InferenceSettings(method, 2, samples=samples)
+def run(loaded, kspace, mask, samples, *, method="hybrid", consistency="hard", temperature=1.0, **options):
+    settings = InferenceSettings(
+        method, 2, samples=samples, data_consistency=consistency, temperature=temperature
+    )
     return reconstruct_volume(
         loaded.model, kspace, mask, settings, guide=loaded.guide, keep_samples=bool(samples), **options
     )
@@ -27,6 +29,19 @@ def test_their_mean_is_the_estimate_and_measured_bins_are_kept(loaded, head_kspa
     assert np.array_equal(drawn.kspace[..., columns], kspace[..., columns])
     assert (drawn.std > 0).all()
     assert np.abs(drawn.samples - drawn.image[:, None]).max() > 1e-3 * np.abs(drawn.image).max()
+
+
+@pytest.mark.parametrize("consistency", ["hard", "soft"])
+def test_the_deviation_is_that_of_the_part_in_phase(loaded, head_kspace, columns, consistency):
+    given = loaded, head_kspace(2), columns
+    options = {"method": "guide", "consistency": consistency, "noise_sigma": 0.2}
+    many = run(*given, 400, **options)
+    turned = (many.samples * np.exp(-1j * np.angle(many.image))[:, None]).real
+    ratio = turned.std(axis=1) / many.std  # of 200 independent draws: errs by 0.05
+    assert np.median(ratio) == pytest.approx(1, abs=0.02)
+    assert np.abs(ratio - 1).mean() < 0.06
+    few = run(*given, 2, temperature=0.5, **options)
+    np.testing.assert_allclose(few.std, many.std / 2, rtol=1e-5)
 
 
 def test_they_depend_on_their_slice_alone(loaded, head_kspace, columns):
