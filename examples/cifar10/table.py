@@ -28,6 +28,9 @@ from mri_iahvae.training.objective import posterior_pass, squared_error
 
 STEPS = 5, 10, 20, 50
 
+WIDER = 10.0
+"""Factor on the bounds of what is inferred, which are made for MRI: nothing is drawn that it would scale too."""
+
 
 class SampledStart:
     """A scale whose encoder gives a draw of the posterior for its mean: where Algorithm 1 as printed starts."""
@@ -61,7 +64,9 @@ def sampling(model: ColourVAE) -> SimpleNamespace:
 
 def inferred(model: Model, coefficients: Tensor, method: Method, steps: int) -> Inference:
     """Algorithm 1 on everything measured without noise: the model's own coefficients."""
-    settings = InferenceSettings(method, steps, precision="float32", data_consistency="none")
+    settings = InferenceSettings(
+        method, steps, precision="float32", data_consistency="none", temperature=WIDER
+    )
     count = len(coefficients)
     everything = torch.ones(coefficients.shape, dtype=torch.bool)
     measured = Measurement.of(coefficients, everything, torch.zeros(count), model.decomposition)
