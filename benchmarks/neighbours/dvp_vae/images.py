@@ -58,11 +58,17 @@ def read_cifar10(training: Path, test: Path, count: int) -> Data:
     Raises:
         ScanError: one is no npz file with JPEG files of 32 x 32 colour images.
     """
-    return Data(_decode(training), _decode(test, count), logistic, parameters=2, start=0.0, block=7)
+    return Data(decode(training), decode(test, count), logistic, parameters=2, start=0.0, block=7)
 
 
-def _decode(path: Path, count: int | None = None) -> Tensor:
-    """`jpeg` holds all files, one after the other, and `offset` where each begins and the last ends."""
+def decode(path: Path, count: int | None = None) -> Tensor:
+    """All images of a file, or the first `count`, uint8 (n, 3, 32, 32).
+
+    `jpeg` holds all JPEG files, one after the other, and `offset` where each begins and the last ends.
+
+    Raises:
+        ScanError: it is no such file.
+    """
     try:
         with np.load(path) as archive:
             files, offset = archive["jpeg"].tobytes(), archive["offset"].tolist()[: count and count + 1]

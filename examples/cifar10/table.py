@@ -1,0 +1,201 @@
+"""The paper's Table 1 on the left, and its Figure 3: what is inferred of held-out images."""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from benchmarks.quality.table1 import active_units
+from examples.cifar10.model import GREY, UNIT, ColourVAE
+from examples.cifar10.training import BATCH, KINDS, Trainee
+from mri_iahvae.files import atomic_path
+from mri_iahvae.inference.draws import Draws, Element
+from mri_iahvae.inference.infer import Inference, infer
+from mri_iahvae.inference.measurement import Measurement
+from mri_iahvae.inference.refine import flat
+from mri_iahvae.inference.settings import InferenceSettings, Method
+from mri_iahvae.kspace.bands import embed
+from mri_iahvae.model.gaussian import whitened_kl
+from mri_iahvae.model.protocols import Encoded, Latents, Model, Scale
+from mri_iahvae.model.walk import Walk
+from mri_iahvae.training.objective import posterior_pass, squared_error
+
+STEPS = 5, 10, 20, 50
+
+WIDER = 10.0
+"""Factor on the bounds of what is inferred, which are made for MRI: nothing is drawn that it would scale too."""
+
+
+class SampledStart:
+    """A scale whose encoder gives a draw of the posterior for its mean: where Algorithm 1 as printed starts."""
+
+    def __init__(self, scale: Scale, noise: torch.Generator) -> None:
+        self._scale, self._noise = scale, noise
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all else is the scale's
+        return getattr(self._scale, name)
+
+    def encode(
+        self,
+        h: Tensor,
+        features: Any,  # noqa: ANN401 - as `Scale.encode`
+        noise: Latents | None = None,  # noqa: ARG002
+        fraction: Tensor | None = None,
+    ) -> Encoded:
+        drawn = [torch.randn(len(h), *one.shape, generator=self._noise) for one in self._scale.latents]
+        found = self._scale.encode(h, features, drawn, fraction)
+        return found._replace(mean=found.latents)
+
+
+def sampling(model: ColourVAE) -> SimpleNamespace:
+    """The `Model` whose scales are so."""
+    noise = torch.Generator().manual_seed(0)
+    scales = [SampledStart(scale, noise) for scale in model.scales]
+    return SimpleNamespace(
+        decomposition=model.decomposition, scales=scales, sigma=model.sigma, encoder=model.encoder
+    )
+
+
+def inferred(model: Model, coefficients: Tensor, method: Method, steps: int) -> Inference:
+    """Algorithm 1 on everything measured without noise: the model's own coefficients."""
+    settings = InferenceSettings(
+        method, steps, precision="float32", data_consistency="none", temperature=WIDER
+    )
+    count = len(coefficients)
+    everything = torch.ones(coefficients.shape, dtype=torch.bool)
+    measured = Measurement.of(coefficients, everything, torch.zeros(count), model.decomposition)
+    elements = tuple(Element(number) for number in range(count))
+    return infer(model, measured, settings, Draws(0, 1.0, elements, coefficients.device))
+
+
+@torch.no_grad()
+def amortized_bound(model: ColourVAE, coefficients: Tensor) -> Tensor:
+    """-ELBO at one draw of the encoder's posterior, bits per colour value, (B,)."""
+    return model.negative_elbo(posterior_pass(model, coefficients, torch.Generator().manual_seed(0)))
+
+
+@torch.no_grad()
+def bound(model: ColourVAE, coefficients: Tensor, latents: Sequence[Latents]) -> Tensor:
+    """-ELBO at one draw, bits per colour value, (B,): Gaussians about inferred latents, as wide as the encoder's.
+
+    Any Gaussian of the whitened latents is a posterior with a closed-form divergence from their prior N(0, 1).
+    """
+    noise = torch.Generator().manual_seed(0)
+    walk = Walk(model, len(coefficients), coefficients.device)
+    session = model.encoder.begin(coefficients, torch.ones_like(coefficients, dtype=torch.bool))
+    error = rate = torch.zeros(len(coefficients))
+    for (scale, h), centre in zip(walk, latents, strict=True):
+        target = model.decomposition.block(coefficients, scale.index)
+        std = scale.encode(h, session.features(scale, target)).std
+        drawn = [e + r * torch.randn(e.shape, generator=noise) for e, r in zip(centre, std, strict=True)]
+        last = scale.run(h, drawn)
+        part = scale.bins(last)
+        ring = model.decomposition.ring(scale.index)
+        error = error + squared_error(part, target * ring)
+        rate = rate + sum(whitened_kl(e, r.log()) for e, r in zip(centre, std, strict=True))
+        walk.extend(last, part)
+    return model.bits(error, rate)
+
+
+def score(model: ColourVAE, images: Tensor, method: Method, steps: int, *, sampled: bool) -> dict[str, float]:
+    """One row of the table, means over images.
+
+    `mse` in squared grey levels; `nll`, the distortion alone at the inferred latents, and `negative_elbo`, bits per
+    colour value; `seconds` per image; `active`, the fraction of latents whose inferred value varies over images;
+    `bounded`, the fraction of images of which a scale was out of bounds (`mri_iahvae.inference.bounds`).
+    """
+    asked = sampling(model) if sampled else model
+    coefficients = model.coefficients(images)
+    parts = coefficients.split(BATCH)
+    start = time.process_time()
+    found = [inferred(asked, part, method, steps) for part in parts]
+    seconds = (time.process_time() - start) / len(images)
+    bins = torch.cat([one.bins for one in found])
+    latents = torch.cat([torch.cat([flat(layers) for layers in one.latents], dim=1) for one in found])
+    if method == "amortized":
+        bounds = amortized_bound(model, coefficients)
+    else:
+        bounds = torch.cat([bound(model, part, one.latents) for part, one in zip(parts, found, strict=True)])
+    return {
+        "mse": float((model.images(bins).clamp(0, 255) - images).square().mean()),
+        "nll": float(model.bits(squared_error(bins, coefficients)).mean()),
+        "negative_elbo": float(bounds.mean()),
+        "seconds": seconds,
+        "active": active_units(latents),
+        "bounded": float(torch.cat([one.bounded for one in found]).float().mean()),
+    }
+
+
+def rows() -> Iterator[tuple[str, str, Method, int, bool]]:
+    """Kind of model, name, method, steps, and whether the posterior is sampled at the start."""
+    for kind, ordinary in KINDS.items():
+        yield kind, "amortized, from the mean", "amortized", 0, False
+        yield kind, "amortized, from a sample", "amortized", 0, True
+        for steps in STEPS:
+            yield kind, f"iterative N={steps}", "iterative", steps, False
+            yield kind, f"hybrid N={steps}, from the mean", "hybrid", steps, False
+            yield kind, f"hybrid N={steps}, from a sample", "hybrid", steps, True
+            if not ordinary:
+                yield kind, f"printed descent N={steps}, from the mean", "paper", steps, False
+
+
+def table(trainees: dict[str, Trainee], step: int, images: Tensor) -> dict[str, Any]:
+    """All rows, and how the models were trained; each is printed as it is measured."""
+    models: dict[str, ColourVAE] = {
+        name: one.mean.module.eval().requires_grad_(requires_grad=False) for name, one in trainees.items()
+    }
+    score(models["separable"], images[:2], "hybrid", 1, sampled=False)  # first calls are slow
+    found = []
+    for kind, name, method, steps, sampled in rows():
+        found.append(
+            {"model": kind, "inference": name, **score(models[kind], images, method, steps, sampled=sampled)}
+        )
+        print(_line(found[-1]), flush=True)
+    return {
+        "images": len(images),
+        "steps": step,
+        "images_seen": step * BATCH,
+        "core_minutes": {name: one.seconds / 60 for name, one in trainees.items()},
+        "parameters": {name: sum(p.numel() for p in one.parameters()) for name, one in models.items()},
+        "sigma": {name: UNIT * one.sigma for name, one in models.items()},
+        "rows": found,
+    }
+
+
+def as_text(results: dict[str, Any]) -> str:
+    """The table in Markdown, and how the models were trained."""
+    head = ["model", "inference", "MSE", "NLL", "-ELBO", "s / image", "active", "out of bounds"]
+    facts = (f"{key}: {value}" for key, value in results.items() if key != "rows")
+    return "\n".join([*facts, "", _row(head), _row(["---"] * len(head)), *map(_line, results["rows"])])
+
+
+def _line(row: dict[str, Any]) -> str:
+    scores = (f"{row[key]:.3f}" for key in ("nll", "negative_elbo", "seconds"))
+    parts = (f"{row[key]:.0%}" for key in ("active", "bounded"))
+    return _row([row["model"], row["inference"], f"{row['mse']:.1f}", *scores, *parts])
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def picture(model: ColourVAE, images: Tensor, path: Path) -> None:
+    """Of each image the output up to each scale, then the image itself; below the output of each scale alone."""
+    bins, split = inferred(model, model.coefficients(images), "hybrid", 20).bins, model.decomposition
+    own = [embed(split.block(bins, k) * split.ring(k), split.size) for k in range(len(split.sides))]
+    alone = [*map(model.images, own), torch.full(images.shape, GREY)]
+    upto = [*map(model.images, torch.stack(own).cumsum(0)), images.float()]
+    grid = torch.stack([torch.stack(upto), torch.stack(alone)])  # (2, scales + 1, n, 3, N, N)
+    framed = F.pad(grid.clamp(0, 255), (1, 1, 1, 1), value=255.0).round().byte()
+    pixels = framed.permute(2, 0, 4, 1, 5, 3).flatten(0, 2).flatten(1, 2).numpy()
+    drawn = Image.fromarray(pixels)
+    with atomic_path(path) as part:
+        drawn.resize((2 * drawn.width, 2 * drawn.height), Image.Resampling.NEAREST).save(
+            part, format="png", optimize=True
+        )
