@@ -33,7 +33,7 @@ BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 KNEE = ROOT / "examples" / "fastmri_knee.md"
 PAGES = [
     pytest.param(page, marks=pytest.mark.skipif(not find_spec("sigpy"), reason="needs sigpy"))
-    if page.stem == "compare"
+    if page.stem in ("compare", "multi-coil")
     else page
     for page in (README, KNEE, *sorted(DOCS.rglob("*.md")))
     if BLOCK.search(page.read_text())
