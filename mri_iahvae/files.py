@@ -122,6 +122,18 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
+def no_empty_folder(folder: Path) -> Iterator[None]:
+    """Remove a folder that the block made, and wrote nothing to; one that was there before stays."""
+    before = folder.exists()
+    try:
+        yield
+    finally:
+        if not before:
+            with suppress(OSError):  # not made, or not empty
+                folder.rmdir()
+
+
+@contextmanager
 def folder_of_one_run(folder: Path) -> Iterator[None]:
     """Keep other runs out of a folder that exists, and clear away what a killed one left half-written there.
 

@@ -21,6 +21,7 @@ from mri_iahvae.files import (
     make_folder,
     name_and_digest,
     name_as_text,
+    no_empty_folder,
     require_new,
     shortened,
     write_json,
@@ -127,6 +128,20 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     with pytest.raises(IahvaeError, match="cannot be made") as caught:
         make_folder(tmp_path / "file" / "folder")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("written", [False, True])
+def test_a_folder_that_nothing_was_written_to_goes(tmp_path, before, written):
+    folder = tmp_path / "out"
+    if before:
+        folder.mkdir()
+    with pytest.raises(IahvaeError), no_empty_folder(folder):  # noqa: PT012 - what fails is the block
+        make_folder(folder)
+        if written:
+            (folder / "a.txt").write_text("")
+        raise IahvaeError("failed")
+    assert folder.exists() == (before or written)
 
 
 def test_a_folder_has_one_run_at_a_time(tmp_path):

@@ -1,10 +1,11 @@
-"""Take the reporting slices out of an npz of magnitude images, ready for `mri-iahvae simulate`.
+"""Take the reporting or the tuning slices out of an npz of magnitude images, ready for `mri-iahvae simulate`.
 
     python -m benchmarks.quality.select_slices VAL.npz reporting.npz
+    python -m benchmarks.quality.select_slices TRAIN.npz tuning.npz --tuning
     mri-iahvae simulate reporting.npz -o data/reporting
 
-The list, `reporting_slices.txt`, holds 48 validation slices by item name, spread over sources, contrasts and
-planes.
+`reporting_slices.txt` names 48 validation slices, spread over sources, contrasts and planes; `tuning_slices.txt` six
+slices, evenly spaced, of each of the four training subjects that no network was trained on.
 """
 
 from pathlib import Path
@@ -12,15 +13,16 @@ from pathlib import Path
 import click
 import numpy as np
 
-LIST = Path(__file__).with_name("reporting_slices.txt")
+HERE = Path(__file__).parent
 
 
 @click.command()
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
-def main(source: Path, output: Path) -> None:
+@click.option("--tuning", is_flag=True, help="Take the tuning slices.")
+def main(source: Path, output: Path, *, tuning: bool) -> None:
     """Write the slices of SOURCE that are named in the list to OUTPUT (arrays `images`, `subject`, `item`)."""
-    wanted = LIST.read_text().split()
+    wanted = (HERE / f"{'tuning' if tuning else 'reporting'}_slices.txt").read_text().split()
     with np.load(source) as archive:
         arrays = {name: archive[name] for name in ("images", "subject", "item")}
     where = {str(item): number for number, item in enumerate(arrays["item"])}

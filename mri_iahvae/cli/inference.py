@@ -33,6 +33,7 @@ from mri_iahvae.cli.parts import Part, local_number, part, part_of_environment
 from mri_iahvae.cli.runs import Run, run_files
 from mri_iahvae.cores import limit_threads
 from mri_iahvae.errors import UsageError
+from mri_iahvae.files import no_empty_folder
 
 if TYPE_CHECKING:
     from mri_iahvae.inference.settings import InferenceSettings
@@ -212,9 +213,10 @@ def run(
     asked |= {name: given[name] for name in written if given.get(name)}  # what is not asked for may be there
     if "image_size" in given:
         asked["image_size"] = "{}x{}".format(*given["image_size"])
-    run_files(
-        inputs, output, load, part, skip_existing=skip_existing, as_json=as_json, quiet=quiet, asked=asked
-    )
+    with no_empty_folder(output):
+        run_files(
+            inputs, output, load, part, skip_existing=skip_existing, as_json=as_json, quiet=quiet, asked=asked
+        )
 
 
 def _settings(given: dict[str, Any]) -> "InferenceSettings":

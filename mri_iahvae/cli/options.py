@@ -206,6 +206,9 @@ class _Existing(click.Path):
 EXISTING: Any = _Existing(exists=True, path_type=Path)
 """A file or folder to read; one that is missing is wrong usage."""
 
+EXISTING_FILE: Any = _Existing(exists=True, dir_okay=False, path_type=Path)
+"""As `EXISTING`, and a folder is wrong usage too."""
+
 
 def output_option(default: str) -> Decorator:
     """`--output`, a folder of results."""

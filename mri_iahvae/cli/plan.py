@@ -9,7 +9,7 @@ import click
 
 from mri_iahvae.cli.inference import sampling_options
 from mri_iahvae.cli.options import (
-    EXISTING,
+    EXISTING_FILE,
     SectionedCommand,
     checkpoint_option,
     device_option,
@@ -22,7 +22,7 @@ from mri_iahvae.cores import limit_threads
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("path", metavar="SCAN", type=EXISTING)
+@click.argument("path", metavar="SCAN", type=EXISTING_FILE)
 @click.option("--lines", metavar="N", required=True, type=click.IntRange(min=1), help="Columns to plan.")
 @click.option("--every", metavar="K", type=click.IntRange(min=1), show_default="never",
     help="Simulate the scan: take each K planned columns from SCAN, which must hold them, and estimate again before"

@@ -8,7 +8,7 @@ from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.consistency import SeveralCoils
 from mri_iahvae.model.estimate import Estimate
 
-EXPONENT, NOISE_OF_ONE = 0.139, 0.031
+EXPONENT, NOISE_OF_ONE = 0.122, 0.081
 """Variance of a prediction's error over what the guide, whose training had one coil, expects: noise variance over the
 second, to the power of the first, at most one. The less noise, the more the coils determine in the steps before the
 last. Fitted to eight simulated coils on held-back subjects (`benchmarks/beyond/coil_fraction.py`)."""
