@@ -63,9 +63,8 @@ class Frames(NamedTuple):
 def predictions(guide: Guide, frames: Frames, precision: Precision = "auto") -> Belief:
     """What all other frames say of each; nothing of a single one."""
     count = len(frames.kspace)
-    forward, backward = (
-        Belief(torch.zeros_like(frames.bins), torch.full_like(frames.variance, torch.inf)) for _ in range(2)
-    )
+    unknown = torch.full_like(frames.variance, torch.inf)
+    forward, backward = (Belief(torch.zeros_like(frames.bins), unknown.clone()) for _ in range(2))
     ends = frames.at(torch.tensor([0, count - 1]))
     state = Belief(ends.bins, ends.variance)
     for step in range(1, count):
