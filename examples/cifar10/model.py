@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from examples.cifar10.half_spectrum import HalfSpectrum
 from mri_iahvae.kspace.bands import crop, embed
 from mri_iahvae.kspace.decomposition import CentredBlocks
-from mri_iahvae.kspace.half_spectrum import HalfSpectrum
 from mri_iahvae.model.blocks import Bottleneck, convolution
 from mri_iahvae.model.comparators.bottom_up import BottomUpEncoder, BottomUpSession
 from mri_iahvae.model.comparators.ordinary import OrdinaryScale, Seen

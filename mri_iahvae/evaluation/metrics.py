@@ -44,9 +44,8 @@ def score(target: NDArray[np.floating], image: NDArray[np.floating]) -> Scores:
         ValueError: the shapes differ or are not (slices, H, W).
     """
     if target.ndim != 3 or target.shape != image.shape:
-        raise ValueError(
-            f"expected two volumes (slices, H, W) of one shape, got {target.shape} and {image.shape}"
-        )
+        found = f"{target.shape} and {image.shape}"
+        raise ValueError(f"expected two volumes (slices, H, W) of one shape, got {found}")
     running = RunningScores(float(target.max()))
     running.add(target, image)
     return running.scores()

@@ -54,12 +54,7 @@ def bounded(
 ) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
     """Decode a scale within bounds: what was inferred, or the prior mean, or zero, for each batch element.
 
-    Args:
-        scale: the scale.
-        h: (B, C, r, r), context that it starts from.
-        latents: whitened, of each layer, (B, latent, r, r).
-        y: what is known of the scale.
-        temperature: as in `out_of_bounds`.
+    The context h, (B, C, r, r), is that which the scale starts from; other arguments are as in `out_of_bounds`.
 
     Returns:
         The last context; the predicted bins, complex (B, s, s); the latents; and which elements were out of bounds,

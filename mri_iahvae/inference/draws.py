@@ -51,13 +51,9 @@ class Draws:
         return torch.tensor(samples, device=self.device)
 
     def normal(self, shape: tuple[int, ...], index: int, purpose: Purpose, count: int = 0) -> Tensor:
-        """Standard normal numbers times the temperature, float32 (B, *shape).
+        """Standard normal numbers times the temperature, float32 (B, *shape), `shape` that of one element.
 
-        Args:
-            shape: of one element.
-            index: scale index.
-            purpose: what they are for.
-            count: number of the array among those of one purpose.
+        They are array number `count` of one purpose, for the scale of that index.
         """
         if not bool(self.drawn().any()):
             return torch.zeros(len(self.elements), *shape, device=self.device)

@@ -28,19 +28,13 @@ def estimate(
     precision: Precision = "auto",
     symmetries: int = 1,
 ) -> tuple[Estimate, Tensor]:
-    """Estimate all bins of a batch.
+    """Estimate all bins of a batch; arguments as of `Guide.forward`.
 
     Where the guide adds more energy than `MOST_ADDED` times what was measured, or numbers that are not finite, or
     nothing was measured at all, its estimate is dropped: measured bins are the data, of others nothing is known.
 
-    Args:
-        guide: the network.
-        kspace: complex64 (B, H, W), any units; values at unmeasured bins are ignored.
-        mask: bool (B, H, W), true where measured.
-        noise_sigma: float (B,), noise per real and imaginary part; zero for none.
-        precision: of the convolutions.
-        symmetries: copies of the measurement whose estimates are averaged (`kspace.symmetry`). The variance is that
-            which the guide states of the first; their disagreement says where (`spread_of_copies`).
+    Estimates of several copies of the measurement, the `symmetries` (`kspace.symmetry`), are averaged. The variance is
+    that which the guide states of the first; their disagreement says where (`spread_of_copies`).
 
     Returns:
         The estimate, its variance infinite where nothing is known; and the batch elements whose estimate was dropped
@@ -57,7 +51,7 @@ def estimate(
     data = Estimate.of_data(kspace, mask, noise_sigma)
     most = MOST_ADDED * energy(data.kspace)
     within = (energy(torch.where(mask, 0, found)) <= most) & (energy(found) <= most + energy(data.kspace))
-    within &= variance.flatten(1).isfinite().all(1) & spread.flatten(1).isfinite().all(1)
+    within &= _finite(variance) & _finite(spread)
     nothing = ~(data.kspace != 0).flatten(1).any(1)
     kept = within & ~nothing
     # Exactly, not up to the rounding of units.
@@ -75,18 +69,10 @@ def estimate_combined(
     precision: Precision = "auto",
     symmetries: int = 1,
 ) -> tuple[CoilEstimate, Tensor]:
-    """Estimate the images of a batch that several coils measured.
+    """Estimate the images of a batch that several coils measured; arguments as of `Guide.combine` and `estimate`.
 
     Where an estimate has more energy than `MOST_ADDED` times what was measured, or numbers that are not finite, the
     zero-filled image takes its place; its error is then taken to be that of the noise alone.
-
-    Args:
-        guide: as in `estimate`.
-        kspace: complex64 (B, C, H, W), any units; zero where not measured.
-        sense: the coils.
-        noise_sigma: float (B,), of every coil, per real and imaginary part; zero for none.
-        precision: as in `estimate`.
-        symmetries: as in `estimate`.
 
     Returns:
         The estimate, and the batch elements of which it was dropped, bool (B,).
@@ -99,8 +85,7 @@ def estimate_combined(
             images = images + one.undo(guide.combine(one.apply(kspace), copy, noise_sigma).image)
     images = images / symmetries
     given, (bins, variance, spread) = energy(kspace), found.prediction
-    kept = energy(images) <= (1 + MOST_ADDED) * given  # false for NaN
-    kept &= variance.flatten(1).isfinite().all(1) & spread.flatten(1).isfinite().all(1)
+    kept = (energy(images) <= (1 + MOST_ADDED) * given) & _finite(variance) & _finite(spread)  # false for NaN
     images = choose(kept, images, sense.adjoint(kspace))
     exact = Estimate.even(bins, torch.zeros_like(variance))
     prediction = Estimate(*(choose(kept, *parts) for parts in zip(found.prediction, exact, strict=True)))
@@ -110,3 +95,7 @@ def estimate_combined(
 def energy(bins: Tensor) -> Tensor:
     """Of complex bins (B, ...), float64 (B,)."""
     return torch.view_as_real(bins).double().square().flatten(1).sum(1)
+
+
+def _finite(values: Tensor) -> Tensor:
+    return values.flatten(1).isfinite().all(1)

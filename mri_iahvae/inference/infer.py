@@ -114,11 +114,8 @@ def encode(scale: Scale, h: Tensor, walk: Walk, session: Session, y: Datum) -> t
 def infer(model: Model, measured: Measurement, settings: InferenceSettings, draws: Draws) -> Inference:
     """Infer all coefficients of a batch; batch elements are independent.
 
-    Args:
-        model: in evaluation mode, weights without gradients.
-        measured: the batch.
-        settings: how.
-        draws: which batch elements are posterior samples, and their noise.
+    The model is in evaluation mode, its weights without gradients. `draws` says which batch elements are posterior
+    samples, and has their noise.
     """
     method = METHODS[settings.method]
     session = model.encoder.begin(measured.kspace, measured.mask)
@@ -128,7 +125,7 @@ def infer(model: Model, measured: Measurement, settings: InferenceSettings, draw
     for scale, h in walk:  # 1x1 ... NxN; an ordinary HVAE has a single one
         y, known, e0 = measured.at(scale), measured.at(scale, measured.estimate), draws.latents(scale)
         shift, residual = measured.perturbation(scale, model.sigma, error, draws)
-        here = methods.prior(e0)
+        here = methods.unrefined(e0)
         if bool((y.fraction > 0).any()):
             seen = known if method.noise else known.exact()
             encoded = partial(encode, scale, h, walk, session, seen)

@@ -48,7 +48,7 @@ def infer_jointly(
             residual = to_channels(decode(model, cut(x, shapes)) - data.kspace).square().sum(1)
             return x.square().sum(1) / 2 + (weight * residual).flatten(1).sum(1)
 
-        x, used = optimise(objective, flat(start), flat(std), settings, settings.budget[0])
+        x, used = optimise(objective, flat(start), flat(std), settings)
         found = decode(model, cut(x, shapes))
     kept = {
         "none": torch.zeros_like(weight),
@@ -61,9 +61,7 @@ def infer_jointly(
 def encode(model: Model, kspace: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     """Means and deviations of the encoder's posterior, of every layer of every scale, (B, latent, r, r).
 
-    Args:
-        model: the model.
-        kspace: complex (B, N, N), canonical; taken as it is, what is zero included.
+    Canonical k-space, complex (B, N, N), is taken as it is, what is zero included.
     """
     coefficients = model.decomposition.from_kspace(kspace)
     walk, mean, std = Walk(model, len(kspace), kspace.device), [], []

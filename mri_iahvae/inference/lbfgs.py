@@ -73,9 +73,8 @@ def minimise(
         x = torch.where(here, x + move, x)
         value = torch.where(accepted, new_value, value)
         gradient = torch.where(here, new_gradient, gradient)
-        direction = torch.where(
-            here, -_times_inverse_hessian(gradient, history, factor * diagonal), direction
-        )
+        newton = _times_inverse_hessian(gradient, history, factor * diagonal)
+        direction = torch.where(here, -newton, direction)
         length = torch.where(here, 1.0, shorter)
         running = running & ~converged & (length[:, 0] > _SHORTEST)
     return x, used

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,25 +41,11 @@ class Found:
 Infer = Callable[["Model", Measurement, InferenceSettings, Draws], "Inference"]
 
 
-class Start(Protocol):
-    """Where the refinement of a scale starts."""
+Start = Callable[["Problem"], tuple[list[Tensor], list[Tensor]]]
+"""To whitened latents of each layer, (B, latent, r, r), and their expected deviation about the minimum."""
 
-    def __call__(self, problem: "Problem") -> tuple[list[Tensor], list[Tensor]]:
-        """Whitened latents of each layer, (B, latent, r, r), and their expected deviation about the minimum."""
-
-
-class Refine(Protocol):
-    """How a scale's latents are refined."""
-
-    def __call__(
-        self,
-        problem: "Problem",
-        start: list[Tensor],
-        std: list[Tensor],
-        settings: InferenceSettings,
-        draws: Draws,
-    ) -> Found:
-        """Latents, and the steps taken."""
+Refine = Callable[["Problem", list[Tensor], list[Tensor], InferenceSettings, Draws], Found]
+"""From what `Start` gives to the latents, and the steps taken."""
 
 
 class Method(NamedTuple):
@@ -81,10 +67,9 @@ def lower_precision(infer: Infer) -> Infer:
     return run
 
 
-def prior(e0: list[Tensor]) -> Found:
-    """A scale of which nothing is measured: the prior mean, or a sample."""
-    steps = torch.zeros(len(e0[0]), dtype=torch.int64, device=e0[0].device)
-    return Found(e0, steps)
+def unrefined(latents: list[Tensor]) -> Found:
+    """Latents after no steps: such as the prior mean, or a sample, of a scale of which nothing is measured."""
+    return Found(latents, torch.zeros(len(latents[0]), dtype=torch.int64, device=latents[0].device))
 
 
 def from_prior(problem: "Problem") -> tuple[list[Tensor], list[Tensor]]:
@@ -115,8 +100,7 @@ def keep(
     """
     more = draws.latents(problem.scale, "posterior")
     rest = [r * (1 - r.square()).clamp(min=0).sqrt() * e for r, e in zip(std, more, strict=True)]
-    latents = [a + b for a, b in zip(start, rest, strict=True)]
-    return Found(latents, torch.zeros(len(latents[0]), dtype=torch.int64, device=latents[0].device))
+    return unrefined([a + b for a, b in zip(start, rest, strict=True)])
 
 
 def minimise(

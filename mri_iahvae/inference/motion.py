@@ -32,9 +32,7 @@ def moved(image: Tensor, displacement: Tensor) -> Tensor:
     grid = F.affine_grid(identity, [batch, 1, *size], align_corners=False)
     field = F.interpolate(displacement, size, mode="bicubic", align_corners=True)
     where = grid + field.movedim(1, -1)
-    return to_complex(
-        F.grid_sample(to_channels(image), where, mode="bicubic", padding_mode="zeros", align_corners=False)
-    )
+    return to_complex(F.grid_sample(to_channels(image), where, mode="bicubic", align_corners=False))
 
 
 def find_displacement(moving: Tensor, target: Tensor, weight: Tensor) -> Tensor:

@@ -45,9 +45,8 @@ def beyond_block(model: Model, kspace: Tensor, side: int) -> Walk:
     """
     decomposition, size = model.decomposition, model.decomposition.size
     inside = block_mask(side, size)
-    rings = [
-        decomposition.block(inside, scale.index) & decomposition.ring(scale.index) for scale in model.scales
-    ]
+    indices = [scale.index for scale in model.scales]
+    rings = [decomposition.block(inside, index) & decomposition.ring(index) for index in indices]
     count = sum(bool(ring.any()) for ring in rings)
     mask = inside.to(kspace.device).expand(kspace.shape)
     known = torch.where(mask, kspace, 0)

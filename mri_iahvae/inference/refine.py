@@ -21,13 +21,10 @@ _ADAM_LAST = 0.1  # ... and the fraction of it that the last one takes, on a cos
 def refine(
     problem: "Problem", start: Sequence[Tensor], std: Sequence[Tensor], settings: InferenceSettings
 ) -> tuple[list[Tensor], Tensor]:
-    """Minimise J. Batch elements are independent.
+    """Minimise J, starting from whitened latents of each layer. Batch elements are independent.
 
-    Args:
-        problem: the objective.
-        start: whitened latents of each layer to start from.
-        std: expected standard deviation of each about the minimum: preconditions L-BFGS.
-        settings: optimizer, schedule and steps: evaluations of J with its gradient, per layer for "sequential".
+    Their expected standard deviation about the minimum, `std`, preconditions L-BFGS. Steps are evaluations of J with
+    its gradient, per layer for the schedule "sequential".
 
     Returns:
         The refined whitened latents, and the steps that each batch element used, int64 (B,).
@@ -38,10 +35,8 @@ def refine(
     for first in range(0, len(start), moving):
         chosen, held = slice(first, first + moving), list(start[first + moving :])
         shapes = [e.shape for e in start[chosen]]
-
         objective = partial(_part, problem, shapes, held, first, h)
-        diagonal = flat(std[chosen])
-        x, more = optimise(objective, flat(start[chosen]), diagonal, settings, settings.budget[0])
+        x, more = optimise(objective, flat(start[chosen]), flat(std[chosen]), settings)
         used += more
         refined += cut(x, shapes)
         h = problem.scale.run(h, refined[first:], first)
@@ -56,20 +51,9 @@ def _part(
 
 
 def optimise(
-    objective: Callable[[Tensor], Tensor],
-    start: Tensor,
-    diagonal: Tensor,
-    settings: InferenceSettings,
-    steps: int,
+    objective: Callable[[Tensor], Tensor], start: Tensor, diagonal: Tensor, settings: InferenceSettings
 ) -> tuple[Tensor, Tensor]:
-    """Minimise the objective (B,) of every batch element over x (B, n).
-
-    Args:
-        objective: x to its values.
-        start: float (B, n).
-        diagonal: as `lbfgs.minimise` takes it.
-        settings: optimizer and tolerance.
-        steps: evaluations.
+    """Minimise the objective (B,) of every batch element over x (B, n); start and diagonal as in `lbfgs.minimise`.
 
     Returns:
         x, and the steps that each batch element used, int64 (B,).
@@ -85,7 +69,8 @@ def optimise(
         # CUDA graphs put the next evaluation's results where these are.
         return values.detach(), gradient.clone() if settings.compile else gradient
 
-    return OPTIMIZERS[settings.optimizer](evaluate, start, diagonal, steps, settings.budget[1])
+    steps, tolerance = settings.budget
+    return OPTIMIZERS[settings.optimizer](evaluate, start, diagonal, steps=steps, tolerance=tolerance)
 
 
 def flat(latents: Sequence[Tensor]) -> Tensor:
@@ -99,19 +84,7 @@ def cut(x: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
     return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
-def _lbfgs(
-    evaluate: Evaluate, start: Tensor, diagonal: Tensor, steps: int, tolerance: float
-) -> tuple[Tensor, Tensor]:
-    return minimise(evaluate, start, diagonal, steps=steps, tolerance=tolerance)
-
-
-def _adam(
-    evaluate: Evaluate,
-    start: Tensor,
-    diagonal: Tensor,  # noqa: ARG001
-    steps: int,
-    tolerance: float,  # noqa: ARG001
-) -> tuple[Tensor, Tensor]:
+def _adam(evaluate: Evaluate, start: Tensor, _: Tensor, *, steps: int, **__: float) -> tuple[Tensor, Tensor]:
     """Adam with a cosine; it has no use for a diagonal, and no end of its own."""
     x = start.clone()
     optimizer = torch.optim.Adam([x], lr=_ADAM_RATE)
@@ -123,7 +96,7 @@ def _adam(
     return x, torch.full((len(start),), steps, dtype=torch.int64, device=start.device)
 
 
-OPTIMIZERS: dict[Optimizer, Callable[..., tuple[Tensor, Tensor]]] = {"lbfgs": _lbfgs, "adam": _adam}
+OPTIMIZERS: dict[Optimizer, Callable[..., tuple[Tensor, Tensor]]] = {"lbfgs": minimise, "adam": _adam}
 
 SCHEDULES: dict[Schedule, Callable[[int], int]] = {"joint": lambda layers: layers, "sequential": lambda _: 1}
 """Layers that move together, of so many."""

@@ -61,11 +61,10 @@ class Frames(NamedTuple):
 
 @torch.no_grad()
 def predictions(guide: Guide, frames: Frames, precision: Precision = "auto") -> Belief:
-    """What all other frames say of each; nothing of a single one. See `update` for arguments."""
+    """What all other frames say of each; nothing of a single one."""
     count = len(frames.kspace)
-    forward, backward = (
-        Belief(torch.zeros_like(frames.bins), torch.full_like(frames.variance, torch.inf)) for _ in range(2)
-    )
+    unknown = torch.full_like(frames.variance, torch.inf)
+    forward, backward = (Belief(torch.zeros_like(frames.bins), unknown.clone()) for _ in range(2))
     ends = frames.at(torch.tensor([0, count - 1]))
     state = Belief(ends.bins, ends.variance)
     for step in range(1, count):
@@ -108,14 +107,8 @@ def update(
 
     The variance is the smaller of the prediction's and the guide's own: what the guide does not know in one frame it
     does not know in the next, so nothing is gained by counting it twice. A frame of which the guide or the prediction
-    says nothing keeps the guide's estimate, and so does one that had more energy than the guide may add.
-
-    Args:
-        guide: the network.
-        frames: that were measured.
-        predicted: of each, from others.
-        precision: of the convolutions.
-        symmetries: copies of the measurement whose estimates are averaged (`kspace.symmetry`).
+    says nothing keeps the guide's estimate, and so does one that had more energy than the guide may add. Estimates of
+    several copies of the measurement, the `symmetries` (`kspace.symmetry`), are averaged.
     """
     bins, mask = torch.zeros_like(frames.bins), frames.mask
     with convolutions(bins.device, precision):

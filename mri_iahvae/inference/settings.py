@@ -102,16 +102,13 @@ class InferenceSettings:
             UsageError: a value outside its range, or two that exclude each other.
         """
         for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise UsageError(
-                    f"{name.replace('_', ' ')} {getattr(self, name)}: expected one of {', '.join(choices)}"
-                )
+            if (value := getattr(self, name)) not in choices:
+                raise UsageError(f"{name.replace('_', ' ')} {value}: expected one of {', '.join(choices)}")
         if self.steps != "auto" and (not isinstance(self.steps, int) or self.steps < 0):
             raise UsageError(f"steps {self.steps}: expected a whole number from 0 on, or auto")
         if self.steps == "auto" and (not CONVERGES[self.optimizer] or self.method == "paper"):
-            raise UsageError(
-                "steps auto: give a number, or take the optimizer lbfgs and a method other than paper"
-            )
+            advice = "give a number, or take the optimizer lbfgs and a method other than paper"
+            raise UsageError(f"steps auto: {advice}")
         if self.samples and "samples" in IDLE.get(self.method, ()):
             raise UsageError(f"method {self.method} gives one estimate: take another one for samples")
         if self.series and self.method not in GUIDED:

@@ -19,9 +19,7 @@ class BlockDCT(Separable):
     and 3, and so on: the first s / (N / b) coefficients of every block are an image of s pixels (its DCT of that
     length). Coefficient 0 of the blocks is an image of N / b pixels, whose DCT gives the coarser scales.
 
-    Args:
-        size: side N of the grid, a power of two.
-        block: side b, a power of two; one as large as the grid makes it the DCT of the whole image.
+    N and b are powers of two; a block as large as the grid makes it the DCT of the whole image.
     """
 
     def __init__(self, size: int, block: int = BLOCK) -> None:

@@ -50,18 +50,13 @@ class Decomposition(Protocol):
         """The inverse and the adjoint of `from_kspace`."""
 
     def separates(self, mask: Tensor) -> bool:
-        """Whether the measured bins of k-space are data of each scale by itself, free of all others.
-
-        Args:
-            mask: bool (B, N, N), measured k-space bins.
-        """
+        """Whether measured bins of k-space, bool (B, N, N), are data of each scale by itself, free of all others."""
 
 
 class CentredBlocks(ABC):
     """Scales of a lattice that is laid out as k-space is: blocks B_s are centred, rings are the bands R_s.
 
-    Args:
-        size: side N of the grid, a power of two.
+    The side of the grid is a power of two.
     """
 
     def __init__(self, size: int) -> None:
@@ -112,11 +107,7 @@ class KspaceBins:
 
 
 class FourierBands(KspaceBins, CentredBlocks):
-    """Bands of k-space: scale s holds B_s without B_{s/2} (`kspace.bands`). The paper's decomposition.
-
-    Args:
-        size: side N of the grid, a power of two.
-    """
+    """Bands of k-space: scale s holds B_s without B_{s/2} (`kspace.bands`). The paper's decomposition."""
 
     def separates(self, mask: Tensor) -> bool:  # noqa: ARG002 - as `Decomposition.separates`
         """True for every Cartesian mask: each bin belongs to one scale."""
@@ -124,11 +115,7 @@ class FourierBands(KspaceBins, CentredBlocks):
 
 
 class SingleScale(KspaceBins):
-    """All bins in one scale, whatever its number: the decomposition of an ordinary HVAE.
-
-    Args:
-        size: side N of the grid.
-    """
+    """All bins in one scale, whatever its number: the decomposition of an ordinary HVAE."""
 
     def __init__(self, size: int) -> None:
         self.size = size

@@ -20,13 +20,11 @@ def log_texture(kspace: Tensor) -> Tensor:
     height, width = kspace.shape[-2:]
     image = ifft2c(kspace * _hann(height, kspace)[:, None] * _hann(width, kspace)).abs()
     inner = image[:, 1:-1, 1:-1].flatten(1)
-    slopes = torch.hypot(
-        image[:, 2:, 1:-1] - image[:, :-2, 1:-1], image[:, 1:-1, 2:] - image[:, 1:-1, :-2]
-    ).flatten(1)
+    y, x = image[:, 2:, 1:-1] - image[:, :-2, 1:-1], image[:, 1:-1, 2:] - image[:, 1:-1, :-2]
+    slopes = torch.hypot(y, x).flatten(1)
     inside = inner > _OBJECT * inner.quantile(0.99, dim=1, keepdim=True)
-    middle = (
-        torch.where(inside, slopes, math.nan).nanquantile(0.5, dim=1) / 2
-    )  # of differences over two pixels
+    # Of differences over two pixels.
+    middle = torch.where(inside, slopes, math.nan).nanquantile(0.5, dim=1) / 2
     mean = torch.where(inside, inner, math.nan).nanmean(dim=1)
     return (middle / mean).clamp_min(torch.finfo(torch.float32).eps).log()
 

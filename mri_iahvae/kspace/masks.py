@@ -68,10 +68,8 @@ def drawn_mask(
     """
     if acceleration is None:
         if (center_fraction, mask_type, axis, seed) != (None, None, None, None):
-            raise UsageError(
-                "--center-fraction, --mask-type, --mask-axis and --mask-seed describe undersampling: give "
-                "--acceleration too"
-            )
+            options = "--center-fraction, --mask-type, --mask-axis and --mask-seed"
+            raise UsageError(f"{options} describe undersampling: give --acceleration too")
         return None
     if acceleration < 2:
         raise UsageError(f"acceleration {acceleration}: expected at least 2")
@@ -133,28 +131,18 @@ def draw_mask(
 def column_mask(
     width: int, acceleration: int, center_fraction: float, mask_type: LineType, seed: str | int
 ) -> NDArray[np.bool_]:
-    """Retrospective column mask, as the fastMRI challenge draws it.
+    """Retrospective column mask, as the fastMRI challenge draws it: bool (width,), true where measured.
 
-    Args:
-        width: number of k-space columns.
-        acceleration: nominal acceleration R; about width / R columns are measured (with "magic" the centre's
-            come on top).
-        center_fraction: fraction of the columns, around DC, that is always measured.
-        mask_type: "random", "equispaced" (exact fraction) or "magic" (`fastmri.data.subsample`).
-        seed: of the generator; in the challenge the file name without its folder: every slice of a file then has the
-            same mask.
-
-    Returns:
-        bool (width,), true where measured.
+    About width / acceleration columns are measured; with "magic" the centre's come on top. "equispaced" has the exact
+    fraction (`fastmri.data.subsample`). The seed of the challenge is the file name without its folder: every slice of a
+    file then has the same mask.
 
     Raises:
         UsageError: the centre alone holds width / R columns or more.
     """
     if round(width * center_fraction) * acceleration >= width:
-        raise UsageError(
-            f"center fraction {center_fraction:g} of {width} lines leaves none to draw at acceleration "
-            f"{acceleration}: lower one of them"
-        )
+        centre = f"center fraction {center_fraction:g} of {width} lines"
+        raise UsageError(f"{centre} leaves none to draw at acceleration {acceleration}: lower one of them")
     # Imported here: fastmri imports torch, torchvision and more, and only this function needs it.
     from fastmri.data import subsample  # noqa: PLC0415
 
@@ -182,10 +170,9 @@ def _poisson_disc(
     try:
         return np.asarray(poisson(size, acceleration, calibration, dtype=bool, seed=seed))
     except (ValueError, ZeroDivisionError):
-        raise UsageError(
-            f"no Poisson disc of {size[0]}x{size[1]} bins at acceleration {acceleration} with the central "
-            f"{center_fraction:g} of each side: change one of them"
-        ) from None
+        disc = f"no Poisson disc of {size[0]}x{size[1]} bins at acceleration {acceleration}"
+        centre = f"with the central {center_fraction:g} of each side"
+        raise UsageError(f"{disc} {centre}: change one of them") from None
 
 
 def true_acceleration(mask: NDArray[np.bool_]) -> float | None:

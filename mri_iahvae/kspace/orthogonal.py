@@ -22,9 +22,7 @@ LAYERS = 5
 class Rotations(Separable):
     """Scale s holds the s/2 details of the step from s to s/2 values along each axis.
 
-    Args:
-        size: side N of the grid, a power of two.
-        angles: radians, of the steps of sides 2, 4 ... N, layer by layer; by default those of Haar wavelets.
+    Angles are in radians, of the steps of sides 2, 4 ... N, layer by layer; by default those of Haar wavelets.
 
     Raises:
         ValueError: another number of angles than `angle_count(size)`.
@@ -48,14 +46,10 @@ def haar_angles(size: int) -> Tensor:
 
 def steps(size: int, angles: Tensor) -> list[Tensor]:
     """The steps of sides 2, 4 ... N, each float64 (s, s), as `separable.cascade` takes them; differentiable."""
-    if angles.shape != (angle_count(size),):
-        raise ValueError(
-            f"expected {angle_count(size)} angles of a grid of {size}, found {tuple(angles.shape)}"
-        )
-    pairs = [side // 2 for side in scales(size)[1:]]
-    return [
-        _step(part.unflatten(0, (LAYERS, -1))) for part in angles.split([LAYERS * count for count in pairs])
-    ]
+    if angles.shape != (count := angle_count(size),):
+        raise ValueError(f"expected {count} angles of a grid of {size}, found {tuple(angles.shape)}")
+    parts = angles.split([LAYERS * side // 2 for side in scales(size)[1:]])
+    return [_step(part.unflatten(0, (LAYERS, -1))) for part in parts]
 
 
 def _step(angles: Tensor) -> Tensor:

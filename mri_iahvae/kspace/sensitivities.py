@@ -59,10 +59,9 @@ def calibration_region(mask: Tensor) -> tuple[int, int]:
         columns = min(int(free.min()) if len(free) else width, _MOST)
         best = max(best, (rows, columns), key=lambda side: (min(side) >= _LEAST, side[0] * side[1]))
     if min(best) < _LEAST:
-        raise UsageError(
-            f"coil sensitivities need a fully measured centre of k-space, at least {_LEAST}x{_LEAST} bins, and the "
-            f"mask has {best[0]}x{best[1]}: keep more central lines (--center-fraction), or give a mask that does"
-        )
+        needed = f"a fully measured centre of k-space, at least {_LEAST}x{_LEAST} bins"
+        advice = "keep more central lines (--center-fraction), or give a mask that does"
+        raise UsageError(f"coil sensitivities need {needed}, and the mask has {best[0]}x{best[1]}: {advice}")
     return best
 
 
@@ -83,9 +82,8 @@ def calibrate(kspace: Tensor, mask: Tensor, noise_sigma: Tensor) -> Coils:
     maps, eigenvalue = _espirit(region, noise_sigma / unit, grid)
     images = ifft2c(recentre(region, *grid))
     weights, maps = _aligned(maps, images)
-    rows, columns = (
-        _interpolation(n, m).to(kspace.device) for n, m in zip((height, width), grid, strict=True)
-    )
+    rows = _interpolation(height, grid[0]).to(kspace.device)
+    columns = _interpolation(width, grid[1]).to(kspace.device)
     maps = rows.to(maps.dtype) @ maps @ columns.to(maps.dtype).T
     maps = maps / torch.linalg.vector_norm(maps, dim=1, keepdim=True).clamp_min(_TINY)
     return Coils(maps, weights, rows @ eigenvalue @ columns.T)

@@ -14,6 +14,7 @@ from mri_iahvae.kspace.bands import embed
 from mri_iahvae.kspace.centre_crop import centre_block
 from mri_iahvae.kspace.decomposition import CentredBlocks
 from mri_iahvae.kspace.fft import fft2c, ifft2c
+from mri_iahvae.kspace.scales import scales
 
 _NOTHING = 1e-9  # of the energy of a scale: rounding, in float64, leaves less at another
 
@@ -49,12 +50,9 @@ class Separable(CentredBlocks):
         return fft2c(self.synthesis(coefficients, len(self.sides) - 1))
 
     def separates(self, mask: Tensor) -> bool:
-        """Whether, of every scale, what the mask leaves of it stays at that scale.
+        """Whether, of every scale, what the mask, bool (B, N, N), leaves of it stays at that scale.
 
         Judged by a random slice of each scale: where scales couple, that shows with probability 1.
-
-        Args:
-            mask: bool (B, N, N), measured k-space bins.
         """
         generator = torch.Generator().manual_seed(0)
         for index in range(len(self.sides)):
@@ -71,9 +69,8 @@ class Separable(CentredBlocks):
 def centred_order(side: int) -> Tensor:
     """Where coefficients 0, 1, 2 ... of an axis go, coarse to fine, so that the first s of them fill the centred s."""
     places: list[int] = []
-    for s in (2**k for k in range(side.bit_length())):
-        block = centre_block(side, s)
-        places += [place for place in range(block.start, block.stop) if place not in places]
+    for s in scales(side):
+        places += [place for place in range(side)[centre_block(side, s)] if place not in places]
     return torch.tensor(places)
 
 

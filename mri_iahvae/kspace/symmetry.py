@@ -39,7 +39,6 @@ class Symmetry:
         return torch.roll(bins.flip(self.axes), shifts, self.axes) if self.axes else bins
 
 
-SYMMETRIES = tuple(
-    Symmetry(axes, 0.75 * math.pi * number) for number, axes in enumerate(2 * [(), (-1,), (-2,), (-2, -1)])
-)
+_FLIPS: list[tuple[int, ...]] = [(), (-1,), (-2,), (-2, -1)]
+SYMMETRIES = tuple(Symmetry(axes, 0.75 * math.pi * number) for number, axes in enumerate(2 * _FLIPS))
 """Eight copies that differ in flips, phase or both, the measurement itself first."""

@@ -15,9 +15,7 @@ WAVELET = "sym4"
 class Wavelets(Separable):
     """Scale s adds the details of the step from s/2 x s/2 to s x s pixels (Mallat's multiresolution, periodic).
 
-    Args:
-        size: side N of the grid, a power of two.
-        wavelet: name of an orthonormal one of PyWavelets, such as "haar" or "sym4".
+    The wavelet is an orthonormal one of PyWavelets, by its name, such as "haar" or "sym4".
 
     Raises:
         UsageError: PyWavelets is missing, or the wavelet is not orthonormal.
@@ -34,8 +32,7 @@ def _step(side: int, name: str) -> Tensor:
     except ImportError:
         raise UsageError("wavelets need PyWavelets: pip install 'mri-iahvae[wavelets]'") from None
     if name not in pywt.wavelist(kind="discrete") or not pywt.Wavelet(name).orthogonal:
-        raise UsageError(
-            f"wavelet {name}: expected an orthonormal one of PyWavelets, such as haar, db2 or sym4"
-        )
+        wanted = "an orthonormal one of PyWavelets, such as haar, db2 or sym4"
+        raise UsageError(f"wavelet {name}: expected {wanted}")
     low_high = pywt.dwt(np.eye(side), name, mode="periodization", axis=0)
     return torch.from_numpy(np.concatenate(low_high))

@@ -30,6 +30,11 @@ class Bottleneck(nn.Module):
             self.expand.bias.data.zero_()
 
 
+def bottlenecks(count: int, channels: int, inner: int, resolution: int) -> nn.Sequential:
+    """Residual blocks, one after the other."""
+    return nn.Sequential(*(Bottleneck(channels, inner, resolution) for _ in range(count)))
+
+
 def convolution(channels: int, out: int, resolution: int) -> nn.Conv2d:
     """For maps of a side: k x k with k = 3, or 1 at resolution 2 and below, where there is nothing around."""
     kernel = 3 if resolution > 2 else 1

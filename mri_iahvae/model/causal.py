@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mri_iahvae.kspace.decomposition import Decomposition
 from mri_iahvae.kspace.fft import to_channels
-from mri_iahvae.model.blocks import Bottleneck, convolution, enlarge
+from mri_iahvae.model.blocks import bottlenecks, convolution, enlarge
 from mri_iahvae.model.config import ScaleConfig
 from mri_iahvae.model.protocols import Scale
 
@@ -26,9 +26,7 @@ class EncoderStage(nn.Module):
         # first would drown.
         self.embed = convolution(4 * scale.patch**2, scale.channels, resolution)
         self.merge = None if coarser is None else nn.Conv2d(coarser, scale.channels, 1)
-        self.blocks = nn.Sequential(
-            *(Bottleneck(scale.channels, scale.inner, resolution) for _ in range(blocks))
-        )
+        self.blocks = bottlenecks(blocks, scale.channels, scale.inner, resolution)
 
     def forward(self, image: Tensor, band: Tensor, coarser: Tensor | None) -> Tensor:
         """Features of scale s, float (B, C, r, r).

@@ -77,9 +77,8 @@ def load_model(checkpoint: str | Path, device: torch.device | None = None) -> tu
         found = {hashlib.sha256(content).hexdigest(): content for content in map(Path.read_bytes, candidates)}
         digest = str(config["sha256"])
         if digest not in found:
-            raise CheckpointError(
-                f"{weights_path}: its SHA-256 is not the one that config.json states; copy both files again"
-            )
+            what = "its SHA-256 is not the one that config.json states"
+            raise CheckpointError(f"{weights_path}: {what}; copy both files again")
         weights = load(found[digest])
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{weights_path}: cannot be read as safetensors ({error})") from None
@@ -89,9 +88,8 @@ def load_model(checkpoint: str | Path, device: torch.device | None = None) -> tu
         if model_of.least_weights > sum(value.numel() for value in weights.values()):
             raise ValueError("too few")
         model = IAHVAE(model_of)
-        model.load_state_dict(
-            {_RENAMED.sub(".super_resolution.", key): real(value) for key, value in weights.items()}
-        )
+        renamed = {_RENAMED.sub(".super_resolution.", key): value for key, value in weights.items()}
+        model.load_state_dict({key: real(value) for key, value in renamed.items()})
     except (RuntimeError, ValueError):
         raise CheckpointError(f"{weights_path}: its tensors do not fit the model in config.json") from None
     return model.to(device or torch.device("cpu")).eval().requires_grad_(requires_grad=False), digest

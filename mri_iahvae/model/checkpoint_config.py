@@ -55,19 +55,15 @@ def read_config(folder: Path) -> dict[str, Any]:
             raise ValueError(f"more than {_MAX_BYTES} bytes")
         config = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        of_run = (folder / "run.json").is_file()
-        advice = (
-            f"that is the folder of a run, give {folder / 'model'}" if of_run else "give one with both files"
-        )
-        raise CheckpointError(
-            f"{folder}: expected a folder with model.safetensors and {_CONFIG}, found no {_CONFIG}; {advice}"
-        ) from None
+        of_run = f"that is the folder of a run, give {folder / 'model'}"
+        advice = of_run if (folder / "run.json").is_file() else "give one with both files"
+        wanted = f"a folder with model.safetensors and {_CONFIG}"
+        raise CheckpointError(f"{folder}: expected {wanted}, found no {_CONFIG}; {advice}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read as JSON ({error})") from None
     if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path}: expected checkpoint format {FORMAT}; train again or use another version"
-        )
+        advice = "train again or use another version"
+        raise CheckpointError(f"{path}: expected checkpoint format {FORMAT}; {advice}")
     if set(config) - {"domain"} != _KEYS:
         raise CheckpointError(f"{path}: expected the keys {', '.join(sorted(_KEYS))}; found others")
     return config

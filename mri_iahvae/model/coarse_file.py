@@ -52,9 +52,8 @@ def load_coarse(checkpoint: str | Path) -> tuple[CoarsePrior, str] | None:
         if (factors.diagonal(dim1=1, dim2=2) <= 0).any():
             raise ValueError("a singular covariance")
     except (OSError, SafetensorError, ValueError, LookupError) as error:
-        raise CheckpointError(
-            f"{path}: cannot be read as a coarse prior ({reason(error)}); copy the file again"
-        ) from None
+        what = f"{path}: cannot be read as a coarse prior ({reason(error)})"
+        raise CheckpointError(f"{what}; copy the file again") from None
     mixture = Mixture(log_weights.log_softmax(0), means, factors @ factors.mT)
     return CoarsePrior(mixture), hashlib.sha256(content).hexdigest()
 

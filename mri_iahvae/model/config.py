@@ -154,9 +154,8 @@ class ModelConfig:
         count = size.bit_length()
         # So many angles for each value of an axis but one, coarse scales first.
         angles = self.angles[: len(self.angles) // max(1, self.size - 1) * (size - 1)]
-        return replace(
-            self, scales=self.scales[:count], gains=self.gains[:count], core_power=(), angles=angles
-        )
+        scales, gains = self.scales[:count], self.gains[:count]
+        return replace(self, scales=scales, gains=gains, core_power=(), angles=angles)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -202,12 +201,10 @@ def _check_values(config: ModelConfig) -> None:
     for name, choices in _CHOICES.items():
         if getattr(config, name) not in choices:
             raise ValueError(f"{name} must be one of {', '.join(choices)}")
-    if any(scale.super_resolution for scale in config.scales) and not (
-        can_super_resolve(config) and not config.scales[0].super_resolution
-    ):
-        raise ValueError(
-            "super-resolution branches need image heads, a separable decoder and a coarser scale"
-        )
+    branches = [bool(scale.super_resolution) for scale in config.scales]
+    if any(branches) and (branches[0] or not can_super_resolve(config)):
+        needed = "image heads, a separable decoder and a coarser scale"
+        raise ValueError(f"super-resolution branches need {needed}")
     if not combined(config):
         raise ValueError("an ordinary decoder needs a bottom-up encoder and an image head")
     if any(2**k % scale.patch for k, scale in enumerate(config.scales)):

@@ -34,13 +34,7 @@ class Consistency(Protocol):
 
 
 class OneCoil:
-    """Bins of one coil: each is a weighted mean.
-
-    Args:
-        kspace: complex64 (B, H, W), zero where not measured.
-        mask: as the attribute.
-        sigma: as the attribute.
-    """
+    """Bins of one coil, complex64 (B, H, W), zero where not measured: each is a weighted mean."""
 
     def __init__(self, kspace: Tensor, mask: Tensor, sigma: Tensor) -> None:
         self.kspace, self.mask, self.sigma = kspace, mask, sigma
@@ -60,14 +54,8 @@ class OneCoil:
 class Predicted(OneCoil):
     """Bins of one coil, each of which something else predicts, too.
 
-    Networks see what was measured alone, as in training. The prediction joins their own in the weighted mean.
-
-    Args:
-        kspace: as of `OneCoil`, like `mask` and `sigma`.
-        mask: see there.
-        sigma: see there.
-        predicted: complex64 (B, H, W), bins.
-        spread: float (B, H, W), the prediction's variance per part; infinite where there is none.
+    Networks see what was measured alone, as in training. The prediction, complex64 (B, H, W), joins their own in the
+    weighted mean; `spread`, float (B, H, W), is its variance per part, infinite where there is none.
     """
 
     def __init__(

@@ -115,11 +115,11 @@ class Domain:
             CheckpointError: a key is unknown or missing, or a value is of the wrong kind.
         """
         try:
-            if set(values) | {"texture"} != {field.name for field in fields(cls)}:
-                raise ValueError(f"expected the keys {', '.join(field.name for field in fields(cls))}")
-            mean, deviation, limit = (
-                _numbers(values[key], len(JUDGED)) for key in ("mean", "deviation", "limit")
-            )
+            keys = [field.name for field in fields(cls)]
+            if set(values) | {"texture"} != set(keys):
+                raise ValueError(f"expected the keys {', '.join(keys)}")
+            count = len(JUDGED)
+            mean, deviation, limit = (_numbers(values[key], count) for key in ("mean", "deviation", "limit"))
             if min(*deviation, *limit) <= 0:
                 raise ValueError("expected deviation and limit to be positive")
             texture = None

@@ -63,14 +63,9 @@ class Guide(nn.Module):
     def update(
         self, kspace: Tensor, mask: Tensor, noise_sigma: Tensor, predicted: Tensor, spread: Tensor
     ) -> Tensor:
-        """Estimate all bins of slices of which there is a prediction, complex64 (B, H, W) like `predicted`.
+        """Estimate all bins of slices of which there is a prediction: complex64 (B, H, W), in the units of `kspace`.
 
-        Args:
-            kspace: as in `forward`, like `mask` and `noise_sigma`.
-            mask: see there.
-            noise_sigma: see there.
-            predicted: complex64 (B, H, W), in the units of `kspace`.
-            spread: float (B, H, W), the prediction's variance per part; infinite where there is none.
+        Its variance per part, `spread`, float (B, H, W), is infinite where there is none; the rest is as in `forward`.
         """
         unit = slice_unit(kspace, mask)
         one = unit[:, None, None]
@@ -182,9 +177,8 @@ class _UNet(nn.Module):
         multiple = self.config.multiple
         margin = (0, -width % multiple, 0, -height % multiple)
         pixels = F.pad(torch.cat([to_channels(image), to_channels(zero_filled)], dim=1), margin)
-        x = self.embed(
-            F.pixel_unshuffle(pixels, self.config.fold).contiguous(memory_format=torch.channels_last)
-        )
+        folded = F.pixel_unshuffle(pixels, self.config.fold)
+        x = self.embed(folded.contiguous(memory_format=torch.channels_last))
         x = x if hidden is None else x + hidden
         levels = []
         for blocks, shrink in zip(self.down, self.shrink, strict=True):
@@ -192,9 +186,8 @@ class _UNet(nn.Module):
             levels.append(x)
             x = shrink(x)
         x = self.middle(x, condition)
-        for blocks, enlarge, level in zip(
-            reversed(self.up), reversed(self.enlarge), reversed(levels), strict=True
-        ):
+        upwards = list(zip(self.up, self.enlarge, levels, strict=True))
+        for blocks, enlarge, level in reversed(upwards):
             x = blocks(level + F.pixel_shuffle(enlarge(x), 2), condition)
         change = to_complex(F.pixel_shuffle(self.image(F.silu(x)), self.config.fold))
         return change[..., :height, :width], x

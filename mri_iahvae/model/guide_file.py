@@ -16,6 +16,8 @@ from mri_iahvae.model.checkpoint_config import GUIDE, find_checkpoint
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_config import GuideConfig
 
+_UNREADABLE = OSError, SafetensorError, RuntimeError, ValueError, LookupError, TypeError
+
 
 def save_guide(guide: Guide, folder: Path, training: dict[str, Any], *, half: bool = False) -> None:
     """Write the guide of a checkpoint; an interrupted write leaves what was there. Arguments as of `save_model`."""
@@ -40,17 +42,8 @@ def load_guide(checkpoint: str | Path, device: torch.device | None = None) -> tu
             header = json.loads(file.metadata()["guide"])
         guide = Guide(GuideConfig.from_json(header["config"]))
         guide.load_state_dict({key: real(value) for key, value in load(content).items()})
-    except (
-        OSError,
-        SafetensorError,
-        RuntimeError,
-        ValueError,
-        LookupError,
-        TypeError,
-        RecursionError,
-    ) as error:
-        raise CheckpointError(
-            f"{path}: cannot be read as a guide ({reason(error)}); copy the file again"
-        ) from None
+    except _UNREADABLE as error:
+        what = f"{path}: cannot be read as a guide ({reason(error)})"
+        raise CheckpointError(f"{what}; copy the file again") from None
     guide = guide.to(device or torch.device("cpu")).eval().requires_grad_(requires_grad=False)
     return guide, hashlib.sha256(content).hexdigest()

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mri_iahvae.kspace.fft import to_complex
-from mri_iahvae.model.blocks import Bottleneck, convolution
+from mri_iahvae.model.blocks import bottlenecks, convolution
 from mri_iahvae.model.config import ScaleConfig
 
 
@@ -24,9 +24,7 @@ class Head(nn.Module):
         super().__init__()
         self.transform = transform
         self.patch = scale.patch
-        self.blocks = nn.Sequential(
-            *(Bottleneck(scale.width, scale.inner, resolution) for _ in range(blocks))
-        )
+        self.blocks = bottlenecks(blocks, scale.width, scale.inner, resolution)
         self.passed_on = scale.width - scale.channels
         self.image = convolution(scale.width, 2 * scale.patch**2, resolution)
         # A head starts at zero: random bins of a fresh scale would drive its context into saturation first.

@@ -85,7 +85,7 @@ def _separable(config: ModelConfig) -> Parts:
     """Every scale has a head for its own band, and contexts see the coarser bins."""
     decomposition = DECOMPOSITIONS[config.decomposition](config)
     encoder = ENCODERS[config.encoder](config.scales, config.encoder_blocks, decomposition)
-    stages = _stages(config, decomposition, first_head=0)
+    stages = _stages(config, decomposition)
     return encoder, stages, decomposition, stages
 
 
@@ -98,29 +98,16 @@ def _ordinary(config: ModelConfig) -> Parts:
 
 
 def _stages(
-    config: ModelConfig, decomposition: Decomposition, *, first_head: int, sees: bool = True
+    config: ModelConfig, decomposition: Decomposition, *, first_head: int = 0, sees: bool = True
 ) -> list[BandScale]:
     contexts = [None, *(scale.width for scale in config.scales[:-1])]
-    return [
-        BandScale(
-            scale,
-            index,
-            decomposition,
-            config.latent,
-            coarser,
-            partial(
-                Head,
-                HEADS[config.heads](decomposition, index),
-                scale,
-                scale.resolution(index),
-                config.head_blocks,
-            )
-            if index >= first_head
-            else None,
-            sees=sees,
-        )
-        for index, (scale, coarser) in enumerate(zip(config.scales, contexts, strict=True))
-    ]
+    stages = []
+    for index, (scale, coarser) in enumerate(zip(config.scales, contexts, strict=True)):
+        transform = HEADS[config.heads](decomposition, index)
+        head = partial(Head, transform, scale, scale.resolution(index), config.head_blocks)
+        answers = head if index >= first_head else None
+        stages.append(BandScale(scale, index, decomposition, config.latent, coarser, answers, sees=sees))
+    return stages
 
 
 ENCODERS: dict[str, type[CausalEncoder] | type[BottomUpEncoder]] = {

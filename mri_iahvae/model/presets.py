@@ -17,55 +17,37 @@ from mri_iahvae.model.guide_config import GuideConfig
 _SMALLEST = 16  # side of a grid that is trained
 
 
-def _ladder(
-    layers: str, channels: str, inner: str, patch: str, super_resolution: str
-) -> tuple[ScaleConfig, ...]:
-    columns = ([int(v) for v in text.split()] for text in (layers, channels, inner, patch, super_resolution))
-    return tuple(ScaleConfig(*row) for row in zip(*columns, strict=True))
-
-
+# Scales: layers, channels, inner, patch, super-resolution.
 PRESETS = {
     # 32 x 32, for tests and dry runs.
     "tiny": ModelConfig(
-        _ladder("1 1 1 1 1 1", "16 16 16 16 16 16", "8 8 8 8 8 8", "1 1 1 1 1 2", "0 0 0 0 0 0"),
-        encoder_blocks=1,
-        head_blocks=1,
+        (*5 * [ScaleConfig(1, 16, 8)], ScaleConfig(1, 16, 8, 2)), encoder_blocks=1, head_blocks=1
     ),
     # 128 x 128. On a CPU, blocks at 32 x 32 with more channels cost a quarter of narrower ones at 128 x 128.
     "small": ModelConfig(
-        _ladder(
-            layers="2 2 2 2 3 3 2 2",
-            channels="64 64 64 64 64 64 96 128",
-            inner="32 32 32 32 32 32 48 64",
-            patch="1 1 1 1 1 1 2 4",
-            super_resolution="0 0 0 0 64 64 80 64",
+        (
+            *4 * [ScaleConfig(2, 64, 32)],
+            *2 * [ScaleConfig(3, 64, 32, 1, 64)],
+            *(ScaleConfig(2, 96, 48, 2, 80), ScaleConfig(2, 128, 64, 4, 64)),
         ),
         head_blocks=2,
     ),
     # 128 x 128, to be trained on a GPU.
     "base": ModelConfig(
-        _ladder(
-            layers="2 2 2 2 3 3 3 2",
-            channels="128 128 128 128 128 128 128 128",
-            inner="64 64 64 64 64 64 64 64",
-            patch="1 1 1 1 1 1 1 2",
-            super_resolution="0 0 0 0 0 32 32 32",
+        (
+            *(*4 * [ScaleConfig(2, 128, 64)], ScaleConfig(3, 128, 64)),
+            *(*2 * [ScaleConfig(3, 128, 64, 1, 32)], ScaleConfig(2, 128, 64, 2, 32)),
         ),
         head_blocks=2,
     ),
     # The widths and depths of the paper's section 4: L = 40 at 128 x 128.
-    "paper": ModelConfig(
-        _ladder("5 5 5 5 5 5 5 5", "128 " * 8, "64 " * 8, "1 " * 8, "0 " * 8),
-        encoder_blocks=3,
-    ),
+    "paper": ModelConfig(8 * (ScaleConfig(5, 128, 64),), encoder_blocks=3),
 }
-
-_TINY = GuideConfig(steps=2, widths=(8, 16), blocks=1)
 
 
 def guide_of(name: str | None) -> GuideConfig:
     """The size of the guide that goes with a preset, by its name; None for the default."""
-    return _TINY if name == "tiny" else GuideConfig()
+    return GuideConfig(steps=2, widths=(8, 16), blocks=1) if name == "tiny" else GuideConfig()
 
 
 def preset(

@@ -21,12 +21,9 @@ class SuperResolution(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.embed = nn.Conv2d(4, width, 3, padding=1)
-        self.first = nn.ModuleList(
-            nn.Conv2d(width, width, 3, padding=1) for _ in range(SUPER_RESOLUTION_BLOCKS)
-        )
-        self.second = nn.ModuleList(
-            nn.Conv2d(width, width, 3, padding=1) for _ in range(SUPER_RESOLUTION_BLOCKS)
-        )
+        count = range(SUPER_RESOLUTION_BLOCKS)
+        self.first = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in count)
+        self.second = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in count)
         self.image = nn.Conv2d(width, 8, 3, padding=1)  # real and imaginary part of 2 x 2 pixels
         for parameter in self.image.parameters():  # zero at first, as heads are
             nn.init.zeros_(parameter)

@@ -35,9 +35,8 @@ class Walk:
         self.model = model
         self.scales = model.scales if scales is None else scales
         self.h = h
-        self.coarse = (
-            torch.zeros(batch, 0, 0, dtype=torch.complex64, device=device) if coarse is None else coarse
-        )
+        nothing = torch.zeros(batch, 0, 0, dtype=torch.complex64, device=device)
+        self.coarse = nothing if coarse is None else coarse
         self._index = 0
 
     def __iter__(self) -> Iterator[tuple[Scale, Tensor]]:

@@ -47,6 +47,5 @@ def complex_array(
                 raise unusable(path, wanted, found, complex_advice(stored.shape))
             yield stored
     else:
-        raise unusable(
-            path, "npy, HDF5 (.h5) or BART's cfl", f"the suffix '{suffix}'", "save it as one of them"
-        )
+        wanted = "npy, HDF5 (.h5) or BART's cfl"
+        raise unusable(path, wanted, f"the suffix '{suffix}'", "save it as one of them")

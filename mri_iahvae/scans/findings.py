@@ -1,6 +1,6 @@
 """What is odd about a scan, how bad that is, and what to do about it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -60,37 +60,25 @@ def opening_findings(scan: Scan, geometry: Geometry) -> Iterator[Finding]:
         yield Finding("note", "no reference images: no scores")
     elif not reference_fits(scan):
         rows, columns = scan.reference
-        yield Finding(
-            "warning",
-            f"the reference is {rows}x{columns}, which no crop of {scan.height}x{scan.width} k-space gives: not used",
-            "store the reference at its native size",
-        )
+        text = f"the reference is {rows}x{columns}, which no crop of {scan.height}x{scan.width} k-space gives: not used"
+        yield Finding("warning", text, "store the reference at its native size")
 
 
 def sampling_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
     """What the mask shows; the pattern is that of the acquired columns."""
     if pattern.kind == "full":
-        yield Finding(
-            "note",
-            "every acquired bin is measured: `reconstruct` would return the data",
-            "leave bins out with --up-to or --acceleration, or denoise",
-        )
+        text = "every acquired bin is measured: `reconstruct` would return the data"
+        yield Finding("note", text, "leave bins out with --up-to or --acceleration, or denoise")
     yield from _rows_findings(scan, pattern)
     if scan.coils > 1 and pattern.centre < _CALIBRATION:
-        yield Finding(
-            "error",
-            f"{scan.coils} coils, and {counted(pattern.centre, 'line')} around the centre: too few to find "
-            "sensitivities from",
-            f"at least {_CALIBRATION} are needed; combine the coils into one first",
-        )
+        around = f"{scan.coils} coils, and {counted(pattern.centre, 'line')} around the centre"
+        fix = f"at least {_CALIBRATION} are needed; combine the coils into one first"
+        yield Finding("error", f"{around}: too few to find sensitivities from", fix)
     yield from _order_findings(scan, pattern)
     if pattern.centre == 0 and pattern.kind != "nothing":
-        row, column = scan.height // 2, scan.width // 2
-        yield Finding(
-            "warning",
-            f"the centre of k-space, row {row} and column {column}, is not measured: contrast will be a guess",
-            "check that mask and k-space are centred",
-        )
+        where = f"the centre of k-space, row {scan.height // 2} and column {scan.width // 2}"
+        text = f"{where}, is not measured: contrast will be a guess"
+        yield Finding("warning", text, "check that mask and k-space are centred")
 
 
 def _rows_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
@@ -126,14 +114,12 @@ def _order_findings(scan: Scan, pattern: Pattern) -> Iterator[Finding]:
 
 def sampling_doubts(scan: Scan) -> tuple[str, ...]:
     """The warnings of `sampling_findings`, one sentence each."""
-    found = sampling_findings(scan, sampling_pattern(scan.sparsest_mask, scan.acquired))
-    return tuple(f"{finding.text}; {finding.fix}" for finding in found if finding.level == "warning")
+    return _warnings(sampling_findings(scan, sampling_pattern(scan.sparsest_mask, scan.acquired)))
 
 
 def likeness_doubts(scan: Scan, seen: Survey, sigma: float) -> tuple[str, ...]:
     """The warnings of `likeness_findings`, one sentence each."""
-    found = likeness_findings(scan, seen, sigma)
-    return tuple(f"{finding.text}; {finding.fix}" for finding in found if finding.level == "warning")
+    return _warnings(likeness_findings(scan, seen, sigma))
 
 
 def signal_findings(scan: Scan, seen: Survey) -> Iterator[Finding]:
@@ -220,27 +206,22 @@ def _centre_findings(scan: Scan, seen: Survey) -> Iterator[Finding]:
             text = "the values vary smoothly and have no peak: they look like an image, not like k-space"
             yield Finding("warning", text, "an image is read as NIfTI")
         return
-    off = [int(at - n // 2) for at, n in zip(peak, size, strict=True)]
-    corner = [n >= 16 and min(int(at), n - int(at)) <= 2 for at, n in zip(peak, size, strict=True)]
     centre = size[0] // 2, size[1] // 2
+    axes = list(zip((int(at) for at in peak), size, centre, strict=True))
+    corner = [n >= 16 and min(at, n - at) <= 2 for at, n, _ in axes]
     where = f"k-space is strongest at row {peak[0]}, column {peak[1]}, and DC is expected at {centre[0]}, {centre[1]}"
     least, fraction = _OFF_CENTRE
     if any(corner):
         yield Finding("error", where, f"--fftshift {_named(corner)} moves it there")
-    elif scan.masks[:, *centre].all() and any(
-        abs(o) > max(least, fraction * n) for o, n in zip(off, size, strict=True)
-    ):
+    elif scan.masks[:, *centre].all() and any(abs(at - c) > max(least, fraction * n) for at, n, c in axes):
         yield Finding("warning", where, "check that rows or columns are neither lost nor moved")
     angle, agreed = _HALF_FIELD
     half = (np.abs(np.angle(seen.ramp)) > angle) & (np.abs(seen.ramp) > agreed * seen.power.sum())
     if half.any():
         half &= _bright_edges(scan.read_coils(seen.numbers[int(seen.by_slice.argmax())])[0])
     if half.any():
-        yield Finding(
-            "warning",
-            "neighbouring bins alternate in sign: the image lies half a field of view off the centre, cut in two",
-            f"--centre-image {_named(half.tolist())} moves it there",
-        )
+        text = "neighbouring bins alternate in sign: the image lies half a field of view off the centre, cut in two"
+        yield Finding("warning", text, f"--centre-image {_named(half.tolist())} moves it there")
 
 
 def likeness_findings(scan: Scan, seen: Survey, sigma: float) -> Iterator[Finding]:
@@ -297,7 +278,11 @@ def require_consistent(scan: Scan, seen: Survey, *, keep_outliers: bool = False)
     for finding in found:
         if finding.level == "error":
             raise ScanError(f"{scan.path}: {finding.text}; {finding.fix}")
-    return tuple(f"{finding.text}; {finding.fix}" for finding in found)
+    return _warnings(found)
+
+
+def _warnings(found: Iterable[Finding]) -> tuple[str, ...]:
+    return tuple(f"{finding.text}; {finding.fix}" for finding in found if finding.level == "warning")
 
 
 def error_finding(scan: Scan, error: ScanError) -> Finding:

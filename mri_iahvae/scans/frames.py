@@ -54,9 +54,8 @@ def open_frames(folder: Path, reading: Reading = AS_STORED) -> Scan:
             wanted = "one slice, as each file of a folder is a frame of its series"
             raise unusable(scan.path, wanted, f"{scan.slices} slices", "give the file in place of the folder")
         if _size(scan) != _size(first):
-            raise unusable(
-                scan.path, f"{_size(first)}, as {first.path.name} has", _size(scan), "leave it out"
-            )
+            wanted = f"{_size(first)}, as {first.path.name} has"
+            raise unusable(scan.path, wanted, _size(scan), "leave it out")
     masks = np.concatenate([scan.masks for scan in scans])
     same = all(scan.reference == first.reference for scan in scans)
     return replace(

@@ -98,9 +98,8 @@ def scan_geometry(
     """
     native = scan.height, scan.width
     if image is not None and (image[0] > native[0] or image[1] > native[1]):
-        raise UsageError(
-            f"--image-size {image[0]}x{image[1]}: {scan.path} has {native[0]}x{native[1]} bins; ask for fewer"
-        )
+        bins = f"{native[0]}x{native[1]} bins"
+        raise UsageError(f"--image-size {image[0]}x{image[1]}: {scan.path} has {bins}; ask for fewer")
     reference = scan.reference if reference_fits(scan) else None
     wanted = image or reference or scan.image or native
     if wanted[1] > native[1]:
@@ -130,12 +129,8 @@ def _cut(scan: Scan, size: tuple[int, int]) -> tuple[str, ...]:
     if all(mm > _MOST * whole for mm, whole in zip(held, stated, strict=True)):
         return ()
     text = "the image holds {:.0f} x {:.0f} mm of the {:.0f} x {:.0f} mm that the header states"
-    more = (
-        ""
-        if size == header.image
-        else ": --image-size {}x{} holds all that was encoded".format(*header.image)
-    )
-    return (text.format(*held, *stated) + more,)
+    more = ": --image-size {}x{} holds all that was encoded".format(*header.image)
+    return (text.format(*held, *stated) + more * (size != header.image),)
 
 
 def reference_fits(scan: Scan) -> bool:

@@ -73,9 +73,8 @@ def likeness(kspace: NDArray[np.complex64], mask: NDArray[np.bool_], sigma: floa
         others = [other for other in np.argsort(-alike[number]).tolist() if other != number][:_OTHERS]
         known = np.concatenate(around[others], axis=1)
         left = values - known @ np.linalg.lstsq(known, values, rcond=1e-3)[0]
-        parts.append(
-            np.vdot(left, left).real / np.vdot(values, values).real / (1 - known.shape[1] / len(known))
-        )
+        part = np.vdot(left, left).real / np.vdot(values, values).real
+        parts.append(part / (1 - known.shape[1] / len(known)))
     with np.errstate(over="ignore"):  # an absurd sigma explains everything
         noise = 2 * np.square(sigma * weight).sum() / np.square(np.abs(own)).sum(axis=1)
     overlap = (pixels @ pixels.T)[~np.eye(count, dtype=bool)]

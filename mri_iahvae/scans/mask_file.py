@@ -76,9 +76,8 @@ def exchanged(mask: NDArray[np.bool_], filled: NDArray[np.bool_]) -> bool:
     The bins may be those alone that the mask has. A mask for each slice is not looked at.
     """
     other = mask.T
-    return bool(
-        other.shape == filled.shape and filled.any() and (mask & ~other).any() and other[filled].all()
-    )
+    differs = other.shape == filled.shape and (mask & ~other).any()
+    return bool(differs and filled.any() and other[filled].all())
 
 
 def read_mask_file(path: str | Path, height: int, width: int, slices: int = 1) -> NDArray[np.bool_]:

@@ -38,20 +38,18 @@ def prewhitened(scan: Scan, path: Path) -> Scan:
     """
     path = bart_name(path)
     if scan.whitening is not None:
-        raise UsageError(
-            f"--noise-scan {path}: {scan.path} is prewhitened by its own noise lines; leave it out"
-        )
+        why = f"{scan.path} is prewhitened by its own noise lines"
+        raise UsageError(f"--noise-scan {path}: {why}; leave it out")
     raw = mrd_group(path) if path.suffix.lower() in {".h5", ".hdf5", ".mrd"} else None
-    covariance, samples, dwell = (
-        _of_array(path, scan.coils) if raw is None else _of_lines(path, raw, scan.coils)
-    )
+    found = _of_array(path, scan.coils) if raw is None else _of_lines(path, raw, scan.coils)
+    covariance, samples, dwell = found
     wanted = f"noise of {counted(scan.coils, 'coil')}"
     if samples < LEAST * scan.coils:
         raise unusable(path, f"at least {LEAST * scan.coils} samples of {wanted}", samples, "measure more")
-    found = whitening(covariance)
-    if found is None:
+    white = whitening(covariance)
+    if white is None:
         raise unusable(path, wanted, _fault(covariance), "leave the coil out of both files")
-    matrix, sigma = found
+    matrix, sigma = white
     level: NDArray[np.float64] | None = np.full(scan.slices, sigma)
     warnings = scan.warnings
     if dwell is not None and scan.dwell is not None:

@@ -31,10 +31,8 @@ def outliers(kspace: NDArray[np.complex64], number: int) -> list[Outlier]:
     magnitude = np.abs(kspace).max(axis=0).astype(np.float64)  # ten times it could leave float32's range
     candidates = magnitude > _STRONG * magnitude.max()
     # At most two neighbours are strong, so two of any four are weak: few bins of noise pass, and take time.
-    weak = sum(
-        (_STANDS_OUT * np.roll(magnitude, shift, 0) < magnitude).astype(int) for shift in (-5, -4, 4, 5)
-    )
-    candidates &= weak >= 2
+    neighbours = np.stack([np.roll(magnitude, shift, 0) for shift in (-5, -4, 4, 5)])
+    candidates &= (_STANDS_OUT * neighbours < magnitude).sum(axis=0) >= 2
     centre = [slice(max(0, n // 2 - _CENTRE), n // 2 + _CENTRE + 1) for n in magnitude.shape]
     candidates[tuple(centre)] = False
     found = []

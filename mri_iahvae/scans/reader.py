@@ -1,6 +1,6 @@
 """Opening scans, whatever their format."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,11 +50,7 @@ class Reading:
     keep_outliers: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a choice that no ISMRMRD file offers.
-
-        Raises:
-            UsageError: it is by another name, or no number.
-        """
+        """Refuse, as a UsageError, a choice that no ISMRMRD file offers: by another name, or no number."""
         for name, number in self.select.items():
             if name not in CHOICES or not (number == ALL or isinstance(number, int)):
                 names = ", ".join(CHOICES)
@@ -65,15 +61,10 @@ AS_STORED = Reading()
 
 
 def open_scan(path: str | Path, reading: Reading = AS_STORED) -> Scan:
-    """Check a file and describe it.
+    """Check a file and describe it; its data are read on demand.
 
-    Args:
-        path: HDF5, fastMRI's or ISMRMRD's; a BART pair, by either name or without suffix; `.npy`; or an image as NIfTI
-            (`scans.formats`).
-        reading: how.
-
-    Returns:
-        The scan; its data are read on demand.
+    It is HDF5, fastMRI's or ISMRMRD's; a BART pair, by either name or without suffix; `.npy`; or an image as NIfTI
+    (`scans.formats`).
 
     Raises:
         ScanError: one line with the file, what was expected, what was found, and what to do.
@@ -83,19 +74,18 @@ def open_scan(path: str | Path, reading: Reading = AS_STORED) -> Scan:
         raise unusable(path, "a scan", "a folder" if path.is_dir() else "no such file", "check the path")
     if foreign := foreign_content(path) or foreign_name(path):
         raise unusable(path, "k-space as HDF5, BART or npy", *foreign)
-    opener = next((opener for suffix, opener in _OPENERS.items() if path.name.lower().endswith(suffix)), None)
-    return shifted(_opened(path, reading, opener), reading.fftshift, reading.centre_image)
+    return shifted(_opened(path, reading), reading.fftshift, reading.centre_image)
 
 
-def _opened(path: Path, reading: Reading, opener: Callable[[Path], Scan] | None) -> Scan:
+def _opened(path: Path, reading: Reading) -> Scan:
     """As stored."""
+    opener = next((opener for suffix, opener in _OPENERS.items() if path.name.lower().endswith(suffix)), None)
+    other = "another format"
     if opener is not None and reading.dataset is not None:
-        raise unusable(
-            path, f"HDF5 with a dataset '{reading.dataset}'", "another format", "leave --dataset out"
-        )
+        raise unusable(path, f"HDF5 with a dataset '{reading.dataset}'", other, "leave --dataset out")
     raw = mrd_group(path, reading.dataset) if opener is None else None
-    if raw is None and reading.select:
-        raise unusable(path, "ISMRMRD raw data to select from", "another format", "leave --select out")
     if raw is not None:
         return open_mrd(path, raw, reading.select)
+    if reading.select:
+        raise unusable(path, "ISMRMRD raw data to select from", other, "leave --select out")
     return open_fastmri(path, reading.dataset or KSPACE) if opener is None else opener(path)

@@ -21,13 +21,12 @@ def shifted(scan: Scan, fftshift: Axes | None, centre_image: Axes | None) -> Sca
     """
     if fftshift is None and centre_image is None:
         return scan
-    source = ChangedSource(
-        scan.source, partial(_moved, kspace_axes=_AXES[fftshift], image_axes=_AXES[centre_image])
-    )
-    mask, acquired = np.fft.fftshift(scan.mask, axes=_AXES[fftshift]), scan.acquired
-    if -1 in _AXES[fftshift]:
+    axes = _AXES[fftshift]
+    moved = partial(_moved, kspace_axes=axes, image_axes=_AXES[centre_image])
+    mask, acquired = np.fft.fftshift(scan.mask, axes=axes), scan.acquired
+    if -1 in axes:
         acquired = acquired_columns(np.asarray(mask.reshape(-1, scan.width).any(axis=0)))
-    return replace(scan, source=source, mask=mask, acquired=acquired)
+    return replace(scan, source=ChangedSource(scan.source, moved), mask=mask, acquired=acquired)
 
 
 def _moved(

@@ -121,10 +121,9 @@ class Sampling:
         if self.mask_path is not None and (lacking := np.count_nonzero(asked & ~scan.mask)):
             fraction = lacking / np.count_nonzero(asked)
             hint = "; it fits with rows and columns exchanged" * exchanged(asked, scan.mask)
-            bins, verb = counted(int(lacking), "bin"), "is" if lacking == 1 else "are"
-            warnings.append(
-                f"{bins} of the mask ({fraction:.1%}) {verb} not in the file: taken as unmeasured{hint}"
-            )
+            bins = f"{counted(int(lacking), 'bin')} of the mask ({fraction:.1%})"
+            verb = "is" if lacking == 1 else "are"
+            warnings.append(f"{bins} {verb} not in the file: taken as unmeasured{hint}")
         if scan.mask.any() and not mask.any():
             warnings.append(_EMPTY)
         return SampledMask(mask, source, description, scan.acquired, tuple(warnings))

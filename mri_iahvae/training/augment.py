@@ -1,21 +1,37 @@
 """Augmentation of complex slices as batched tensor code on the training device."""
 
 import math
+from collections.abc import Iterator
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from mri_iahvae.kspace.bands import crop
 from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.kspace.noise import complex_noise, rms
 from mri_iahvae.kspace.phase import smooth_phase
 from mri_iahvae.training.shard import Shard
+from mri_iahvae.training.slices import CachedSlices
 
 _ZOOM = (0.8, 1.1)  # below 1 the head shrinks; far above 1 the outer bins would hold nothing
 _ASPECT = 1.12
 _SHIFT = 0.08  # of the field of view
 _PHASE = 0.5  # radians
 _NOISE = 0.007  # per part, of the slice's RMS
+
+
+def augmented(
+    slices: CachedSlices, count: int, generator: torch.Generator, size: int | None = None
+) -> Iterator[Tensor]:
+    """So many slices, drawn at random and augmented, in batches on the generator's device: complex64 (B, n, n).
+
+    They are augmented at their own resolution, or at a coarser one of `size` x `size` bins.
+    """
+    chosen = torch.randint(len(slices), (count,), generator=generator, device=generator.device)
+    for numbers in chosen.split(32):
+        kspace = slices.stack(numbers.tolist()).to(generator.device)
+        yield augment(kspace if size is None else crop(kspace, size), generator)
 
 
 def augment(
@@ -47,15 +63,11 @@ def varied(
     changed = torch.ones(len(kspace), device=kspace.device)
     if resampled < 1:
         changed = (uniform(0, 1) < resampled).float()
-    image = _flip_and_turn(
-        _resample(
-            kspace,
-            torch.exp(changed * uniform(math.log(_ZOOM[0]), math.log(_ZOOM[1]))),
-            torch.exp(changed * uniform(-1, 1) * math.log(_ASPECT) / 2),
-            changed * torch.stack([uniform(-_SHIFT, _SHIFT), uniform(-_SHIFT, _SHIFT)]) * size,
-        ),
-        shard.of(torch.randint(8, (shard.total,), generator=generator, device=kspace.device)),
-    )
+    zoom = torch.exp(changed * uniform(math.log(_ZOOM[0]), math.log(_ZOOM[1])))
+    aspect = torch.exp(changed * uniform(-1, 1) * math.log(_ASPECT) / 2)
+    shift = changed * torch.stack([uniform(-_SHIFT, _SHIFT), uniform(-_SHIFT, _SHIFT)]) * size
+    turn = shard.of(torch.randint(8, (shard.total,), generator=generator, device=kspace.device))
+    image = _flip_and_turn(_resample(kspace, zoom, aspect, shift), turn)
     # Half of the slices get waves in their contrast curve, the others a plain gamma.
     waves = changed * uniform(-0.6, 0.6).clamp_min(0.0)
     gamma = 1 + changed * (uniform(0.75, 1.33) - 1)
@@ -69,9 +81,7 @@ def _resample(kspace: Tensor, zoom: Tensor, aspect: Tensor, shift: Tensor) -> Te
     sides = []
     for factor, offset in ((zoom * aspect, shift[0]), (zoom / aspect, shift[1])):
         where = (centred[None] - offset[:, None]) / factor[:, None]  # (B, n) source positions, in pixels
-        inside = (
-            where.abs() <= size / 2
-        ).float()  # the interpolant is periodic: nothing beyond the field of view
+        inside = (where.abs() <= size / 2).float()  # the interpolant is periodic: nothing beyond the field
         angle = (2 * math.pi / size) * where[:, :, None] * centred[None, None]
         sides.append(torch.polar(inside[:, :, None].expand_as(angle) / math.sqrt(size), angle))
     return sides[0] @ kspace @ sides[1].transpose(1, 2)
@@ -92,7 +102,5 @@ def _contrast(image: Tensor, gamma: Tensor, depth: Tensor, waves: Tensor, offset
     peak = magnitude.amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
     level = magnitude / peak
     gamma, depth, waves, offset = (v[:, None, None] for v in (gamma, depth, waves, offset))
-    curve = level.clamp_min(1e-6) ** (gamma - 1) * (
-        1 + depth * torch.sin(2 * math.pi * waves * level + offset)
-    )
-    return image * curve
+    wave = 1 + depth * torch.sin(2 * math.pi * waves * level + offset)
+    return image * (level.clamp_min(1e-6) ** (gamma - 1) * wave)

@@ -12,7 +12,7 @@ from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_file import save_guide
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.training.augment import augment
+from mri_iahvae.training.augment import augmented
 from mri_iahvae.training.coarse_prior import fit_coarse_prior
 from mri_iahvae.training.guide_error import FITTED, calibrate_error, fit_error
 from mri_iahvae.training.intervals import calibrate_intervals
@@ -54,7 +54,7 @@ def calibrate_and_save(
         if slices is None or not seen:
             calibrate_error(guide, held_out, device, seed)
         else:
-            fit_error(guide, slices, held_out, device, seed, min(FITTED, seen))
+            fit_error(guide, slices, held_out, device, seed, count=min(FITTED, seen))
         save_guide(guide, folder, training, half=half)
         calibrate_intervals(folder, held_out, device, seed)
     if slices is not None and model.encoder.causal:  # others cannot go on from a block
@@ -80,11 +80,6 @@ def measure_domain(
     model = model.to(device)
     slices, generator = CachedSlices(held_out), torch.Generator(device).manual_seed(step_seed(seed, 0, 2))
     count = min(_DRAWN, _DRAWS * len(slices))
-    chosen = torch.randint(len(slices), (count,), generator=generator, device=device).tolist()
-    parts = [
-        crop(augment(slices.stack(chosen[i : i + 32]).to(device), generator), model.size)
-        for i in range(0, count, 32)
-    ]
-    kspace = torch.cat(parts)
+    kspace = crop(torch.cat(list(augmented(slices, count, generator))), model.size)
     kspace = kspace[kspace.ne(0).any(dim=2).any(dim=1)]
     return Domain.measure(model, kspace, description) if len(kspace) > 1 else None

@@ -5,11 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mri_iahvae.kspace.bands import crop
 from mri_iahvae.kspace.canonical import CORE
 from mri_iahvae.model.coarse_prior import CoarsePrior, numbers_of
 from mri_iahvae.model.mixture import Mixture
-from mri_iahvae.training.augment import augment
+from mri_iahvae.training.augment import augmented
 from mri_iahvae.training.slices import CachedSlices, step_seed
 from mri_iahvae.training.statistics import canonical_batch
 
@@ -40,12 +39,8 @@ def core_blocks(slices: CachedSlices, size: int, count: int, seed: int) -> Tenso
     The slices are augmented at a coarser resolution, on which these bins hardly depend. Complex64 (count, 8, 8).
     """
     side, generator = min(CORE, size), torch.Generator().manual_seed(seed)
-    chosen = torch.randint(len(slices), (count,), generator=generator).tolist()
-    blocks = []
-    for i in range(0, count, 32):
-        augmented = augment(crop(slices.stack(chosen[i : i + 32]), _RESOLUTION), generator)
-        blocks.append(canonical_batch(augmented, side))
-    return torch.cat(blocks) * (size / side)
+    coarse = augmented(slices, count, generator, _RESOLUTION)
+    return torch.cat([canonical_batch(kspace, side) for kspace in coarse]) * (size / side)
 
 
 def dithered(samples: Tensor, size: int, seed: int) -> Tensor:

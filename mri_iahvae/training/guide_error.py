@@ -51,7 +51,8 @@ def fit_error(
     held_out: SliceSource,
     device: torch.device,
     seed: int = 0,
-    count: int = FITTED,
+    *,
+    count: int,
 ) -> None:
     """Fit the heads of `Guide.error` to the errors that the guide makes, all else fixed, and calibrate the variance.
 
@@ -80,9 +81,8 @@ def calibrate_error(guide: Guide, held_out: SliceSource, device: torch.device, s
     """
     guide.to(device).error.calibration.fill_(1.0)
     total, count = torch.zeros(2, 2, OCTAVES, dtype=torch.float64, device=device)
-    for evidence, task in _measurements(
-        guide, held_out, device, seed, min(_CALIBRATED, _REPEATED * len(held_out))
-    ):
+    most = min(_CALIBRATED, _REPEATED * len(held_out))
+    for evidence, task in _measurements(guide, held_out, device, seed, most):
         errors = _errors(guide, evidence, _error(evidence, task))
         ratio = log_ratio(guide.error.variances(errors.statistics, errors.sigma), errors)
         total += ratio.double().sum(0)

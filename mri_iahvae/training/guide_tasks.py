@@ -146,9 +146,7 @@ class _Draw:
             drawn = torch.rand(count, generator=self.generator, device=self.generator.device) < rate
         else:
             step = 1 / max(rate, 1 / count)
-            places = torch.floor(
-                torch.arange(0, count, device=self.generator.device) * step + self.uniform(0, step)
-            ).long()
+            places = torch.floor(where * step + self.uniform(0, step)).long()
             drawn = torch.isin(where, places)
         mask = central | drawn
         if self.uniform(0, 1) < _PARTIAL:

@@ -31,15 +31,10 @@ def calibrate_intervals(
 ) -> Intervals | None:
     """Measure the intervals of a checkpoint that has a guide, and write them into its folder.
 
-    Each slice, of 512 at most, is measured once, at random as in the guide's training, and estimated from as many
-    copies as reconstructions are by default. The slice is the unit that is exchangeable: neighbouring pixels err
-    together. What counts of it are the pixels above a tenth of its largest magnitude.
-
-    Args:
-        folder: of the checkpoint.
-        held_out: slices of other subjects than the guide was trained on.
-        device: to compute on.
-        seed: of the measurements.
+    Each held-out slice, of 512 at most and of other subjects than the guide was trained on, is measured once, at random
+    as in the guide's training, and estimated from as many copies as reconstructions are by default. The slice is the
+    unit that is exchangeable: neighbouring pixels err together. What counts of it are the pixels above a tenth of its
+    largest magnitude.
 
     Returns:
         The intervals; None, and none are in the folder, where there are too few slices.

@@ -11,15 +11,10 @@ from mri_iahvae.model.checkpoint import save_model
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.model.super_resolution import SuperResolution
 from mri_iahvae.processes import process_count
+from mri_iahvae.training import objective
 from mri_iahvae.training.augment import augment
 from mri_iahvae.training.masks import random_masks
-from mri_iahvae.training.objective import (
-    complete,
-    completion_ratio,
-    masked_ratio,
-    posterior_pass,
-    squared_error,
-)
+from mri_iahvae.training.objective import complete, posterior_pass, squared_error
 from mri_iahvae.training.settings import TrainSettings
 from mri_iahvae.training.shard import Shard
 from mri_iahvae.training.stage import StageBase
@@ -90,11 +85,11 @@ class StageModule(StageBase):
         half = (len(kspace) + 1) // 2
         if seed // 2 % 2:
             masks = halves.of(random_masks(halves.total, self.model.size, noise))
-            term = masked_ratio(self.model, kspace[:half], masks).mean()
+            term = objective.masked_ratio(self.model, kspace[:half], masks).mean()
             name, weight = "masked", settings.masked_weight
         else:
             cut = completion_cut(seed // 4, self.stage.trained.stop)
-            term = completion_ratio(self.model, kspace[:half], 2**cut).mean()
+            term = objective.completion_ratio(self.model, kspace[:half], 2**cut).mean()
             name, weight = "completion", settings.completion_weight
         loss = elbo_loss + weight * term
         # Over all processes: a step that one skips, all skip.

@@ -73,9 +73,9 @@ def posterior_pass(
         rates.append(encoded.rate)
         decoded = decomposition.extend(decoded, part, scale.index)
         seen = part.detach()
-        walk.extend(
-            encoded.last, seen if teacher is None else torch.where(teacher[:, None, None], target, seen)
-        )
+        if teacher is not None:
+            seen = torch.where(teacher[:, None, None], target, seen)
+        walk.extend(encoded.last, seen)
         session.extend(scale, block)
     return PosteriorPass(torch.stack(errors), torch.stack(rates), decoded)
 

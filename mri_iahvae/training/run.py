@@ -20,7 +20,7 @@ from mri_iahvae.model.guide_config import GuideConfig
 from mri_iahvae.model.guide_file import load_guide, save_guide
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.processes import ALONE, TIMEOUT, Processes, cluster_plugins, quiet_lightning, rank
-from mri_iahvae.training.augment import augment
+from mri_iahvae.training.augment import augmented
 from mri_iahvae.training.calibration import calibrate_and_save
 from mri_iahvae.training.guide_module import GuideModule
 from mri_iahvae.training.interruption import Interruption
@@ -112,27 +112,15 @@ def run_training(
         _fit(module, slices, validation, recorder, device, state, processes)
     assert module is not None  # noqa: S101 - there is a stage
     if int(module.skipped) >= module.stage.steps:
-        raise IahvaeError(
-            f"{run}: every step of the last stage was skipped, because its loss or gradient was too large"
-        )
+        why = "because its loss or gradient was too large"
+        raise IahvaeError(f"{run}: every step of the last stage was skipped, {why}")
     if rank() == 0:
         made = {**record, "settings": settings.to_json(), "finished": True, "validation": module.validation}
         model = module.average if isinstance(module, StageModule) else load_model(run / "model")[0]
         guide, _ = load_guide(run / "model") or (None, "")
         seen = sum(stage.steps * stage.batch for stage in settings.stages if stage.guide)
-        calibrate_and_save(
-            model,
-            guide,
-            run / "model",
-            made,
-            held_out,
-            description,
-            device,
-            slices=slices,
-            seen=seen,
-            seed=settings.seed,
-            half=settings.half,
-        )
+        more: dict[str, Any] = {"slices": slices, "seen": seen, "seed": settings.seed, "half": settings.half}
+        calibrate_and_save(model, guide, run / "model", made, held_out, description, device, **more)
     return run / "model"
 
 
@@ -221,11 +209,7 @@ def _hardware(device: torch.device, processes: Processes) -> dict[str, Any]:
 
 
 def _next_module(
-    preset: ModelConfig,
-    settings: TrainSettings,
-    index: int,
-    slices: CachedSlices,
-    before: IAHVAE | None,
+    preset: ModelConfig, settings: TrainSettings, index: int, slices: CachedSlices, before: IAHVAE | None
 ) -> StageModule:
     """The module of a stage that starts afresh, or from the model `before` it, grown to the stage's grid."""
     stage = settings.stages[index]
@@ -237,9 +221,8 @@ def _next_module(
         model = grow(before, target, before.config.sigma)
         sigma_start = model.config.sigma
     generator = torch.Generator().manual_seed(step_seed(settings.seed, index, 1))
-    chosen = torch.randint(len(slices), (min(_MEASURED, 4 * len(slices)),), generator=generator).tolist()
-    parts = [augment(slices.stack(chosen[i : i + 32]), generator) for i in range(0, len(chosen), 32)]
-    measured = measure(canonical_batch(torch.cat(parts), stage.size), model.config)
+    kspace = torch.cat(list(augmented(slices, min(_MEASURED, 4 * len(slices)), generator)))
+    measured = measure(canonical_batch(kspace, stage.size), model.config)
     model.set_config(replace(measured, sigma=stage.sigma))
     return StageModule(model, settings, index, sigma_start)
 

@@ -40,9 +40,8 @@ class RunRecord:
     def write(self, run: Path) -> None:
         """Write the record of a new run; a UsageError where the folder holds another one."""
         if states(run):
-            raise UsageError(
-                f"{run}: holds a run already; add --resume to go on with it or choose another folder"
-            )
+            advice = "add --resume to go on with it or choose another folder"
+            raise UsageError(f"{run}: holds a run already; {advice}")
         values = {"model": self.model.to_json(), "settings": self.settings.to_json(), "data": self.data}
         more = {"slices": self.slices, "domain": self.domain, "start": self.start, **self.provenance}
         write_json(run / "run.json", {**values, **more})
@@ -92,11 +91,8 @@ class RunRecord:
                     changed.append(f"--preset {found} is another model")
                 continue
             # The other options have the names of the settings.
-            was = (
-                options[option]
-                if option in options
-                else getattr(self.settings, option[2:].replace("-", "_"), None)
-            )
+            setting = getattr(self.settings, option[2:].replace("-", "_"), None)
+            was = options.get(option, setting)
             if was != (found.replace(" ", "") if option == "--stages" else found):
                 changed.append(f"{option} was {was}, found {found}")
         if changed:

@@ -36,9 +36,8 @@ class SafeStates(CheckpointIO):
             if not isinstance(checkpoint, dict):
                 raise TypeError("another structure")
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
-            raise CheckpointError(
-                f"{path}: expected a training state of this program, found {error}"
-            ) from None
+            wanted = "a training state of this program"
+            raise CheckpointError(f"{path}: expected {wanted}, found {error}") from None
         return checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:  # noqa: ANN401
@@ -78,9 +77,8 @@ def _flatten(value: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:  # 
         return {"tuple" if isinstance(value, tuple) else "list": items}
     if value is None or isinstance(value, str | bool | int | float):
         return value
-    raise CheckpointError(
-        f"training state {key}: expected tensors and plain values, found {type(value).__name__}"
-    )
+    found = type(value).__name__
+    raise CheckpointError(f"training state {key}: expected tensors and plain values, found {found}")
 
 
 def _restore(value: Any, tensors: dict[str, torch.Tensor]) -> Any:  # noqa: ANN401

@@ -32,13 +32,9 @@ def measure(kspace: Tensor, config: ModelConfig) -> ModelConfig:
     for band, s in zip(split(coefficients), scales(config.size), strict=True):
         count = kspace.shape[0] * int(band_mask(s).sum())
         gains.append(float((band.abs().double().square().sum() / count).sqrt()))
-    known = config.gains
     core = crop(kspace, min(CORE, config.size)).abs().double().square().mean(dim=0)
-    return replace(
-        config,
-        gains=(*known, *gains[len(known) :]),
-        core_power=tuple(tuple(row) for row in core.tolist()),
-    )
+    power = tuple(tuple(row) for row in core.tolist())
+    return replace(config, gains=(*config.gains, *gains[len(config.gains) :]), core_power=power)
 
 
 def grow(model: IAHVAE, target: ModelConfig, sigma: float) -> IAHVAE:
@@ -48,12 +44,7 @@ def grow(model: IAHVAE, target: ModelConfig, sigma: float) -> IAHVAE:
     units the coarse bands stay what they were. New scales are fresh, their gains not yet measured.
     """
     ratio = target.size // model.size
-    grown = IAHVAE(
-        replace(
-            target, gains=tuple(g * ratio for g in model.config.gains), core_power=(), sigma=sigma * ratio
-        )
-    )
-    weights = grown.state_dict()
-    weights.update(model.state_dict())
-    grown.load_state_dict(weights)
+    gains = tuple(gain * ratio for gain in model.config.gains)
+    grown = IAHVAE(replace(target, gains=gains, core_power=(), sigma=sigma * ratio))
+    grown.load_state_dict({**grown.state_dict(), **model.state_dict()})
     return grown

@@ -13,11 +13,11 @@ from torch.distributions import Normal
 
 from examples.cifar10 import table, training
 from examples.cifar10.__main__ import main
+from examples.cifar10.half_spectrum import HalfSpectrum
 from examples.cifar10.model import GREY, UNIT, Colours, ColourVAE
 from examples.cifar10.training import KINDS, batch, begin, resume, save
 from mri_iahvae.errors import UsageError
 from mri_iahvae.kspace.bands import embed
-from mri_iahvae.kspace.half_spectrum import HalfSpectrum
 from mri_iahvae.model.walk import Walk
 from mri_iahvae.training.objective import posterior_pass
 

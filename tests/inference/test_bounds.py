@@ -7,15 +7,10 @@ import pytest
 import torch
 
 from mri_iahvae.inference.bounds import MARGIN, REACH, bounded, out_of_bounds
-from mri_iahvae.inference.draws import Draws, Element
-from mri_iahvae.inference.infer import infer
-from mri_iahvae.inference.measurement import Datum, Measurement
-from mri_iahvae.inference.settings import InferenceSettings
+from mri_iahvae.inference.draws import Element
+from mri_iahvae.inference.measurement import Datum
 from mri_iahvae.kspace.bands import block_mask, crop
-
-COLUMNS = torch.zeros(1, 16, 16, dtype=torch.bool)
-COLUMNS[..., [0, 3, 5, 7, 8, 9, 13]] = True
-
+from tests.inference.runs import COLUMNS, inference
 
 pytestmark = pytest.mark.usefixtures("within_bounds")
 
@@ -96,14 +91,10 @@ def test_one_wild_slice_changes_no_other(model, kspace, method, sample):
     """Nor is it changed itself where it is measured."""
     if method == "paper" and sample is not None:
         pytest.skip("it draws no samples")
-    settings = InferenceSettings(method=method, steps=3)
-    draws = Draws(0, 1.0, tuple(Element(k, sample) for k in range(3)), torch.device("cpu"))
+    elements = [Element(k, sample) for k in range(3)]
     wild = kspace.clone()
     wild[1] = 1e4 * kspace[1] * ~block_mask(4, 16) + kspace[1] * block_mask(4, 16)
-    calm, found = (
-        infer(model, Measurement.of(k, COLUMNS, torch.zeros(3), model.decomposition), settings, draws)
-        for k in (kspace, wild)
-    )
+    calm, found = (inference(model, k, COLUMNS, method, elements=elements) for k in (kspace, wild))
     assert found.bounded[1] or method == "iterative"  # its few steps from the prior do not go far
     assert torch.equal(found.bounded[::2], calm.bounded[::2])
     torch.testing.assert_close(found.bins[::2], calm.bins[::2], rtol=1e-3, atol=1e-3)

@@ -7,8 +7,6 @@ from mri_iahvae.inference.guidance import MOST_ADDED, estimate
 from mri_iahvae.kspace.noise import complex_noise
 from mri_iahvae.kspace.symmetry import SYMMETRIES
 from mri_iahvae.model.estimate import Estimate
-from mri_iahvae.model.guide import Guide
-from mri_iahvae.model.guide_config import GuideConfig
 
 
 @pytest.fixture
@@ -23,10 +21,9 @@ def fixed(found, variance):
     return lambda kspace, *_: Estimate.even(found.expand(kspace.shape), variance.expand(kspace.shape))
 
 
-def test_measured_bins_without_noise_are_kept_to_the_bit(task):
+def test_measured_bins_without_noise_are_kept_to_the_bit(task, guide):
     kspace, mask, sigma = task
-    torch.manual_seed(0)
-    found, dropped = estimate(Guide(GuideConfig(1, (4, 8), 1)), *task)
+    found, dropped = estimate(guide, *task)
     exact = mask & (sigma == 0)[:, None, None]
     assert torch.equal(found.kspace[exact], kspace[exact])
     assert not found.variance[exact].any()
@@ -60,14 +57,9 @@ def test_each_slice_is_judged_alone_and_nothing_measured_is_no_fault(task):
     assert torch.equal(found.kspace[0][~mask[0]], level.expand(kspace[0].shape)[~mask[0]] + 0j)
 
 
-def test_estimates_of_symmetric_copies_are_averaged(task):
+def test_estimates_of_symmetric_copies_are_averaged(task, guide):
     """A guide without a sense of direction or phase says the same of each; another one says the mean."""
     kspace, mask, sigma = task
-    torch.manual_seed(0)
-    guide = Guide(GuideConfig(1, (4, 8), 1))
-    with torch.no_grad():
-        for parameter in guide.steps.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
     one, both = (estimate(guide, *task, symmetries=count)[0] for count in (1, 2))
     other, _ = estimate(guide, SYMMETRIES[1].apply(kspace), SYMMETRIES[1].flip(mask), sigma)
     expected = (one.kspace + SYMMETRIES[1].undo(other.kspace)) / 2

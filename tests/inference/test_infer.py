@@ -50,10 +50,8 @@ def test_data_consistency(model, kspace, noise, mask, method):
     torch.testing.assert_close(soft, torch.where(unmeasured, own, own + weight * (kspace - own)))
     if mask.any():
         assert (own != kspace).all()
-        other = run(
-            model, torch.where(mask, 1.1 * kspace, kspace), mask, method, THREE, data_consistency="none"
-        )
-        assert (other != own).any()
+        changed = torch.where(mask, 1.1 * kspace, kspace)
+        assert (run(model, changed, mask, method, THREE, data_consistency="none") != own).any()
 
 
 @pytest.mark.parametrize("finer", [8, 16])
@@ -96,9 +94,8 @@ def test_the_encoder_runs_where_something_is_measured_only(model, kspace, method
     run(model, kspace, block(4), method)
     for hook in hooks:
         hook.remove()
-    assert calls == (
-        [] if method == "iterative" else [0, 0, 1, 1, 2]
-    )  # of what is measured, of what is settled
+    # Of what is measured, and of what is settled.
+    assert calls == ([] if method == "iterative" else [0, 0, 1, 1, 2])
 
 
 @pytest.mark.parametrize("method", ["amortized", "iterative", "hybrid"])
@@ -138,9 +135,8 @@ def test_automatic_steps_stop_each_scale_when_it_has_converged(model, kspace):
     alone = inference(model, kspace[1:2], COLUMNS, steps="auto")
     assert alone.steps[0, :2].tolist() == auto.steps[1, :2].tolist()
     few, many = (run(model, kspace, COLUMNS, steps=n, data_consistency="none") for n in (3, 100))
-    away = [
-        (other - many)[:, 8, 8].norm() for other in (auto.bins, few)
-    ]  # no coarser scale has gone another way
+    # Of the coarsest scale: no coarser one has gone another way.
+    away = [(other - many)[:, 8, 8].norm() for other in (auto.bins, few)]
     assert away[0] < 0.1 * away[1]
 
 
@@ -152,9 +148,8 @@ def test_bfloat16_rounds_the_convolutions_only(model, kspace):
 
 def test_a_batch_element_does_not_depend_on_the_others(model, kspace, method):
     """Whatever is measured of each, and with whatever noise: also nothing, and not a band in the middle."""
-    masks = torch.cat(
-        [MASKS[kind] for kind in ("a band in the middle missing", "columns", "block", "nothing")]
-    )
+    kinds = "a band in the middle missing", "columns", "block", "nothing"
+    masks = torch.cat([MASKS[kind] for kind in kinds])
     data, noise = kspace[[0, 1, 2, 0]], torch.tensor([0.0, 0.3, 1.0, 0.0])
     before = {name: value.clone() for name, value in model.state_dict().items()}
     together = run(model, data, masks, method, noise, data_consistency="none")
@@ -169,11 +164,8 @@ def test_a_batch_element_does_not_depend_on_the_others(model, kspace, method):
 def test_samples_repeat_bit_for_bit_and_do_not_depend_on_their_batch(model, kspace, sampled):
     """On their own seed, slice and sample alone: to 0.2 % and 0.002, what the rounding of a batch may grow to."""
     elements = [Element(5, 0), Element(5, 1), Element(6, 2)]
-    masks, noise, data = (
-        torch.cat([COLUMNS, COLUMNS, block(4)]),
-        torch.tensor([0.0, 0.0, 0.4]),
-        kspace[[0, 0, 1]],
-    )
+    masks, noise = torch.cat([COLUMNS, COLUMNS, block(4)]), torch.tensor([0.0, 0.0, 0.4])
+    data = kspace[[0, 0, 1]]
 
     def sample(chosen, elements, seed=0):
         options = {"seed": seed, "data_consistency": "soft"}

@@ -3,16 +3,14 @@ import math
 import pytest
 import torch
 
-from mri_iahvae.inference.draws import Draws, Element
-from mri_iahvae.inference.infer import infer
 from mri_iahvae.inference.joint import decode, encode, infer_jointly
-from mri_iahvae.inference.measurement import Measurement
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.decomposition import FourierBands
 from mri_iahvae.kspace.noise import complex_noise
 from mri_iahvae.kspace.orthogonal import Rotations
 from mri_iahvae.model.config import ModelConfig, ScaleConfig
 from mri_iahvae.model.iahvae import IAHVAE
+from tests.inference.runs import inference, run
 from tests.linear_model import LinearModel
 
 SETTINGS = InferenceSettings("hybrid", 100, data_consistency="soft")
@@ -35,15 +33,6 @@ def posterior_mean(model, kspace, mask, sigma):
     return torch.complex(*found.unflatten(0, (2, n, n)))
 
 
-def separate_scales(model, kspace, mask, sigma, consistency="soft"):
-    measured = Measurement.of(
-        model.decomposition.from_kspace(kspace), mask, torch.tensor([sigma]), model.decomposition
-    )
-    settings = InferenceSettings("hybrid", 100, data_consistency=consistency)
-    found = infer(model, measured, settings, Draws(0, 1.0, (Element(0),), torch.device("cpu")))
-    return model.decomposition.to_kspace(found.bins)
-
-
 @pytest.mark.parametrize("sigma", [0.0, 0.5])
 @pytest.mark.parametrize("decomposition", [FourierBands(4), Rotations(4)], ids=["fourier", "haar"])
 def test_of_a_linear_model_it_is_the_posterior_mean(decomposition, sigma):
@@ -62,7 +51,10 @@ def test_where_scales_separate_it_agrees_with_algorithm_1():
         assert decomposition.separates(mask)
         model = LinearModel(decomposition)
         together, _ = infer_jointly(model, kspace, mask, torch.tensor([0.5]), SETTINGS)
-        torch.testing.assert_close(together, separate_scales(model, kspace, mask, 0.5), rtol=0, atol=5e-3)
+        found = run(
+            model, decomposition.from_kspace(kspace), mask, noise=0.5, steps=100, data_consistency="soft"
+        )
+        torch.testing.assert_close(together, decomposition.to_kspace(found), rtol=0, atol=5e-3)
     assert not Rotations(4).separates(SOME)
 
 
@@ -85,9 +77,8 @@ def test_what_measured_bins_hold():
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    model = IAHVAE(
-        ModelConfig((ScaleConfig(1, 8, 4),) * 4, decomposition="rotations", gains=(4.0, 3.0, 2.0, 1.0))
-    )
+    scales, gains = (ScaleConfig(1, 8, 4),) * 4, (4.0, 3.0, 2.0, 1.0)
+    model = IAHVAE(ModelConfig(scales, decomposition="rotations", gains=gains))
     for weight in model.parameters():
         weight.data += 0.1 * torch.randn_like(weight)
     return model.eval().requires_grad_(requires_grad=False)
@@ -114,19 +105,11 @@ def test_a_network_is_refined(model):
 def test_the_decoder_is_that_of_algorithm_1(model):
     """Latents of its amortized pass decode to its bins."""
     kspace = 3 * complex_noise((2, 8, 8), 1.0, torch.Generator().manual_seed(0))
-    measured = Measurement.of(
-        model.decomposition.from_kspace(kspace),
-        torch.ones(1, 8, 8, dtype=torch.bool),
-        torch.zeros(2),
-        model.decomposition,
-    )
-    settings = InferenceSettings("amortized", data_consistency="none")
-    draws = Draws(0, 1.0, (Element(0), Element(1)), torch.device("cpu"))
-    found = infer(model, measured, settings, draws)
+    coefficients, everything = model.decomposition.from_kspace(kspace), torch.ones(1, 8, 8, dtype=torch.bool)
+    found = inference(model, coefficients, everything, "amortized", data_consistency="none")
     mean, std = encode(model, kspace)
-    torch.testing.assert_close(
-        mean[0], found.latents[0][0]
-    )  # of finer ones the contexts differ: data, decoded
+    # Of finer scales the contexts differ: data, decoded.
+    torch.testing.assert_close(mean[0], found.latents[0][0])
     assert all(math.isfinite(float(r.sum())) and (r > 0).all() for r in std)
     bins = model.decomposition.from_kspace(decode(model, mean))
     torch.testing.assert_close(bins[:, 4, 4], found.bins[:, 4, 4])

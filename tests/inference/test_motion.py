@@ -22,9 +22,8 @@ def blobs(size):
 
 def constant(rows, columns, size):
     """A displacement by so many pixels everywhere."""
-    return (
-        (2 / size * torch.tensor([columns, rows], dtype=torch.float32)).reshape(1, 2, 1, 1).expand(1, 2, 3, 3)
-    )
+    pixels = torch.tensor([columns, rows], dtype=torch.float32)
+    return (2 / size * pixels).reshape(1, 2, 1, 1).expand(1, 2, 3, 3)
 
 
 def test_no_displacement_moves_nothing(noise):
@@ -64,6 +63,5 @@ def test_elements_of_a_batch_are_independent():
     weight = torch.full((2, 32, 32), 1e3)
     both = find_displacement(bins, bins.flip(0), weight)
     alone = find_displacement(bins[1:], bins[:1], weight[:1])
-    torch.testing.assert_close(
-        both[1:], alone, atol=1e-3 * math.sqrt(float(alone.square().mean())), rtol=1e-2
-    )
+    size = math.sqrt(float(alone.square().mean()))
+    torch.testing.assert_close(both[1:], alone, atol=1e-3 * size, rtol=1e-2)

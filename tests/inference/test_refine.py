@@ -74,9 +74,8 @@ def test_the_objective_is_the_negative_log_posterior(problem, start, noise):
     (expected_here, expected_slope), (expected_there, _) = (
         gradients(negative_log_joint, e) for e in (start, other)
     )
-    torch.testing.assert_close(
-        there - here, expected_there - expected_here, rtol=1e-3, atol=1e-3 * float(here.max())
-    )
+    close = {"rtol": 1e-3, "atol": 1e-3 * float(here.max())}
+    torch.testing.assert_close(there - here, expected_there - expected_here, **close)
     for found, expected in zip(slope, expected_slope, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 

@@ -1,5 +1,6 @@
 import cmath
 
+import numpy as np
 import pytest
 import torch
 
@@ -56,12 +57,9 @@ def test_an_undersampled_slice_gets_nearly_the_form_of_the_full_one(
     slices, power, acceleration, center_fraction
 ):
     full = canonical_factor(slices, ALL, power).abs()
-    masks = torch.stack(
-        [
-            torch.from_numpy(column_mask(64, acceleration, center_fraction, "random", f"scan {i}"))
-            for i in range(len(slices))
-        ]
-    )
+    names = [f"scan {i}" for i in range(len(slices))]
+    drawn = [column_mask(64, acceleration, center_fraction, "random", name) for name in names]
+    masks = torch.from_numpy(np.stack(drawn))
     assert not masks[:, 28:36].all()  # some columns of B_8 are missing
     partial = canonical_factor(slices, masks[:, None], power).abs()
     assert (partial / full - 1).abs().mean() < 0.02

@@ -73,9 +73,8 @@ def test_data_step_against_a_dense_solve(sense, size, single):
 def test_the_data_step_knows_no_units(sense, scale):
     operator, kspace, prior = sense(7, 10), normal(2, 3, 7, 10), normal(2, 7, 10)
     found = operator.data_step(kspace * scale, prior * scale, torch.tensor(0.1), 8) / scale
-    torch.testing.assert_close(
-        found, operator.data_step(kspace, prior, torch.tensor(0.1), 8), rtol=1e-3, atol=1e-4
-    )
+    expected = operator.data_step(kspace, prior, torch.tensor(0.1), 8)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
 EIGENVALUES = torch.tensor([0.05, 0.4, 1.0]).repeat(8).reshape(4, 6)

@@ -13,10 +13,8 @@ def test_octaves_and_their_means():
     assert ring[32 + 16, 24] == 1  # half the Nyquist frequency ends the ring
     assert ring[32 + 17, 24] == 0
     generator = torch.Generator().manual_seed(0)
-    values, where = (
-        torch.rand(2, 64, 48, generator=generator),
-        torch.rand(2, 64, 48, generator=generator) < 0.3,
-    )
+    values = torch.rand(2, 64, 48, generator=generator)
+    where = torch.rand(2, 64, 48, generator=generator) < 0.3
     where[0, ring == 2] = False
     found = ring_means(values, where, ring)
     for element in range(2):

@@ -8,9 +8,8 @@ from mri_iahvae.kspace.separable import cascade
 
 
 def test_every_step_is_orthogonal_whatever_its_angles():
-    angles = 10 * torch.randn(
-        angle_count(16), dtype=torch.float64, generator=torch.Generator().manual_seed(0)
-    )
+    noise = torch.Generator().manual_seed(0)
+    angles = 10 * torch.randn(angle_count(16), dtype=torch.float64, generator=noise)
     found = steps(16, angles)
     assert [len(step) for step in found] == [2, 4, 8, 16]
     for step in (*found, *cascade(found)):

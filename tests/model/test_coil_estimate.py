@@ -36,9 +36,8 @@ def test_one_coil_has_the_variance_of_a_weighted_mean(mask):
     variance = 0.5 + torch.rand(1, *SIZE, generator=torch.Generator().manual_seed(1))
     sigma, weighed = torch.tensor([0.4]), 0.1
     found = estimate(torch.ones(1, 1, *SIZE, dtype=torch.complex64), mask, sigma, variance, weighed, unit=3.0)
-    drawn = torch.cat(
-        [found.draw(white(1, *SIZE, seed=k), white(1, 1, *SIZE, seed=-k - 1)) for k in range(400)]
-    )
+    noises = [(white(1, *SIZE, seed=k), white(1, 1, *SIZE, seed=-k - 1)) for k in range(400)]
+    drawn = torch.cat([found.draw(*both) for both in noises])
     power = fft2c(drawn).abs().square().mean(dim=0) / 2 / 9
     noise = found.measured.noise
     ratio = noise / weighed
@@ -63,11 +62,11 @@ def test_a_draw_is_linear_and_small_where_the_coils_determine_the_image(coil_map
     torch.testing.assert_close(found.draw(-error, -noise), -found.draw(error, noise), rtol=1e-3, atol=1e-5)
     # No noise but that which stands for the error of the sensitivities, 0.01.
     assert found.draw(error, noise).abs().square().mean().sqrt() == pytest.approx(0.01 * 2**0.5, rel=0.2)
-    undersampled = estimate(maps, mask, torch.zeros(1), variance, 0.3).draw(error, noise)
-    one_coil = estimate(torch.ones(1, 1, *SIZE) + 0j, mask, torch.zeros(1), variance, 0.3).draw(
-        error, noise[:, :1]
+    several, one = (
+        estimate(seen, mask, torch.zeros(1), variance, 0.3).draw(error, noise[:, : seen.shape[1]])
+        for seen in (maps, torch.ones(1, 1, *SIZE) + 0j)
     )
-    assert undersampled.abs().square().mean() < 0.75 * one_coil.abs().square().mean()
+    assert several.abs().square().mean() < 0.75 * one.abs().square().mean()
 
 
 def test_of_one_coil_estimate_and_expected_error_are_those_without_an_axis(mask):
@@ -80,9 +79,8 @@ def test_of_one_coil_estimate_and_expected_error_are_those_without_an_axis(mask)
     found = guide.combine(kspace[:, None], sense, sigma)
     unit = found.unit[:, None, None]
     torch.testing.assert_close(fft2c(found.image), single.kspace, rtol=0.02, atol=0.02)
-    torch.testing.assert_close(
-        found.prediction.variance * unit.square(), single.variance, rtol=0.05, atol=1e-3
-    )
+    variance = found.prediction.variance * unit.square()
+    torch.testing.assert_close(variance, single.variance, rtol=0.05, atol=1e-3)
     torch.testing.assert_close(found.prediction.spread, single.spread, rtol=0.05, atol=1e-2)
 
 

@@ -105,9 +105,8 @@ def test_a_measured_domain_holds_its_own_slices(model, slices):
     limit = [float(excess[:, :count].mean(dim=1).quantile(0.99)) for count in (1, 2, 3)]
     assert domain.limit == pytest.approx(limit, rel=1e-3)
     textures = log_texture(slices)
-    assert domain.texture == pytest.approx(
-        (float(textures.mean()), float(textures.quantile(0.005))), rel=1e-3
-    )
+    texture = float(textures.mean()), float(textures.quantile(0.005))
+    assert domain.texture == pytest.approx(texture, rel=1e-3)
     inside = fit(model, slices, domain=domain)
     assert int((inside > 1).sum()) in (2, 3)  # at most one beyond each of three limits, and the flattest
     assert abs(float(inside.mean())) < 0.7  # the largest of three that are 0 on average
@@ -140,10 +139,8 @@ def test_json():
     """Also of domains from before textures were measured."""
     for domain in (DOMAIN, TEXTURED):
         assert Domain.from_json(json.loads(json.dumps(domain.to_json()))) == domain
-    assert (
-        Domain.from_json({key: value for key, value in DOMAIN.to_json().items() if key != "texture"})
-        == DOMAIN
-    )
+    earlier = {key: value for key, value in DOMAIN.to_json().items() if key != "texture"}
+    assert Domain.from_json(earlier) == DOMAIN
 
 
 @pytest.mark.parametrize(

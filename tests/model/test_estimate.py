@@ -22,9 +22,8 @@ def estimate(request, noise):
 
 
 def draws(estimate, noise, count=4000):
-    return torch.cat(
-        [estimate.draw(complex_noise(estimate.variance.shape, 1.0, noise)) for _ in range(count)]
-    )
+    shape = estimate.variance.shape
+    return torch.cat([estimate.draw(complex_noise(shape, 1.0, noise)) for _ in range(count)])
 
 
 def test_each_bin_of_a_draw_has_the_variance_that_is_stated(estimate, noise):

@@ -23,9 +23,8 @@ def measurement(size, seed=0):
     """k-space whose energy falls with frequency, and a mask of columns: complex64 and bool (2, H, W)."""
     generator = torch.Generator().manual_seed(seed)
     parts = torch.randn(2, *size, 2, generator=generator)
-    radius = sum(
-        (torch.arange(n) - n // 2).square().reshape(s) for n, s in zip(size, ((-1, 1), (1, -1)), strict=True)
-    )
+    y, x = ((torch.arange(n) - n // 2).square() for n in size)
+    radius = y[:, None] + x
     columns = torch.rand(2, 1, size[1], generator=generator) < 0.4
     columns[..., size[1] // 2] = True
     return torch.view_as_complex(parts) / (1 + radius), columns.expand(2, *size)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mri_iahvae.kspace.bands import crop
+from mri_iahvae.kspace.bands import block_mask, crop
 from mri_iahvae.kspace.orthogonal import angle_count
 from mri_iahvae.model.checkpoint import load_model, save_model
 from mri_iahvae.model.config import ScaleConfig
@@ -19,9 +19,8 @@ def test_every_grid(size, noise):
     model = IAHVAE(preset("small").coarse(size)).requires_grad_(requires_grad=False)
     assert model.size == model.decomposition.size == size
     for scale in model.scales:
-        assert sum(torch.Size(latent.shape).numel() for latent in scale.latents) == (
-            scale.side**2 * model.config.latent * len(scale.latents)
-        )
+        for latent in scale.latents:
+            assert torch.Size(latent.shape).numel() == scale.side**2 * model.config.latent
     kspace = torch.view_as_complex(torch.randn(1, size, size, 2, generator=noise))
     bins = posterior_pass(model, kspace).bins
     assert bins.shape == kspace.shape
@@ -69,9 +68,8 @@ def test_gains_core_power_and_sigma_may_be_measured_later(variant, noise):
     assert other.sigma == 0.7
     assert torch.equal(posterior_pass(model, kspace).bins, posterior_pass(other, kspace).bins)
     assert torch.equal(model.power, other.power)
-    assert set(model.state_dict()) == {
-        name for name, _ in model.named_parameters()
-    }  # the configuration holds them
+    # The configuration holds them.
+    assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}
 
 
 @pytest.mark.parametrize("s", [0, 1, 4, 8])
@@ -81,9 +79,7 @@ def test_completion(model, kspace, s):
     def run(seed=None, data=kspace):
         return complete(model, data, s, None if seed is None else torch.Generator().manual_seed(seed))
 
-    inside = torch.zeros(model.size, model.size, dtype=torch.bool)
-    first = model.size // 2 - s // 2
-    inside[first : first + s, first : first + s] = True
+    inside = block_mask(s, model.size)
     mean, outside = run(), ~inside
     assert torch.equal(mean, run(data=torch.where(inside, kspace, 7j)))
     for found in (mean, run(1)):

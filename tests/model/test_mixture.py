@@ -52,9 +52,8 @@ def test_evidence_is_the_marginal_density():
     mixture, y = random_mixture(3, 4), torch.zeros(1, 4, dtype=torch.float64)
     variance = torch.tensor([0.2, torch.inf, 0.0, torch.inf], dtype=torch.float64)
     kept, noise = [0, 2], torch.diag(torch.tensor([0.2, 0.0], dtype=torch.float64))
-    part = Mixture(
-        mixture.log_weights, mixture.means[:, kept], mixture.covariances[:, kept][:, :, kept] + noise
-    )
+    covariances = mixture.covariances[:, kept][:, :, kept] + noise
+    part = Mixture(mixture.log_weights, mixture.means[:, kept], covariances)
     found = mixture.log_evidence(y, variance).logsumexp(1)
     torch.testing.assert_close(found, reference(part).log_prob(y[:, kept]))
     nothing = torch.full((4,), torch.inf, dtype=torch.float64)
@@ -65,9 +64,8 @@ def test_draws_have_the_moments_of_the_mixture():
     mixture = random_mixture(3, 2)
     noise = torch.randn(40_000, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     drawn, chosen = mixture.draw(noise)
-    torch.testing.assert_close(
-        torch.bincount(chosen) / len(chosen), mixture.log_weights.exp().float(), rtol=0, atol=0.01
-    )
+    weights = torch.bincount(chosen) / len(chosen)
+    torch.testing.assert_close(weights, mixture.log_weights.exp().float(), rtol=0, atol=0.01)
     for k, (mean, covariance) in enumerate(zip(mixture.means, mixture.covariances, strict=True)):
         own = drawn[chosen == k]
         torch.testing.assert_close(own.mean(0), mean, rtol=0, atol=0.1)

@@ -2,6 +2,7 @@
 
 import re
 
+import h5py
 import pytest
 
 from mri_iahvae.scans.reader import open_scan
@@ -19,3 +20,17 @@ def refused():
         )
 
     return check
+
+
+@pytest.fixture
+def write_hdf5(tmp_path):
+    """Writes datasets and attributes with h5py alone, independently of the project's writer."""
+
+    def write_file(attrs=None, **datasets):
+        with h5py.File(tmp_path / "scan.h5", "w") as file:
+            for name, value in datasets.items():
+                file[name] = value
+            file.attrs.update(attrs or {})
+        return tmp_path / "scan.h5"
+
+    return write_file

@@ -10,6 +10,7 @@ from mri_iahvae.errors import ScanError
 from mri_iahvae.scans.coil_maps import MAPS, as_stored, open_coil_maps
 from mri_iahvae.scans.geometry import Geometry
 from mri_iahvae.scans.reader import open_scan
+from tests.array_files import save_array
 from tests.refusals import refused
 
 WHOLE = Geometry((32, 20), (32, 20), (32, 20))
@@ -31,17 +32,12 @@ def maps(rng):
 @pytest.fixture
 def save(tmp_path):
     def write(values, kind="npy"):
-        path = tmp_path / f"maps.{kind}"
-        if kind == "npy":
-            np.save(path, values)
-        elif kind == "h5":
-            with h5py.File(path, "w") as file:
-                file[MAPS] = values
+        if kind == "cfl":  # rows, columns, coils as dimension 3, slices as dimension 13
+            values = np.expand_dims(values.transpose(2, 3, 1, 0), (2, *range(4, 13)))
+        path = save_array(tmp_path / f"maps.{kind}", values, MAPS)
+        if kind == "h5":
+            with h5py.File(path, "a") as file:
                 file["mask"] = np.zeros(20, bool)  # of a result: says nothing of the maps
-        else:
-            dims = [*values.shape[-2:], 1, values.shape[-3], *[1] * 9, len(values)]
-            path.with_suffix(".hdr").write_text(f"# Dimensions\n{' '.join(map(str, dims))}\n")
-            path.write_bytes(values.transpose(2, 3, 1, 0).astype("<c8").tobytes(order="F"))
         return path
 
     return write
@@ -99,8 +95,6 @@ def test_values_that_cannot_be_used_are_refused(scan, maps, save, value):
 
 def test_several_sets_of_bart_are_refused(scan, tmp_path):
     """As `bart ecalib` writes them without `-m 1`."""
-    path = tmp_path / "maps.cfl"
-    path.with_suffix(".hdr").write_text("# Dimensions\n32 20 1 3 2\n")
-    path.write_bytes(np.ones(32 * 20 * 6, "<c8").tobytes())
+    path = save_array(tmp_path / "maps.cfl", np.ones((32, 20, 1, 3, 2)))
     with pytest.raises(ScanError, match="bart slice"):
         open_coil_maps(path, scan, WHOLE)

@@ -57,9 +57,8 @@ def test_the_message_says_what_the_file_holds(tmp_path, name, words):
 @pytest.mark.parametrize("name", ["brain.hdr", "brain.img"])
 def test_pairs_of_an_image_are_not_bart_s(tmp_path, kind, name):
     kind(np.ones((4, 4, 2), np.float32), np.eye(4)).to_filename(tmp_path / "brain.img")
-    with pytest.raises(
-        ScanError, match=r"a pair \.hdr and \.img, NIfTI or Analyze, .*; save it as one file \.nii"
-    ):
+    told = r"a pair \.hdr and \.img, NIfTI or Analyze, .*; save it as one file \.nii"
+    with pytest.raises(ScanError, match=told):
         open_scan(tmp_path / name)
 
 
@@ -79,9 +78,8 @@ def test_hdf5_of_matlab_is_read_by_the_name_of_its_array(tmp_path, kspace, block
     if block:
         with (tmp_path / "cine.mat").open("r+b") as stream:
             stream.write(b"MATLAB 7.3 MAT-file")
-    with pytest.raises(
-        ScanError, match=r"'kspace_full' \(3, 20, 17\) real/imag; choose that of k-space with --dataset"
-    ):
+    told = r"'kspace_full' \(3, 20, 17\) real/imag; choose that of k-space with --dataset"
+    with pytest.raises(ScanError, match=told):
         open_scan(tmp_path / "cine.mat")
     scan = open_scan(tmp_path / "cine.mat", Reading("kspace_full"))
     np.testing.assert_array_equal(scan.read(slice(None)), kspace)
@@ -111,8 +109,42 @@ def test_parts_of_k_space_in_two_datasets_are_told_how_to_combine(tmp_path, kspa
 def test_k_space_in_a_group_called_as_that_of_raw_data(tmp_path, kspace):
     with h5py.File(tmp_path / "group.h5", "w") as file:
         file["dataset/kspace"] = kspace
-    with pytest.raises(
-        ScanError, match=r"but 'dataset/kspace' .*; choose that of k-space with --dataset NAME"
-    ):
+    told = r"but 'dataset/kspace' .*; choose that of k-space with --dataset NAME"
+    with pytest.raises(ScanError, match=told):
         open_scan(tmp_path / "group.h5")
     assert open_scan(tmp_path / "group.h5", Reading("dataset/kspace")).slices == len(kspace)
+
+
+ADVICE = {
+    "a.dcm": "dcm2niix",
+    "a.IMA": "dcm2niix",
+    "a.mat": ".npy",
+    "a.npz": ".npy",
+    "meas_MID1.dat": "siemens_to_ismrmrd",
+    "P12345.7": "ge_to_ismrmrd",
+    "a.raw": "philips_to_ismrmrd",
+    **dict.fromkeys(("a.png", "a.JPG", "a.jpeg"), "simulate"),
+}
+
+
+@pytest.mark.parametrize(("name", "advice"), ADVICE.items())
+def test_other_files_get_a_line_of_help(tmp_path, name, advice):
+    (tmp_path / name).write_bytes(b"whatever")
+    words = f"{re.escape(name)}: expected .* found .*; .*{re.escape(advice)}"
+    refused(lambda: open_scan(tmp_path / name), words)
+
+
+@pytest.mark.parametrize("name", ["a.dcm", "a.cfl", "a.npy", "a.nii", "a.h5", "a"])
+def test_missing_files_and_folders(tmp_path, name):
+    with pytest.raises(ScanError, match="found no such file; check the path"):
+        open_scan(tmp_path / name)
+    (tmp_path / name).mkdir()
+    with pytest.raises(ScanError, match="found a folder; check the path"):
+        open_scan(tmp_path / name)
+
+
+def test_kspace_at_the_root_decides_for_fastmri(tmp_path, kspace):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["kspace"] = kspace
+        file.create_group("dataset")
+    np.testing.assert_array_equal(open_scan(tmp_path / "a.h5").read(slice(None)), kspace)

@@ -13,8 +13,11 @@ from mri_iahvae.scans.findings import data_findings, require_consistent, samplin
 from mri_iahvae.scans.reader import Reading, open_scan
 from mri_iahvae.scans.survey import survey
 from mri_iahvae.scans.undersampling import Sampling
+from tests.array_files import save_array
 
 CORNER = {"rows": (-2,), "columns": (-1,), "both": (-2, -1)}
+FILLED = "rows 8 to 39 of 48 alone hold data, as of a matrix filled up with zeros"
+ECHO = "rows 12 to 47 of 48 alone are measured, as of a partial echo"
 
 
 @pytest.fixture
@@ -23,21 +26,16 @@ def write(tmp_path, head_kspace, rng):
 
     def make(change=lambda kspace: kspace, name="scan.h5", size=48, slices=2):
         kspace = head_kspace(slices, size)
-        kspace = kspace + 1e-3 * np.abs(kspace).max() * (
-            rng.normal(size=kspace.shape) + 1j * rng.normal(size=kspace.shape)
-        )
-        with h5py.File(tmp_path / name, "w") as file:
-            file["kspace"] = change(kspace).astype(np.complex64)
-        return tmp_path / name
+        noise = rng.normal(size=kspace.shape) + 1j * rng.normal(size=kspace.shape)
+        kspace = kspace + 1e-3 * np.abs(kspace).max() * noise
+        return save_array(tmp_path / name, change(kspace).astype(np.complex64), "kspace")
 
     return make
 
 
 def texts(path, **reading):
     scan = open_scan(path, Reading(**reading))
-    return [
-        f"{finding.level}: {finding.text}; {finding.fix}" for finding in data_findings(scan, survey(scan))
-    ]
+    return [f"{one.level}: {one.text}; {one.fix}" for one in data_findings(scan, survey(scan))]
 
 
 def test_nothing_is_said_of_a_good_scan(write, tmp_path, rng):
@@ -130,9 +128,8 @@ def test_an_image_is_not_taken_for_kspace(write):
     (text,) = texts(write(image))
     assert text.startswith("warning: the values vary smoothly and have no peak: they look like an image")
     point = np.exp(0.1j * np.arange(48)) * np.ones((2, 48, 1))
-    assert not any(
-        "image" in text for text in texts(write(lambda kspace: point + 1e-3 * kspace / np.abs(kspace).max()))
-    )
+    noisy = write(lambda kspace: point + 1e-3 * kspace / np.abs(kspace).max())
+    assert not any("image" in text for text in texts(noisy))
 
 
 def test_repeated_lines_are_told(write):
@@ -196,20 +193,10 @@ def test_a_mask_along_the_wrong_axis_is_told(write, tmp_path):
 @pytest.mark.parametrize(
     ("rows", "columns", "level", "told"),
     [
-        (
-            (8, 40),
-            (0, 48),
-            "warning",
-            "rows 8 to 39 of 48 alone hold data, as of a matrix filled up with zeros",
-        ),
-        (
-            (8, 40),
-            (8, 40),
-            "warning",
-            "rows 8 to 39 of 48 alone hold data, as of a matrix filled up with zeros",
-        ),
-        ((12, 48), (0, 48), "note", "rows 12 to 47 of 48 alone are measured, as of a partial echo"),
-        ((12, 48), (16, 48), "note", "rows 12 to 47 of 48 alone are measured, as of a partial echo"),
+        ((8, 40), (0, 48), "warning", FILLED),
+        ((8, 40), (8, 40), "warning", FILLED),
+        ((12, 48), (0, 48), "note", ECHO),
+        ((12, 48), (16, 48), "note", ECHO),
         ((0, 48), (16, 48), None, None),
     ],
 )

@@ -61,9 +61,8 @@ def test_the_image_is_that_of_the_native_array_cropped_as_fastmri_does(scan, nat
     found = geometry.crop(ifft2c(torch.from_numpy(reduced)).numpy())
     top, left = ((n - m) // 2 for n, m in zip(native, image, strict=True))
     whole = ifft2c(torch.from_numpy(kspace)).numpy()
-    np.testing.assert_allclose(
-        found, whole[:, top : top + image[0], left : left + image[1]], rtol=0, atol=1e-5
-    )
+    expected = whole[:, top : top + image[0], left : left + image[1]]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
 def test_columns_stay_columns(scan, rng):
@@ -111,9 +110,8 @@ def test_the_affine_follows_the_crop():
     native = np.array([[0, -2.0, 0, 9], [3.0, 0, 0, 8], [0, 0, 4.0, 7], [0, 0, 0, 1]])
     moved = Geometry((40, 22), (20, 22), (20, 17)).affine(native)
     for column, row, number in [(0, 0, 0), (16, 19, 5)]:
-        np.testing.assert_allclose(
-            moved @ [column, row, number, 1], native @ [column + 2, row + 10, number, 1]
-        )
+        expected = native @ [column + 2, row + 10, number, 1]
+        np.testing.assert_allclose(moved @ [column, row, number, 1], expected)
 
 
 def test_training_wants_the_grid_measured_as_a_whole(scan):

@@ -10,10 +10,8 @@ def space(name, size=(640, 368, 1), fov=(280, 161.42, 4.5)):
     x, y, z = size
     text = f"<matrixSize><x>{x}</x><y>{y}</y><z>{z}</z></matrixSize>"
     if fov is not None:
-        text += "<fieldOfView_mm>" + "".join(
-            f"<{axis}>{mm}</{axis}>" for axis, mm in zip("xyz", fov, strict=True) if mm is not None
-        )
-        text += "</fieldOfView_mm>"
+        lengths = [f"<{axis}>{mm}</{axis}>" for axis, mm in zip("xyz", fov, strict=True) if mm is not None]
+        text += f"<fieldOfView_mm>{''.join(lengths)}</fieldOfView_mm>"
     return f"<{name}>{text}</{name}>"
 
 
@@ -77,9 +75,8 @@ def test_sizes_that_are_none(size):
 
 
 def test_a_header_that_is_silent_about_geometry():
-    header = parse_header(
-        document(space("encodedSpace", fov=None), space("reconSpace", (320, 320, 1), fov=None))
-    )
+    recon = space("reconSpace", (320, 320, 1), fov=None)
+    header = parse_header(document(space("encodedSpace", fov=None), recon))
     assert header == Header((640, 368), (320, 320), None)
     assert header.pixel is None
 
@@ -145,9 +142,8 @@ def test_encoding_limits_in_their_own_count(step, padding, first_line):
 def test_a_field_that_cannot_be_used_costs_itself(name, text):
     *outer, field = name.split("/")
     around = r".*?".join(["", *(f"<{each}>" for each in outer), f"<{field}>"])
-    header = parse_header(
-        re.sub(f"({around})[^<]*", rf"\g<1>{text}", document(ENCODED, RECON, limits()), count=1)
-    )
+    plain = document(ENCODED, RECON, limits())
+    header = parse_header(re.sub(f"({around})[^<]*", rf"\g<1>{text}", plain, count=1))
     assert f"{field} is '{text}'" in header.warnings[0]
     assert header.encoded == (640, 368)
     assert header.recon_fov == (140.0, 140.0, 3.0)
@@ -218,19 +214,11 @@ def test_the_encoding_is_chosen_by_number_or_size():
         ([(256, 512), (80, 256)], [(128, 256), (128, 256)], (128, 80), (2.0, 3.2)),  # phase resolution 62.5 %
         ([(512, 460), (228, 204.54)], [(512, 230), (432, 194.06)], (256, 216), (460 / 512, 204.54 / 228)),
         ([(256, 512), (160, 320)], [(256, 256), (256, 256)], (128, 128), (2.0, 2.0)),  # and oversampled
-        (
-            [(256, 384), (128, 192)],
-            [(128, 256), (128, 192)],
-            (170, 128),
-            (1.5, 1.5),
-        ),  # 1.5 times in the readout
+        # 1.5 times in the readout
+        ([(256, 384), (128, 192)], [(128, 256), (128, 192)], (170, 128), (1.5, 1.5)),
         ([(640, 280), (368, 161.42)], [(320, 140), (320, 140)], (320, 320), (0.4375, 0.4375)),
-        (
-            [(64, 200), (64, 200)],
-            [(128, 300), (64, 200)],
-            (64, 64),
-            (200 / 64, 200 / 64),
-        ),  # more than there is
+        # more than there is
+        ([(64, 200), (64, 200)], [(128, 300), (64, 200)], (64, 64), (200 / 64, 200 / 64)),
         ([(64, 200), (64, None)], [(32, 100), (48, 150)], (32, 48), (3.125, 3.125)),  # no length: by matrices
         ([(64, 200), (64, None)], [(32, 100), (96, 150)], (32, 64), None),  # of an interpolated image
     ],

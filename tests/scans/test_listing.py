@@ -5,6 +5,7 @@ import pytest
 
 from mri_iahvae.errors import UsageError
 from mri_iahvae.scans.listing import hdf5_files, scan_files
+from mri_iahvae.scans.reader import SCAN_SUFFIXES
 
 
 @pytest.fixture
@@ -47,27 +48,21 @@ def test_a_folder_of_folders_is_refused_with_the_first_that_holds_scans(folder):
     upper = folder / "upper"
     for name in ("empty", "second", "third"):
         (upper / name).mkdir(parents=True)
-    with pytest.raises(
-        UsageError,
-        match=r"upper: expected a folder with scans \(\*\.h5, .*, found none in it; check the path$",
-    ):
+    told = r"upper: expected a folder with scans \(\*\.h5, .*, found none in it; check the path$"
+    with pytest.raises(UsageError, match=told):
         scan_files([upper])
     for name in ("second", "third"):
         (upper / name / "a.h5").touch()
-    with pytest.raises(
-        UsageError, match=r"found none in it; folders in it are not searched: give .*upper/second$"
-    ):
+    told = r"found none in it; folders in it are not searched: give .*upper/second$"
+    with pytest.raises(UsageError, match=told):
         scan_files([upper])
 
 
 def test_a_file_that_is_meant_twice_counts_once(folder, monkeypatch):
     first, second = folder / "a.HDF5", folder / "b.h5"
     assert scan_files([second, folder, second]) == [second, first]
-    (folder.parent / "alias").symlink_to(folder)
-    assert scan_files([folder, folder.parent / "alias", folder / "deeper.h5" / ".." / "b.h5"]) == [
-        first,
-        second,
-    ]
+    (alias := folder.parent / "alias").symlink_to(folder)
+    assert scan_files([folder, alias, folder / "deeper.h5" / ".." / "b.h5"]) == [first, second]
     monkeypatch.chdir(folder)
     assert scan_files([Path("b.h5"), folder / "b.h5"]) == [Path("b.h5")]
 
@@ -82,3 +77,7 @@ def test_a_folder_that_cannot_be_read(folder):
     (folder / "deeper.h5").chmod(0)
     with pytest.raises(UsageError, match="Permission denied"):
         scan_files([folder / "deeper.h5"])
+
+
+def test_folders_stand_for_formats_that_say_what_they_hold():
+    assert SCAN_SUFFIXES == (".h5", ".hdf5", ".mrd", ".nii", ".nii.gz")

@@ -5,7 +5,6 @@ import re
 import tracemalloc
 import zipfile
 
-import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from mri_iahvae.errors import ScanError
 from mri_iahvae.scans.mask_file import read_mask_file, require_mask, to_mask
 from tests import refusals
+from tests.array_files import save_array
 
 HEIGHT, WIDTH = 20, 17
 SUFFIXES = [".npy", ".npz", ".h5", ".hdf5"]
@@ -32,18 +32,7 @@ def bins(rng):
 
 @pytest.fixture
 def save(tmp_path):
-    def write(values, suffix=".npy", name="mask"):
-        path = tmp_path / f"lines{suffix}"
-        if suffix == ".npy":
-            np.save(path, values)
-        elif suffix == ".npz":
-            np.savez_compressed(path, **{name: values})
-        else:
-            with h5py.File(path, "w") as file:
-                file[name] = values
-        return path
-
-    return write
+    return lambda values, suffix=".npy", name="mask": save_array(tmp_path / f"lines{suffix}", values, name)
 
 
 def refused(path, *words):
@@ -90,9 +79,8 @@ def test_a_mask_for_each_slice(save, rng, suffix, shape):
 def test_an_axis_of_slices_or_rows(save, rng):
     """As many slices as rows: what the axis means must be told, unless it makes no difference."""
     masks = rng.random((HEIGHT, WIDTH)) < 0.4
-    with pytest.raises(
-        ScanError, match=r"could be slices or rows; store it as \(20, 1, 17\) or as \(1, 20, 17\)"
-    ):
+    told = r"could be slices or rows; store it as \(20, 1, 17\) or as \(1, 20, 17\)"
+    with pytest.raises(ScanError, match=told):
         read_mask_file(save(masks), HEIGHT, WIDTH, HEIGHT)
     np.testing.assert_array_equal(read_mask_file(save(masks[None]), HEIGHT, WIDTH, HEIGHT), masks)
     by_slice = read_mask_file(save(masks[:, None]), HEIGHT, WIDTH, HEIGHT)
@@ -107,14 +95,12 @@ def test_an_axis_of_slices_or_rows(save, rng):
 @pytest.mark.parametrize("name", ["lines.cfl", "lines.hdr", "lines"])
 def test_pairs_of_bart(tmp_path, rng, dims, name):
     mask = rng.random(dims) < 0.5
-    (tmp_path / "lines.hdr").write_text("# Dimensions\n" + " ".join(map(str, dims)) + "\n")
-    mask.astype(np.complex64).ravel(order="F").tofile(tmp_path / "lines.cfl")
+    save_array(tmp_path / "lines.cfl", mask)
     found = read_mask_file(tmp_path / name, HEIGHT, WIDTH, 3)
     by_slice = mask.transpose(2, 0, 1) if dims[-1] == 3 else mask.reshape(-1, WIDTH)
     np.testing.assert_array_equal(found, np.broadcast_to(by_slice, (*found.shape[:-2], HEIGHT, WIDTH)))
-    refused_size = WIDTH + 1
     with pytest.raises(ScanError, match="expected a mask"):
-        read_mask_file(tmp_path / name, HEIGHT, refused_size, 3)
+        read_mask_file(tmp_path / name, HEIGHT, WIDTH + 1, 3)
 
 
 def test_the_array_called_mask_or_the_only_one(tmp_path, columns):
@@ -251,6 +237,5 @@ def test_any_array_is_a_mask_or_refused(values):
 
 @pytest.mark.parametrize("axes", [(HEIGHT,), (1, HEIGHT), (HEIGHT, 1)])
 def test_a_mask_as_long_as_the_rows_is_told(save, axes):
-    refused(
-        save(np.ones(axes)), r"as one of rows, store it as (20, 17), or exchange rows and columns of k-space"
-    )
+    advice = "as one of rows, store it as (20, 17), or exchange rows and columns of k-space"
+    refused(save(np.ones(axes)), advice)

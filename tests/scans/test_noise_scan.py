@@ -8,6 +8,7 @@ import pytest
 from mri_iahvae.errors import ScanError, UsageError
 from mri_iahvae.scans.noise_scan import prewhitened
 from mri_iahvae.scans.reader import open_scan
+from tests.array_files import save_array
 from tests.mrd_files import FULL, acquisition, lines, write_mrd
 
 MIXING = np.array([[2.0, 0, 0], [1 + 1j, 0.5, 0], [0.1, 0.2j, 0.3]])
@@ -32,22 +33,10 @@ def samples(rng):
 
 @pytest.fixture
 def save(tmp_path):
-    """Writes an array as one of the formats, and returns the path."""
-
-    def write(values, kind):
-        path = tmp_path / f"noise.{kind}"
-        if kind == "npy":
-            np.save(path, values)
-        elif kind == "h5":
-            with h5py.File(path, "w") as file:
-                file["noise"] = values
-        else:  # coils are BART's dimension 3
-            samples = values.reshape(len(values), -1)
-            path.with_suffix(".hdr").write_text(f"# Dimensions\n1 {samples.shape[1]} 1 {len(values)}\n")
-            path.write_bytes(samples.T.astype("<c8").tobytes(order="F"))
-        return path
-
-    return write
+    """Writes an array as one of the formats, and returns the path; coils are BART's dimension 3."""
+    return lambda values, kind: save_array(
+        tmp_path / f"noise.{kind}", values.T[None, :, None] if kind == "cfl" else values, "noise"
+    )
 
 
 def covariance(scan):

@@ -26,9 +26,8 @@ def test_slices_that_are_not_resampled_are_turned_and_given_phase_and_noise_alon
 
     def distances(resampled):
         out = ifft2c(augment(blobs, torch.Generator().manual_seed(3), resampled=resampled)).abs()
-        turned = torch.stack(
-            [_flip_and_turn(ifft2c(blobs), torch.full((len(blobs),), k)).abs() for k in range(8)]
-        )
+        image, number = ifft2c(blobs), torch.ones(len(blobs), dtype=torch.int64)
+        turned = torch.stack([_flip_and_turn(image, k * number).abs() for k in range(8)])
         nearest = (turned - out).square().sum(dim=(2, 3)).amin(0)
         return nearest / blobs.abs().square().sum(dim=(1, 2))
 
@@ -74,10 +73,8 @@ def test_the_eight_symmetries():
     image = torch.arange(9.0).reshape(1, 3, 3).expand(8, 3, 3)
     turned = _flip_and_turn(image, torch.arange(8))
     kinds = {tuple(slice_.flatten().tolist()) for slice_ in turned}
-    square = image[0]
-    expected = {
-        tuple(torch.rot90(flipped, k).flatten().tolist()) for k in range(4) for flipped in (square, square.T)
-    }
+    both = torch.stack([image[0], image[0].T])
+    expected = {tuple(one.flatten().tolist()) for k in range(4) for one in torch.rot90(both, k, (1, 2))}
     assert kinds == expected
     assert len(kinds) == 8
 

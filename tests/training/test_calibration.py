@@ -29,9 +29,8 @@ def test_zero_signal_slices_do_not_count(make_model, make_blobs):
 
 def test_an_encoder_that_sees_the_whole_slice_has_no_domain(make_model, make_blobs):
     assert measure_domain(make_model(16, encoder="bottom-up"), make_blobs(4), "blobs", CPU) is None
-    assert (
-        measure_domain(make_model(16), make_blobs(70), "blobs", CPU).slices == 512
-    )  # not too many are drawn
+    # Not too many are drawn.
+    assert measure_domain(make_model(16), make_blobs(70), "blobs", CPU).slices == 512
 
 
 @pytest.mark.cuda

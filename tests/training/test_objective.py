@@ -2,15 +2,12 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from mri_iahvae.inference.draws import Draws, Element
-from mri_iahvae.inference.infer import infer
-from mri_iahvae.inference.measurement import Measurement
-from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import band_mask, block_mask, crop, embed, scales
 from mri_iahvae.training.masks import random_masks
 from mri_iahvae.training.module import validation_scores
 from mri_iahvae.training.objective import completion_ratio, masked_ratio, posterior_pass, squared_error
 from mri_iahvae.training.statistics import canonical_batch
+from tests.inference.runs import COLUMNS, run
 
 
 @pytest.fixture
@@ -76,9 +73,8 @@ def test_the_elbo_is_likelihood_minus_divergence(model, kspace):
 
 @torch.no_grad()
 def test_teachers_show_the_true_coarser_bins(model, kspace):
-    free, taught, mixed = (
-        posterior_pass(model, kspace, teacher=torch.arange(8) < count) for count in (0, 8, 3)
-    )
+    teachers = [torch.arange(8) < count for count in (0, 8, 3)]
+    free, taught, mixed = (posterior_pass(model, kspace, teacher=teacher) for teacher in teachers)
     torch.testing.assert_close(free.bins, posterior_pass(model, kspace).bins)
     torch.testing.assert_close(free.error[0], taught.error[0])
     assert (free.error[1:] != taught.error[1:]).all()
@@ -122,14 +118,11 @@ def test_completion_trains_the_finer_priors_only(model, kspace):
 
 
 @torch.no_grad()
-def test_masked_ratio_of_a_model_that_predicts_zero_is_all_energy_over_that_of_the_missing_bins(
-    model, kspace, noise
-):
+def test_masked_ratio_of_zero_predictions_is_all_energy_over_that_of_the_missing_bins(model, kspace, noise):
     predict_zero(model)
     mask, energy = random_masks(8, 16, noise), kspace.abs().square().sum(dim=(1, 2))
-    torch.testing.assert_close(
-        masked_ratio(model, kspace, mask), energy / (model.power * ~mask).sum(dim=(1, 2))
-    )
+    expected = energy / (model.power * ~mask).sum(dim=(1, 2))
+    torch.testing.assert_close(masked_ratio(model, kspace, mask), expected)
     nothing = masked_ratio(model, kspace, torch.zeros(8, 16, 16, dtype=torch.bool))
     assert nothing.mean().item() == pytest.approx(1.0, rel=1e-4)
 
@@ -139,17 +132,10 @@ def test_masked_ratio_is_the_error_of_amortized_inference(model, kspace):
     """At inference, amortized; where every band is measured in part."""
     for layer in (layer for scale in model.scales for layer in scale.ladder()):
         layer.posterior_block.expand.weight.mul_(100)  # what the encoder sees must matter
-    mask = torch.zeros(1, 16, 16, dtype=torch.bool)
-    mask[..., [0, 3, 4, 7, 8, 9, 13]] = True
-
-    settings = InferenceSettings(method="amortized", data_consistency="none")
-    measured = Measurement.of(kspace, mask, torch.zeros(8), model.decomposition)
-    draws = Draws(0, 1.0, tuple(Element(k) for k in range(8)), torch.device("cpu"))
-    found = infer(model, measured, settings, draws).bins
-    expected = (found - kspace).abs().square().sum(dim=(1, 2)) / model.power[~mask[0]].sum()
-    torch.testing.assert_close(
-        masked_ratio(model, kspace, mask.expand(8, -1, -1)), expected, rtol=1e-4, atol=0
-    )
+    found = run(model, kspace, COLUMNS, "amortized", data_consistency="none")
+    expected = (found - kspace).abs().square().sum(dim=(1, 2)) / model.power[~COLUMNS[0]].sum()
+    ratio = masked_ratio(model, kspace, COLUMNS.expand(8, -1, -1))
+    torch.testing.assert_close(ratio, expected, rtol=1e-4, atol=0)
 
 
 @torch.no_grad()
@@ -167,6 +153,5 @@ def test_validation_scores(model, kspace):
     predict_zero(model, 3)
     assert scores["completion"].shape == (8, 2)  # from 4x4 and from 8x8
     assert (scores["completion"] != 1).all()
-    torch.testing.assert_close(
-        validation_scores(model, kspace, 0.2, seeded())["completion"], torch.ones(8, 2)
-    )
+    scores = validation_scores(model, kspace, 0.2, seeded())
+    torch.testing.assert_close(scores["completion"], torch.ones(8, 2))

@@ -213,12 +213,9 @@ def test_a_guide_is_trained_first_and_calibrated_last(guided):
 
 def test_a_run_with_a_guide_resumes_bit_for_bit(guided, start):
     """In the guide's stage, and in one of the hierarchy."""
+    folder = guided[0].with_name("again")
     with pytest.raises(KeyboardInterrupt):
-        start(
-            folder := guided[0].with_name("again"),
-            stop_at=[("validation", 0, 4), ("validation", 1, 4)],
-            **GUIDED,
-        )
+        start(folder, stop_at=[("validation", 0, 4), ("validation", 1, 4)], **GUIDED)
     with pytest.raises(KeyboardInterrupt):
         start(folder, resume=True, stop_at=[("validation", 1, 4)], **GUIDED)
     start(folder, resume=True, **GUIDED)
@@ -288,10 +285,10 @@ def test_the_log_goes_on_from_the_state(start, finished, tmp_path):
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write("".join(json.dumps(entry) + "\n" for entry in later) + '{"kind": "st')
     start(tmp_path, resume=True)
-    positions = [
+    again, once = (
         [(e["kind"], e["stage"], e["step"]) for e in log(folder)] for folder in (tmp_path, finished[0])
-    ]
-    assert positions[0] == positions[1]
+    )
+    assert again == once
     assert not [entry for entry in log(tmp_path) if "time" not in entry]
 
 

@@ -35,9 +35,8 @@ def test_batches_are_a_function_of_seed_and_step(slices):
 @pytest.mark.parametrize("count", [2, 4])
 def test_processes_share_each_batch(slices, count):
     whole = take(StepBatches(slices, Shard(8), seed=3, start=lambda: 2), 3)
-    parts = [
-        take(StepBatches(slices, Shard(8, rank, count), seed=3, start=lambda: 2), 3) for rank in range(count)
-    ]
+    shards = [Shard(8, rank, count) for rank in range(count)]
+    parts = [take(StepBatches(slices, shard, seed=3, start=lambda: 2), 3) for shard in shards]
     for step, (kspace, key) in enumerate(whole):
         own = [part[step] for part in parts]
         assert {other for _, other in own} == {key}

@@ -38,9 +38,8 @@ def descend(
     """
     scale, h, y = problem.scale, problem.h, problem.y
     if not isinstance(scale, BandScale):
-        raise UsageError(
-            "method paper: this model's decoder is not separable; take amortized, iterative or hybrid"
-        )
+        advice = "take amortized, iterative or hybrid"
+        raise UsageError(f"method paper: this model's decoder is not separable; {advice}")
     features, _ = problem.encoded
     layers, refined = scale.ladder(), []
     for j, layer in enumerate(layers):

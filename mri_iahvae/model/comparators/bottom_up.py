@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mri_iahvae.kspace.decomposition import Decomposition
 from mri_iahvae.kspace.fft import to_channels
-from mri_iahvae.model.blocks import Bottleneck, convolution
+from mri_iahvae.model.blocks import bottlenecks, convolution
 from mri_iahvae.model.config import ScaleConfig
 from mri_iahvae.model.gains import gain_map
 from mri_iahvae.model.protocols import Scale
@@ -33,9 +33,7 @@ class BottomUpStage(nn.Module):
             if finer is None
             else nn.Conv2d(finer, scale.channels, 1)
         )
-        self.blocks = nn.Sequential(
-            *(Bottleneck(scale.channels, scale.inner, resolution) for _ in range(blocks))
-        )
+        self.blocks = bottlenecks(blocks, scale.channels, scale.inner, resolution)
 
     def forward(self, x: Tensor) -> Tensor:
         """Pixels (B, 4 patch^2, r, r), or features of the finer scale (B, C', r', r'), to (B, C, r, r)."""

@@ -33,9 +33,8 @@ class OrdinaryEncoder(BottomUpEncoder):
         fractions = []
         for s in scales(mask.shape[-1]):
             ring = band_mask(s, mask.device)
-            fractions.append(
-                (crop(mask, s) & ring).expand(len(coefficients), s, s).flatten(1).sum(1) / ring.sum()
-            )
+            measured = (crop(mask, s) & ring).expand(len(coefficients), s, s)
+            fractions.append(measured.flatten(1).sum(1) / ring.sum())
         return BottomUpSession({len(self) - 1: Seen(list(session.all.values()), fractions)})
 
 
@@ -68,11 +67,7 @@ class OrdinaryScale:
         return self._stages[-1].bins(last)
 
     def encode(
-        self,
-        h: Tensor,
-        features: Seen,
-        noise: Latents | None = None,
-        fraction: Tensor | None = None,
+        self, h: Tensor, features: Seen, noise: Latents | None = None, fraction: Tensor | None = None
     ) -> Encoded:
         """A resolution of which nothing is measured takes the prior."""
         mean: list[Tensor] = []

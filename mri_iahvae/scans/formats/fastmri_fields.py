@@ -38,9 +38,8 @@ def kspace_dataset(file: h5py.File, name: str = KSPACE) -> h5py.Dataset:
             raise _unusable(file, wanted, f"no such dataset, but {others}", advice)
         raise _unusable(file, wanted, "no such dataset, nor any other", "is it a fastMRI file?")
     if kspace.ndim < 3 or (kspace.ndim > 4 and max(kspace.shape[:-4]) > 1):
-        raise _unusable(
-            file, wanted, f"shape {kspace.shape}", "rearrange it, one slice as (1, height, width)"
-        )
+        advice = "rearrange it, one slice as (1, height, width)"
+        raise _unusable(file, wanted, f"shape {kspace.shape}", advice)
     if not is_complex(kspace.dtype):
         found = f"shape {kspace.shape}, type {str(kspace.dtype)[:80]}"
         raise _unusable(file, f"complex numbers in '{name}'", found, complex_advice(kspace.shape))

@@ -49,22 +49,18 @@ def read_reconstruction(path: Path, target: str = "") -> NDArray:
         if stored is None:
             raise unusable(path, f"a dataset '{RECONSTRUCTION}'", "none", _SWAPPED)
         if target in {RSS, KSPACE} and scalar_attribute(file, "coil_combine") == "sensitivity":
+            wanted, found = "a root sum of squares, as the target is", "a sensitivity-weighted sum"
             advice = "reconstruct with --coil-combine rss, or name a target of its own kind with --target"
-            raise unusable(
-                path, "a root sum of squares, as the target is", "a sensitivity-weighted sum", advice
-            )
+            raise unusable(path, wanted, found, advice)
         return _volume(file, stored)
 
 
 def read_target(path: Path, name: str | None = None, reading: Reading = AS_STORED) -> Target:
-    """The target images of a file, a square of the width of k-space where they are wider.
+    """The target images of an HDF5 file, a square of the width of k-space where they are wider.
 
-    Args:
-        path: HDF5 file.
-        name: dataset at its root; None takes the first of `TARGETS` that there is, and where there is none the
-            image of fully sampled k-space: the magnitude of its inverse FFT (of several coils the root of their sum
-            of squares), cropped to the header's reconSpace, which is how fastMRI makes its targets.
-        reading: of that k-space.
+    They are the dataset `name` at its root; by default the first of `TARGETS` that there is. Where there is none they
+    are the image of fully sampled k-space: the magnitude of its inverse FFT (of several coils the root of their sum of
+    squares), cropped to the header's reconSpace, which is how fastMRI makes its targets.
 
     Raises:
         ScanError: no target, or not a volume of finite real numbers.
@@ -77,9 +73,8 @@ def read_target(path: Path, name: str | None = None, reading: Reading = AS_STORE
         for wanted in TARGETS if name is None else (name,):
             if (stored := dataset(file, wanted)) is not None:
                 return Target(_within_kspace(file, _volume(file, stored)), wanted, acquisition)
-        has_kspace = (
-            bool(mrd_group(path, reading.dataset)) or dataset(file, reading.dataset or KSPACE) is not None
-        )
+        raw = mrd_group(path, reading.dataset) is not None
+        has_kspace = raw or dataset(file, reading.dataset or KSPACE) is not None
     if name is not None:
         raise unusable(path, f"a dataset '{name}'", "none", "give another --target")
     expected = f"'{TARGETS[0]}', '{TARGETS[1]}' or fully sampled k-space"
@@ -103,9 +98,8 @@ def _within_kspace(file: h5py.File, images: NDArray) -> NDArray:
 
 def _volume(file: h5py.File, stored: h5py.Dataset) -> NDArray:
     name, shape, dtype = Path(stored.name).name, stored.shape, stored.dtype
-    shaped = (
-        len(shape) == 3 and 0 < shape[0] <= MAX_SLICES and all(0 < side <= MAX_SIDE for side in shape[1:])
-    )
+    most = (MAX_SLICES, MAX_SIDE, MAX_SIDE)
+    shaped = len(shape) == 3 and all(0 < n <= limit for n, limit in zip(shape, most, strict=True))
     if not shaped or stored.size > MAX_VOXELS or dtype.kind not in "iuf":
         wanted = f"real magnitudes (slices, height, width) in '{name}'"
         raise unusable(file.filename, wanted, f"shape {shape}, type {dtype}", "correct it")

@@ -8,7 +8,6 @@ this tool's guard, which the package lacks.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 
 import h5py
 import numpy as np
@@ -83,19 +82,14 @@ def mrd_group(path: Path, name: str | None = None) -> str | None:
     return wanted
 
 
-def open_mrd(path: Path, name: str = _GROUP, select: Choice = MappingProxyType({})) -> Scan:
-    """Check a file and describe it.
+def open_mrd(path: Path, name: str, select: Choice) -> Scan:
+    """Check a file and describe it; `select` chooses the lines of the image.
 
     It is HDF5 with the group `name`, in it `xml` (the header) and `data` (the acquisitions): one 2-D image per
     slice, Cartesian; the readout becomes rows, kspace_encode_step_1 columns. The encoding that the lines refer to
     counts, and lengths, not matrices. Slices are in the order of position where the file states it, else of their
     numbers. What no line covers is unmeasured; symmetric gaps at both sides are padding. By noise lines coils are
     prewhitened, and the noise level is known.
-
-    Args:
-        path: the file.
-        name: of the group.
-        select: numbers of counters that choose the lines of the image.
     """
     with guarded_file(path) as file:
         xml, data = _datasets(path, file, name)
@@ -106,15 +100,16 @@ def open_mrd(path: Path, name: str = _GROUP, select: Choice = MappingProxyType({
         lines = heads[records[chosen]]
         header = _as_stored(header, lines)
         slices, coils, warnings = imaging_slices(path, lines, records[chosen], header)
-        noise, noise_warnings = measured_noise(path, data, heads, lines)
+        noise = measured_noise(path, data, heads, lines)
         doubts = averages_doubts(path, data, slices, coils, header.encoded[1] // 2)
     slices, order_warnings = in_order(slices)
     height, width = size = header.encoded
-    require_size(
-        path, (len(slices), coils, *size), f"{len(slices)} slices of {coils} coils, {height}x{width}"
-    )
-    measured, averaged = zip(*(_averaged(one.times(size)) for one in slices), strict=True)
-    masks = np.stack(measured)
+    found = f"{len(slices)} slices of {coils} coils, {height}x{width}"
+    require_size(path, (len(slices), coils, *size), found)
+    times = np.stack([one.times(size) for one in slices])
+    masks = times > 0
+    # What averaging leaves of the variance of noise, in the mean over the bins of each slice.
+    averaged = np.array([float((1 / own[own > 0]).mean()) for own in times])
     # Encoding limits distinguish gaps of undersampling from padding.
     filled: NDArray[np.bool_] = np.asarray(masks.any(axis=(0, 1)))
     if header.padding:
@@ -136,7 +131,7 @@ def open_mrd(path: Path, name: str = _GROUP, select: Choice = MappingProxyType({
         acquired=acquired,
         noise_sigma=None if noise.sigma is None else noise.sigma * np.sqrt(averaged),
         whitening=noise.whitening,
-        dwell=None if dwell is None else dwell / np.array(averaged),
+        dwell=None if dwell is None else dwell / averaged,
         header=header,
         image=header.image,
         voxel=header.voxel,
@@ -144,16 +139,10 @@ def open_mrd(path: Path, name: str = _GROUP, select: Choice = MappingProxyType({
         warnings=(
             *(*header.warnings, *_lengths(header), *choice_warnings, *left_out),
             *_slices_missing(header, len(slices)),
-            *(*warnings, *doubts, *order_warnings, *noise_warnings),
+            *(*warnings, *doubts, *order_warnings, *noise.warnings),
         ),
-        notes=(noise.note,) if noise.note else (),
+        notes=noise.notes,
     )
-
-
-def _averaged(times: NDArray[np.float32]) -> tuple[NDArray[np.bool_], float]:
-    """Bins that lines cover so many times, and the mean of what averaging leaves of the variance of their noise."""
-    measured = times > 0
-    return measured, float((1 / times[measured]).mean())
 
 
 def _datasets(path: Path, file: h5py.File, name: str) -> tuple[h5py.Dataset, h5py.Dataset]:
@@ -173,9 +162,7 @@ def _header(path: Path, stored: h5py.Dataset, number: int) -> Header:
     except ValueError as error:
         raise unusable(path, "an ISMRMRD header in 'xml'", str(error), "convert the file again") from error
     if header.trajectory == "epi":
-        advice = (
-            "correct ghosts and grid it first, for example with Gadgetron, and denoise the image as NIfTI"
-        )
+        advice = "correct ghosts and grid it first, as Gadgetron does, and denoise the image as NIfTI"
         raise unusable(path, "one line per echo", "an echo-planar trajectory", advice)
     header.require_cartesian(path)
     if header.multiband > 1:
@@ -195,13 +182,11 @@ def _as_stored(header: Header, lines: NDArray) -> Header:
     return replace(header, encoded=(count, width), encoded_fov=fov, warnings=(*header.warnings, text))
 
 
-def _slices_missing(header: Header, found: int) -> tuple[str, ...]:
-    if not header.slices or found >= header.slices:
-        return ()
-    return (f"slices with lines: {found} of the header's {header.slices}; was the scan broken off?",)
-
-
-def _lengths(header: Header) -> tuple[str, ...]:
+def _lengths(header: Header) -> Iterator[str]:
     if None in (*header.encoded_fov[:2], *header.recon_fov[:2]):
-        return ("the header lacks fields of view: the image is cut by matrix sizes",)
-    return ()
+        yield "the header lacks fields of view: the image is cut by matrix sizes"
+
+
+def _slices_missing(header: Header, found: int) -> Iterator[str]:
+    if header.slices and found < header.slices:
+        yield f"slices with lines: {found} of the header's {header.slices}; was the scan broken off?"

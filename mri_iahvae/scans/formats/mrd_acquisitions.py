@@ -75,13 +75,8 @@ def imaging_slices(
     """Sort the lines of a Cartesian 2-D image: slices in the order of their numbers, number of coils, warnings.
 
     Lines lie at kspace_encode_step_1, shifted so that the centre of the encoding limits comes to width // 2; samples
-    so that the centre sample comes to height // 2, reversed readouts turned. Discarded samples are left out.
-
-    Args:
-        path: the file.
-        heads: the headers of the lines.
-        records: their numbers among the acquisitions.
-        header: of their encoding.
+    so that the centre sample comes to height // 2, reversed readouts turned. Discarded samples are left out. `heads`
+    are the headers of the lines, `records` their numbers among the acquisitions, and `header` is of their encoding.
     """
     height, width = header.encoded
     columns, column_warnings = _along_phase(path, heads, header, width)
@@ -89,30 +84,25 @@ def imaging_slices(
     repeats = _repeats(heads, columns, rows)
     stored = heads["number_of_samples"].astype(int)
     steps = np.where(flagged(heads, "REVERSE"), -1, 1)
+    table = np.stack([records, columns, rows, first, samples, stored, steps], axis=1).tolist()
     lines = [
         Line(record, column, slice(row, row + count), slice(start, start + count), length, step)
-        for record, column, row, start, count, length, step in zip(
-            *(values.tolist() for values in (records, columns, rows, first, samples, stored, steps)),
-            strict=True,
-        )
+        for record, column, row, start, count, length, step in table
     ]
     found_slices = []
     for number in np.unique(heads["idx"]["slice"]):
         members = np.flatnonzero(heads["idx"]["slice"] == number)
         head = heads[members[0]]
-        vectors = np.stack([head[name] for name in ("position", *DIRECTIONS)])
-        placed = vectors.astype(np.float64)
-        found_slices.append(Slice(tuple(lines[i] for i in members), placed[0], placed[1:]))
+        position, *directions = (head[name].astype(np.float64) for name in ("position", *DIRECTIONS))
+        found_slices.append(Slice(tuple(lines[i] for i in members), position, np.stack(directions)))
     return found_slices, int(heads["active_channels"][0]), (*column_warnings, *row_warnings, *repeats)
 
 
 def _repeats(heads: NDArray, columns: NDArray, rows: NDArray) -> tuple[str, ...]:
     """A warning where several lines of the same counters lie at one place."""
     counters = [heads["idx"][name] for name in ("slice", "average", *DYNAMIC)]
-    places = np.unique(np.stack([*counters, columns, rows], axis=1), axis=0)
-    if (again := len(heads) - len(places)) == 0:
-        return ()
-    return (f"lines upon others of the same counters, averaged: {again}",)
+    again = len(heads) - len(np.unique(np.stack([*counters, columns, rows], axis=1), axis=0))
+    return (f"lines upon others of the same counters, averaged: {again}",) if again else ()
 
 
 def _along_phase(

@@ -21,15 +21,12 @@ def in_order(slices: Sequence[Slice]) -> tuple[list[Slice], tuple[str, ...]]:
     slices = list(slices)
     if len(slices) == 1 or not all(_stated(one) for one in slices):
         return slices, ()
+    if not _parallel(slices):
+        text = "slices are not parallel: they lie in the order of their numbers, without orientation"
+        return slices, (text,)
     normal = slices[0].directions[2]
-    if any(np.abs(one.directions - slices[0].directions).max() > _TOLERANCE for one in slices):
-        return slices, (
-            "slices are not parallel: they lie in the order of their numbers, without orientation",
-        )
     slices.sort(key=lambda one: float(one.position @ normal))
-    if not _even(slices):
-        return slices, ("slices are not evenly spaced: their position is left out",)
-    return slices, ()
+    return slices, () if _even(slices) else ("slices are not evenly spaced: their position is left out",)
 
 
 def native_affine(slices: Sequence[Slice], header: Header) -> NDArray[np.float64] | None:
@@ -40,7 +37,8 @@ def native_affine(slices: Sequence[Slice], header: Header) -> NDArray[np.float64
     file does not say, or the slices make no even volume.
     """
     first = slices[0]
-    if header.voxel is None or not all(_stated(one) for one in slices) or not _even(slices):
+    placed = all(_stated(one) for one in slices) and _parallel(slices) and _even(slices)
+    if header.voxel is None or not placed:
         return None
     read, phase, normal = first.directions
     height, width = header.encoded
@@ -65,17 +63,15 @@ def _stated(one: Slice) -> bool:
     return bool(np.abs(one.directions @ one.directions.T - np.eye(3)).max() < _TOLERANCE)
 
 
+def _parallel(slices: Sequence[Slice]) -> bool:
+    return all(np.abs(one.directions - slices[0].directions).max() <= _TOLERANCE for one in slices)
+
+
 def _even(slices: Sequence[Slice]) -> bool:
-    """Whether positions differ by one and the same vector, and directions not at all."""
-    positions = np.stack([one.position for one in slices])
-    directions = np.stack([one.directions for one in slices])
-    steps = np.diff(positions, axis=0)
-    if not len(steps):
+    """Whether positions differ by one and the same vector."""
+    if len(slices) == 1:
         return True
+    steps = np.diff([one.position for one in slices], axis=0)
     step = steps.mean(axis=0)
     size = float(np.linalg.norm(step))
-    return (
-        size > 0
-        and bool(np.abs(steps - step).max() <= _TOLERANCE * size)
-        and bool(np.abs(directions - directions[0]).max() <= _TOLERANCE)
-    )
+    return size > 0 and bool(np.abs(steps - step).max() <= _TOLERANCE * size)

@@ -11,6 +11,7 @@ from mri_iahvae.errors import ScanError
 from mri_iahvae.scans.formats.mrd_acquisitions import line_samples
 from mri_iahvae.scans.formats.mrd_selection import COILS, NOISE, flagged
 from mri_iahvae.scans.whitening import LEAST, whitening
+from mri_iahvae.words import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,45 +22,40 @@ class MeasuredNoise:
         whitening: matrix of the coils (`scans.whitening`); None for a single coil, and without usable noise lines.
         sigma: the level of an image's line that it leads to, per real and imaginary part; None where dwell times are
             not stated.
-        note: one sentence about it.
+        notes: at most one sentence about it.
+        warnings: at most one, likewise.
     """
 
     whitening: NDArray[np.complex64] | None = None
     sigma: float | None = None
-    note: str = ""
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
-NONE = MeasuredNoise()
+def measured_noise(path: Path, data: h5py.Dataset, heads: NDArray, image: NDArray) -> MeasuredNoise:
+    """Noise of the coils of an image, by the noise lines among the acquisitions `data`, whose headers are `heads`.
 
-
-def measured_noise(
-    path: Path, data: h5py.Dataset, heads: NDArray, image: NDArray
-) -> tuple[MeasuredNoise, tuple[str, ...]]:
-    """Noise of the coils of an image, by the noise lines of a file; and perhaps a warning of one sentence.
-
-    Args:
-        path: the file.
-        data: its acquisitions.
-        heads: their headers.
-        image: those of the lines of the image, all of the same coils.
+    `image` holds the headers of the lines of the image, all of the same coils.
     """
     records = np.flatnonzero(flagged(heads, NOISE))
     if not records.size:
-        return NONE, ()
-    coils, lines = int(image["active_channels"][0]), f"{records.size} noise line{'s' * (records.size > 1)}"
+        return MeasuredNoise()
+    coils, lines = int(image["active_channels"][0]), counted(records.size, "noise line")
     found = _whitening(path, data, heads, records, image)
     before, of = dwell_time(heads[records]), dwell_time(image)
     if coils == 1 and None in (before, of):
         found = "no one dwell time is stated"
     if isinstance(found, str):
         left_out = "left out, and the coils are not prewhitened" if coils > 1 else "left out"
-        return NONE, (f"{lines} {'are' if records.size > 1 else 'is'} {left_out}: {found}",)
+        text = f"{lines} {'are' if records.size > 1 else 'is'} {left_out}: {found}"
+        return MeasuredNoise(warnings=(text,))
     matrix, sigma = found
     text = f"{coils} coils are prewhitened by {lines}" if coils > 1 else f"the noise level is by {lines}"
     if before is None or of is None:
-        return MeasuredNoise(matrix), (f"{text}; their level is left out, as no one dwell time is stated",)
+        text += "; their level is left out, as no one dwell time is stated"
+        return MeasuredNoise(matrix, warnings=(text,))
     # The variance of a sample goes with the receiver's bandwidth, one over the dwell time.
-    return MeasuredNoise(matrix if coils > 1 else None, sigma * (before / of) ** 0.5, text), ()
+    return MeasuredNoise(matrix if coils > 1 else None, sigma * (before / of) ** 0.5, notes=(text,))
 
 
 def dwell_time(heads: NDArray) -> float | None:

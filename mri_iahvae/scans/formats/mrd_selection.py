@@ -60,10 +60,8 @@ def acquisition_heads(path: Path, data: h5py.Dataset) -> NDArray:
     if data.ndim != 1 or not 0 < data.size <= _MAX_ACQUISITIONS:
         wanted = f"1 to {_MAX_ACQUISITIONS} acquisitions"
         raise unusable(path, wanted, f"shape {data.shape}", "check the conversion")
-    head = data.dtype["head"] if {"head", "data"} <= set(data.dtype.names or ()) else None
-    if head is None or any(
-        name not in (head.names or ()) or head[name] != standard[name] for name in _NEEDED
-    ):
+    fields = (data.dtype["head"].fields or {}) if {"head", "data"} <= set(data.dtype.names or ()) else {}
+    if any(name not in fields or fields[name][0] != standard[name] for name in _NEEDED):
         wanted = "acquisitions as ISMRMRD defines them"
         raise unusable(path, wanted, f"type {str(data.dtype)[:80]}", "convert the file again")
     # Whole records: h5py leaks the variable-length parts of those that it reads in part.
@@ -126,24 +124,20 @@ def image_lines(
     chosen = np.flatnonzero(purpose == "")
     _require_plain(path, heads[chosen], select)
     if heads["trajectory_dimensions"][chosen].any():
-        warnings.append(
-            "coordinates in k-space that come with the lines are left out: the counters are taken"
-        )
+        text = "coordinates in k-space that come with the lines are left out: the counters are taken"
+        warnings.append(text)
     names, counts = np.unique(purpose[~np.isin(purpose, ["", NOISE])], return_counts=True)
     if names.size:
-        listed = (
-            f"{count} {name.lower().replace('_', ' ')}" for name, count in zip(names, counts, strict=True)
-        )
-        warnings.append(f"acquisitions that are not for the image are left out: {', '.join(listed)}")
+        words = [name.lower().replace("_", " ") for name in names]
+        listed = ", ".join(f"{count} {word}" for word, count in zip(words, counts, strict=True))
+        warnings.append(f"acquisitions that are not for the image are left out: {listed}")
     return chosen, tuple(warnings)
 
 
 def _purpose(heads: NDArray) -> NDArray[np.str_]:
     """For each acquisition the flag that says what it is for; empty for the image."""
-    purpose = np.where(
-        flagged(heads, _CALIBRATION) & ~flagged(heads, f"{_CALIBRATION}_AND_IMAGING"), _CALIBRATION, ""
-    )
-    purpose = purpose.astype(f"U{max(map(len, _NOT_IMAGING))}")
+    purpose = np.full(heads.shape, "", f"U{max(map(len, _NOT_IMAGING))}")
+    purpose[flagged(heads, _CALIBRATION) & ~flagged(heads, f"{_CALIBRATION}_AND_IMAGING")] = _CALIBRATION
     for name in _NOT_IMAGING:
         purpose[flagged(heads, name)] = name
     return purpose

@@ -40,7 +40,8 @@ class NiftiSource(Source):
             for number in numbers:
                 # What overflows becomes infinity or NaN, which the caller refuses.
                 with np.errstate(over="ignore", invalid="ignore"):
-                    bins = _fft2c(_slice(image, number).T)
+                    pixels = np.fft.ifftshift(_slice(image, number).T)
+                    bins = np.fft.fftshift(np.fft.fft2(pixels, norm="ortho"))  # `kspace.fft` needs torch
                 yield bins[None]
 
 
@@ -59,13 +60,9 @@ def open_nifti(path: Path) -> Scan:
     if image.get_data_dtype().kind != "c":
         with foreign_file(path), np.errstate(over="ignore", invalid="ignore"):
             below = sum(np.count_nonzero(_slice(image, number) < 0) for number in range(slices))
-        if below:
-            percent = 100 * below / (width * height * slices)
-            warnings.append(
-                f"{percent:.3g} % of the values are negative: results are magnitudes, which lose the signs"
-            )
-        else:
-            warnings.append("magnitude images have no phase: zero phase is assumed")
+        percent = f"{100 * below / (width * height * slices):.3g} %"
+        negative = f"{percent} of the values are negative: results are magnitudes, which lose the signs"
+        warnings.append(negative if below else "magnitude images have no phase: zero phase is assumed")
     if oriented := bool(image.header["sform_code"] or image.header["qform_code"]):
         affine = np.diag([_unit(image)] * 3 + [1.0]) @ image.affine
     else:
@@ -163,8 +160,3 @@ def _volume_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """(columns, rows, slices)."""
     width, height, slices = (*shape, 1)[:3]
     return width, height, slices
-
-
-def _fft2c(image: NDArray) -> NDArray[np.complexfloating]:
-    """As `kspace.fft.fft2c`, which needs torch."""
-    return np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(image), norm="ortho"))

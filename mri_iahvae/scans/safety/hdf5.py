@@ -45,9 +45,8 @@ def guarded_file(path: Path) -> Iterator[h5py.File]:
         ScanError: no such file, not HDF5, truncated, or damaged.
     """
     if not path.is_file():
-        raise unusable(
-            path, "an HDF5 file", "a folder" if path.is_dir() else "no such file", "check the path"
-        )
+        found = "a folder" if path.is_dir() else "no such file"
+        raise unusable(path, "an HDF5 file", found, "check the path")
     try:
         # No lock: scans often lie on read-only or network folders, where locking fails.
         with h5py.File(path, "r", locking=False) as file:

@@ -18,15 +18,10 @@ def test_every_scale_depends_on_every_bin_and_on_nothing_found_later(model, kspa
     session = model.encoder.begin(kspace, kspace != 0)
     for scale in model.scales:
         features = session.features(scale, crop(kspace, scale.side))
-        assert features.shape == (
-            2,
-            model.config.scales[scale.index].channels,
-            scale.resolution,
-            scale.resolution,
-        )
-        (gradient,) = torch.autograd.grad(
-            (features * features.detach().cos()).sum(), kspace, retain_graph=True
-        )
+        channels = model.config.scales[scale.index].channels
+        assert features.shape == (2, channels, scale.resolution, scale.resolution)
+        total = (features * features.detach().cos()).sum()
+        (gradient,) = torch.autograd.grad(total, kspace, retain_graph=True)
         assert (gradient.abs() > 0).all()
         other = torch.randn(2, scale.side, scale.side, generator=noise)
         session.extend(scale, other)

@@ -22,9 +22,8 @@ def model(variant):
 @pytest.fixture
 def latents(model, noise):
     """Whitened latents of all layers, with gradients."""
-    return [
-        torch.randn(2, *latent.shape, generator=noise).requires_grad_() for latent in model.scales[0].latents
-    ]
+    shapes = [latent.shape for latent in model.scales[0].latents]
+    return [torch.randn(2, *shape, generator=noise).requires_grad_() for shape in shapes]
 
 
 def test_one_scale_answers_for_every_bin_through_one_head(model, latents):

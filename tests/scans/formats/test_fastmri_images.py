@@ -12,18 +12,6 @@ from tests import refusals
 
 
 @pytest.fixture
-def write(tmp_path):
-    def write_file(name="a.h5", attrs=None, **datasets):
-        with h5py.File(tmp_path / name, "w") as file:
-            for key, value in datasets.items():
-                file[key] = value
-            file.attrs.update(attrs or {})
-        return tmp_path / name
-
-    return write_file
-
-
-@pytest.fixture
 def images(rng):
     return rng.random((2, 9, 8)).astype(np.float32)
 
@@ -32,9 +20,9 @@ def refused(call, path, *patterns):
     refusals.refused(call, re.escape(str(path)), "expected", "found", *patterns)
 
 
-def test_a_reconstruction(write, images):
+def test_a_reconstruction(write_hdf5, images):
     for stored in (images, images.astype(np.float64), (100 * images).astype(np.uint16)):
-        found = read_reconstruction(write(reconstruction=stored))
+        found = read_reconstruction(write_hdf5(reconstruction=stored))
         np.testing.assert_array_equal(found, stored)
         assert found.dtype == stored.dtype
 
@@ -48,30 +36,29 @@ def test_a_reconstruction(write, images):
         (lambda x: np.where(x == x.max(), np.nan, x), "NaN or infinity"),
     ],
 )
-def test_what_is_no_volume_is_refused(write, images, change, pattern):
-    path = write(reconstruction=change(images), reconstruction_esc=change(images))
+def test_what_is_no_volume_is_refused(write_hdf5, images, change, pattern):
+    path = write_hdf5(reconstruction=change(images), reconstruction_esc=change(images))
     refused(lambda: read_reconstruction(path), path, "'reconstruction'", pattern)
     refused(lambda: read_target(path), path, "'reconstruction_esc'", pattern)
 
 
-def test_a_file_without_a_reconstruction(write, images):
-    path = write(reconstruction_esc=images)
+def test_a_file_without_a_reconstruction(write_hdf5, images):
+    path = write_hdf5(reconstruction_esc=images)
     refused(lambda: read_reconstruction(path), path, "wrong way round")
 
 
-def test_single_coil_targets_come_first(write, images):
-    both = read_target(
-        write(reconstruction_rss=2 * images, reconstruction_esc=images, reconstruction=3 * images)
-    )
+def test_single_coil_targets_come_first(write_hdf5, images):
+    all_three = {"reconstruction_rss": 2 * images, "reconstruction_esc": images, "reconstruction": 3 * images}
+    both = read_target(write_hdf5(**all_three))
     np.testing.assert_array_equal(both.images, images)
     assert (both.source, both.acquisition) == ("reconstruction_esc", None)
-    path = write(attrs={"acquisition": "AXT2"}, reconstruction_rss=2 * images, reconstruction=3 * images)
+    path = write_hdf5(attrs={"acquisition": "AXT2"}, reconstruction_rss=2 * images, reconstruction=3 * images)
     alone = read_target(path)
     np.testing.assert_array_equal(alone.images, 2 * images)
     assert (alone.source, alone.acquisition) == ("reconstruction_rss", "AXT2")
     np.testing.assert_array_equal(read_target(path, "reconstruction").images, 3 * images)
     refused(lambda: read_target(path, "other"), path, "'other'", "--target")
-    path = write(reconstruction=images)
+    path = write_hdf5(reconstruction=images)
     refused(lambda: read_target(path), path, "fully sampled k-space", "--target")
 
 

@@ -85,9 +85,8 @@ def test_readout_oversampling_that_was_removed_without_the_header(write, raw):
     cut = raw[:, :, 6:18]
     scan = open_scan(write(lines(cut)))
     assert (scan.height, scan.voxel[1], scan.mask_source) == (12, 2, "full")
-    assert scan.warnings == (
-        "lines have 12 samples, encodedSpace 24: readout oversampling counts as removed",
-    )
+    told = "lines have 12 samples, encodedSpace 24: readout oversampling counts as removed"
+    assert scan.warnings == (told,)
     assert scan_geometry(scan).image == (12, 18)
     np.testing.assert_array_equal(scan.read_coils(slice(None)), cut)
     echo = open_scan(write(lines(raw[:, :, 10:22], head={"center_sample": 2})))

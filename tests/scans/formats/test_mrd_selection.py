@@ -32,16 +32,13 @@ def test_one_of_several_images_is_chosen(refused, write, raw, counter):
 
 
 def test_the_refusal_names_all_that_differ_and_choices_add_up(refused, write, raw):
-    path = write(
-        [one for n in range(4) for one in lines(n * raw, contrast=n // 2, repetition=n % 2)],
-    )
+    path = write([one for n in range(4) for one in lines(n * raw, contrast=n // 2, repetition=n % 2)])
     refused(path, r"2 of `contrast` .* and 2 of `repetition`", "--select contrast=0 --select repetition=0")
     for n in range(4):
         found = select(path, contrast=n // 2, repetition=n % 2).read_coils(slice(None))
         np.testing.assert_array_equal(found, n * raw)
-    np.testing.assert_allclose(
-        select(path, contrast=1, repetition="all").read_coils(1)[0], 2.5 * raw[1], rtol=1e-6
-    )
+    mean = select(path, contrast=1, repetition="all").read_coils(1)[0]
+    np.testing.assert_allclose(mean, 2.5 * raw[1], rtol=1e-6)
 
 
 def test_one_of_several_encodings_is_chosen(refused, write, raw):
@@ -141,9 +138,8 @@ def test_partitions_are_refused(refused, write, raw):
 
 
 def test_a_choice_can_be_a_target_of_scores(write, raw):
-    target = read_target(
-        write(lines(raw) + lines(3 * raw, repetition=1)), reading=Reading(select={"repetition": 1})
-    )
+    path = write(lines(raw) + lines(3 * raw, repetition=1))
+    target = read_target(path, reading=Reading(select={"repetition": 1}))
     once = read_target(write(lines(raw)))
     assert target.images.shape == (3, 12, 18)
     np.testing.assert_allclose(target.images, 3 * once.images, rtol=1e-5)

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
+from examples.cifar10.half_spectrum import HalfSpectrum
 from mri_iahvae.kspace.fft import fft2c
-from mri_iahvae.kspace.half_spectrum import HalfSpectrum
 
 SIZES = [1, 2, 4, 8, 16]
 
