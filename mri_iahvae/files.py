@@ -122,6 +122,18 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
+def gone_if_empty(folder: Path) -> Iterator[None]:
+    """Remove a folder, and parents of it, that the block has made, if nothing is in them at its end."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        yield
+    finally:
+        for one in missing:
+            with suppress(OSError):  # something is in it, or it was not made
+                one.rmdir()
+
+
+@contextmanager
 def folder_of_one_run(folder: Path) -> Iterator[None]:
     """Keep other runs out of a folder that exists, and clear away what a killed one left half-written there.
 

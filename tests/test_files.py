@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.errors import IahvaeError, ScanError, UsageError
 from mri_iahvae.files import (
     atomic_path,
     digest,
     folder_of_one_run,
+    gone_if_empty,
     make_folder,
     name_and_digest,
     name_as_text,
@@ -225,3 +226,15 @@ def test_a_digest_is_of_the_content_alone(tmp_path):
     assert name_and_digest(folder) == "frames"
     with pytest.raises(IahvaeError, match="gone: cannot be read: No such file"):
         digest(tmp_path / "gone")
+
+
+def test_folders_that_a_block_made_and_left_empty_go(tmp_path):
+    (tmp_path / "old").mkdir()
+    for name in ("old", "old/new/deep"):
+        with pytest.raises(ScanError), gone_if_empty(tmp_path / name):  # noqa: PT012
+            make_folder(tmp_path / name)
+            raise ScanError
+    assert [path.name for path in tmp_path.rglob("*")] == ["old"]
+    with gone_if_empty(tmp_path / "old" / "new"):
+        write_json(tmp_path / "old" / "new" / "a.json", {})
+    assert (tmp_path / "old" / "new" / "a.json").is_file()

@@ -1,7 +1,6 @@
 """`mri-iahvae plan`."""
 
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,11 @@ import click
 
 from mri_iahvae.cli.inference import sampling_options
 from mri_iahvae.cli.options import (
-    EXISTING,
+    EXISTING_FILE,
     SectionedCommand,
     checkpoint_option,
     device_option,
+    fields_of,
     json_option,
     output_option,
     reading_options,
@@ -22,7 +22,7 @@ from mri_iahvae.cores import limit_threads
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("path", metavar="SCAN", type=EXISTING)
+@click.argument("path", metavar="SCAN", type=EXISTING_FILE)
 @click.option("--lines", metavar="N", required=True, type=click.IntRange(min=1), help="Columns to plan.")
 @click.option("--every", metavar="K", type=click.IntRange(min=1), show_default="never",
     help="Simulate the scan: take each K planned columns from SCAN, which must hold them, and estimate again before"
@@ -63,11 +63,8 @@ def plan(
     from mri_iahvae.scans.reader import Reading
     from mri_iahvae.scans.undersampling import Sampling
 
-    given = {
-        kind: {field.name: value for field in fields(kind) if (value := options.get(field.name)) is not None}
-        for kind in (Sampling, Reading)
-    }
-    sampling, reading = Sampling(**given[Sampling]), Reading(**given[Reading])
+    sampling = Sampling(**fields_of(Sampling, options))
+    reading = Reading(**fields_of(Reading, options))
     find_checkpoint(checkpoint)
     limit_threads()
     from mri_iahvae.pipeline.devices import find_device

@@ -57,3 +57,9 @@ def test_what_cannot_be_planned_ends_in_one_line(plan, example, tmp_path, args, 
     assert (result.exit_code, result.stdout) == (code, "")
     assert words in result.stderr.splitlines()[-1]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_in_place_of_a_scan_is_wrong_usage(plan, tmp_path):
+    result = plan(tmp_path, "--lines", 2)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"File '{tmp_path}' is a directory" in result.stderr
