@@ -235,6 +235,8 @@ def test_folders_that_a_block_made_and_left_empty_go(tmp_path):
             make_folder(tmp_path / name)
             raise ScanError
     assert [path.name for path in tmp_path.rglob("*")] == ["old"]
+    with pytest.raises(IahvaeError, match="cannot be made"), gone_if_empty(tmp_path / ("x" * 300)):
+        make_folder(tmp_path / ("x" * 300))
     with gone_if_empty(tmp_path / "old" / "new"):
         write_json(tmp_path / "old" / "new" / "a.json", {})
     assert (tmp_path / "old" / "new" / "a.json").is_file()
