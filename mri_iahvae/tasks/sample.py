@@ -130,13 +130,7 @@ def sample_to_folder(
     make_folder(folder)
     model = loaded.model
     images = draw(
-        model,
-        count,
-        temperature=temperature,
-        seed=seed,
-        coarse=loaded.coarse,
-        batch=batch,
-        progress=progress,
+        model, count, temperature=temperature, seed=seed, coarse=loaded.coarse, batch=batch, progress=progress
     )
     title = f"{plain_text(loaded.name)}: samples of the prior at temperature {temperature:g}, seed {seed}"
     sheet, rows, data = (folder / name for name in ("samples.png", "progression.png", "samples.h5"))
