@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from mri_iahvae.errors import IahvaeError as IahvaeError
     from mri_iahvae.errors import IahvaeWarning as IahvaeWarning
     from mri_iahvae.kspace.masks import draw_mask as draw_mask
-    from mri_iahvae.tasks.denoise import denoise as denoise
     from mri_iahvae.tasks.evaluate import evaluate as evaluate
     from mri_iahvae.tasks.inspect import inspect as inspect
     from mri_iahvae.tasks.plan import plan as plan
     from mri_iahvae.tasks.prior import Prior as Prior
     from mri_iahvae.tasks.reconstruct import Reconstructor as Reconstructor
+    from mri_iahvae.tasks.reconstruct import denoise as denoise
     from mri_iahvae.tasks.reconstruct import reconstruct as reconstruct
     from mri_iahvae.tasks.sample import sample as sample
 
@@ -27,7 +27,7 @@ _MODULES = {
     "IahvaeWarning": "errors",
     "Prior": "tasks.prior",
     "Reconstructor": "tasks.reconstruct",
-    "denoise": "tasks.denoise",
+    "denoise": "tasks.reconstruct",
     "draw_mask": "kspace.masks",
     "evaluate": "tasks.evaluate",
     "inspect": "tasks.inspect",

@@ -122,15 +122,16 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def no_empty_folder(folder: Path) -> Iterator[None]:
-    """Remove a folder that the block made, and wrote nothing to; one that was there before stays."""
-    before = folder.exists()
+def gone_if_empty(folder: Path) -> Iterator[None]:
+    """Remove a folder, and parents of it, that the block has made, if nothing is in them at its end."""
+    # Not `Path.exists`, which raises where a folder may not be looked into; `make_folder` says that in one line.
+    missing = [one for one in (folder, *folder.parents) if not os.path.exists(one)]  # noqa: PTH110
     try:
         yield
     finally:
-        if not before:
-            with suppress(OSError):  # not made, or not empty
-                folder.rmdir()
+        for one in missing:
+            with suppress(OSError):  # something is in it, or it was not made
+                one.rmdir()
 
 
 @contextmanager

@@ -102,6 +102,17 @@ def coil_maps():
 
 
 @pytest.fixture
+def coil_kspace(head_kspace, coil_maps):
+    """Makes k-space of head-like slices that several coils measured, complex64 (slices, coils, size, size)."""
+
+    def make(slices=2, coils=4, size=32):
+        images = ifft2c(torch.from_numpy(head_kspace(slices, size)))[:, None]
+        return fft2c(images * torch.from_numpy(coil_maps(coils, size, size))).numpy()
+
+    return make
+
+
+@pytest.fixture
 def make_scan(tmp_path, head_kspace):
     """Writes a scan of head-like slices into the folder of the test, and returns its path.
 

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from mri_iahvae.errors import IahvaeError, UsageError
+from mri_iahvae.errors import IahvaeError, ScanError, UsageError
 from mri_iahvae.files import (
     atomic_path,
     digest,
     folder_of_one_run,
+    gone_if_empty,
     make_folder,
     name_and_digest,
     name_as_text,
-    no_empty_folder,
     require_new,
     shortened,
     write_json,
@@ -130,20 +130,6 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("before", [False, True])
-@pytest.mark.parametrize("written", [False, True])
-def test_a_folder_that_nothing_was_written_to_goes(tmp_path, before, written):
-    folder = tmp_path / "out"
-    if before:
-        folder.mkdir()
-    with pytest.raises(IahvaeError), no_empty_folder(folder):  # noqa: PT012 - what fails is the block
-        make_folder(folder)
-        if written:
-            (folder / "a.txt").write_text("")
-        raise IahvaeError("failed")
-    assert folder.exists() == (before or written)
-
-
 def test_a_folder_has_one_run_at_a_time(tmp_path):
     with folder_of_one_run(tmp_path):
         with pytest.raises(UsageError) as caught, folder_of_one_run(tmp_path):
@@ -240,3 +226,17 @@ def test_a_digest_is_of_the_content_alone(tmp_path):
     assert name_and_digest(folder) == "frames"
     with pytest.raises(IahvaeError, match="gone: cannot be read: No such file"):
         digest(tmp_path / "gone")
+
+
+def test_folders_that_a_block_made_and_left_empty_go(tmp_path):
+    (tmp_path / "old").mkdir()
+    for name in ("old", "old/new/deep"):
+        with pytest.raises(ScanError), gone_if_empty(tmp_path / name):  # noqa: PT012
+            make_folder(tmp_path / name)
+            raise ScanError
+    assert [path.name for path in tmp_path.rglob("*")] == ["old"]
+    with pytest.raises(IahvaeError, match="cannot be made"), gone_if_empty(tmp_path / ("x" * 300)):
+        make_folder(tmp_path / ("x" * 300))
+    with gone_if_empty(tmp_path / "old" / "new"):
+        write_json(tmp_path / "old" / "new" / "a.json", {})
+    assert (tmp_path / "old" / "new" / "a.json").is_file()

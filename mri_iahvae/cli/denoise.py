@@ -6,26 +6,16 @@ import click
 
 from mri_iahvae.cli.inference import common_options, inputs_argument, run, sampling_options
 from mri_iahvae.cli.options import FiniteRange, SectionedCommand, section
-from mri_iahvae.errors import UsageError
 
 
 @click.command(cls=SectionedCommand)
 @inputs_argument
-@section(
-    "Noise level",
-    click.option(
-        "--sigma",
-        type=FiniteRange(min=0),
-        metavar="FLOAT",
-        help="Standard deviation of the noise per real and imaginary part, in the units of the file.",
-    ),
-    click.option(
-        "--relative-sigma",
-        type=FiniteRange(min=0),
-        metavar="FLOAT",
-        help="The same as a multiple of the RMS of the noise-free slice.",
-    ),
-)
+@section("Noise level",
+    click.option("--sigma", type=FiniteRange(min=0), metavar="FLOAT",
+        help="Standard deviation of the noise per real and imaginary part, in the units of the file."),
+    click.option("--relative-sigma", type=FiniteRange(min=0), metavar="FLOAT",
+        help="The same as a multiple of the RMS of the noise-free slice."),
+)  # fmt: skip
 @section("Sampling", *sampling_options)
 @common_options("denoised", "soft")
 def denoise(**options: Any) -> None:  # noqa: ANN401 - Click passes options by name
@@ -47,6 +37,4 @@ def denoise(**options: Any) -> None:  # noqa: ANN401 - Click passes options by n
       mri-iahvae denoise scan.h5 --relative-sigma 0.2 --quality best
       mri-iahvae denoise t1.nii.gz --nifti
     """
-    if options["sigma"] is not None and options["relative_sigma"] is not None:
-        raise UsageError("give --sigma or --relative-sigma, not both")
     run("denoise", **options)

@@ -1,7 +1,6 @@
 """What `reconstruct` and `denoise` have in common: their options, and the way from options to results."""
 
 import os
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +16,7 @@ from mri_iahvae.cli.options import (
     deterministic_option,
     device_option,
     drawn_options,
+    fields_of,
     image_size,
     json_option,
     output_option,
@@ -33,7 +33,7 @@ from mri_iahvae.cli.parts import Part, local_number, part, part_of_environment
 from mri_iahvae.cli.runs import Run, run_files
 from mri_iahvae.cores import limit_threads
 from mri_iahvae.errors import UsageError
-from mri_iahvae.files import no_empty_folder
+from mri_iahvae.files import gone_if_empty
 
 if TYPE_CHECKING:
     from mri_iahvae.inference.settings import InferenceSettings
@@ -170,32 +170,29 @@ def run(
     """Run all files of a command, with the exit codes of `runs.run_files`."""
     from mri_iahvae.kspace.scales import parse_scale
     from mri_iahvae.model.checkpoint_config import find_checkpoint, model_config
-    from mri_iahvae.results.options import asked_options
+    from mri_iahvae.pipeline.request import Outputs, Request
     from mri_iahvae.results.panels import FigureOptions
     from mri_iahvae.scans.reader import Reading
     from mri_iahvae.scans.undersampling import Sampling
 
     given = {name: value for name, value in options.items() if value is not None}
-
-    def fields_of(kind: type) -> dict[str, Any]:
-        return {field.name: given[field.name] for field in fields(kind) if field.name in given}
-
-    settings, figure = _settings(given), FigureOptions(**fields_of(FigureOptions))
-    sampling, reading = Sampling(**fields_of(Sampling)), Reading(**fields_of(Reading))
+    settings = _settings(given)
     size = model_config(find_checkpoint(checkpoint)).size
-    limit = None if up_to is None else parse_scale(up_to, size)
+    request = Request(
+        task,
+        sampling=Sampling(**fields_of(Sampling, given)),
+        reading=Reading(**fields_of(Reading, given)),
+        up_to=None if up_to is None else parse_scale(up_to, size),
+        outputs=Outputs(figure=FigureOptions(**fields_of(FigureOptions, given)), **fields_of(Outputs, given)),
+        **fields_of(Request, given),
+    )
 
     def load() -> Run:
         limit_threads()
         from mri_iahvae.pipeline.devices import compile_networks, compute_deterministically, find_device
         from mri_iahvae.pipeline.loaded import LoadedModel
-        from mri_iahvae.pipeline.output import Outputs
-        from mri_iahvae.pipeline.stream import Request, run_file
+        from mri_iahvae.pipeline.stream import run_file
 
-        outputs = Outputs(figure=figure, **fields_of(Outputs))
-        request = Request(
-            task, sampling=sampling, reading=reading, up_to=limit, outputs=outputs, **fields_of(Request)
-        )
         where = find_device(device, local_number(os.environ))
         if deterministic:
             compute_deterministically(where)
@@ -205,18 +202,11 @@ def run(
         return lambda path, target, start: run_file(loaded, path, target, request, settings, start)
 
     part = part or part_of_environment(os.environ)
-    names = ("sigma", "relative_sigma", "sensitivities", "noise_scan")
-    levels: dict[str, Any] = {name: given.get(name) for name in names}
-    asked = asked_options(task, checkpoint, settings, sampling, reading, up_to=limit, **levels)
-    asked |= {**figure.to_json(), "compare": given.get("compare", {})}
-    written = ("keep_samples", "nifti", "dicom", "gif", "write_kspace", "write_sensitivities", "coil_combine")
-    asked |= {name: given[name] for name in written if given.get(name)}  # what is not asked for may be there
-    if "image_size" in given:
-        asked["image_size"] = "{}x{}".format(*given["image_size"])
-    with no_empty_folder(output):
-        run_files(
-            inputs, output, load, part, skip_existing=skip_existing, as_json=as_json, quiet=quiet, asked=asked
-        )
+    asked = request.options(checkpoint, settings)
+    asked |= {name: value for name, value in request.extras().items() if value}  # others may be there
+    how = {"skip_existing": skip_existing, "as_json": as_json, "quiet": quiet}
+    with gone_if_empty(output):
+        run_files(inputs, output, load, part, **how, asked=asked)
 
 
 def _settings(given: dict[str, Any]) -> "InferenceSettings":

@@ -2,8 +2,9 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -205,9 +206,8 @@ class _Existing(click.Path):
 
 EXISTING: Any = _Existing(exists=True, path_type=Path)
 """A file or folder to read; one that is missing is wrong usage."""
-
 EXISTING_FILE: Any = _Existing(exists=True, dir_okay=False, path_type=Path)
-"""As `EXISTING`, and a folder is wrong usage too."""
+"""The same without folders."""
 
 
 def output_option(default: str) -> Decorator:
@@ -217,3 +217,8 @@ def output_option(default: str) -> Decorator:
     return click.option(
         "-o", "--output", metavar="DIR", default=default, show_default=True, type=kind, help=text
     )
+
+
+def fields_of(kind: type, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options that are fields of a dataclass."""
+    return {field.name: options[field.name] for field in fields(kind) if field.name in options}

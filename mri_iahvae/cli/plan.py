@@ -1,7 +1,6 @@
 """`mri-iahvae plan`."""
 
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from mri_iahvae.cli.options import (
     SectionedCommand,
     checkpoint_option,
     device_option,
+    fields_of,
     json_option,
     output_option,
     reading_options,
@@ -63,11 +63,8 @@ def plan(
     from mri_iahvae.scans.reader import Reading
     from mri_iahvae.scans.undersampling import Sampling
 
-    given = {
-        kind: {field.name: value for field in fields(kind) if (value := options.get(field.name)) is not None}
-        for kind in (Sampling, Reading)
-    }
-    sampling, reading = Sampling(**given[Sampling]), Reading(**given[Reading])
+    sampling = Sampling(**fields_of(Sampling, options))
+    reading = Reading(**fields_of(Reading, options))
     find_checkpoint(checkpoint)
     limit_threads()
     from mri_iahvae.pipeline.devices import find_device

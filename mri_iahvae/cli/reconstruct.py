@@ -10,36 +10,21 @@ from mri_iahvae.cli.options import SectionedCommand, compare_list, section
 
 @click.command(cls=SectionedCommand)
 @inputs_argument
-@section(
-    "Sampling",
-    *sampling_options,
-    click.option(
-        "--up-to",
-        metavar="SxS",
-        help="Use only the measured bins of the central SxS block, such as 8x8 or 8. S is a power of two.",
-    ),
-)
-@section(
-    "Frames in time",
-    click.option(
-        "--series",
-        is_flag=True,
-        default=None,
+@section("Sampling", *sampling_options,
+    click.option("--up-to", metavar="SxS",
+        help="Use only the measured bins of the central SxS block, such as 8x8 or 8. S is a power of two."),
+)  # fmt: skip
+@section("Frames in time",
+    click.option("--series", is_flag=True, default=None,
         help="Take the slices of a file, or the files of a folder, for frames in time: each is estimated from all."
-        " Writes an animation <stem>_cine.gif and a time profile <stem>_profile.png too.",
-    ),
-)
-@section(
-    "Comparison",
-    click.option(
-        "--compare",
-        type=compare_list,
-        metavar="NAME[=WEIGHT],...",
+        " Writes an animation <stem>_cine.gif and a time profile <stem>_profile.png too."),
+)  # fmt: skip
+@section("Comparison",
+    click.option("--compare", type=compare_list, metavar="NAME[=WEIGHT],...",
         help="Methods beside the result, with scores and panels (tv, tv-error ...): zero-filled, tv (total variation),"
         " wavelet (L1), and of several coils sense. WEIGHT times the noise level is the weight of the regularisation."
-        " tv and wavelet need sigpy, the extra compare.",
-    ),
-)
+        " tv and wavelet need sigpy, the extra compare."),
+)  # fmt: skip
 @common_options("reconstructions", "hard")
 def reconstruct(**options: Any) -> None:  # noqa: ANN401 - Click passes options by name
     """Reconstruct undersampled k-space.

@@ -1,6 +1,5 @@
 """`mri-iahvae train`: a folder of fastMRI-schema files to a checkpoint."""
 
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from mri_iahvae.cli.options import (
     deterministic_option,
     device_option,
     devices_option,
+    fields_of,
     num_nodes_option,
     reading_options,
     section,
@@ -37,112 +37,56 @@ def _number(name: str, default: float, help: str, metavar: str = "FLOAT", **boun
 
 @click.command(cls=SectionedCommand)
 @click.argument("data", metavar="[DATA]", required=False, type=EXISTING)
-@section(
-    "Run",
-    click.option(
-        "-o",
-        "--output",
-        "run",
-        metavar="RUN",
-        type=click.Path(path_type=Path),
+@section("Run",
+    click.option("-o", "--output", "run", metavar="RUN", type=click.Path(path_type=Path),
         show_default="runs/NAME-DATE, with the name of DATA",
-        help="Folder of the run: states, model, log, pictures.",
-    ),
-    click.option(
-        "--resume", is_flag=True, help="Go on from the newest state in RUN, which knows data and options."
-    ),
-    click.option(
-        "--from",
-        "start",
-        metavar="NAME|PATH",
-        help="Start from the weights of a checkpoint; where the grid is larger, the model grows.",
-    ),
-    click.option(
-        "--domain",
-        metavar="TEXT",
-        show_default="the acquisitions that the files state",
+        help="Folder of the run: states, model, log, pictures."),
+    click.option("--resume", is_flag=True,
+        help="Go on from the newest state in RUN, which knows data and options."),
+    click.option("--from", "start", metavar="NAME|PATH",
+        help="Start from the weights of a checkpoint; where the grid is larger, the model grows."),
+    click.option("--domain", metavar="TEXT", show_default="the acquisitions that the files state",
         help="What the scans show, such as 'knee; PD, PD fat-suppressed'. It is stored with the weights, which warn "
-        "of others.",
-    ),
+        "of others."),
     click.option("--half", is_flag=True, help="Store the finished model in half precision, to ship it."),
-)
-@section(
-    "Reading",
-    *reading_options,
-    _number(
-        "--min-signal",
-        0.01,
+)  # fmt: skip
+@section("Reading", *reading_options,
+    _number("--min-signal", 0.01,
         "Leave out slices with less energy than this fraction of their volume's largest; 0 keeps all.",
-        min=0,
-        max=1,
-    ),
-)
-@section(
-    "Model and plan",
-    click.option(
-        "--preset",
-        metavar="NAME",
-        show_default="small; with --from its model",
-        help="Model: tiny, small, base or paper.",
-    ),
-    click.option(
-        "--grid",
-        type=int,
-        metavar="N",
-        show_default="the preset's",
-        help="Side of the grid: only the scales up to it.",
-    ),
-    click.option(
-        "--stages",
-        metavar="GRID:STEPS[@SCALES],...",
+        min=0, max=1),
+)  # fmt: skip
+@section("Model and plan",
+    click.option("--preset", metavar="NAME", show_default="small; with --from its model",
+        help="Model: tiny, small, base or paper."),
+    click.option("--grid", type=int, metavar="N", show_default="the preset's",
+        help="Side of the grid: only the scales up to it."),
+    click.option("--stages", metavar="GRID:STEPS[@SCALES],...",
         show_default="guide:3000,32:2000,64:1500,128:1300 up to the grid",
         help="Plan: the guide, then the hierarchy on growing grids; 128:600@16-128 trains scales 16 to 128 alone and "
-        "holds the others.",
-    ),
+        "holds the others."),
     _number("--batch", 16, "Slices per step, of all devices together.", "SLICES", min=1),
     _number("--rate", 2e-3, "Peak learning rate of each stage.", min=0, min_open=True),
-)
-@section(
-    "Hardware",
+)  # fmt: skip
+@section("Hardware",
     device_option,
-    click.option(
-        "--precision",
-        type=click.Choice(["float32", "bfloat16"]),
-        default="float32",
-        show_default=True,
-        help="Precision of the convolutions; bfloat16 saves time where the hardware has it.",
-    ),
+    click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True,
+        help="Precision of the convolutions; bfloat16 saves time where the hardware has it."),
     devices_option,
     num_nodes_option,
-)
-@section(
-    "Validation and states",
+)  # fmt: skip
+@section("Validation and states",
     _number("--validate-every", 100, "Steps between validations.", "STEPS", min=1),
-    _number(
-        "--save-every",
-        60.0,
-        "Seconds between saved states: what a power cut costs at most.",
-        "SECONDS",
-        min=0,
-    ),
-)
-@section(
-    "Expert",
-    _number(
-        "--sigma", 0.1, "Final standard deviation of the likelihood, canonical units.", min=0, min_open=True
-    ),
+    _number("--save-every", 60.0, "Seconds between saved states: what a power cut costs at most.", "SECONDS", min=0),
+)  # fmt: skip
+@section("Expert",
+    _number("--sigma", 0.1, "Final standard deviation of the likelihood, canonical units.", min=0, min_open=True),
     _number("--completion-weight", 1.0, "Weight of the completion-aware term.", min=0),
     _number("--masked-weight", 1.0, "Weight of the term that trains the encoder on imputed inputs.", min=0),
-    _number(
-        "--resampled",
-        1.0,
-        "Fraction of the slices that are zoomed, shifted and given another contrast.",
-        min=0,
-        max=1,
-    ),
+    _number("--resampled", 1.0, "Fraction of the slices that are zoomed, shifted and given another contrast.",
+        min=0, max=1),
     seed_option,
     deterministic_option,
-)
+)  # fmt: skip
 @click.pass_context
 def train(
     ctx: click.Context,
@@ -182,7 +126,7 @@ def train(
     from mri_iahvae.training.run_record import RunRecord
 
     more = {name: options[name] for name in ("domain", "start", "min_signal")}
-    more["reading"] = Reading(**{field.name: options[field.name] for field in fields(Reading)})
+    more["reading"] = Reading(**fields_of(Reading, options))
     task: Callable[..., Path] = tasks.train
     if run is not None and resume:
         task, more = tasks.resume, {}

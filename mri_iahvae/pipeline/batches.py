@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from mri_iahvae.errors import IahvaeError
+from mri_iahvae.errors import IahvaeError, UsageError
 
 
 class Batches:
@@ -55,3 +55,18 @@ class Batches:
 def _out_of_memory(error: Exception) -> bool:
     # PyTorch has an exception of its own for accelerators only; its CPU allocator raises a RuntimeError.
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
+def make_batches(batch: int | Batches | None, device: torch.device) -> Batches:
+    """So many slices at a time; None for enough to fill the device, few enough for its caches.
+
+    Batches that have begun go on.
+
+    Raises:
+        UsageError: none at a time.
+    """
+    if isinstance(batch, Batches):
+        return batch
+    if batch is not None and batch < 1:
+        raise UsageError(f"batch {batch}: expected at least one slice")
+    return Batches(batch or (8 if device.type == "cpu" else 64))

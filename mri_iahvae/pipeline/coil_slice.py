@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -15,11 +14,9 @@ from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.sensitivities import Coils, calibrate, known_coils
 from mri_iahvae.model.coil_estimate import CoilEstimate
 from mri_iahvae.model.guide import Guide
+from mri_iahvae.pipeline.request import CoilCombine
 from mri_iahvae.pipeline.steps import Progress, guide_calls, reported
 from mri_iahvae.pipeline.volume import deviation
-
-CoilCombine = Literal["rss", "sensitivity"]
-COIL_COMBINE: tuple[CoilCombine, ...] = get_args(CoilCombine)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from mri_iahvae.kspace.coils import combine, rss
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.noise_estimate import estimate_sigma
 from mri_iahvae.kspace.sensitivities import calibrate
-from mri_iahvae.pipeline.coil_slice import CoilCombine
+from mri_iahvae.pipeline.request import CoilCombine
 from mri_iahvae.scans.scan import Scan
 
 _QUIET = 1e-3

@@ -18,17 +18,13 @@ from mri_iahvae.model.domain import Domain
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.pipeline.arrays import LOUDEST, checked_arrays, power_of_two
-from mri_iahvae.pipeline.batches import Batches
-from mri_iahvae.pipeline.coil_slice import COIL_COMBINE, CoilCombine, CoilSlice
-from mri_iahvae.pipeline.out_of_distribution import (
-    aspect_scores,
-    aspect_warnings,
-    domain_warnings,
-    volume_score,
-)
+from mri_iahvae.pipeline.batches import Batches, make_batches
+from mri_iahvae.pipeline.coil_slice import CoilSlice
+from mri_iahvae.pipeline.out_of_distribution import aspect_scores, volume_score
 from mri_iahvae.pipeline.reconstruction import Reconstruction
+from mri_iahvae.pipeline.request import COIL_COMBINE, CoilCombine
 from mri_iahvae.pipeline.steps import Progress
-from mri_iahvae.pipeline.volume import bin_fractions, make_batches
+from mri_iahvae.pipeline.volume import bin_fractions
 from mri_iahvae.pipeline.volume_warnings import volume_warnings
 
 
@@ -138,6 +134,8 @@ def reconstruct_coils(
     zero_signal = ~(values != 0).flatten(1).any(dim=1).numpy()
     unmeasured = np.zeros(len(values), bool)
 
+    flags = zero_signal, unmeasured, bounded, score, beyond
+
     def shown(values: Tensor) -> NDArray[Any]:
         """In the units of k-space."""
         return (values * unit.reshape(-1, *[1] * (values.ndim - 1))).numpy()
@@ -161,11 +159,7 @@ def reconstruct_coils(
         unmeasured=unmeasured,
         bounded=bounded,
         **optional,
-        warnings=(
-            *volume_warnings(model.size, zero_signal, unmeasured, bounded, batches, settings),
-            *domain_warnings(score, domain),
-            *aspect_warnings(beyond),
-        ),
+        warnings=volume_warnings(model.size, *flags, domain=domain, batches=batches, settings=settings),
     )
 
 

@@ -13,7 +13,6 @@ from mri_iahvae.kspace.noise_estimate import estimate_sigma
 from mri_iahvae.model.domain import JUDGED, Domain
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.pipeline.batches import Batches
-from mri_iahvae.pipeline.volume_warnings import numbered
 
 Aspect = Literal["completed", "noise", "phase"]
 ASPECTS: tuple[Aspect, ...] = get_args(Aspect)
@@ -31,6 +30,7 @@ _TEXTS: dict[Aspect, str] = {
 _COARSE = 32  # bins a side, whose image shows the phase
 _MOST = 100.0  # of a score
 _TINY = 1e-12
+_NAMED = 12  # slices, at most, by their numbers
 
 
 def volume_score(
@@ -142,3 +142,11 @@ def aspect_warnings(scores: NDArray[np.float32]) -> tuple[str, ...]:
     """One sentence for each of the `ASPECTS` in which any slice lies beyond training; scores of `aspect_scores`."""
     found = zip(_TEXTS.values(), (scores > 1).T, strict=True)
     return tuple(f"{numbered(beyond)}: {text}" for text, beyond in found if beyond.any())
+
+
+def numbered(chosen: NDArray[np.bool_]) -> str:
+    """Slices by number, or how many they are where they are many."""
+    numbers = np.flatnonzero(chosen).tolist()
+    if len(numbers) > _NAMED:
+        return f"{len(numbers)} of {chosen.size} slices"
+    return ("slice " if len(numbers) == 1 else "slices ") + ", ".join(str(i) for i in numbers)

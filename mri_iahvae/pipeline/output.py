@@ -2,27 +2,25 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_iahvae.errors import UsageError
 from mri_iahvae.evaluation.metrics import RunningScores
 from mri_iahvae.inference.settings import GUIDED, InferenceSettings
 from mri_iahvae.pipeline.batches import Batches
 from mri_iahvae.pipeline.loaded import LoadedModel
-from mri_iahvae.pipeline.out_of_distribution import ASPECTS, aspect_warnings, domain_warnings
+from mri_iahvae.pipeline.out_of_distribution import ASPECTS
 from mri_iahvae.pipeline.pictures import Pictures, magnitude_of
 from mri_iahvae.pipeline.reconstruction import Reconstruction
+from mri_iahvae.pipeline.request import PLAIN, Outputs
 from mri_iahvae.pipeline.target import Target
 from mri_iahvae.pipeline.volume_warnings import volume_warnings
-from mri_iahvae.results.dicom import require_dicom, write_dicom
+from mri_iahvae.results.dicom import write_dicom
 from mri_iahvae.results.hdf5 import ResultFile, result_file
 from mri_iahvae.results.nifti import place, write_nifti
-from mri_iahvae.results.panels import FigureOptions
 from mri_iahvae.results.paths import beside, files_beside, remove
 from mri_iahvae.results.provenance import provenance
 from mri_iahvae.results.report import SCORED, Record
@@ -33,68 +31,12 @@ from mri_iahvae.scans.scan import KSPACE, Scan
 from mri_iahvae.scans.undersampling import SampledMask
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """What is written beside the HDF5 file, and the size of the images.
-
-    Attributes:
-        nifti: write `<stem>.nii.gz` too, and `<stem>.json` with what is known of it.
-        dicom: write the folder `<stem>_dicom` too, a file for each slice.
-        gif: write `<stem>_scales.gif` too, coarse to fine.
-        slices: those in the figure and the GIF; none takes the middle one.
-        write_kspace: write completed k-space too, in the shape and units of the input, with its header and attributes.
-        write_sensitivities: write the sensitivities of several coils too, of the coils as the input has them.
-        image_size: (height, width) of the image; None takes that of the reference, else the header's.
-        figure: how the figure looks.
-    """
-
-    nifti: bool = False
-    dicom: bool = False
-    gif: bool = False
-    slices: tuple[int, ...] = ()
-    write_kspace: bool = False
-    write_sensitivities: bool = False
-    image_size: tuple[int, int] | None = None
-    figure: FigureOptions = field(default_factory=FigureOptions)
-
-    def __post_init__(self) -> None:
-        """Refuse what needs a package that is missing.
-
-        Raises:
-            UsageError: it is.
-        """
-        if self.dicom:
-            require_dicom()
-
-    def shown(self, scan: Scan) -> tuple[int, ...]:
-        """Numbers of the slices to show.
-
-        Raises:
-            UsageError: the scan has no such slice.
-        """
-        for number in self.slices:
-            if not 0 <= number < scan.slices:
-                raise UsageError(
-                    f"--slices {number}: {scan.path} has slices 0 to {scan.slices - 1}; choose among them"
-                )
-        return self.slices or (scan.slices // 2,)
-
-
-PLAIN = Outputs()
-
-
 class VolumeOutput:
-    """Takes a volume group by group of slices; scores, draws and writes it. See `volume_output`.
+    """Takes a volume group by group of slices; scores, draws and writes it.
 
     Args:
         file: that is written.
-        path: its final name; all other files go beside it.
-        scan: the input.
-        geometry: of its image.
-        sampled: the bins of it that were used.
-        target: what it is scored against.
-        outputs: what is wanted.
-        compared: names of the methods that stand beside the result, in the order of the figure.
+        path: its final name, and so on: as in `volume_output`.
     """
 
     def __init__(
@@ -158,16 +100,9 @@ class VolumeOutput:
             for name, scores in self._scores.items():
                 scores.add(reference, magnitudes[name])
         self._pictures.add(result, first, magnitudes, reference)
-        self._done.append(
-            (
-                len(image),
-                result.fractions,
-                result.steps,
-                result.out_of_distribution,
-                result.beyond_training,
-                *result.flags,
-            )
-        )
+        flags = result.zero_signal, result.unmeasured, result.bounded
+        judged = result.out_of_distribution, result.beyond_training
+        self._done.append((len(image), result.fractions, result.steps, *flags, *judged))
 
     def _native_kspace(self, result: Reconstruction, first: int) -> NDArray[np.complex64]:
         """Completed k-space of slices, of each coil where there are several, with readout oversampling."""
@@ -205,12 +140,12 @@ class VolumeOutput:
             IahvaeError: an output cannot be written.
         """
         scan, sampled, grid = self._scan, self._sampled, loaded.model.size
-        counts, parts, steps, *flags = zip(*self._done, strict=True)
+        counts, parts, steps, *lists = zip(*self._done, strict=True)
         weights = np.array(counts) / scan.slices
         fractions = {
             name: float(sum(w * s[name] for w, s in zip(weights, parts, strict=True))) for name in parts[0]
         }
-        score, beyond, zero_signal, unmeasured, bounded = map(np.concatenate, flags)
+        zero_signal, _, bounded, score, beyond = flags = [np.concatenate(one) for one in lists]
         record = Record(
             source=scan.path,
             slices=scan.slices,
@@ -246,10 +181,8 @@ class VolumeOutput:
             *scan.warnings,
             *self._geometry.warnings,
             *sampled.warnings,
-            *volume_warnings(grid, zero_signal, unmeasured, bounded, batches, settings),
             *loaded.warnings,
-            *domain_warnings(score, loaded.domain),
-            *aspect_warnings(beyond),
+            *volume_warnings(grid, *flags, domain=loaded.domain, batches=batches, settings=settings),
             *doubts,
             *notes,
             *self._doubts(

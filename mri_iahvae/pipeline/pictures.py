@@ -33,13 +33,9 @@ class Pictures:
     """What is shown of a volume.
 
     Args:
-        scan: the input.
-        geometry: of its image.
-        sampled: the bins of it that were used.
-        target: what it is scored against.
+        scan: the input, and so on as in `output.volume_output`.
         numbers: of the slices in the figure and the GIF.
         options: of the figure.
-        compared: names of the methods beside the result, in this order.
     """
 
     def __init__(
@@ -50,7 +46,7 @@ class Pictures:
         target: Target,
         numbers: Sequence[int],
         options: FigureOptions,
-        compared: tuple[str, ...] = (),
+        compared: tuple[str, ...],
     ) -> None:
         self._scan, self._geometry, self._sampled, self._target = scan, geometry, sampled, target
         self._options, self._compared = options, compared

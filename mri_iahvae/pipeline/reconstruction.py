@@ -74,11 +74,6 @@ class Reconstruction:
     model: str | None = None
 
     @property
-    def flags(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-        """`zero_signal`, `unmeasured` and `bounded`."""
-        return self.zero_signal, self.unmeasured, self.bounded
-
-    @property
     def magnitude(self) -> NDArray[np.float32]:
         """float32 (slices, H, W)."""
         return abs(self.image)

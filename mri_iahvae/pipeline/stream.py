@@ -1,29 +1,27 @@
 """One scan from file to file, a group of slices at a time: memory does not grow with the volume."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from mri_iahvae.errors import ScanError, UsageError
-from mri_iahvae.inference.rivals.registry import require_rivals
 from mri_iahvae.inference.settings import GUIDED, IDLE, InferenceSettings
 from mri_iahvae.kspace.sensitivities import calibration_region
-from mri_iahvae.pipeline.batches import Batches
-from mri_iahvae.pipeline.coil_slice import CoilCombine
+from mri_iahvae.pipeline.batches import Batches, make_batches
 from mri_iahvae.pipeline.comparison import Comparison
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.multicoil import reconstruct_coils
-from mri_iahvae.pipeline.output import PLAIN, Outputs, volume_output
+from mri_iahvae.pipeline.output import volume_output
 from mri_iahvae.pipeline.reconstruction import Reconstruction
+from mri_iahvae.pipeline.request import Request
 from mri_iahvae.pipeline.steps import Progress
 from mri_iahvae.pipeline.target import find_target
-from mri_iahvae.pipeline.volume import make_batches, reconstruct_volume
-from mri_iahvae.results.options import asked_options
+from mri_iahvae.pipeline.volume import reconstruct_volume
 from mri_iahvae.results.paths import require_other
 from mri_iahvae.scans.coil_maps import CoilMaps, open_coil_maps
 from mri_iahvae.scans.findings import likeness_doubts, require_consistent, sampling_doubts
@@ -32,10 +30,10 @@ from mri_iahvae.scans.geometry import Geometry, scan_geometry
 from mri_iahvae.scans.noise_level import level_doubts, scan_noise
 from mri_iahvae.scans.noise_scan import prewhitened
 from mri_iahvae.scans.outliers import without_outliers
-from mri_iahvae.scans.reader import AS_STORED, Reading, open_scan
+from mri_iahvae.scans.reader import open_scan
 from mri_iahvae.scans.scan import Scan
 from mri_iahvae.scans.survey import Survey, survey
-from mri_iahvae.scans.undersampling import OWN_SAMPLING, SampledMask, Sampling
+from mri_iahvae.scans.undersampling import SampledMask
 
 _LOUD = 0.3  # of a slice's RMS; the estimate is below it in slices without noise, whatever the mask
 
@@ -46,54 +44,6 @@ Start = Callable[[str, int], Progress]
 def no_progress(name: str, slices: int) -> Progress:  # noqa: ARG001 - a `Start`
     """Report to nobody."""
     return lambda _: None
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked of a scan, beside the settings of the inference.
-
-    Attributes:
-        task: "reconstruct" or "denoise". `denoise` takes the noise level into account; `reconstruct` does so with
-            "soft" data consistency, of several coils, and where the noise is over 0.3 of the slice's RMS.
-        reading: how the file is read.
-        sampling: which of the file's bins count as measured.
-        up_to: use the measured bins of block B_s only.
-        sigma: noise level per real and imaginary part, in the units of the file. None takes `relative_sigma`.
-        relative_sigma: noise level as a multiple of the slice's RMS. None takes the file's `noise_sigma`, or else
-            an estimate.
-        keep_samples: write every posterior sample too.
-        batch: slices at a time; None is what suits the device.
-        outputs: what is written beside the HDF5 file.
-        coil_combine: of several coils, see `reconstruct_coils`; None is "rss".
-        sensitivities: file of their sensitivities (`scans.coil_maps`); None takes those of the calibration region.
-        noise_scan: file of samples of noise, by which they are prewhitened (`scans.noise_scan`).
-        compare: methods to compare with by name (`inference.rivals.registry`), each with its weight, None for the
-            default, in the order of the figure.
-    """
-
-    task: Literal["reconstruct", "denoise"] = "reconstruct"
-    sampling: Sampling = OWN_SAMPLING
-    reading: Reading = AS_STORED
-    up_to: int | None = None
-    sigma: float | None = None
-    relative_sigma: float | None = None
-    keep_samples: bool = False
-    batch: int | None = None
-    outputs: Outputs = PLAIN
-    coil_combine: CoilCombine | None = None
-    sensitivities: Path | None = None
-    noise_scan: Path | None = None
-    compare: Mapping[str, float | None] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Refuse two noise levels, and comparisons that cannot be.
-
-        Raises:
-            UsageError: there are two, or as `require_rivals`.
-        """
-        require_rivals(self.compare)
-        if self.sigma is not None and self.relative_sigma is not None:
-            raise UsageError("give --sigma or --relative-sigma, not both")
 
 
 def run_file(
@@ -125,8 +75,8 @@ def run_file(
     require_other(output, (request.sensitivities, request.noise_scan, request.sampling.mask_path))
     scan = _opened(path, request, settings)
     _check_coils(scan, loaded, settings, request)
-    hard, combined = settings.data_consistency == "hard", request.coil_combine or "rss"
-    rivals = Comparison.of(request.compare, scan, combine=combined, hard=hard)
+    hard = settings.data_consistency == "hard"
+    rivals = Comparison.of(request.compare, scan, combine=request.combine, hard=hard)
     request.outputs.shown(scan)  # what is wrong with the request comes before what takes time
     own = request.sampling.apply(scan)
     used = replace(scan, mask=own.mask)
@@ -144,9 +94,8 @@ def run_file(
     progress = start(path.name, scan.slices)
     size = scan.slices if settings.series else batches.size  # every frame goes by all
     levels, taken = np.zeros(scan.slices), np.zeros(scan.slices)  # of the data, and what the model is given
-    kind: dict[str, Any] = {"task": request.task, "coil_combine": combined, "maps": maps}
+    kind: dict[str, Any] = {"task": request.task, "coil_combine": request.combine, "maps": maps}
     target = find_target(scan, geometry, sampled, outliers=bool(seen.outliers and not keep), **kind)
-    infer = _infer(loaded, settings, request)
     compared = tuple(rivals.multiples)
     with volume_output(output, scan, geometry, sampled, target, request.outputs, compared) as out:
         out.require_shown(settings, guided=loaded.guide is not None)
@@ -156,10 +105,11 @@ def run_file(
             levels[chosen] = sigma = level.of(chosen, kspace)
             taken[chosen] = sigma * (weighed | (sigma > _LOUD * level.root_mean_square(chosen, kspace)))
             held = None if maps is None else maps.read(chosen)
-            given: dict[str, Any] = {"acquired": scan.acquired, "batch": batches, "progress": progress}
-            given |= {} if held is None else {"sensitivities": held}
+            given: dict[str, Any] = {} if held is None else {"sensitivities": held}
+            given |= {"acquired": scan.acquired, "first": first, "batch": batches, "progress": progress}
             mask = sampled.mask if sampled.mask.ndim == 2 else sampled.mask[chosen]
-            result = infer(kspace, mask, first, noise_sigma=taken[chosen], **given)
+            given["noise_sigma"] = taken[chosen]
+            result = _reconstructed(loaded, settings, request, kspace, mask, **given)
             out.add(result, first, rivals.magnitudes(kspace, mask, sigma, held))
         options = _options(loaded, scan, geometry, settings, request, batches)
         compared_with = rivals.stated(float(np.median(levels)), level.source)
@@ -248,34 +198,22 @@ def _check_calibration(scan: Scan, mask: NDArray[np.bool_]) -> None:
             raise ScanError(f"{scan.path}: {where}{'; '.join((str(error), *scan.warnings))}") from None
 
 
-def _infer(
-    loaded: LoadedModel, settings: InferenceSettings, request: Request
-) -> Callable[..., Reconstruction]:
-    """Reconstructs k-space (n, coils, rows, width), of one coil or several, and takes the number of the first slice."""
-    outputs = request.outputs
-    common: dict[str, Any] = {
-        "guide": loaded.guide,
-        "domain": loaded.domain,
-        "keep_samples": request.keep_samples,
-    }
-    of_coils: dict[str, Any] = {
-        "coil_combine": request.coil_combine or "rss",
-        "keep_kspace": outputs.write_kspace,
-        "keep_sensitivities": outputs.write_sensitivities,
-    }
-
-    def infer(
-        kspace: NDArray[np.complex64],
-        mask: NDArray[np.bool_],
-        first: int,
-        **given: Any,  # noqa: ANN401 - of either function
-    ) -> Reconstruction:
-        given |= {**common, "first": first}
-        if kspace.shape[1] > 1:
-            return reconstruct_coils(loaded.model, kspace, mask, settings, **given, **of_coils)
+def _reconstructed(
+    loaded: LoadedModel,
+    settings: InferenceSettings,
+    request: Request,
+    kspace: NDArray[np.complex64],
+    mask: NDArray[np.bool_],
+    **given: Any,  # noqa: ANN401 - of either function
+) -> Reconstruction:
+    """Of k-space (n, coils, rows, width), of one coil or several."""
+    given |= {"guide": loaded.guide, "domain": loaded.domain, "keep_samples": request.keep_samples}
+    if kspace.shape[1] == 1:
         return reconstruct_volume(loaded.model, kspace[:, 0], mask, settings, **given, coarse=loaded.coarse)
-
-    return infer
+    given["coil_combine"] = request.combine
+    given["keep_kspace"] = request.outputs.write_kspace
+    given["keep_sensitivities"] = request.outputs.write_sensitivities
+    return reconstruct_coils(loaded.model, kspace, mask, settings, **given)
 
 
 def _options(
@@ -288,33 +226,15 @@ def _options(
 ) -> dict[str, Any]:
     """Everything that decides the result, defaults filled in, under the names of options and settings; plain JSON."""
     height, width = geometry.image
-    asked = asked_options(
-        request.task,
-        loaded.name,
-        settings,
-        request.sampling,
-        request.reading,
-        up_to=request.up_to,
-        sigma=request.sigma,
-        relative_sigma=request.relative_sigma,
-        sensitivities=request.sensitivities,
-        noise_scan=request.noise_scan,
-    )
+    asked = request.options(loaded.name, settings)
     if scan.coils > 1:  # of which the guide alone makes the result
         asked = {name: value for name, value in asked.items() if name not in IDLE["guide"]}
     return {
         **asked,
-        "keep_samples": request.keep_samples,
-        "coil_combine": (request.coil_combine or "rss") if scan.coils > 1 else None,
+        **request.extras(),
+        "coil_combine": request.combine if scan.coils > 1 else None,
         "image_size": f"{height}x{width}",
         "slices": list(request.outputs.shown(scan)),
-        "nifti": request.outputs.nifti,
-        "dicom": request.outputs.dicom,
-        "gif": request.outputs.gif,
-        "write_kspace": request.outputs.write_kspace,
-        "write_sensitivities": request.outputs.write_sensitivities,
-        "compare": dict(request.compare),
-        **request.outputs.figure.to_json(),
         "batch": batches.first,
         "device": str(loaded.model.gains.device),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
@@ -327,7 +247,7 @@ def _details(scan: Scan, request: Request) -> dict[str, Any]:
     if scan.notes:
         details["notes"] = "; ".join(scan.notes)
     if scan.coils > 1:
-        details |= {"coils": scan.coils, "coil_combine": request.coil_combine or "rss"}
+        details |= {"coils": scan.coils, "coil_combine": request.combine}
     if request.up_to:
         details["up_to"] = f"{request.up_to}x{request.up_to}"
     return details

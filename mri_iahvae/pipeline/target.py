@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mri_iahvae.kspace.centre_crop import crop_image
 from mri_iahvae.pipeline.coil_image import sensitivity_image
-from mri_iahvae.pipeline.coil_slice import CoilCombine
+from mri_iahvae.pipeline.request import CoilCombine
 from mri_iahvae.scans.coil_maps import CoilMaps
 from mri_iahvae.scans.geometry import MIN_SIDE, Geometry, reference_fits
 from mri_iahvae.scans.scan import Scan

@@ -27,21 +27,11 @@ from mri_iahvae.model.estimate import Estimate
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.pipeline.arrays import LOUDEST, checked_arrays, power_of_two
-from mri_iahvae.pipeline.batches import Batches
-from mri_iahvae.pipeline.out_of_distribution import (
-    aspect_scores,
-    aspect_warnings,
-    domain_warnings,
-    volume_score,
-)
+from mri_iahvae.pipeline.batches import Batches, make_batches
+from mri_iahvae.pipeline.out_of_distribution import aspect_scores, volume_score
 from mri_iahvae.pipeline.reconstruction import Reconstruction
 from mri_iahvae.pipeline.steps import Progress, guide_calls, guide_part, reported, scale_calls
 from mri_iahvae.pipeline.volume_warnings import volume_warnings
-
-
-def default_batch(device: torch.device) -> int:
-    """Batch elements at a time to start with: enough to fill the device, few enough for its caches."""
-    return 8 if device.type == "cpu" else 64
 
 
 def reconstruct_volume(
@@ -162,12 +152,16 @@ def reconstruct_volume(
         std=None if std is None else std.numpy(),
         expected_error=None if guide is None else (expected * unit[:, None, None]).numpy(),
         samples=None if samples is None else samples.numpy(),
-        warnings=(
-            *volume_warnings(
-                model.size, zero_signal.numpy(), unmeasured.numpy(), bounded.numpy(), batches, settings
-            ),
-            *domain_warnings(score, domain),
-            *aspect_warnings(beyond),
+        warnings=volume_warnings(
+            model.size,
+            zero_signal.numpy(),
+            unmeasured.numpy(),
+            bounded.numpy(),
+            score,
+            beyond,
+            domain=domain,
+            batches=batches,
+            settings=settings,
         ),
     )
 
@@ -356,19 +350,6 @@ def deviation(samples: Tensor) -> Tensor:
     # float64: squares of scanner units can leave float32's range.
     squares = (samples - samples.mean(dim=1, keepdim=True)).double().square().sum(dim=1)
     return (squares / (count - count % 2 / count)).sqrt().float()
-
-
-def make_batches(batch: int | Batches | None, device: torch.device) -> Batches:
-    """Slices at a time; None for what suits the device. Batches that have begun go on.
-
-    Raises:
-        UsageError: none at a time.
-    """
-    if isinstance(batch, Batches):
-        return batch
-    if batch is not None and batch < 1:
-        raise UsageError(f"batch {batch}: expected at least one slice")
-    return Batches(default_batch(device) if batch is None else batch)
 
 
 def bin_fractions(mask: Tensor, filled: Tensor) -> dict[str, float]:

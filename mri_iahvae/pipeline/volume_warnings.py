@@ -4,10 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mri_iahvae.inference.settings import LADDERLESS, InferenceSettings
+from mri_iahvae.model.domain import Domain
 from mri_iahvae.pipeline.batches import Batches
+from mri_iahvae.pipeline.out_of_distribution import aspect_warnings, domain_warnings, numbered
 from mri_iahvae.words import counted
-
-_NAMED = 12
 
 
 def volume_warnings(
@@ -15,6 +15,10 @@ def volume_warnings(
     zero_signal: NDArray[np.bool_],
     unmeasured: NDArray[np.bool_],
     bounded: NDArray[np.bool_],
+    score: NDArray[np.float32],
+    beyond: NDArray[np.float32],
+    *,
+    domain: Domain | None,
     batches: Batches,
     settings: InferenceSettings,
 ) -> tuple[str, ...]:
@@ -23,8 +27,11 @@ def volume_warnings(
     Args:
         size: side of the model's grid.
         zero_signal: as in `Reconstruction`.
-        unmeasured: as in `Reconstruction`.
-        bounded: as in `Reconstruction`.
+        unmeasured: as there.
+        bounded: as there.
+        score: `out_of_distribution` there.
+        beyond: `beyond_training` there.
+        domain: what the model knows.
         batches: whether memory sufficed.
         settings: how it was computed.
     """
@@ -47,12 +54,4 @@ def volume_warnings(
             f"{counted(settings.samples, 'posterior sample')}: they are drawn in mirrored pairs, and "
             "the unpaired one leaves its noise in the mean: take an even number"
         )
-    return tuple(found)
-
-
-def numbered(chosen: NDArray[np.bool_]) -> str:
-    """Slices by number, or how many they are where they are many."""
-    numbers = np.flatnonzero(chosen).tolist()
-    if len(numbers) > _NAMED:
-        return f"{len(numbers)} of {chosen.size} slices"
-    return ("slice " if len(numbers) == 1 else "slices ") + ", ".join(str(i) for i in numbers)
+    return *found, *domain_warnings(score, domain), *aspect_warnings(beyond)

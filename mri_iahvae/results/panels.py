@@ -164,11 +164,7 @@ class SliceView:
         """All panels, by name. Scores in titles are this slice's, its data range being its own."""
         named = {name: RIVALS[name].title for name in self.compared if name in RIVALS}
         named |= {"zero-filled": titles.zero_filled, "reconstruction": titles.reconstruction}
-        images = {
-            "zero-filled": self.zero_filled,
-            **self.compared,
-            "reconstruction": self.reconstruction,
-        }
+        images = {"zero-filled": self.zero_filled, **self.compared, "reconstruction": self.reconstruction}
         white = _white(self.reconstruction if self.reference is None else self.reference, options.window)
         errors, captions = {}, named
         if (reference := self.reference) is not None:

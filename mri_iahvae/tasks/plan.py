@@ -16,9 +16,9 @@ from mri_iahvae.inference.planning import ColumnErrors, choose
 from mri_iahvae.model.estimate import Estimate
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.pipeline.arrays import as_numpy, checked_arrays, power_of_two
+from mri_iahvae.pipeline.batches import make_batches
 from mri_iahvae.pipeline.devices import find_device
 from mri_iahvae.pipeline.loaded import LoadedModel
-from mri_iahvae.pipeline.volume import make_batches
 from mri_iahvae.results.paths import beside, require_other, result_name
 from mri_iahvae.results.plan_figure import plan_figure
 from mri_iahvae.scans.geometry import scan_geometry

@@ -96,9 +96,7 @@ class Prior:
         return like(bounds.reshape(values.shape[:-2]), image)
 
     def denoise(
-        self,
-        image: NDArray[np.inexact] | Tensor,
-        sigma: NDArray[np.floating] | Tensor | float,
+        self, image: NDArray[np.inexact] | Tensor, sigma: NDArray[np.floating] | Tensor | float
     ) -> NDArray[np.complex64] | Tensor:
         """Denoise images as `mri_iahvae.denoise` does k-space: white Gaussian noise is the same in both.
 

@@ -19,10 +19,9 @@ from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.model.coarse_file import load_coarse
 from mri_iahvae.model.coarse_prior import CoarsePrior
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.pipeline.batches import Batches
+from mri_iahvae.pipeline.batches import make_batches
 from mri_iahvae.pipeline.devices import find_device
 from mri_iahvae.pipeline.loaded import LoadedModel
-from mri_iahvae.pipeline.volume import default_batch
 from mri_iahvae.results.figures import grid_figure, plain_text, sheet_figure
 from mri_iahvae.results.hdf5 import result_file
 from mri_iahvae.results.paths import remove
@@ -93,7 +92,7 @@ def draw(
         images[rng] = ifft2c(sample_prior(model, draws, coarse)).cpu().numpy()
         progress(len(elements))
 
-    Batches(default_batch(device) if batch is None else batch).run(work, count)
+    make_batches(batch, device).run(work, count)
     if not np.isfinite(images).all():
         raise IahvaeError(
             f"temperature {temperature:g}: the samples hold NaN or infinity; choose a lower one"
@@ -131,13 +130,7 @@ def sample_to_folder(
     make_folder(folder)
     model = loaded.model
     images = draw(
-        model,
-        count,
-        temperature=temperature,
-        seed=seed,
-        coarse=loaded.coarse,
-        batch=batch,
-        progress=progress,
+        model, count, temperature=temperature, seed=seed, coarse=loaded.coarse, batch=batch, progress=progress
     )
     title = f"{plain_text(loaded.name)}: samples of the prior at temperature {temperature:g}, seed {seed}"
     sheet, rows, data = (folder / name for name in ("samples.png", "progression.png", "samples.h5"))

@@ -6,9 +6,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
-import torch
 
-from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.pipeline import pictures
 from mri_iahvae.results.hdf5 import write_scan
 
@@ -16,10 +14,9 @@ FAST = ("--quality", "fast", "--acceleration", 2, "--center-fraction", 0.25)
 
 
 @pytest.fixture
-def coils(tmp_path, head_kspace, coil_maps):
+def coils(tmp_path, coil_kspace):
     """A fully sampled scan of four coils, with a little noise."""
-    images = ifft2c(torch.from_numpy(head_kspace(2, 32)))[:, None]
-    kspace = fft2c(images * torch.from_numpy(coil_maps(4, 32, 32))).numpy()
+    kspace = coil_kspace()
     parts = 0.01 * np.random.default_rng(0).normal(size=(2, *kspace.shape))
     write_scan(
         tmp_path / "scan.h5", (kspace + parts[0] + 1j * parts[1]).astype(np.complex64), noise_sigma=0.01

@@ -68,12 +68,10 @@ def test_figures_of_an_earlier_run_go_whatever_their_format(reconstruct, make_sc
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--panels", "images"], ["--panels images: no such panel; the panels are reference, zero-filled"]),
         (["--panels", "deviation"], ["--panels deviation: of", "there are reference, zero-filled"]),
         (["--panels", "removed"], ["--panels removed: of"]),
         (["--zoom", "1,2"], ["--zoom", "60,40,48"]),
         (["--zoom", "1,2,0"], ["--zoom", "60,40,48"]),
-        (["--zoom", "30,0,8"], ["--zoom 30,0,8: the image of", "32x32 pixels"]),
         (["--window", 0], ["--window"]),
         (["--window", "nan"], ["--window"]),
         (["--error-factor", 0], ["--error-factor"]),

@@ -59,7 +59,7 @@ def test_what_cannot_be_planned_ends_in_one_line(plan, example, tmp_path, args, 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_is_wrong_usage(plan, tmp_path):
+def test_a_folder_in_place_of_a_scan_is_wrong_usage(plan, tmp_path):
     result = plan(tmp_path, "--lines", 2)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "is a directory" in result.stderr.splitlines()[-1]
+    assert f"File '{tmp_path}' is a directory" in result.stderr

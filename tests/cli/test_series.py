@@ -2,10 +2,8 @@
 
 import h5py
 import numpy as np
-import torch
 from PIL import Image
 
-from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.results.hdf5 import write_scan
 
 FAST = ("--quality", "fast")
@@ -73,7 +71,11 @@ def test_results_do_not_go_among_the_frames(reconstruct, make_scan, expect_error
 
 def test_a_folder_of_volumes_is_no_series(reconstruct, make_scan, expect_error):
     folder = make_scan("volumes/1.h5", slices=2).parent
-    expect_error(reconstruct(folder, *FAST, "--series"), 1, "1.h5: expected one slice", "found 2 slices")
+    (folder.parent / "new").mkdir()
+    for output in ("new", "new/a/b"):  # folders that it made go again, that which was there stays
+        options = ("--series", "-o", folder.parent / output)
+        expect_error(reconstruct(folder, *FAST, *options), 1, "1.h5: expected one slice", "found 2 slices")
+        assert list((folder.parent / "new").iterdir()) == []
 
 
 def test_other_methods_do_not_ask_for_it(reconstruct, make_scan):
@@ -86,9 +88,8 @@ def test_one_mask_for_all_frames_is_warned_of(reconstruct, make_scan):
     assert "all frames have one mask" in result.stderr
 
 
-def test_several_coils_are_refused(reconstruct, tmp_path, head_kspace, coil_maps, expect_error):
-    images = ifft2c(torch.from_numpy(head_kspace(2, 32)))[:, None] * torch.from_numpy(coil_maps(2, 32, 32))
-    write_scan(tmp_path / "scan.h5", fft2c(images).numpy().astype(np.complex64))
+def test_several_coils_are_refused(reconstruct, tmp_path, coil_kspace, expect_error):
+    write_scan(tmp_path / "scan.h5", coil_kspace(coils=2))
     result = reconstruct(tmp_path / "scan.h5", *FAST, "--series", "--acceleration", 4)
     expect_error(result, 2, "--series", "2 coils")
 

@@ -22,9 +22,9 @@ OPTIONS = [
     "--stages",
     "16:2,32:3",
     "--batch",
-    2,
+    "2",
     "--validate-every",
-    2,
+    "2",
     "--device",
     "cpu",
 ]

@@ -9,8 +9,8 @@ from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_config import GuideConfig
-from mri_iahvae.pipeline.coil_slice import COIL_COMBINE
 from mri_iahvae.pipeline.multicoil import reconstruct_coils
+from mri_iahvae.pipeline.request import COIL_COMBINE
 from mri_iahvae.pipeline.volume import reconstruct_volume
 
 SIZES = [(32, 32), (33, 40), (48, 31)]

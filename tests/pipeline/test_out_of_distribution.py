@@ -27,8 +27,7 @@ from mri_iahvae.pipeline.out_of_distribution import (
 )
 from mri_iahvae.pipeline.stream import Request, run_file
 from mri_iahvae.pipeline.volume import reconstruct_volume
-from mri_iahvae.tasks.denoise import denoise
-from mri_iahvae.tasks.reconstruct import reconstruct
+from mri_iahvae.tasks.reconstruct import denoise, reconstruct
 
 SETTINGS = InferenceSettings("amortized")
 WARNING = "unlike the training data (ellipses)"

@@ -10,7 +10,7 @@ import torch
 
 from mri_iahvae.evaluation.metrics import score
 from mri_iahvae.inference.settings import InferenceSettings
-from mri_iahvae.kspace.fft import fft2c, ifft2c
+from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.pipeline import pictures
 from mri_iahvae.pipeline.stream import Request, run_file
 from mri_iahvae.scans.undersampling import Sampling
@@ -52,12 +52,11 @@ def measured_image(make_scan):
 
 
 @pytest.fixture
-def coils(tmp_path, head_kspace, coil_maps, rng):
+def coils(tmp_path, coil_kspace, rng):
     """Writes a scan of four coils, with its root sum of squares unless `reference` says otherwise."""
 
     def write(reference=True, mask=None):
-        images = ifft2c(torch.from_numpy(head_kspace(2, 32))).numpy()[:, None] * coil_maps(4, 32, 32)
-        kspace = fft2c(torch.from_numpy(images)).numpy() + 0.01 * rng.normal(size=(2, 4, 32, 32))
+        kspace = coil_kspace() + 0.01 * rng.normal(size=(2, 4, 32, 32))
         path = tmp_path / "coils.h5"
         with h5py.File(path, "w") as file:
             file["kspace"] = kspace.astype(np.complex64)

@@ -11,7 +11,6 @@ import mri_iahvae
 from mri_iahvae import IahvaeWarning, Reconstructor, draw_mask
 from mri_iahvae.errors import UsageError
 from mri_iahvae.inference.settings import InferenceSettings
-from mri_iahvae.kspace.fft import fft2c
 from mri_iahvae.pipeline.loaded import LoadedModel
 from mri_iahvae.pipeline.multicoil import reconstruct_coils
 
@@ -21,14 +20,6 @@ MASK = draw_mask("equispaced", (32, 32), 2, 0.25)
 @pytest.fixture(scope="module")
 def reconstructor(checkpoint):
     return Reconstructor(checkpoint, "cpu", steps=1)
-
-
-@pytest.fixture
-def coil_kspace(head_kspace, coil_maps):
-    """complex64 (2, 4, 32, 32)."""
-    images = np.fft.ifft2(np.fft.ifftshift(head_kspace(2), axes=(1, 2)), norm="ortho")
-    images = np.fft.fftshift(images, axes=(1, 2))
-    return fft2c(torch.from_numpy((images[:, None] * coil_maps(4, 32, 32)).astype(np.complex64))).numpy()
 
 
 def arrays(result):
@@ -93,20 +84,20 @@ def test_tensors_stay_on_their_device(reconstructor, head_kspace):
 
 
 def test_several_coils_are_those_of_the_pipeline(reconstructor, coil_kspace):
-    loaded = reconstructor.loaded
+    loaded, kspace = reconstructor.loaded, coil_kspace()
     for options, own in (
         ({}, {}),
         ({"coil_combine": "sensitivity", "noise_sigma": 0.01}, {"keep_coil_kspace": True}),
     ):
         expected = reconstruct_coils(
-            loaded.model, coil_kspace, MASK, reconstructor.settings, guide=loaded.guide, domain=loaded.domain,
+            loaded.model, kspace, MASK, reconstructor.settings, guide=loaded.guide, domain=loaded.domain,
             keep_kspace=bool(own), **options,
         )  # fmt: skip
-        found = reconstructor.reconstruct(coil_kspace, MASK, **own, **options)
+        found = reconstructor.reconstruct(kspace, MASK, **own, **options)
         for name, value in arrays(expected).items():
             np.testing.assert_array_equal(getattr(found, name), value, name)
         assert (found.coil_kspace is None) == (not own)
-    one = reconstructor.reconstruct(coil_kspace[0], MASK, coils=True, **own, **options)
+    one = reconstructor.reconstruct(kspace[0], MASK, coils=True, **own, **options)
     assert one.coil_kspace.shape == (4, 32, 32)
     np.testing.assert_allclose(one.image, found.image[0], atol=1e-5)
 
