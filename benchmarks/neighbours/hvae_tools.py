@@ -36,21 +36,19 @@ from benchmarks.neighbours.common import (
     networks,
     one_by_one,
     read,
-    relative_error,
     row,
     score,
     summary,
     unseen,
 )
+from benchmarks.neighbours.hvae_temperature import by_temperature, temperature_lines
 from benchmarks.neighbours.hvae_variants import ANNEALED, FLOOR, PENALTY, VARIANTS
 from benchmarks.quality.table1 import active_units
 from benchmarks.shared import options
 from mri_iahvae.files import write_json
-from mri_iahvae.inference.draws import Draws, Element
 from mri_iahvae.inference.joint import encode
-from mri_iahvae.inference.prior import beyond_block
 from mri_iahvae.inference.refine import flat
-from mri_iahvae.kspace.bands import block_mask, scales, split
+from mri_iahvae.kspace.bands import block_mask, scales
 from mri_iahvae.model.checkpoint import load_model, save_model
 from mri_iahvae.model.checkpoint_config import read_config
 from mri_iahvae.model.iahvae import IAHVAE
@@ -60,8 +58,6 @@ from mri_iahvae.training.statistics import measure
 MEASURED = 512  # slices that gains are measured on
 STEPS = 0, 10  # of refinement
 BLOCKS = 8, 16  # measured alone
-TEMPERATURES = 0.0, 0.5, 0.7, 0.85, 1.0
-CUT = 8  # block beyond which the temperature counts
 
 
 def train(variant: str, kspace: Tensor, grid: int, plan: Plan, seed: int = 0) -> IAHVAE:
@@ -117,37 +113,6 @@ def evaluate(model: IAHVAE, truth: Tensor) -> dict[str, Any]:
     return found
 
 
-def drawn_beyond(model: IAHVAE, kspace: Tensor, side: int, draws: Draws) -> Tensor:
-    """k-space whose scales beyond B_side are drawn from the prior, complex64 (B, N, N); 0 draws all of them."""
-    walk = beyond_block(model, kspace, side)
-    for scale, h in walk:
-        last = scale.run(h, draws.latents(scale))
-        walk.extend(last, scale.bins(last))
-    return walk.coarse
-
-
-@torch.no_grad()
-def by_temperature(model: IAHVAE, truth: Tensor) -> dict[str, Any]:
-    """NMSE of one draw beyond block B_8, and energies of bands drawn over those of the slices, for each temperature."""
-    elements = tuple(Element(number, 0) for number in range(len(truth)))
-    found: dict[str, Any] = {}
-    for temperature in TEMPERATURES:
-        draws = Draws(0, temperature, elements, truth.device)
-        completed, prior = (drawn_beyond(model, truth, side, draws) for side in (CUT, 0))
-        found[str(temperature)] = {
-            "nmse": float(relative_error(completed, truth).mean()),
-            "completion_energy": energies(completed, truth),
-            "prior_energy": energies(prior, truth),
-        }
-    return found
-
-
-def energies(kspace: Tensor, truth: Tensor) -> list[float]:
-    """Mean energy of each band over that of other slices; complex (slices, N, N) twice."""
-    pairs = zip(split(kspace), split(truth), strict=True)
-    return [float(a.abs().square().sum() / b.abs().square().sum()) for a, b in pairs]
-
-
 def table(runs: list[dict[str, dict[str, Any]]]) -> dict[str, Any]:
     """What is stored of runs, one for each seed, by variant: means, and the changes from the plain model."""
     stored: dict[str, Any] = {}
@@ -197,12 +162,8 @@ def lines(stored: dict[str, Any]) -> Iterator[str]:
         yield row("---", ["---"] * len(sides))
         for name, one in stored["variants"].items():
             yield row(name, (format(value, form) for value in one[kind]))
-    for kind in ("completion_energy", "prior_energy"):
-        yield ""
-        yield row(f"temperature, {kind}", ["NMSE beyond B_8", *sides])
-        yield row("---", ["---"] * (1 + len(sides)))
-        for temperature, one in stored["temperature"].items():
-            yield row(temperature, [f"{one['nmse']:.4f}", *(f"{value:.2f}" for value in one[kind])])
+    yield ""
+    yield from temperature_lines(stored["temperature"], stored["grid"])
 
 
 @click.command()

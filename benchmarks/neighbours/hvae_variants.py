@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FLOOR = 0.1  # nats per latent
 ANNEALED = 0.3  # fraction of the steps
-PENALTY = 1e-3  # nats per dimension and unit of singular value
+PENALTY = 1e-5  # nats per dimension and unit of singular value
 _POWER_STEPS = 10  # before the first use; one for every use after that
 
 

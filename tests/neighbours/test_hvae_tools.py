@@ -6,7 +6,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks.neighbours import hvae_tools, refined_training
+from benchmarks.neighbours import hvae_temperature, hvae_tools, refined_training
 from benchmarks.neighbours.common import Batches, Plan, Step, negative_elbo
 from benchmarks.neighbours.hvae_variants import VARIANTS
 from mri_iahvae.inference.draws import Draws, Element
@@ -70,9 +70,9 @@ def test_draws_at_temperature_one_and_zero(model):
     def draws(temperature):
         return Draws(0, temperature, (Element(0, 0), Element(1, 0)), torch.device("cpu"))
 
-    mean = hvae_tools.drawn_beyond(model, kspace, 4, draws(0.0))
+    mean = hvae_temperature.drawn_beyond(model, kspace, 4, draws(0.0))
     torch.testing.assert_close(mean, complete(model, kspace, 4))
-    drawn = hvae_tools.drawn_beyond(model, kspace, 4, draws(1.0))
+    drawn = hvae_temperature.drawn_beyond(model, kspace, 4, draws(1.0))
     torch.testing.assert_close(crop(drawn, 4), crop(kspace, 4))
     assert (drawn - mean).abs().max() > 0
 
@@ -81,7 +81,7 @@ def test_energies_are_those_of_bands():
     kspace = torch.randn(3, 8, 8, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
     scaled = kspace.clone()
     scaled[:, 4, 4] *= 3  # the centre, alone in its band
-    assert hvae_tools.energies(scaled, kspace) == pytest.approx([9.0, 1.0, 1.0, 1.0])
+    assert hvae_temperature.energies(scaled, kspace) == pytest.approx([9.0, 1.0, 1.0, 1.0])
 
 
 def test_seeds_are_paired_by_their_means():
