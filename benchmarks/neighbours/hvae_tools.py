@@ -176,6 +176,7 @@ def lines(stored: dict[str, Any]) -> Iterator[str]:
 @click.option("--sigma", default=0.2, show_default=True, help="Of the likelihood, from half way on.")
 @click.option("--slices", default=32, show_default=True, help="Held-out ones.")
 @click.option("--seeds", default=1, show_default=True)
+@click.option("--variant", "chosen", multiple=True, help="Beside the plain one; by default all.")
 @click.option("--weights", type=click.Path(path_type=Path), help="Folder: trained models, kept or taken.")
 @options.output
 def main(
@@ -188,6 +189,7 @@ def main(
     sigma: float,
     slices: int,
     seeds: int,
+    chosen: tuple[str, ...],
     weights: Path | None,
     output: Path | None,
 ) -> None:
@@ -198,7 +200,7 @@ def main(
     temperature: dict[str, Any] = {}
     for seed in range(seeds):
         runs.append({})
-        for variant in VARIANTS:
+        for variant in (name for name in VARIANTS if not chosen or name in ("plain", *chosen)):
             folder = None if weights is None else weights / f"{variant.replace(' ', '_')}_{seed}"
             model, seconds = trained(variant, kspace, grid, plan, seed, folder)
             runs[-1][variant] = evaluate(model, truth) | {"seconds": seconds}
