@@ -13,102 +13,66 @@ slices. Time is of one core, so that other work on the machine does not count.
 """
 
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import click
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.neighbours.common import (
+    Batches,
+    Engine,
+    Plan,
+    Task,
+    cell,
+    fit,
+    measured_tasks,
+    networks,
+    one_by_one,
+    read,
+    relative_error,
+    row,
+    score,
+    summary,
+    unseen,
+)
 from benchmarks.shared import options
 from mri_iahvae.files import write_json
-from mri_iahvae.inference.draws import Draws, Element
-from mri_iahvae.inference.infer import infer
 from mri_iahvae.inference.joint import infer_jointly
-from mri_iahvae.inference.measurement import Measurement
-from mri_iahvae.inference.settings import DataConsistency, InferenceSettings, Method
-from mri_iahvae.kspace.bands import crop
+from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.block_dct import BlockDCT
-from mri_iahvae.kspace.fft import fft2c, ifft2c
 from mri_iahvae.kspace.masks import column_mask
-from mri_iahvae.kspace.noise import complex_noise, rms
-from mri_iahvae.kspace.phase import smooth_phase
 from mri_iahvae.kspace.wavelets import Wavelets
 from mri_iahvae.model.checkpoint import load_model, save_model
-from mri_iahvae.model.config import DecompositionName, ModelConfig, ScaleConfig
+from mri_iahvae.model.config import DecompositionName, ModelConfig
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.training.augment import augment
 from mri_iahvae.training.objective import posterior_pass
 from mri_iahvae.training.rotations import code_length, learn_rotations
-from mri_iahvae.training.statistics import canonical_batch, measure
+from mri_iahvae.training.statistics import measure
 
 NAMES: tuple[DecompositionName, ...] = get_args(DecompositionName)
-BATCH, RATE, CLIP = 16, 4e-3, 1.0
-SIGMAS = 0.6, 0.1  # of the likelihood: first step, and from half of the steps on
 MEASURED = 512  # slices that gains are measured on, and rotations learned
+SIGMA = Plan.sigmas[1]
 ROUNDS = 150  # steps of the rotations
 COLUMNS = 4, 0.08  # acceleration, fraction of the centre
 ALGORITHM_1, JOINT = "scale by scale", "all scales together"
 STEPS = {ALGORITHM_1: (0, 10), JOINT: (10, 30)}  # of refinement
 
 
-def networks(grid: int) -> ModelConfig:
-    """One layer per scale, on maps of at most 8 x 8; 16 channels, and where pixels are folded 16 times the fold."""
-    folds = [max(1, 2**k // 8) for k in range(grid.bit_length())]
-    scales = tuple(ScaleConfig(layers=1, channels=16 * fold, inner=8 * fold, patch=fold) for fold in folds)
-    return ModelConfig(scales, encoder_blocks=1, head_blocks=1, sigma=SIGMAS[1])
-
-
-def read(path: Path, grid: int, count: int | None = None) -> Tensor:
-    """Centred k-space of all slices of a file, or so many spread over it, complex64 (slices, grid, grid)."""
-    with np.load(path) as file:
-        images = torch.from_numpy(file["images"])
-    if count is not None:
-        images = images[torch.linspace(0, len(images) - 1, count).long()]
-    return torch.cat([crop(fft2c(part + 0j), grid) for part in images.float().split(256)])
-
-
 def train(config: ModelConfig, kspace: Tensor, steps: int) -> IAHVAE:
     """A model trained on k-space (slices, N, N); what is drawn is the same for every decomposition."""
-    noise, size = torch.Generator().manual_seed(0), config.size
-
-    def drawn(count: int) -> Tensor:
-        return canonical_batch(
-            augment(kspace[torch.randint(len(kspace), (count,), generator=noise)], noise), size
-        )
-
+    batches = Batches(kspace, config.size)
     torch.manual_seed(0)
-    seen = drawn(MEASURED)
+    seen = batches.draw(MEASURED)
     if config.decomposition == "rotations":
         config = replace(config, angles=learn_rotations(seen, config.sigma, ROUNDS))
     model = IAHVAE(measure(seen, config))
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
-    first, last = SIGMAS
-    for step in range(steps):
-        coefficients = model.decomposition.from_kspace(drawn(BATCH))
-        teacher, means = (torch.rand(BATCH, generator=noise) < fraction for fraction in (0.5, 0.25))
-        sigma = first * (last / first) ** min(1.0, 2 * step / steps)
-        loss = posterior_pass(model, coefficients, noise, teacher, means).negative_elbo(sigma)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-        optimizer.step()
-        schedule.step()
-        if step % 50 == 0:
-            click.echo(f"{config.decomposition:10} step {step:5}  -ELBO at sigma {sigma:.3f}: {loss:.4f}")
-    return model.eval().requires_grad_(requires_grad=False)
-
-
-def unseen(path: Path, grid: int, count: int) -> Tensor:
-    """Canonical k-space of slices with a simulated phase, complex64 (slices, N, N)."""
-    kspace = read(path, grid, count)
-    phase = smooth_phase(count, (grid, grid), torch.Generator().manual_seed(0), strength=0.5)
-    return canonical_batch(fft2c(ifft2c(kspace) * torch.polar(torch.ones_like(phase), phase)), grid)
+    fit(model, batches, Plan(steps), title=config.decomposition)
+    return model
 
 
 def code_lengths(kspace: Tensor) -> dict[str, float]:
@@ -116,47 +80,16 @@ def code_lengths(kspace: Tensor) -> dict[str, float]:
     size = kspace.shape[-1]
     others = {name: Wavelets(size, name) for name in ("haar", "db2", "sym4", "sym8")}
     blocks = {f"DCT of {side} pixels": BlockDCT(size, side) for side in (4, 8, 16, size)}
-    return {name: code_length(one, kspace, SIGMAS[1]) for name, one in {**others, **blocks}.items()}
-
-
-class Task(NamedTuple):
-    """A measurement of held-out slices, and how it is inferred."""
-
-    kspace: Tensor
-    """complex64 (slices, N, N), canonical, zero where not measured."""
-    mask: Tensor
-    """bool (slices, N, N)."""
-    sigma: Tensor
-    """float (slices,), noise per part."""
-    consistency: DataConsistency
+    return {name: code_length(one, kspace, SIGMA) for name, one in {**others, **blocks}.items()}
 
 
 def tasks(kspace: Tensor) -> dict[str, Task]:
     """The tasks on canonical, fully sampled k-space."""
     count, size = kspace.shape[:2]
-    everything = torch.ones(kspace.shape, dtype=torch.bool)
-    found = {"everything measured": Task(kspace, everything, torch.zeros(count), "none")}
-    for ratio in (0.1, 0.2, 1.0):
-        sigma = ratio * rms(kspace)
-        noise = complex_noise(tuple(kspace.shape), sigma[:, None, None], torch.Generator().manual_seed(1))
-        found[f"denoise {ratio}"] = Task(kspace + noise, everything, sigma, "soft")
     columns = np.stack([column_mask(size, *COLUMNS, "random", str(number)) for number in range(count)])
     mask = torch.from_numpy(columns)[:, None, :].expand(kspace.shape)
-    found["random columns 4x"] = Task(torch.where(mask, kspace, 0), mask, torch.zeros(count), "hard")
-    return found
-
-
-def one_by_one(model: IAHVAE, task: Task, settings: InferenceSettings) -> tuple[Tensor, float]:
-    """k-space that Algorithm 1 infers, complex64 (slices, N, N), and the fraction of slices that were out of bounds.
-
-    Where the decomposition separates the mask, which here are all or no coefficients, or bins.
-    """
-    decomposition = model.decomposition
-    coefficients = decomposition.from_kspace(task.kspace)
-    measured = Measurement.of(coefficients, task.mask, task.sigma, decomposition)
-    elements = tuple(Element(number) for number in range(len(task.kspace)))
-    found = infer(model, measured, settings, Draws(0, 1.0, elements, task.kspace.device))
-    return decomposition.to_kspace(found.bins), float(found.bounded.float().mean())
+    under = Task(torch.where(mask, kspace, 0), mask, torch.zeros(count), "hard")
+    return {**measured_tasks(kspace), "random columns 4x": under}
 
 
 def together(model: IAHVAE, task: Task, settings: InferenceSettings) -> tuple[Tensor, float]:
@@ -164,29 +97,12 @@ def together(model: IAHVAE, task: Task, settings: InferenceSettings) -> tuple[Te
     return infer_jointly(model, *task[:3], settings)[0], 0.0
 
 
-Engine = Callable[[IAHVAE, Task, InferenceSettings], tuple[Tensor, float]]
 ENGINES: dict[str, Engine] = {ALGORITHM_1: one_by_one, JOINT: together}
 
 
 def as_measured(truth: Tensor) -> dict[str, float]:
     """Mean NMSE of noisy and zero-filled k-space, by task."""
     return {name: float(relative_error(task.kspace, truth).mean()) for name, task in tasks(truth).items()}
-
-
-def relative_error(found: Tensor, truth: Tensor) -> Tensor:
-    """NMSE of each slice, complex (slices, N, N) twice to float64 (slices,)."""
-    error = (found - truth).abs().double().square().sum(dim=(1, 2))
-    return error / truth.abs().double().square().sum(dim=(1, 2))
-
-
-def score(model: IAHVAE, engine: str, task: Task, truth: Tensor, steps: int) -> dict[str, Any]:
-    """NMSE of each slice, seconds per slice, and the fraction of slices that were out of bounds."""
-    method: Method = "hybrid" if steps else "amortized"
-    settings = InferenceSettings(method, steps, precision="float32", data_consistency=task.consistency)
-    start = time.process_time()
-    found, bounded = ENGINES[engine](model, task, settings)
-    seconds = (time.process_time() - start) / len(truth)
-    return {"nmse": relative_error(found, truth).tolist(), "seconds": seconds, "bounded": bounded}
 
 
 def evaluate(model: IAHVAE, truth: Tensor) -> dict[str, Any]:
@@ -198,7 +114,7 @@ def evaluate(model: IAHVAE, truth: Tensor) -> dict[str, Any]:
         usable = {ALGORITHM_1: model.decomposition.separates(task.mask), JOINT: not task.mask.all()}
         for engine in (engine for engine, use in usable.items() if use):
             for steps in STEPS[engine]:
-                rows[f"{name}, {engine}, {steps} steps"] = score(model, engine, task, truth, steps)
+                rows[f"{name}, {engine}, {steps} steps"] = score(ENGINES[engine], model, task, truth, steps)
     return {
         "parameters": sum(p.numel() for p in model.parameters()) + len(model.config.angles),
         "code_length": code_length(model.decomposition, truth, model.sigma),
@@ -206,13 +122,6 @@ def evaluate(model: IAHVAE, truth: Tensor) -> dict[str, Any]:
         "rate": float(passed.kl.sum(0).mean()) / (2 * model.size**2),
         "tasks": rows,
     }
-
-
-def summary(values: list[float], baseline: list[float]) -> dict[str, float]:
-    """Mean over slices, its change from the baseline, and the standard error of that change."""
-    change = torch.tensor(values) - torch.tensor(baseline)
-    error = float(change.std()) / math.sqrt(len(change))
-    return {"mean": float(np.mean(values)), "change": float(change.mean()), "standard_error": error}
 
 
 def at_best_sigma(negative_elbo: float, rate: float, sigma: float) -> float:
@@ -235,24 +144,13 @@ def table(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
             for key, row in one["tasks"].items()
         }
         elbo = summary(one["negative_elbo"], first["negative_elbo"])
-        best = at_best_sigma(elbo["mean"], one["rate"], SIGMAS[1])
+        best = at_best_sigma(elbo["mean"], one["rate"], SIGMA)
         stored[name] = one | {"negative_elbo": elbo, "at_best_sigma": best, "tasks": rows}
     return stored
 
 
 def lines(stored: dict[str, Any]) -> Iterator[str]:
     """The table in Markdown: NMSE, its change and the standard error of that, time, and slices out of bounds."""
-
-    def cell(one: dict[str, float] | None) -> str:
-        if one is None:
-            return ""
-        change = f" ({one['change']:+.4f} ± {one['standard_error']:.4f})" if one["change"] else ""
-        spent = f", {1000 * one['seconds']:.1f} ms" if "seconds" in one else ""
-        beyond = f", {one['bounded']:.0%} out of bounds" if one.get("bounded") else ""
-        return f"{one['mean']:.4f}{change}{spent}{beyond}"
-
-    def row(title: str, cells: Iterable[str]) -> str:
-        return f"| {title} | {' | '.join(cells)} |"
 
     models = list(stored.values())
     yield row("", stored)
@@ -304,7 +202,7 @@ def main(
         facts = {
             "grid": grid,
             "steps": steps,
-            "batch": BATCH,
+            "batch": Plan.batch,
             "slices": slices,
             "torch": str(torch.__version__),
         }

@@ -25,6 +25,7 @@ from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.pipeline.training_data import MIN_SIGNAL, TrainingData
 from mri_iahvae.processes import ALONE, Processes, joined, of_the_first, rank
 from mri_iahvae.results.figures import grid_figure
+from mri_iahvae.results.kl_figure import kl_figure
 from mri_iahvae.results.provenance import provenance
 from mri_iahvae.scans.reader import AS_STORED, Reading
 from mri_iahvae.training.calibration import calibrate_and_save
@@ -206,7 +207,7 @@ def _run(
                 device=own_device,
                 resume=resume,
                 display=display,
-                draw=_draw,
+                draw=_pictures,
                 # A checkpoint does not tell where its data were.
                 record={
                     **record.provenance,
@@ -276,6 +277,12 @@ def _require_start(model: IAHVAE, preset: ModelConfig, settings: TrainSettings, 
             f"--from {start}: its scales are not those of the model to be trained; expected a checkpoint of the same "
             "--preset"
         )
+
+
+def _pictures(model: IAHVAE, path: Path, title: str, kspace: Tensor) -> None:
+    """The picture of a validation, and the figure of all divergences so far beside it."""
+    _draw(model, path, title, kspace)
+    kl_figure(path.with_name("kl.png"), path.parent.parent / "log.jsonl")
 
 
 @torch.no_grad()

@@ -1,14 +1,12 @@
 import json
 import math
 
-import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 
 from benchmarks.neighbours import decompositions
 from mri_iahvae.kspace.decomposition import FourierBands
-from tests.conftest import head_images
 
 
 @pytest.fixture
@@ -19,13 +17,6 @@ def small(monkeypatch):
     monkeypatch.setattr(
         decompositions, "STEPS", {decompositions.ALGORITHM_1: (1,), decompositions.JOINT: (2,)}
     )
-
-
-@pytest.fixture
-def file(tmp_path):
-    images = np.abs(head_images(12, 32)) * 255
-    np.savez(tmp_path / "slices.npz", images=images.astype(np.uint8))
-    return tmp_path / "slices.npz"
 
 
 def test_the_command(small, file, tmp_path):

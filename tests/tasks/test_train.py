@@ -182,7 +182,8 @@ def test_a_run(files, tmp_path):
     model, _ = load_model(checkpoint)
     assert model.size == 16
     pictures = sorted((run / "pictures").iterdir())
-    assert [path.name for path in pictures] == [f"stage0-grid016-step0000{step}.png" for step in (10, 20)]
+    names = ["kl.png", *(f"stage0-grid016-step0000{step}.png" for step in (10, 20))]
+    assert [path.name for path in pictures] == names
     record = json.loads((checkpoint / "config.json").read_text())["training"]
     assert (record["training_files"], record["training_slices"], record["data"]) == (2, 4, "data")
     assert str(tmp_path) not in json.dumps(record)  # a checkpoint does not tell where its data were
