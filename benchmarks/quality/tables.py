@@ -107,7 +107,6 @@ TABLES: dict[str, dict[str, tuple[str, Table]]] = {
     "pretrained/small/MODEL_CARD.md": {"quality": ("quality", lambda rows: short(rows, METHODS))},
     "docs/results/quality.md": {"quality": ("quality", full)},
     "docs/results/paper-table-1.md": {"table1": ("table1", full)},
-    "docs/results/paper-algorithm.md": {"paper": ("paper", short)},
     "docs/results/generated-files.md": {
         "nmse": ("generated", short),
         "ssim": ("generated", lambda rows: short(rows, score="ssim").replace("**", "")),
