@@ -292,7 +292,6 @@ PAGES: dict[str, dict[str, tuple[tuple[str, ...], Table]]] = {
         "one mask": (("quality/one_mask", "quality/quality"), one_mask),
     },
     "docs/results/paper-table-1.md": {"table1": (("quality/table1",), lambda found: full(found["tasks"]))},
-    "docs/results/paper-algorithm.md": {"paper": (("quality/paper",), lambda found: short(found["tasks"]))},
     "docs/results/generated-files.md": {
         "nmse": (("quality/generated",), lambda found: short(found["tasks"])),
         "ssim": (("quality/generated",), lambda found: short(found["tasks"], score="ssim").replace("**", "")),

@@ -2,9 +2,8 @@
 
     python -m benchmarks.quality.table1 data/reporting --json benchmarks/quality/table1.json
 
-Every other slice of each file, the same weights for all. NMSE, PSNR, SSIM and time are those of `compare.py`; "paper"
-is Algorithm 1 as printed (hybrid, plain gradient descent). The paper's methods infer scale after scale; the last row is
-our default, which refines all scales together in the end where that can help. Beside them:
+Every other slice of each file, the same weights for all, no guide. NMSE, PSNR, SSIM and time are those of
+`compare.py`; "paper" is Algorithm 1 as printed (hybrid, plain gradient descent). Beside them:
 
 - NLL, nats per real dimension (2 N^2 of them): -log p(y | z) / (2 N^2) of the fully sampled k-space y, before the task
   took bins or added noise, given the latents that were inferred, under the model's own white Gaussian likelihood in
@@ -32,6 +31,7 @@ from benchmarks.shared import options
 from benchmarks.shared.tasks import TASKS, Measurement, means, measurements
 from mri_iahvae.inference.draws import Draws, Element
 from mri_iahvae.inference.infer import Inference, infer
+from mri_iahvae.inference.measurement import Datum
 from mri_iahvae.inference.measurement import Measurement as Canonical
 from mri_iahvae.inference.refine import flat
 from mri_iahvae.inference.settings import InferenceSettings
@@ -39,7 +39,6 @@ from mri_iahvae.kspace.canonical import canonical_factor
 from mri_iahvae.kspace.fft import ifft2c
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.pipeline.volume import reconstruct_volume
 from mri_iahvae.training.objective import posterior_pass
 
 CHOSEN = ("everything measured", "up to 8x8", "up to 32x32", "random columns 4x / 0.08", "denoise 1.0")
@@ -49,14 +48,16 @@ ACTIVE = 0.01
 """Variance over the slices, in whitened units, above which a latent counts as active."""
 
 
-def inferred(model: IAHVAE, settings: InferenceSettings, one: Measurement) -> tuple[Inference, Tensor]:
-    """The package's inference of all slices in one batch, and their canonical factors, complex64 (slices, 1, 1)."""
+def inferred(
+    model: IAHVAE, settings: InferenceSettings, one: Measurement
+) -> tuple[Inference, Canonical, Tensor]:
+    """The package's inference of all slices in one batch, what it saw, and factors, complex64 (slices, 1, 1)."""
     kspace, mask, sigma = (torch.from_numpy(values) for values in (one.kspace, one.mask, one.sigma))
     factor = canonical_factor(kspace, mask, model.power)[:, None, None]
     elements = tuple(Element(number) for number in range(len(kspace)))
     draws = Draws(settings.seed, settings.temperature, elements, kspace.device)
     measured = Canonical.of(kspace / factor, mask[None], sigma / factor.abs().flatten(), model.decomposition)
-    return infer(model, measured, settings, draws), factor
+    return infer(model, measured, settings, draws), measured, factor
 
 
 def active_units(latents: Tensor) -> float:
@@ -74,17 +75,17 @@ def measure(model: IAHVAE, settings: InferenceSettings, measured: list[Measureme
     """The scores of one method on one task, means over slices."""
     seconds, scores, nlls, elbos, latents = 0.0, [], [], [], []
     task = measured[0].task
-    own, shown = (replace(settings, data_consistency=kind) for kind in ("none", task.consistency))
+    own = replace(settings, data_consistency="none")  # the model's own bins are what is likely
     inferred(model, own, measured[0].part(slice(0, 1)))  # first calls are slow
     for one in measured:
         start = time.process_time()
-        found, factor = inferred(model, own, one)
-        image = ifft2c(found.bins * factor).numpy()
+        found, measurement, factor = inferred(model, own, one)
+        data = Datum(measurement.kspace, measurement.data.variance, torch.ones(len(factor)))
+        bins = found.bins if task.consistency == "none" else data.fuse(found.bins, model.sigma**2)
+        image = ifft2c(bins * factor).numpy()
         seconds += time.process_time() - start
         truth = torch.from_numpy(one.full) / factor
         nlls += negative_log_likelihood(found.bins, truth, model.sigma).tolist()
-        if task.consistency != "none":  # the model's own bins are what is likely, others are what is returned
-            image = reconstruct_volume(model, one.kspace, one.mask, shown, noise_sigma=one.sigma).image
         scores += one.scored(image)
         latents.append(torch.cat([flat(layers) for layers in found.latents], dim=1))
         if settings.method == "amortized" and not (one.task.undersampled or one.task.noise):
