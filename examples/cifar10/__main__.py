@@ -36,7 +36,10 @@ def main() -> None:
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=120, show_default=True)
 @click.option("-o", "--output", "run", type=click.Path(path_type=Path), required=True, help="Run folder.")
 def run_train(data: Path, minutes: float, run: Path) -> None:
-    """Train on the images of DATA, for so long; a run that is there goes on."""
+    """Train on the images of DATA, for so long; a run that is there goes on.
+
+    The learning rate falls to zero at the end, and starts anew in a run that goes on.
+    """
     try:
         make_folder(run)
         with folder_of_one_run(run):
@@ -51,15 +54,14 @@ def train(data: Path, minutes: float, run: Path) -> None:
     trainees, step = resume(run) if (run / "state.pt").exists() else (begin(images), 0)
     losses: dict[str, list[float]] = {name: [] for name in trainees}
     end = time.monotonic() + 60 * minutes
-    while time.monotonic() < end:
+    while (left := end - time.monotonic()) > 0:
         chosen = batch(images, step)
         for name, one in trainees.items():
-            losses[name].append(one.step(chosen, step))
+            losses[name].append(one.step(chosen, step, 1 - left / (60 * minutes)))
         step += 1
         if step % SAID == 0:
             means = "  ".join(f"{name} {sum(last) / len(last):.3f}" for name, last in losses.items())
-            left = max(0.0, end - time.monotonic()) / 60
-            click.echo(f"step {step:6}  -ELBO, bits per colour value: {means}  {left:.1f} minutes left")
+            click.echo(f"step {step:6}  -ELBO, bits per colour value: {means}  {left / 60:.1f} minutes left")
             for last in losses.values():
                 last.clear()
         if step % SAVED == 0:

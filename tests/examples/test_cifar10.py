@@ -14,6 +14,7 @@ from torch.distributions import Normal
 from examples.cifar10 import table, training
 from examples.cifar10.__main__ import main
 from examples.cifar10.model import GREY, UNIT, Colours, ColourVAE
+from examples.cifar10.together import regrouped, together
 from examples.cifar10.training import KINDS, batch, begin, resume, save
 from mri_iahvae.errors import UsageError
 from mri_iahvae.kspace.bands import embed
@@ -140,12 +141,28 @@ def test_algorithm_1_gives_what_the_encoder_says_and_a_sampled_start_what_it_dra
     assert not drawn.bounded.any()
 
 
-@pytest.mark.parametrize("sampled", [False, True])
-@pytest.mark.parametrize("method", ["iterative", "hybrid"])
-def test_refinement_lowers_the_objective(images, method, sampled):
-    model = random_model(ordinary=True)
+def test_scales_together_are_the_same_model(images):
+    model = random_model()
     x = model.coefficients(images[:5])
-    asked = table.sampling(model) if sampled else model
+    for noise in (None, generator()):
+        asked = together(model) if noise is None else table.sampling(together(model))
+        found = table.inferred(asked, x, "amortized", 0)
+        torch.testing.assert_close(found.bins, posterior_pass(model, x, noise).bins)
+    apart = table.inferred(model, x, "iterative", 0)
+    joined = table.inferred(together(model), x, "iterative", 0)
+    torch.testing.assert_close(joined.bins, apart.bins)  # decoded from the prior's mean
+    for a, b in zip(regrouped(model, joined.latents), apart.latents, strict=True):
+        assert [e.shape for e in a] == [e.shape for e in b]
+    one = together(model).scales[0]
+    assert one.energy() == pytest.approx(random_model(ordinary=True).scales[0].energy(), rel=1e-5)
+
+
+@pytest.mark.parametrize("how", table.HOW)
+@pytest.mark.parametrize("method", ["iterative", "hybrid"])
+def test_refinement_lowers_the_objective(images, method, how):
+    model = random_model(ordinary=how != "scales together")
+    x = model.coefficients(images[:5])
+    asked = table.HOW[how](model)
 
     def objective(found):
         prior = sum(e.square().flatten(1).sum(1) for e in found.latents[0]) / 2
@@ -174,6 +191,22 @@ def test_the_bound_about_latents(images, kind):
     more = table.bound(model, x, shifted) - table.bound(model, x, centre)
     rate = size * 0.5**2 / 2 / (3 * SIZE**2 * math.log(2))
     torch.testing.assert_close(more, torch.full((5,), rate), rtol=1e-4, atol=1e-6)
+
+
+def test_differences_are_paired():
+    """One image differs by 2, one by 4: the mean is 3, its standard error sqrt 2 / sqrt 2."""
+    found = table.paired(torch.tensor([102.0, 9.0]), torch.tensor([100.0, 5.0]))
+    assert found == pytest.approx({"mse_difference": 3, "standard_error": 1})
+
+
+def test_the_learning_rate_falls_to_zero(images):
+    one = begin(images)["separable"]
+    before = [parameter.clone() for parameter in one.model.parameters()]
+    one.step(images[:8], 0, progress=1.0)
+    for parameter, old in zip(one.model.parameters(), before, strict=True):
+        assert torch.equal(parameter, old)
+    one.step(images[:8], 0, progress=0.5)
+    assert one.optimizer.param_groups[0]["lr"] == pytest.approx(training.RATE / training.WARM / 2)
 
 
 def test_gains_are_measured_and_training_goes_on_where_it_stopped(images, tmp_path):
@@ -236,7 +269,7 @@ def test_the_commands(tmp_path, monkeypatch):
     done = CliRunner().invoke(main, ["table", str(run), str(data), *options])
     assert done.exit_code == 0, done.output
     results = json.loads(output.read_text())
-    assert results["images_seen"] == 32 * seen[1]
+    assert results["images_seen"] == training.BATCH * seen[1]
     assert [row["inference"].split()[0] for row in results["rows"] if row["model"] == "ordinary"] == [
         "amortized,", "amortized,", "iterative", "hybrid", "hybrid"
     ]  # fmt: skip
