@@ -2,6 +2,7 @@
 
     python -m examples.cifar10 train cifar10_train.npz --minutes 60 -o RUN
     python -m examples.cifar10 table RUN cifar10_test.npz --json table.json --picture scales.png
+    python -m examples.cifar10 rings RUN cifar10_test.npz --json rings.json
 
 From the repository's root. A hierarchical VAE of real images on the package's seams: layers, training objective and
 Algorithm 1 are the package's, unchanged. An ordinary one of the same layers is trained beside it. Images are npz files
@@ -18,6 +19,7 @@ import torch
 from benchmarks.neighbours.dvp_vae.images import decode
 from benchmarks.neighbours.report import report
 from benchmarks.shared import options
+from examples.cifar10 import rings
 from examples.cifar10.table import as_text, picture, table
 from examples.cifar10.training import batch, begin, resume, save
 from mri_iahvae.errors import IahvaeError
@@ -83,10 +85,27 @@ def run_table(run: Path, data: Path, output: Path | None, drawn: Path | None, co
         images = decode(data, count)
         trainees, step = resume(run)
         if drawn is not None:
-            picture(trainees["separable"].mean.module, images[:4], drawn)
+            picture(trainees["separable"].averaged(), images[:4], drawn)
         return table(trainees, step, images)
 
     report(measured, as_text, output)
+
+
+@main.command("rings")
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@options.data
+@options.output
+@click.option("--steps", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--images", "count", type=click.IntRange(2), default=32, show_default=True)
+def run_rings(run: Path, data: Path, output: Path | None, steps: int, count: int) -> None:
+    """Error of each ring when one scale is refined, or all, by the separable model of RUN."""
+    torch.set_num_threads(1)
+
+    def measured() -> dict[str, Any]:
+        trainees, _ = resume(run)
+        return rings.table(trainees["separable"].averaged(), decode(data, count), steps)
+
+    report(measured, rings.as_text, output)
 
 
 if __name__ == "__main__":

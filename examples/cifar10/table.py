@@ -74,16 +74,21 @@ HOW: dict[str, Callable[[ColourVAE], Any]] = {
 """What becomes of a model before it is asked: the second starts from samples, both others from means."""
 
 
+def everything(model: Model, coefficients: Tensor) -> Measurement:
+    """All coefficients of images, measured without noise."""
+    mask, noise = torch.ones(coefficients.shape, dtype=torch.bool), torch.zeros(len(coefficients))
+    return Measurement.of(coefficients, mask, noise, model.decomposition)
+
+
 def inferred(model: Model, coefficients: Tensor, method: Method, steps: int) -> Inference:
     """Algorithm 1 on everything measured without noise: the model's own coefficients."""
     settings = InferenceSettings(
         method, steps, precision="float32", data_consistency="none", temperature=WIDER
     )
-    count = len(coefficients)
-    everything = torch.ones(coefficients.shape, dtype=torch.bool)
-    measured = Measurement.of(coefficients, everything, torch.zeros(count), model.decomposition)
-    elements = tuple(Element(number) for number in range(count))
-    return infer(model, measured, settings, Draws(0, 1.0, elements, coefficients.device))
+    elements = tuple(Element(number) for number in range(len(coefficients)))
+    return infer(
+        model, everything(model, coefficients), settings, Draws(0, 1.0, elements, coefficients.device)
+    )
 
 
 @torch.no_grad()
@@ -174,9 +179,7 @@ def rows() -> Iterator[tuple[str, str, Method, int, str]]:
 
 def table(trainees: dict[str, Trainee], step: int, images: Tensor) -> dict[str, Any]:
     """All rows, and how the models were trained; each is printed as it is measured."""
-    models: dict[str, ColourVAE] = {
-        name: one.mean.module.eval().requires_grad_(requires_grad=False) for name, one in trainees.items()
-    }
+    models = {name: one.averaged() for name, one in trainees.items()}
     score(models["separable"], images[:2], "hybrid", 1)  # first calls are slow
     found: list[dict[str, Any]] = []
     first: dict[str, Tensor] = {}
@@ -202,17 +205,18 @@ def as_text(results: dict[str, Any]) -> str:
     scores = ["MSE", "minus amortized", "NLL", "-ELBO", "s / image", "active", "out of bounds"]
     head = ["model", "inference", *scores]
     facts = (f"{key}: {value}" for key, value in results.items() if key != "rows")
-    return "\n".join([*facts, "", _row(head), _row(["---"] * len(head)), *map(_line, results["rows"])])
+    return "\n".join([*facts, "", row_of(head), row_of(["---"] * len(head)), *map(_line, results["rows"])])
 
 
 def _line(row: dict[str, Any]) -> str:
     scores = (f"{row[key]:.3f}" for key in ("nll", "negative_elbo", "seconds"))
     parts = (f"{row[key]:.0%}" for key in ("active", "bounded"))
     difference = f"{row['mse_difference']:+.1f} ± {row['standard_error']:.1f}"
-    return _row([row["model"], row["inference"], f"{row['mse']:.1f}", difference, *scores, *parts])
+    return row_of([row["model"], row["inference"], f"{row['mse']:.1f}", difference, *scores, *parts])
 
 
-def _row(cells: list[str]) -> str:
+def row_of(cells: list[str]) -> str:
+    """A line of a table in Markdown."""
     return f"| {' | '.join(cells)} |"
 
 

@@ -65,6 +65,11 @@ class Trainee:
         self.seconds += time.process_time() - start
         return float(loss.detach())
 
+    def averaged(self) -> ColourVAE:
+        """The model of the running mean, for inference."""
+        model: ColourVAE = self.mean.module.eval().requires_grad_(requires_grad=False)
+        return model
+
     def state(self) -> dict[str, Any]:
         parts = {name: getattr(self, name).state_dict() for name in ("model", "optimizer", "mean")}
         return {**parts, "seconds": self.seconds}

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 from torch.distributions import Normal
 
-from examples.cifar10 import table, training
+from examples.cifar10 import rings, table, training
 from examples.cifar10.__main__ import main
 from examples.cifar10.model import GREY, UNIT, Colours, ColourVAE
 from examples.cifar10.together import regrouped, together
@@ -157,6 +157,24 @@ def test_scales_together_are_the_same_model(images):
     assert one.energy() == pytest.approx(random_model(ordinary=True).scales[0].energy(), rel=1e-5)
 
 
+def test_refining_one_scale_changes_itself_and_what_its_contexts_reach(images):
+    model = random_model()
+    x = model.coefficients(images[:5])
+    amortized = table.inferred(model, x, "amortized", 0).bins
+    torch.testing.assert_close(rings.refined(model, x, (), 5), amortized)
+    everything = rings.refined(model, x, range(LAST + 1), 5)
+    torch.testing.assert_close(everything, table.inferred(model, x, "hybrid", 5).bins)
+    one, kept = (rings.refined(model, x, (1,), 5, passed_on=on) for on in (True, False))
+    before, after, apart = (rings.errors(model, bins, x) for bins in (amortized, one, kept))
+    assert after[0] == before[0]
+    assert after[1] < before[1]
+    assert after[2] != before[2]
+    assert apart == pytest.approx([before[0], after[1], before[2]], rel=1e-5)
+    assert sum(before) == pytest.approx(
+        float((model.images(amortized) - images[:5]).square().mean()), rel=1e-4
+    )
+
+
 @pytest.mark.parametrize("how", table.HOW)
 @pytest.mark.parametrize("method", ["iterative", "hybrid"])
 def test_refinement_lowers_the_objective(images, method, how):
@@ -257,7 +275,7 @@ def write_jpegs(path, images):
 def test_the_commands(tmp_path, monkeypatch):
     monkeypatch.setattr(table, "STEPS", (1,))
     data, run, drawn = tmp_path / "images.npz", tmp_path / "run", tmp_path / "scales.png"
-    write_jpegs(data, smooth(6, 32))
+    write_jpegs(data, smooth(4, 32))
     seen = []
     for _ in range(2):
         done = CliRunner().invoke(main, ["train", str(data), "--minutes", "0.001", "-o", str(run)])
@@ -265,7 +283,7 @@ def test_the_commands(tmp_path, monkeypatch):
         seen.append(resume(run)[1])
     assert seen[1] > seen[0] > 0
     output = tmp_path / "table.json"
-    options = ["--images", "5", "--json", str(output), "--picture", str(drawn)]
+    options = ["--images", "2", "--json", str(output), "--picture", str(drawn)]
     done = CliRunner().invoke(main, ["table", str(run), str(data), *options])
     assert done.exit_code == 0, done.output
     results = json.loads(output.read_text())
@@ -278,7 +296,14 @@ def test_the_commands(tmp_path, monkeypatch):
         assert 0 < row["mse"] < 255**2
         assert row["seconds"] > 0
     with Image.open(drawn) as picture:
-        assert picture.size == (2 * 7 * 34, 2 * 4 * 2 * 34)
+        assert picture.size == (2 * 7 * 34, 2 * 2 * 2 * 34)
+    options = ["--images", "2", "--steps", "1", "--json", str(output)]
+    done = CliRunner().invoke(main, ["rings", str(run), str(data), *options])
+    assert done.exit_code == 0, done.output
+    results = json.loads(output.read_text())
+    assert len(results["rows"]) == 10
+    for row in results["rows"]:
+        assert f"| {row['refined']} | {row['errors'][0]:.1f} |" in done.output
     done = CliRunner().invoke(main, ["table", str(tmp_path), str(data)])
     assert done.exit_code == 1
     assert "train first" in done.output
