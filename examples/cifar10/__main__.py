@@ -21,7 +21,7 @@ from benchmarks.neighbours.report import report
 from benchmarks.shared import options
 from examples.cifar10 import rings
 from examples.cifar10.table import as_text, picture, table
-from examples.cifar10.training import batch, begin, resume, save
+from examples.cifar10.training import batch, begin, resume, save, spread
 from mri_iahvae.errors import IahvaeError
 from mri_iahvae.files import folder_of_one_run, make_folder
 
@@ -78,14 +78,14 @@ def train(data: Path, minutes: float, run: Path) -> None:
 @click.option("--picture", "drawn", type=click.Path(path_type=Path), help="Output at every scale goes here.")
 @click.option("--images", "count", type=click.IntRange(2), default=96, show_default=True)
 def run_table(run: Path, data: Path, output: Path | None, drawn: Path | None, count: int) -> None:
-    """Score the models of RUN on the first images of DATA."""
+    """Score the models of RUN on some images of DATA, evenly spaced."""
     torch.set_num_threads(1)
 
     def measured() -> dict[str, Any]:
-        images = decode(data, count)
+        images = spread(decode(data), count)
         trainees, step = resume(run)
         if drawn is not None:
-            picture(trainees["separable"].averaged(), images[:4], drawn)
+            picture(trainees["separable"].averaged(), spread(images, 4), drawn)
         return table(trainees, step, images)
 
     report(measured, as_text, output)
@@ -98,12 +98,12 @@ def run_table(run: Path, data: Path, output: Path | None, drawn: Path | None, co
 @click.option("--steps", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--images", "count", type=click.IntRange(2), default=32, show_default=True)
 def run_rings(run: Path, data: Path, output: Path | None, steps: int, count: int) -> None:
-    """Error of each ring when one scale is refined, or all, by the separable model of RUN."""
+    """Error of each ring when one scale is refined, or all: separable model of RUN, some images of DATA."""
     torch.set_num_threads(1)
 
     def measured() -> dict[str, Any]:
         trainees, _ = resume(run)
-        return rings.table(trainees["separable"].averaged(), decode(data, count), steps)
+        return rings.table(trainees["separable"].averaged(), spread(decode(data), count), steps)
 
     report(measured, rings.as_text, output)
 

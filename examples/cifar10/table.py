@@ -222,7 +222,8 @@ def row_of(cells: list[str]) -> str:
 
 def picture(model: ColourVAE, images: Tensor, path: Path) -> None:
     """Of each image the output up to each scale, then the image itself; below the output of each scale alone."""
-    bins, split = inferred(model, model.coefficients(images), "hybrid", 20).bins, model.decomposition
+    bins = inferred(together(model), model.coefficients(images), "hybrid", 20).bins
+    split = model.decomposition
     own = [embed(split.block(bins, k) * split.ring(k), split.size) for k in range(len(split.sides))]
     alone = [*map(model.images, own), torch.full(images.shape, GREY)]
     upto = [*map(model.images, torch.stack(own).cumsum(0)), images.float()]

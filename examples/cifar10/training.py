@@ -109,15 +109,21 @@ def save(run: Path, trainees: dict[str, Trainee], step: int) -> None:
 
 
 def begin(images: Tensor) -> dict[str, Trainee]:
-    """Untrained models, whose gains are those of the first images."""
+    """Untrained models, whose gains are those of some images."""
     trainees = {name: Trainee(images.shape[-1], ordinary=kind) for name, kind in KINDS.items()}
     separable = trainees["separable"].model
-    seen, split = separable.coefficients(images[:MEASURED]), separable.decomposition
+    seen, split = separable.coefficients(spread(images, MEASURED)), separable.decomposition
     power = [split.block(seen, k)[:, split.ring(k)].abs().square().mean() for k in range(len(split.sides))]
     for one in trainees.values():
         for model in (one.model, one.mean.module):
             model.set_gains(torch.stack(power).sqrt())
     return trainees
+
+
+def spread(images: Tensor, count: int) -> Tensor:
+    """So many of all images (or all there are), evenly spaced: files may be sorted by class."""
+    count = min(count, len(images))
+    return images[torch.arange(count) * len(images) // count]
 
 
 def batch(images: Tensor, step: int) -> Tensor:

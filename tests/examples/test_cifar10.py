@@ -211,6 +211,11 @@ def test_the_bound_about_latents(images, kind):
     torch.testing.assert_close(more, torch.full((5,), rate), rtol=1e-4, atol=1e-6)
 
 
+def test_images_are_spread_over_a_file():
+    assert training.spread(torch.arange(10), 4).tolist() == [0, 2, 5, 7]
+    assert training.spread(torch.arange(3), 4).tolist() == [0, 1, 2]
+
+
 def test_differences_are_paired():
     """One image differs by 2, one by 4: the mean is 3, its standard error sqrt 2 / sqrt 2."""
     found = table.paired(torch.tensor([102.0, 9.0]), torch.tensor([100.0, 5.0]))
