@@ -1,7 +1,7 @@
 """The paper's Table 1 on the left, and its Figure 3: what is inferred of held-out images."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benchmarks.quality.table1 import active_units
 from examples.cifar10.model import GREY, UNIT, ColourVAE
+from examples.cifar10.together import regrouped, together
 from examples.cifar10.training import BATCH, KINDS, Trainee
 from mri_iahvae.files import atomic_path
 from mri_iahvae.inference.draws import Draws, Element
@@ -27,6 +28,9 @@ from mri_iahvae.model.walk import Walk
 from mri_iahvae.training.objective import posterior_pass, squared_error
 
 STEPS = 5, 10, 20, 50
+
+AT_ONCE = 32
+"""Images that are inferred together."""
 
 WIDER = 10.0
 """Factor on the bounds of what is inferred, which are made for MRI: nothing is drawn that it would scale too."""
@@ -62,16 +66,29 @@ def sampling(model: ColourVAE) -> SimpleNamespace:
     )
 
 
+HOW: dict[str, Callable[[ColourVAE], Any]] = {
+    "from the mean": lambda model: model,
+    "from a sample": sampling,
+    "scales together": together,
+}
+"""What becomes of a model before it is asked: the second starts from samples, both others from means."""
+
+
+def everything(model: Model, coefficients: Tensor) -> Measurement:
+    """All coefficients of images, measured without noise."""
+    mask, noise = torch.ones(coefficients.shape, dtype=torch.bool), torch.zeros(len(coefficients))
+    return Measurement.of(coefficients, mask, noise, model.decomposition)
+
+
 def inferred(model: Model, coefficients: Tensor, method: Method, steps: int) -> Inference:
     """Algorithm 1 on everything measured without noise: the model's own coefficients."""
     settings = InferenceSettings(
         method, steps, precision="float32", data_consistency="none", temperature=WIDER
     )
-    count = len(coefficients)
-    everything = torch.ones(coefficients.shape, dtype=torch.bool)
-    measured = Measurement.of(coefficients, everything, torch.zeros(count), model.decomposition)
-    elements = tuple(Element(number) for number in range(count))
-    return infer(model, measured, settings, Draws(0, 1.0, elements, coefficients.device))
+    elements = tuple(Element(number) for number in range(len(coefficients)))
+    return infer(
+        model, everything(model, coefficients), settings, Draws(0, 1.0, elements, coefficients.device)
+    )
 
 
 @torch.no_grad()
@@ -103,16 +120,18 @@ def bound(model: ColourVAE, coefficients: Tensor, latents: Sequence[Latents]) ->
     return model.bits(error, rate)
 
 
-def score(model: ColourVAE, images: Tensor, method: Method, steps: int, *, sampled: bool) -> dict[str, float]:
-    """One row of the table, means over images.
+def score(
+    model: ColourVAE, images: Tensor, method: Method, steps: int, how: str = "from the mean"
+) -> tuple[dict[str, float], Tensor]:
+    """One row of the table, means over images, and the MSE of each image, (B,).
 
     `mse` in squared grey levels; `nll`, the distortion alone at the inferred latents, and `negative_elbo`, bits per
     colour value; `seconds` per image; `active`, the fraction of latents whose inferred value varies over images;
     `bounded`, the fraction of images of which a scale was out of bounds (`mri_iahvae.inference.bounds`).
     """
-    asked = sampling(model) if sampled else model
+    asked = HOW[how](model)
     coefficients = model.coefficients(images)
-    parts = coefficients.split(BATCH)
+    parts = coefficients.split(AT_ONCE)
     start = time.process_time()
     found = [inferred(asked, part, method, steps) for part in parts]
     seconds = (time.process_time() - start) / len(images)
@@ -121,41 +140,54 @@ def score(model: ColourVAE, images: Tensor, method: Method, steps: int, *, sampl
     if method == "amortized":
         bounds = amortized_bound(model, coefficients)
     else:
-        bounds = torch.cat([bound(model, part, one.latents) for part, one in zip(parts, found, strict=True)])
-    return {
-        "mse": float((model.images(bins).clamp(0, 255) - images).square().mean()),
+        centres = [regrouped(model, one.latents) for one in found]
+        bounds = torch.cat([bound(model, part, e) for part, e in zip(parts, centres, strict=True)])
+    errors = (model.images(bins).clamp(0, 255) - images).square().flatten(1).mean(1)
+    row = {
+        "mse": float(errors.mean()),
         "nll": float(model.bits(squared_error(bins, coefficients)).mean()),
         "negative_elbo": float(bounds.mean()),
         "seconds": seconds,
         "active": active_units(latents),
         "bounded": float(torch.cat([one.bounded for one in found]).float().mean()),
     }
+    return row, errors
 
 
-def rows() -> Iterator[tuple[str, str, Method, int, bool]]:
-    """Kind of model, name, method, steps, and whether the posterior is sampled at the start."""
+def paired(errors: Tensor, amortized: Tensor) -> dict[str, float]:
+    """Mean over images of the MSE (B,) minus that of amortized inference, and the standard error of that mean."""
+    difference = errors - amortized
+    return {
+        "mse_difference": float(difference.mean()),
+        "standard_error": float(difference.std() / len(difference) ** 0.5),
+    }
+
+
+def rows() -> Iterator[tuple[str, str, Method, int, str]]:
+    """Kind of model, name, method, steps, and how (a key of `HOW`)."""
     for kind, ordinary in KINDS.items():
-        yield kind, "amortized, from the mean", "amortized", 0, False
-        yield kind, "amortized, from a sample", "amortized", 0, True
+        yield kind, "amortized, from the mean", "amortized", 0, "from the mean"
+        yield kind, "amortized, from a sample", "amortized", 0, "from a sample"
         for steps in STEPS:
-            yield kind, f"iterative N={steps}", "iterative", steps, False
-            yield kind, f"hybrid N={steps}, from the mean", "hybrid", steps, False
-            yield kind, f"hybrid N={steps}, from a sample", "hybrid", steps, True
+            yield kind, f"iterative N={steps}", "iterative", steps, "from the mean"
+            for how in HOW:
+                if not (ordinary and how == "scales together"):
+                    yield kind, f"hybrid N={steps}, {how}", "hybrid", steps, how
             if not ordinary:
-                yield kind, f"printed descent N={steps}, from the mean", "paper", steps, False
+                yield kind, f"printed descent N={steps}, from the mean", "paper", steps, "from the mean"
 
 
 def table(trainees: dict[str, Trainee], step: int, images: Tensor) -> dict[str, Any]:
     """All rows, and how the models were trained; each is printed as it is measured."""
-    models: dict[str, ColourVAE] = {
-        name: one.mean.module.eval().requires_grad_(requires_grad=False) for name, one in trainees.items()
-    }
-    score(models["separable"], images[:2], "hybrid", 1, sampled=False)  # first calls are slow
-    found = []
-    for kind, name, method, steps, sampled in rows():
-        found.append(
-            {"model": kind, "inference": name, **score(models[kind], images, method, steps, sampled=sampled)}
-        )
+    models = {name: one.averaged() for name, one in trainees.items()}
+    score(models["separable"], images[:2], "hybrid", 1)  # first calls are slow
+    found: list[dict[str, Any]] = []
+    first: dict[str, Tensor] = {}
+    for kind, name, method, steps, how in rows():
+        row, errors = score(models[kind], images, method, steps, how)
+        # Amortized from the mean is the first row.
+        difference = paired(errors, first.setdefault(kind, errors))
+        found.append({"model": kind, "inference": name, **row, **difference})
         print(_line(found[-1]), flush=True)
     return {
         "images": len(images),
@@ -170,24 +202,28 @@ def table(trainees: dict[str, Trainee], step: int, images: Tensor) -> dict[str, 
 
 def as_text(results: dict[str, Any]) -> str:
     """The table in Markdown, and how the models were trained."""
-    head = ["model", "inference", "MSE", "NLL", "-ELBO", "s / image", "active", "out of bounds"]
+    scores = ["MSE", "minus amortized", "NLL", "-ELBO", "s / image", "active", "out of bounds"]
+    head = ["model", "inference", *scores]
     facts = (f"{key}: {value}" for key, value in results.items() if key != "rows")
-    return "\n".join([*facts, "", _row(head), _row(["---"] * len(head)), *map(_line, results["rows"])])
+    return "\n".join([*facts, "", row_of(head), row_of(["---"] * len(head)), *map(_line, results["rows"])])
 
 
 def _line(row: dict[str, Any]) -> str:
     scores = (f"{row[key]:.3f}" for key in ("nll", "negative_elbo", "seconds"))
     parts = (f"{row[key]:.0%}" for key in ("active", "bounded"))
-    return _row([row["model"], row["inference"], f"{row['mse']:.1f}", *scores, *parts])
+    difference = f"{row['mse_difference']:+.1f} ± {row['standard_error']:.1f}"
+    return row_of([row["model"], row["inference"], f"{row['mse']:.1f}", difference, *scores, *parts])
 
 
-def _row(cells: list[str]) -> str:
+def row_of(cells: list[str]) -> str:
+    """A line of a table in Markdown."""
     return f"| {' | '.join(cells)} |"
 
 
 def picture(model: ColourVAE, images: Tensor, path: Path) -> None:
     """Of each image the output up to each scale, then the image itself; below the output of each scale alone."""
-    bins, split = inferred(model, model.coefficients(images), "hybrid", 20).bins, model.decomposition
+    bins = inferred(together(model), model.coefficients(images), "hybrid", 20).bins
+    split = model.decomposition
     own = [embed(split.block(bins, k) * split.ring(k), split.size) for k in range(len(split.sides))]
     alone = [*map(model.images, own), torch.full(images.shape, GREY)]
     upto = [*map(model.images, torch.stack(own).cumsum(0)), images.float()]

@@ -11,10 +11,11 @@ from click.testing import CliRunner
 from PIL import Image
 from torch.distributions import Normal
 
-from examples.cifar10 import table, training
+from examples.cifar10 import rings, table, training
 from examples.cifar10.__main__ import main
 from examples.cifar10.half_spectrum import HalfSpectrum
 from examples.cifar10.model import GREY, UNIT, Colours, ColourVAE
+from examples.cifar10.together import regrouped, together
 from examples.cifar10.training import KINDS, batch, begin, resume, save
 from mri_iahvae.errors import UsageError
 from mri_iahvae.kspace.bands import embed
@@ -140,12 +141,46 @@ def test_algorithm_1_gives_what_the_encoder_says_and_a_sampled_start_what_it_dra
     assert not drawn.bounded.any()
 
 
-@pytest.mark.parametrize("sampled", [False, True])
-@pytest.mark.parametrize("method", ["iterative", "hybrid"])
-def test_refinement_lowers_the_objective(images, method, sampled):
-    model = random_model(ordinary=True)
+def test_scales_together_are_the_same_model(images):
+    model = random_model()
     x = model.coefficients(images[:5])
-    asked = table.sampling(model) if sampled else model
+    for noise in (None, generator()):
+        asked = together(model) if noise is None else table.sampling(together(model))
+        found = table.inferred(asked, x, "amortized", 0)
+        torch.testing.assert_close(found.bins, posterior_pass(model, x, noise).bins)
+    apart = table.inferred(model, x, "iterative", 0)
+    joined = table.inferred(together(model), x, "iterative", 0)
+    torch.testing.assert_close(joined.bins, apart.bins)  # decoded from the prior's mean
+    for a, b in zip(regrouped(model, joined.latents), apart.latents, strict=True):
+        assert [e.shape for e in a] == [e.shape for e in b]
+    one = together(model).scales[0]
+    assert one.energy() == pytest.approx(random_model(ordinary=True).scales[0].energy(), rel=1e-5)
+
+
+def test_refining_one_scale_changes_itself_and_what_its_contexts_reach(images):
+    model = random_model()
+    x = model.coefficients(images[:5])
+    amortized = table.inferred(model, x, "amortized", 0).bins
+    torch.testing.assert_close(rings.refined(model, x, (), 5), amortized)
+    everything = rings.refined(model, x, range(LAST + 1), 5)
+    torch.testing.assert_close(everything, table.inferred(model, x, "hybrid", 5).bins)
+    one, kept = (rings.refined(model, x, (1,), 5, passed_on=on) for on in (True, False))
+    before, after, apart = (rings.errors(model, bins, x) for bins in (amortized, one, kept))
+    assert after[0] == before[0]
+    assert after[1] < before[1]
+    assert after[2] != before[2]
+    assert apart == pytest.approx([before[0], after[1], before[2]], rel=1e-5)
+    assert sum(before) == pytest.approx(
+        float((model.images(amortized) - images[:5]).square().mean()), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize("how", table.HOW)
+@pytest.mark.parametrize("method", ["iterative", "hybrid"])
+def test_refinement_lowers_the_objective(images, method, how):
+    model = random_model(ordinary=how != "scales together")
+    x = model.coefficients(images[:5])
+    asked = table.HOW[how](model)
 
     def objective(found):
         prior = sum(e.square().flatten(1).sum(1) for e in found.latents[0]) / 2
@@ -174,6 +209,27 @@ def test_the_bound_about_latents(images, kind):
     more = table.bound(model, x, shifted) - table.bound(model, x, centre)
     rate = size * 0.5**2 / 2 / (3 * SIZE**2 * math.log(2))
     torch.testing.assert_close(more, torch.full((5,), rate), rtol=1e-4, atol=1e-6)
+
+
+def test_images_are_spread_over_a_file():
+    assert training.spread(torch.arange(10), 4).tolist() == [0, 2, 5, 7]
+    assert training.spread(torch.arange(3), 4).tolist() == [0, 1, 2]
+
+
+def test_differences_are_paired():
+    """One image differs by 2, one by 4: the mean is 3, its standard error sqrt 2 / sqrt 2."""
+    found = table.paired(torch.tensor([102.0, 9.0]), torch.tensor([100.0, 5.0]))
+    assert found == pytest.approx({"mse_difference": 3, "standard_error": 1})
+
+
+def test_the_learning_rate_falls_to_zero(images):
+    one = begin(images)["separable"]
+    before = [parameter.clone() for parameter in one.model.parameters()]
+    one.step(images[:8], 0, progress=1.0)
+    for parameter, old in zip(one.model.parameters(), before, strict=True):
+        assert torch.equal(parameter, old)
+    one.step(images[:8], 0, progress=0.5)
+    assert one.optimizer.param_groups[0]["lr"] == pytest.approx(training.RATE / training.WARM / 2)
 
 
 def test_gains_are_measured_and_training_goes_on_where_it_stopped(images, tmp_path):
@@ -224,7 +280,7 @@ def write_jpegs(path, images):
 def test_the_commands(tmp_path, monkeypatch):
     monkeypatch.setattr(table, "STEPS", (1,))
     data, run, drawn = tmp_path / "images.npz", tmp_path / "run", tmp_path / "scales.png"
-    write_jpegs(data, smooth(6, 32))
+    write_jpegs(data, smooth(4, 32))
     seen = []
     for _ in range(2):
         done = CliRunner().invoke(main, ["train", str(data), "--minutes", "0.001", "-o", str(run)])
@@ -232,11 +288,11 @@ def test_the_commands(tmp_path, monkeypatch):
         seen.append(resume(run)[1])
     assert seen[1] > seen[0] > 0
     output = tmp_path / "table.json"
-    options = ["--images", "5", "--json", str(output), "--picture", str(drawn)]
+    options = ["--images", "2", "--json", str(output), "--picture", str(drawn)]
     done = CliRunner().invoke(main, ["table", str(run), str(data), *options])
     assert done.exit_code == 0, done.output
     results = json.loads(output.read_text())
-    assert results["images_seen"] == 32 * seen[1]
+    assert results["images_seen"] == training.BATCH * seen[1]
     assert [row["inference"].split()[0] for row in results["rows"] if row["model"] == "ordinary"] == [
         "amortized,", "amortized,", "iterative", "hybrid", "hybrid"
     ]  # fmt: skip
@@ -245,7 +301,14 @@ def test_the_commands(tmp_path, monkeypatch):
         assert 0 < row["mse"] < 255**2
         assert row["seconds"] > 0
     with Image.open(drawn) as picture:
-        assert picture.size == (2 * 7 * 34, 2 * 4 * 2 * 34)
+        assert picture.size == (2 * 7 * 34, 2 * 2 * 2 * 34)
+    options = ["--images", "2", "--steps", "1", "--json", str(output)]
+    done = CliRunner().invoke(main, ["rings", str(run), str(data), *options])
+    assert done.exit_code == 0, done.output
+    results = json.loads(output.read_text())
+    assert len(results["rows"]) == 10
+    for row in results["rows"]:
+        assert f"| {row['refined']} | {row['errors'][0]:.1f} |" in done.output
     done = CliRunner().invoke(main, ["table", str(tmp_path), str(data)])
     assert done.exit_code == 1
     assert "train first" in done.output
