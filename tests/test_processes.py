@@ -160,9 +160,9 @@ def test_training_ends_when_one(data, train, tmp_path, what, said):
 
 @pytest.mark.parametrize(("tasks", "nodes"), [(4, 2), (3, 1)])
 def test_other_tasks_than_asked_for_are_refused(monkeypatch, tasks, nodes):
-    told = {"JOB_ID": 1, "JOB_NAME": "scans", "NODELIST": "127.0.0.1", "NODEID": 0, "PROCID": 0, "LOCALID": 0}
-    told |= {"NTASKS": tasks, "NTASKS_PER_NODE": tasks // nodes, "NNODES": nodes}
-    for name, value in told.items():
+    job = {"JOB_ID": 1, "JOB_NAME": "scans", "NODELIST": "127.0.0.1", "NODEID": 0, "PROCID": 0, "LOCALID": 0}
+    job |= {"NTASKS": tasks, "NTASKS_PER_NODE": tasks // nodes, "NNODES": nodes}
+    for name, value in job.items():
         monkeypatch.setenv(f"SLURM_{name}", str(value))
     with pytest.raises(UsageError, match="--devices 2 --num-nodes 1: SLURM"), joined(Processes(2), CPU):
         pass

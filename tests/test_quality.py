@@ -245,7 +245,7 @@ def test_a_turn_of_some_pixels_leaves_magnitudes(head_kspace):
     assert 0.01 < float(((turned + plain).abs() < 0.1 * plain.abs()).float().mean()) < 0.9
 
 
-def test_phantoms_are_told_from_heads(tmp_path, monkeypatch):
+def test_phantoms_are_distinguished_from_heads(tmp_path, monkeypatch):
     monkeypatch.setattr(out_of_distribution, "NOISES", (0.02,))
     (tmp_path / "heads").mkdir()
     write_example(tmp_path / "heads" / "scan.h5")

@@ -114,7 +114,7 @@ def main(data: Path, output: Path, minutes: float, batch: int, checkpoint: str) 
         for group in optimizer.param_groups:
             group["lr"] = RATE * factor
         target, measured, mask = _batch(kspace, seed, model.size)
-        scale = canonical_factor(measured, mask, power)[:, None, None]  # what the measurement alone tells
+        scale = canonical_factor(measured, mask, power)[:, None, None]  # from the measurement alone
         found = network(ifft2c(measured / scale))
         loss = torch.view_as_real(found - ifft2c(target / scale)).square().mean()
         optimizer.zero_grad()

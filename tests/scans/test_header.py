@@ -76,7 +76,7 @@ def test_sizes_that_are_none(size):
         parse_header(document(space("encodedSpace", (size, 368, 1)), RECON))
 
 
-def test_a_header_that_is_silent_about_geometry():
+def test_a_header_without_geometry():
     header = parse_header(
         document(space("encodedSpace", fov=None), space("reconSpace", (320, 320, 1), fov=None))
     )

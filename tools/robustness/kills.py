@@ -87,7 +87,7 @@ def make_scans(folder: Path) -> None:
 
 
 def digest(path: Path) -> str:
-    """Of all that a file holds; of a result without its attributes, which tell the time."""
+    """Of all that a file holds; of a result without its attributes, which hold the time."""
     if path.suffix != ".h5":
         return hashlib.sha256(path.read_bytes()).hexdigest()
     total = hashlib.sha256()
