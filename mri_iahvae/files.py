@@ -84,7 +84,7 @@ def longest_name(folder: Path) -> int:
 
 
 def shortened(name: str, most: int) -> str:
-    """A file's name, or a part of it, of at most so many bytes: cut, and told from others by a digest of the whole."""
+    """A file's name, or a part of it, of at most so many bytes: cut, and kept apart by a digest of the whole."""
     encoded = os.fsencode(name)
     if len(encoded) <= most:
         return name

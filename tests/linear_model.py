@@ -1,6 +1,6 @@
 """A linear hierarchical VAE: its posterior is known in closed form, for every decomposition.
 
-It shares no code with the networks: inference sees it through the protocols of `mri_iahvae.model.protocols` alone.
+It uses no code of the networks: inference sees it through the protocols of `mri_iahvae.model.protocols` alone.
 """
 
 import math

@@ -10,7 +10,7 @@ def test_a_reason_is_one_short_line():
     assert len(reason(ValueError("x" * 10_000))) == 200
 
 
-def test_an_error_without_words_is_told_by_its_name():
+def test_an_error_without_words_is_called_by_its_name():
     assert reason(MemoryError()) == "MemoryError"
 
 

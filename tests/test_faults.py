@@ -65,12 +65,12 @@ def train(make_folder, tool):
     return run
 
 
-@pytest.mark.parametrize("share", [0, 0.6])
-def test_train_on_a_disk_that_fills(train, tmp_path, share):
-    """Files of up to some share of the largest state fit; the run ends in one line, and goes on where there is room."""
+@pytest.mark.parametrize("fraction", [0, 0.6])
+def test_train_on_a_disk_that_fills(train, tmp_path, fraction):
+    """Files of up to a fraction of the largest state fit; the run ends in one line, and goes on where there is room."""
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert train(whole).exit_code == 0
-    with full_disk(int(share * states(whole)[-1][2].stat().st_size)):
+    with full_disk(int(fraction * states(whole)[-1][2].stat().st_size)):
         one_line(train(run), "cannot be written")
     assert not list(run.rglob("*.part"))
     assert train(run, *(["--resume"] if states(run) else [])).exit_code == 0

@@ -5,12 +5,12 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from benchmarks.quality import generated
 from benchmarks.quality.generated import Shell, Variant, from_bart, from_ismrmrd, write_cfl, zero_filled
 from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.reader import Reading, open_scan
+from tests.commands import run
 
 
 def needs(program):
@@ -19,8 +19,7 @@ def needs(program):
 
 def test_missing_programs_are_one_line(monkeypatch):
     monkeypatch.setattr(generated.shutil, "which", lambda _: None)
-    result = CliRunner().invoke(generated.main)
-    assert result.exit_code == 1
+    result = run(generated.main, code=1)
     assert result.output.count("\n") == 1
     assert "install bart and ismrmrd-tools" in result.output
 

@@ -209,7 +209,7 @@ def test_without_a_header_padding_and_image_come_from_the_content(native):
         assert scan.warnings == ()
         assert scan.acquired == whole.acquired
         np.testing.assert_array_equal(scan.mask, whole.mask)
-        if acceleration is None:  # the reference tells the size
+        if acceleration is None:  # the reference has the size
             assert scan_geometry(scan) == scan_geometry(whole)
         else:
             assert scan_geometry(scan).image == (640, 368)

@@ -8,13 +8,13 @@ import time
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
 from mri_iahvae.cli import main
 from mri_iahvae.errors import UsageError
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.processes import Processes, joined
 from mri_iahvae.training.states import states
+from tests.commands import run as command
 
 CPU = torch.device("cpu")
 TRAIN = ("--preset", "tiny", "--batch", 4, "--rate", 0.02, "--validate-every", 5, "--device", "cpu")
@@ -75,12 +75,6 @@ def end(process):
     return process.returncode, stdout, stderr
 
 
-def alone(*args):
-    result = CliRunner().invoke(main, [str(arg) for arg in args])
-    assert result.exit_code == 0, result.output
-    return result
-
-
 def log(run):
     path = run / "log.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
@@ -104,8 +98,8 @@ def test_two_train_as_one_does_and_one_goes_on_alone(data, train, tmp_path):
     assert stderr.count(f"{shared}: starts, 35 steps in all; ") == 1
     assert "Traceback" not in stderr
     assert 10 <= stopped < 30
-    alone("train", "-o", shared, "--resume", "--device", "cpu")
-    alone("train", data, "-o", straight, *options)
+    command(main, "train", "-o", shared, "--resume", "--device", "cpu")
+    command(main, "train", data, "-o", straight, *options)
 
     numbers = {}
     for run in (shared, straight):
@@ -160,9 +154,9 @@ def test_training_ends_when_one(data, train, tmp_path, what, said):
 
 @pytest.mark.parametrize(("tasks", "nodes"), [(4, 2), (3, 1)])
 def test_other_tasks_than_asked_for_are_refused(monkeypatch, tasks, nodes):
-    told = {"JOB_ID": 1, "JOB_NAME": "scans", "NODELIST": "127.0.0.1", "NODEID": 0, "PROCID": 0, "LOCALID": 0}
-    told |= {"NTASKS": tasks, "NTASKS_PER_NODE": tasks // nodes, "NNODES": nodes}
-    for name, value in told.items():
+    job = {"JOB_ID": 1, "JOB_NAME": "scans", "NODELIST": "127.0.0.1", "NODEID": 0, "PROCID": 0, "LOCALID": 0}
+    job |= {"NTASKS": tasks, "NTASKS_PER_NODE": tasks // nodes, "NNODES": nodes}
+    for name, value in job.items():
         monkeypatch.setenv(f"SLURM_{name}", str(value))
     with pytest.raises(UsageError, match="--devices 2 --num-nodes 1: SLURM"), joined(Processes(2), CPU):
         pass
@@ -180,8 +174,6 @@ def test_devices_that_are_not_there():
 
 
 def test_a_batch_that_cannot_be_shared(data, tmp_path):
-    arguments = ("train", data, "-o", tmp_path / "run", *TRAIN, "--devices", 3)
-    result = CliRunner().invoke(main, [*map(str, arguments)])
-    assert result.exit_code == 2
+    result = command(main, "train", data, "-o", tmp_path / "run", *TRAIN, "--devices", 3, code=2)
     assert result.stderr.startswith("Error: --batch 4: expected a multiple of 6")
     assert not (tmp_path / "run").exists()

@@ -56,7 +56,7 @@ class Haar:
         return waves.mT @ block @ waves * (side / self.size)
 
     def separates(self, mask):
-        """Each bin of k-space tells of all wavelets: only where all is measured, or nothing."""
+        """Each bin of k-space depends on all wavelets: only where all is measured, or nothing."""
         return bool((mask.flatten(1).all(1) == mask.flatten(1).any(1)).all())
 
 
@@ -147,7 +147,7 @@ def linear():
 
 
 def test_a_scale(linear):
-    """One that shares nothing with the networks: training's walks are the same as inference's."""
+    """One that has no part of the networks: training's walks are the same as inference's."""
     kspace = complex_noise((3, 4, 4), 1.0, torch.Generator().manual_seed(0))
     everything = torch.ones(1, 4, 4, dtype=torch.bool)
     passed = posterior_pass(linear, kspace)

@@ -3,15 +3,10 @@
 import json
 
 import torch
-from click.testing import CliRunner
 
 from benchmarks.speed import memory, seconds
 from benchmarks.speed.peak_memory import peak_memory
-
-
-def run(command, *options):
-    done = CliRunner().invoke(command, [*map(str, options)], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
+from tests.commands import run
 
 
 def test_seconds_of_a_preset(tmp_path, monkeypatch):

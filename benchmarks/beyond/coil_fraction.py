@@ -17,6 +17,7 @@ import torch
 from benchmarks.beyond.coils import OTHER_NOISE
 from benchmarks.quality.coils import MASKS, NOISE, Measurement, measure
 from benchmarks.shared import options
+from benchmarks.shared.report import line
 from mri_iahvae.files import write_json
 from mri_iahvae.inference.guidance import estimate_combined
 from mri_iahvae.inference.settings import InferenceSettings
@@ -66,15 +67,11 @@ def main(data: Path, checkpoint: str, output: Path | None) -> None:
     if loaded.guide is None:
         raise click.UsageError(f"{checkpoint}: a checkpoint without a guide")
     generator, rows = torch.Generator().manual_seed(0), {}
-    for sampling, noise in [
-        *((mask, NOISE) for mask in MASKS),
-        *((MASKS[0], level) for level in OTHER_NOISE),
-    ]:
-        parts = [
-            row
-            for path in paths
-            for row in energies(loaded.guide, measure(path, sampling, noise), noise, generator)
-        ]
+    cases = [*((mask, NOISE) for mask in MASKS), *((MASKS[0], level) for level in OTHER_NOISE)]
+    for sampling, noise in cases:
+        parts: list[list[float]] = []
+        for path in paths:
+            parts += energies(loaded.guide, measure(path, sampling, noise), noise, generator)
         level, error, expected, passed = np.mean(parts, axis=0).tolist()
         fraction = (error - passed) / expected
         rows[f"{sampling}, noise {noise:g}"] = {"noise variance": level, "fraction": fraction}
@@ -82,7 +79,7 @@ def main(data: Path, checkpoint: str, output: Path | None) -> None:
     levels, fractions = np.log([[row["noise variance"], row["fraction"]] for row in rows.values()]).T
     exponent, constant = np.polyfit(levels, fractions, 1).tolist()
     fit = {"exponent": exponent, "noise variance of one": float(np.exp(-constant / exponent))}
-    click.echo("  ".join(f"{name} {value:.3f}" for name, value in fit.items()))
+    click.echo(line(fit, ".3f"))
     if output:
         write_json(output, {"guide_sha256": loaded.guide_sha256, **fit, "rows": rows})
 

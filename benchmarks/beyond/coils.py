@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.coils import COILS, MASKS, NOISE, Measurement, measure
 from benchmarks.shared import options
-from benchmarks.shared.tasks import scored
+from benchmarks.shared.report import hashes, line, within
+from benchmarks.shared.tasks import nmses
 from mri_iahvae.files import write_json
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.masks import DrawnMask
@@ -81,9 +82,8 @@ def calibration(
         least = np.finfo(np.float32).tiny
         off = np.abs(np.abs(found.samples).mean(axis=1) - np.abs(seen)) / np.maximum(found.std, least)
         distances.append(off[pixels])
-        nmse += [each.nmse for each in scored(one.truth, found.image)]
-    within = {f"within {k}": float((np.concatenate(distances) < k).mean()) for k in (1, 2, 3)}
-    return {"nmse": float(np.mean(nmse)), "error / variance": errors / variances, **within}
+        nmse += nmses(one.truth, found.image)
+    return {"nmse": float(np.mean(nmse)), "error / variance": errors / variances, **within(distances)}
 
 
 def own_maps(loaded: LoadedModel, measured: list[Measurement]) -> float:
@@ -92,7 +92,7 @@ def own_maps(loaded: LoadedModel, measured: list[Measurement]) -> float:
     for one in measured:
         sigma = (NOISE * rms(one.image)).numpy()
         given = one.kspace.numpy(), one.mask.numpy(), sigma, one.maps.numpy()
-        nmse += [each.nmse for each in scored(one.truth, reconstruct(loaded, *given).image)]
+        nmse += nmses(one.truth, reconstruct(loaded, *given).image)
     return float(np.mean(nmse))
 
 
@@ -105,7 +105,7 @@ def whitened(loaded: LoadedModel, paths: list[Path], sampling: DrawnMask) -> dic
         one = measure(path, sampling, mixing=torch.from_numpy(mixing))
         maps, mask = one.maps.numpy(), one.mask.numpy()
         found = reconstruct(loaded, one.kspace.numpy(), mask, 0.0, maps)
-        nmse["as it is"] += [each.nmse for each in scored(one.truth, found.image)]
+        nmse["as it is"] += nmses(one.truth, found.image)
         parts = generator.standard_normal((2, COILS, _SAMPLES))
         for i, level in enumerate(NOISE * rms(one.image).numpy()):
             samples = level * mixing @ (parts[0] + 1j * parts[1])
@@ -114,7 +114,7 @@ def whitened(loaded: LoadedModel, paths: list[Path], sampling: DrawnMask) -> dic
             kspace = mixed(matrix, one.kspace[i : i + 1].numpy())
             found = reconstruct(loaded, kspace, mask, sigma, seen)
             truth = (one.truth[i] * np.linalg.norm(seen, axis=0))[None]
-            nmse["prewhitened"] += [each.nmse for each in scored(truth, found.image)]
+            nmse["prewhitened"] += nmses(truth, found.image)
     return {name: float(np.mean(values)) for name, values in nmse.items()}
 
 
@@ -134,19 +134,11 @@ def correlated() -> NDArray[np.complex64]:
 def main(data: Path, checkpoint: str, output: Path | None, samples: int) -> None:
     """Measure on the fully sampled fastMRI-schema files in DATA."""
     loaded, paths = LoadedModel.load(checkpoint, torch.device("cpu")), sorted(data.glob("*.h5"))
-    shas = {"model_sha256": loaded.sha256, "guide_sha256": loaded.guide_sha256}
-    record: dict[str, Any] = {
-        **shas,
-        "coils": COILS,
-        "samples": samples,
-        "calibration": {},
-        "own maps": {},
-        "whitening": {},
-    }
+    record: dict[str, Any] = {**hashes(loaded), "coils": COILS, "samples": samples}
 
     def done(kind: str, name: str, found: dict[str, float]) -> None:
-        record[kind][name] = found
-        click.echo(f"{kind:12} {name:40} " + "  ".join(f"{k} {v:.4f}" for k, v in found.items()))
+        record.setdefault(kind, {})[name] = found
+        click.echo(f"{kind:12} {name:40} " + line(found, ".4f"))
         if output:
             write_json(output, record)
 

@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.beyond.series import Sampling, measured, moving, nmse
+from benchmarks.beyond.series import Sampling, measured, middle_slices, moving, nmse
 from benchmarks.shared import options
-from benchmarks.shared.tasks import scans
 from mri_iahvae import Reconstructor
 from mri_iahvae.files import write_json
 from mri_iahvae.inference.draws import Draws
@@ -75,7 +74,7 @@ class Carried:
 def main(data: Path, checkpoint: str, every: int, output: Path | None) -> None:
     """Compare on series that are made of the fastMRI-schema files in DATA."""
     torch.set_num_threads(1)
-    slices = {name: reference[len(reference) // 2] for name, _, reference in list(scans(data))[::every]}
+    slices = middle_slices(data, every)
     rows: list[dict] = []
     click.echo(HEADER)
     for (name, steps), settings in ROWS.items():
@@ -83,7 +82,7 @@ def main(data: Path, checkpoint: str, every: int, output: Path | None) -> None:
         method = settings["method"]
         scores: dict[str, list[float]] = {"usual": [], "carried": []}
         for seed, magnitude in enumerate(slices.values()):
-            truth = moving(magnitude / magnitude.max(), contrast=False)
+            truth = moving(magnitude, contrast=False)
             mask = Sampling(8).mask(truth.shape[-1])
             kspace = measured(truth, mask, seed)
             carried = Carried(METHODS[method])

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.quality import coils
 from benchmarks.shared import options
-from benchmarks.shared.tasks import Task, scored
+from benchmarks.shared.tasks import Task, nmses
 from mri_iahvae.files import write_json
 from mri_iahvae.inference.rivals.registry import RIVALS
 from mri_iahvae.kspace.masks import DrawnMask
@@ -76,11 +76,9 @@ def errors(measured: list[Measured]) -> dict[str, dict[str, float]]:
             continue
         for factor in GRID:
             method = Comparison({name: factor * default})
-            scores = [
-                score.nmse
-                for one in measured
-                for score in scored(one.truth, method.magnitudes(one.kspace, one.mask, one.sigma)[name])
-            ]
+            scores: list[float] = []
+            for one in measured:
+                scores += nmses(one.truth, method.magnitudes(one.kspace, one.mask, one.sigma)[name])
             found.setdefault(name, {})[f"{factor * default:g}"] = float(np.mean(scores))
         best, usual = min(found[name], key=found[name].__getitem__), found[name][f"{default:g}"]
         loss = usual / found[name][best] - 1
@@ -90,7 +88,7 @@ def errors(measured: list[Measured]) -> dict[str, dict[str, float]]:
 
 @click.command()
 @options.data
-@click.option("--json", "output", type=click.Path(path_type=Path), required=True, help="Where errors go.")
+@options.required_output
 @click.option("--every", default=1, show_default=True, help="Take every n-th slice of each file.")
 def main(data: Path, output: Path, every: int) -> None:
     """Measure NMSE by weight on the fully sampled fastMRI-schema files in DATA."""

@@ -70,6 +70,12 @@ MOTIONS = {"breathing": False, "breathing, contrast": True}
 ROWS = (*product((Sampling(8), Sampling(4)), MOTIONS), (Sampling(8, own=False), "breathing"))
 
 
+def middle_slices(data: Path, every: int) -> dict[str, NDArray[np.floating]]:
+    """Of every n-th file the middle slice's magnitude, largest value 1, by the file's name."""
+    references = {name: reference[len(reference) // 2] for name, _, reference in list(scans(data))[::every]}
+    return {name: magnitude / magnitude.max() for name, magnitude in references.items()}
+
+
 def moving(magnitude: NDArray[np.floating], *, contrast: bool) -> NDArray[np.float64]:
     """A slice (H, W) in motion, (frames, H, W): truth, without noise."""
     size = np.array(magnitude.shape)
@@ -137,7 +143,7 @@ def nmse(truth: NDArray[np.floating], image: NDArray[np.inexact]) -> float:
 def main(data: Path, checkpoint: str, every: int, output: Path | None) -> None:
     """Compare on series that are made of the fastMRI-schema files in DATA."""
     torch.set_num_threads(1)
-    slices = {name: reference[len(reference) // 2] for name, _, reference in list(scans(data))[::every]}
+    slices = middle_slices(data, every)
     alone, together = (
         Reconstructor(checkpoint, "cpu", quality="fast", series=series) for series in (False, True)
     )
@@ -157,7 +163,7 @@ def main(data: Path, checkpoint: str, every: int, output: Path | None) -> None:
         scores: dict[str, list[float]] = {}
         seconds = dict.fromkeys(methods, 0.0)
         for seed, magnitude in enumerate(slices.values()):
-            truth = moving(magnitude / magnitude.max(), contrast=MOTIONS[motion])
+            truth = moving(magnitude, contrast=MOTIONS[motion])
             mask = sampling.mask(truth.shape[-1])
             kspace = measured(truth, mask, seed)
             zero_filled = ifft2c(torch.from_numpy(kspace)).numpy()

@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.shared import options
+from benchmarks.shared.report import hashes, line
 from benchmarks.shared.tasks import Task, chosen_tasks, scans
 from mri_iahvae.files import write_json
 from mri_iahvae.inference.guidance import estimate
@@ -145,10 +146,10 @@ def main(data: Path, checkpoint: str, output: Path | None, only: tuple[str, ...]
     for task in (task for task in chosen_tasks(only) if task.name in CHOSEN):
         results[task.name] = run(loaded, data, task, limit)
         for name, row in results[task.name].items():
-            click.echo(f"{task.name:26} {name:8}" + "  ".join(f"{k} {v:.3f}" for k, v in row.items()))
+            click.echo(f"{task.name:26} {name:8}{line(row, '.3f')}")
         if output and loaded.intervals:
-            shas = {"model_sha256": loaded.sha256, "guide_sha256": loaded.guide_sha256}
-            write_json(output, {**shas, "interval_factor": loaded.intervals.factor, "tasks": results})
+            facts = {**hashes(loaded), "interval_factor": loaded.intervals.factor}
+            write_json(output, {**facts, "tasks": results})
 
 
 if __name__ == "__main__":

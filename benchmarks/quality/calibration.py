@@ -10,7 +10,6 @@ posterior were Gaussian. "in phase": of the error's energy in the same pixels, t
 image, median over slices; a half if the error were circular.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -18,7 +17,8 @@ import numpy as np
 import torch
 
 from benchmarks.shared import options
-from benchmarks.shared.tasks import Task, chosen_tasks, scans, scored
+from benchmarks.shared.report import hashes, line, within
+from benchmarks.shared.tasks import Task, chosen_tasks, nmses, scans
 from mri_iahvae.files import write_json
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c, ifft2c
@@ -58,13 +58,11 @@ def run(
         for one, phase, where in zip(wrong, np.angle(true), pixels, strict=True):
             turned = (one * np.exp(-1j * phase))[where]
             in_phase.append(np.square(turned.real).sum() / np.square(np.abs(turned)).sum())
-        nmse += [each.nmse for each in scored(reference, result.image)]
-    within = {f"within {k}": float((np.concatenate(distances) < k).mean()) for k in (1, 2, 3)}
-    ratio = float(sum(errors) / sum(variances))
+        nmse += nmses(reference, result.image)
     return {
         "nmse": float(np.mean(nmse)),
-        "error / variance": ratio,
-        **within,
+        "error / variance": float(sum(errors) / sum(variances)),
+        **within(distances),
         "in phase": float(np.median(in_phase)),
     }
 
@@ -93,16 +91,14 @@ def main(
     results: dict[str, dict[str, dict[str, float]]] = {}
     for task in (task for task in chosen_tasks(only) if task.name in CHOSEN):
         for temperature in temperatures:
-            settings = InferenceSettings(samples=samples, temperature=temperature)
-            settings = replace(settings, data_consistency=task.consistency)
+            settings = InferenceSettings(
+                samples=samples, temperature=temperature, data_consistency=task.consistency
+            )
             row = run(loaded, data, task, settings, limit)
             results.setdefault(task.name, {})[str(temperature)] = row
-            click.echo(
-                f"{task.name:28} T {temperature:4} " + "  ".join(f"{k} {v:.3f}" for k, v in row.items())
-            )
+            click.echo(f"{task.name:28} T {temperature:4} {line(row, '.3f')}")
     if output:
-        shas = {"model_sha256": loaded.sha256, "guide_sha256": loaded.guide_sha256}
-        write_json(output, {**shas, "samples": samples, "tasks": results})
+        write_json(output, {**hashes(loaded), "samples": samples, "tasks": results})
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def _near(index: int, reach: int) -> list[int]:
 
 @click.command()
 @options.data
-@click.option("--json", "output", type=click.Path(path_type=Path), required=True, help="Where weights go.")
+@options.required_output
 @click.option("--every", default=1, show_default=True, help="Take every n-th slice of each file.")
 def main(data: Path, output: Path, every: int) -> None:
     """Tune the weights on the fully sampled fastMRI-schema files in DATA."""

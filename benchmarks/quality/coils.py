@@ -14,7 +14,6 @@ time of one slice; ours calibrates within it, SENSE and L1-ESPIRiT before.
 """
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +26,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.shared import options
-from benchmarks.shared.tasks import means, scored
+from benchmarks.shared.report import hashes, line, scores_line
+from benchmarks.shared.tasks import scored, timed_scores
+from mri_iahvae.evaluation.metrics import Scores
 from mri_iahvae.files import write_json
 from mri_iahvae.inference.rivals.seam import Method
 from mri_iahvae.inference.rivals.sense import sense
@@ -76,6 +77,10 @@ class Measurement:
     sensitivities: Tensor
     image: Tensor
     maps: Tensor
+
+    def scored(self, images: Images) -> list[Scores]:
+        """Scores of each slice as a volume of its own."""
+        return scored(self.truth, images)
 
 
 def measure(
@@ -126,32 +131,21 @@ def ours(model: LoadedModel, combine: CoilCombine, consistency: str) -> Callable
     return run
 
 
-def scores(run: Callable[[Measurement], Images], measured: list[Measurement]) -> dict[str, float]:
-    """Mean scores, and processor seconds of a slice."""
-    start = time.process_time()
-    images = [run(one) for one in measured]
-    seconds = time.process_time() - start
-    found = [each for one, image in zip(measured, images, strict=True) for each in scored(one.truth, image)]
-    return {**means(found), "seconds_per_slice": seconds / len(found)}
-
-
 def tuned(measured: list[Measurement]) -> dict[str, float]:
     """The weight of least NMSE of each method that has one."""
     weights = {"SENSE": SENSE_WEIGHTS, "L1-ESPIRiT": WAVELET_WEIGHTS}
     best = {}
     for name, method in RIVALS.items():
         run = partial(regularised, method)
-        nmse = {w: scores(partial(run, weight=w), measured)["nmse"] for w in weights[name]}
+        nmse = {w: timed_scores(partial(run, weight=w), measured)["nmse"] for w in weights[name]}
         best[name] = min(nmse, key=nmse.__getitem__)
-        click.echo(f"  {name}: " + "  ".join(f"{w:g} {value:.5f}" for w, value in nmse.items()))
+        click.echo(f"  {name}: {line({f'{w:g}': value for w, value in nmse.items()}, '.5f')}")
     return best
 
 
 @click.command()
 @options.data
-@click.option(
-    "--json", "output", type=click.Path(path_type=Path), required=True, help="Weights and rows go here."
-)
+@options.required_output
 @click.option("--tune", is_flag=True, help="Find the weights instead of reporting.")
 @options.checkpoint
 def main(data: Path, output: Path, tune: bool, checkpoint: str) -> None:
@@ -159,13 +153,7 @@ def main(data: Path, output: Path, tune: bool, checkpoint: str) -> None:
     record = json.loads(output.read_text()) if output.exists() else {"weights": {}, "rows": {}}
     if not tune:
         model = LoadedModel.load(checkpoint, torch.device("cpu"))
-        record |= {
-            "model_sha256": model.sha256,
-            "guide_sha256": model.guide_sha256,
-            "coils": COILS,
-            "noise": NOISE,
-            "rows": {},
-        }
+        record |= {**hashes(model), "coils": COILS, "noise": NOISE, "rows": {}}
     for sampling in MASKS:
         measured = [measure(path, sampling) for path in sorted(data.glob("*.h5"))]
         click.echo(f"{sampling}, {sum(len(one.truth) for one in measured)} slices")
@@ -192,11 +180,8 @@ def rows(
     }
     found = {}
     for name, run in methods.items():
-        found[name] = row = scores(run, measured)
-        click.echo(
-            f"  {name:26} NMSE {row['nmse']:.5f}  PSNR {row['psnr']:6.2f}  SSIM {row['ssim']:.4f}  "
-            f"{row['seconds_per_slice']:7.3f} s/slice"
-        )
+        found[name] = timed_scores(run, measured)
+        click.echo(f"  {name:26} {scores_line(found[name])}")
     return found
 
 

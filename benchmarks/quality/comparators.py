@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from benchmarks.shared import options
+from benchmarks.shared.report import line
 from benchmarks.shared.tasks import TASKS, Measurement, Task, means, scans
 from mri_iahvae.files import write_json
 from mri_iahvae.inference.settings import InferenceSettings
@@ -92,9 +93,7 @@ def nmse(model: IAHVAE | None, slices: list[Measurement], settings: InferenceSet
     "runs", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path)
 )
 @click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "--json", "output", type=click.Path(path_type=Path), required=True, help="Where all numbers go."
-)
+@options.required_output
 @options.limit
 def main(runs: tuple[Path, ...], data: Path, output: Path, limit: int | None) -> None:
     """Compare the models of RUNS (run folders or checkpoints, one grid) on the fully sampled files in DATA."""
@@ -121,8 +120,8 @@ def main(runs: tuple[Path, ...], data: Path, output: Path, limit: int | None) ->
         for task in tasks:
             rows = {key: {"nmse": nmse(model, slices[task.name], each)} for key, each in METHODS.items()}
             models[name]["tasks"][task.name] = rows
-            scores = "  ".join(f"{key} {row['nmse']:.4f}" for key, row in rows.items())
-            click.echo(f"{name:12} {task.name:26} NMSE {scores}")
+            nmses = {key: row["nmse"] for key, row in rows.items()}
+            click.echo(f"{name:12} {task.name:26} NMSE {line(nmses, '.4f')}")
     found = {"grid": size, "slices": sum(len(one.full) for one in slices[tasks[0].name]), "sigma": SIGMA}
     write_json(output, {**found, "baseline": baseline, "models": models})
 

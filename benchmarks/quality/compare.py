@@ -15,7 +15,6 @@ documents.
 """
 
 import re
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,7 +24,8 @@ import numpy as np
 from benchmarks.quality.methods import OURS, Method, Tools, methods
 from benchmarks.quality.rows import Results, facts, fingerprint
 from benchmarks.shared import options
-from benchmarks.shared.tasks import TASKS, Measurement, chosen_tasks, means, measurements
+from benchmarks.shared.report import scores_line
+from benchmarks.shared.tasks import TASKS, Measurement, chosen_tasks, measurements, timed_scores
 from mri_iahvae.results.figures import grid_figure
 
 HERE = Path(__file__).parent
@@ -36,11 +36,7 @@ _GAIN = 5
 def measure(method: Method, measured: list[Measurement]) -> dict[str, float]:
     """Mean scores over all slices, and processor seconds per slice."""
     method.run(measured[0].part(slice(1)))  # what is loaded and compiled at the first call is no slice's time
-    start = time.process_time()
-    images = [method.run(one) for one in measured]
-    seconds = time.process_time() - start
-    scores = [each for one, image in zip(measured, images, strict=True) for each in one.scored(image)]
-    return {**means(scores), "seconds_per_slice": seconds / len(scores)}
+    return timed_scores(method.run, measured)
 
 
 def draw(folder: Path, measured: Measurement, shown: Sequence[Method]) -> Path:
@@ -94,11 +90,8 @@ def main(
             made = not results.has(task.name, method.name)
             if made:
                 results.add(task.name, method.name, measure(method, measured))
-            row = results.rows[task.name][method.name]
-            click.echo(
-                f"{task.name:30} {method.name:18} NMSE {row['nmse']:.5f}  PSNR {row['psnr']:6.2f}  "
-                f"SSIM {row['ssim']:.4f}  {row['seconds_per_slice']:7.3f} s/slice{'' if made else '  (kept)'}"
-            )
+            scores = scores_line(results.rows[task.name][method.name])
+            click.echo(f"{task.name:30} {method.name:18} {scores}{'' if made else '  (kept)'}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from skimage import data, transform
 
 from benchmarks.shared import options
-from benchmarks.shared.tasks import scored
+from benchmarks.shared.tasks import nmses
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.bands import block_mask
 from mri_iahvae.kspace.fft import fft2c, ifft2c
@@ -59,7 +59,7 @@ def main(scan: Path, output: Path, checkpoint: str) -> None:
         bins = np.stack([kspace, result.zero_filled[0], result.kspace[0]])
         images = ifft2c(torch.from_numpy(bins)).abs().numpy()
         rows.append([*images, 5 * np.abs(images[2] - images[0])])
-        zero, ours = (scored(images[:1], image[None])[0].nmse for image in images[1:])
+        zero, ours = (nmses(images[:1], image[None])[0] for image in images[1:])
         click.echo(f"{name:28} NMSE zero-filled {zero:.4f}, reconstruction {ours:.4f}")
     grid_figure(output, rows, ["reference", "zero-filled", "reconstruction", "error x5"])
 

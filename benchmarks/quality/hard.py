@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.shared import options
-from benchmarks.shared.tasks import scans, scored
+from benchmarks.shared.report import hashes, line
+from benchmarks.shared.tasks import nmses, scans
 from mri_iahvae.files import write_json
 from mri_iahvae.inference.settings import DataConsistency, InferenceSettings, Method
 from mri_iahvae.kspace.fft import fft2c, ifft2c
@@ -71,9 +72,7 @@ def run(
     settings = InferenceSettings(method, data_consistency=consistency)
     found = reconstruct_volume(loaded.model, measured, mask, settings, guide=loaded.guide, noise_sigma=sigma)
     reference, zero_filled = (np.abs(ifft2c(torch.from_numpy(bins)).numpy()) for bins in (full, measured))
-    ours, zero = (
-        np.array([each.nmse for each in scored(reference, images)]) for images in (found.image, zero_filled)
-    )
+    ours, zero = (np.array(nmses(reference, images)) for images in (found.image, zero_filled))
     return {
         "nmse": float(ours.mean()),
         "zero-filled": float(zero.mean()),
@@ -106,10 +105,9 @@ def main(data: Path, checkpoint: str, limit: int | None, output: Path | None) ->
     for name, case in cases.items():
         for method in METHODS:
             row = rows.setdefault(name, {})[method] = run(loaded, method, *case)
-            click.echo(f"{name:28} {method:7} " + "  ".join(f"{k} {v:.4g}" for k, v in row.items()))
+            click.echo(f"{name:28} {method:7} {line(row, '.4g')}")
     if output:
-        shas = {"model_sha256": loaded.sha256, "guide_sha256": loaded.guide_sha256}
-        write_json(output, {**shas, "cases": rows})
+        write_json(output, {**hashes(loaded), "cases": rows})
 
 
 if __name__ == "__main__":

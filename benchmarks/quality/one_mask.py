@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from benchmarks.quality.tables import markdown
 from benchmarks.shared import options
 from benchmarks.shared.tasks import TASKS, means, measurements
+from benchmarks.shared.training import follow, random_columns
 from mri_iahvae.files import write_json
 from mri_iahvae.inference.precision import convolutions
 from mri_iahvae.inference.settings import InferenceSettings
 from mri_iahvae.kspace.fft import fft2c
-from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.model.guide import Guide
 from mri_iahvae.model.guide_file import save_guide
 from mri_iahvae.pipeline.loaded import LoadedModel
@@ -50,9 +50,7 @@ def batch(images: Tensor, seed: int) -> Measured:
     image = varied(kspace, generator, resampled=_RESAMPLED).abs()
     phase = random_phase(image, generator, Shard(BATCH))
     truth = fft2c(torch.polar(image, phase))
-    rows = [column_mask(image.shape[-1], 4, 0.08, "random", f"{seed} {number}") for number in range(BATCH)]
-    mask = torch.from_numpy(np.stack(rows))[:, None].expand(truth.shape)
-    return Measured(truth, mask, torch.zeros(BATCH), truth)
+    return Measured(truth, random_columns(truth, seed), torch.zeros(BATCH), truth)
 
 
 def train(guide: Guide, images: Tensor, slices: int) -> Guide:
@@ -79,9 +77,7 @@ def train(guide: Guide, images: Tensor, slices: int) -> Guide:
         loss.backward()
         nn.utils.clip_grad_norm_(parameters.values(), 1.0)
         optimizer.step()
-        decay = min(0.998, (1 + step) / (10 + step))
-        for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
-            mean.data.lerp_(weight.data, 1 - decay)
+        follow(average, network, step)
         if (step + 1) % 100 == 0:
             click.echo(
                 f"{(step + 1) * BATCH} slices, {time.monotonic() - start:.0f} s, loss {float(loss.detach()):.3f}"

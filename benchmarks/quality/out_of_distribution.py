@@ -39,7 +39,7 @@ from mri_iahvae.scans.geometry import scan_geometry
 from mri_iahvae.scans.listing import scan_files
 from mri_iahvae.scans.reader import open_scan
 
-_FINE = 320  # pixels across the field of view in which phantoms are drawn
+_FINE = 320  # pixels along a side of the field of view in which phantoms are drawn
 _SLICES = 4
 FRACTIONS = (1.0, 0.7)
 NOISES = (0.0, 0.02, 0.05, 0.1)

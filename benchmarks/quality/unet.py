@@ -22,9 +22,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from benchmarks.shared import options
+from benchmarks.shared.training import follow, random_columns
 from mri_iahvae.kspace.canonical import canonical_factor, per_bin_power
 from mri_iahvae.kspace.fft import ifft2c, to_channels, to_complex
-from mri_iahvae.kspace.masks import column_mask
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.pipeline.training_data import FolderSlices
 from mri_iahvae.scans.reader import open_scan
@@ -114,7 +114,7 @@ def main(data: Path, output: Path, minutes: float, batch: int, checkpoint: str) 
         for group in optimizer.param_groups:
             group["lr"] = RATE * factor
         target, measured, mask = _batch(kspace, seed, model.size)
-        scale = canonical_factor(measured, mask, power)[:, None, None]  # what the measurement alone tells
+        scale = canonical_factor(measured, mask, power)[:, None, None]  # from the measurement alone
         found = network(ifft2c(measured / scale))
         loss = torch.view_as_real(found - ifft2c(target / scale)).square().mean()
         optimizer.zero_grad()
@@ -122,9 +122,7 @@ def main(data: Path, output: Path, minutes: float, batch: int, checkpoint: str) 
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         step, seen = step + 1, seen + batch
-        decay = min(0.998, (1 + step) / (10 + step))
-        for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
-            mean.data.lerp_(weight.data, 1 - decay)
+        follow(average, network, step)
         if step % 50 == 0:
             zero_filled = torch.view_as_real(ifft2c((measured - target) / scale)).square().mean()
             click.echo(f"step {step}, {seen} slices, of zero-filled {float(loss / zero_filled):.3f}")
@@ -136,10 +134,7 @@ def _batch(kspace: Tensor, seed: int, size: int) -> tuple[Tensor, Tensor, Tensor
     """Augmented target, what is measured of it, and the masks, (B, N, N) each."""
     noise = torch.Generator().manual_seed(seed)
     target = canonical_batch(augment(kspace, noise), size)
-    masks = [
-        torch.from_numpy(column_mask(size, 4, 0.08, "random", f"{seed} {i}")) for i in range(len(target))
-    ]
-    mask = torch.stack(masks)[:, None, :].expand(target.shape)
+    mask = random_columns(target, seed)
     return target, torch.where(mask, target, 0), mask
 
 

@@ -26,7 +26,7 @@ PEAK = 1e-5
 PIXEL = 0.6875
 """Side of a pixel in mm: 220 mm on 320 pixels."""
 
-_CENTER_SHARE = 0.32  # of the columns, over the acceleration: as fastMRI has it
+_CENTER_FRACTION = 0.32  # of the columns, over the acceleration: as fastMRI has it
 
 _HEADER = """<?xml version="1.0" encoding="utf-8"?>
 <ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
@@ -128,7 +128,7 @@ def write_native(
     sigma = noise * scale * float(np.sqrt((np.asarray(magnitudes, np.float64) ** 2).sum() / slices / area))
     mask = np.ones(layout.width, bool)
     if acceleration is not None:
-        center = _CENTER_SHARE / acceleration
+        center = _CENTER_FRACTION / acceleration
         mask = column_mask(layout.width, acceleration, center, "random", path.name)
     measured = mask & _acquired(layout)
     with h5py.File(path, "w") as file:
@@ -149,7 +149,7 @@ def write_native(
             file.attrs.update({"max": float(reference.max()), "norm": float(norm)})
         else:
             file["mask"] = np.where(_acquired(layout), mask, True)
-            low = round(layout.width * _CENTER_SHARE / acceleration)
+            low = round(layout.width * _CENTER_FRACTION / acceleration)
             file.attrs.update({"acceleration": acceleration, "num_low_frequency": low})
 
 

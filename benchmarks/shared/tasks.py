@@ -1,8 +1,10 @@
 """The tasks on which quality is measured: ways to undersample or spoil fully sampled scans."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -120,6 +122,11 @@ def scored(references: NDArray[np.floating], images: NDArray[np.inexact]) -> lis
     return [score(reference[None], image[None]) for reference, image in pairs]
 
 
+def nmses(references: NDArray[np.floating], images: NDArray[np.inexact]) -> list[float]:
+    """NMSE of each slice; (slices, N, N) twice."""
+    return [each.nmse for each in scored(references, images)]
+
+
 def means(scores: Sequence[Scores]) -> dict[str, float]:
     """The mean of each score."""
     rows = [vars(one) for one in scores]
@@ -164,6 +171,15 @@ class Measurement:
     def scored(self, images: NDArray[np.complexfloating]) -> list[Scores]:
         """Scores of each slice as a volume of its own."""
         return scored(self.reference, images)
+
+
+def timed_scores(run: Callable[[Any], NDArray[np.inexact]], measured: Sequence[Any]) -> dict[str, float]:
+    """Mean scores over all slices of measurements, and processor seconds of a slice."""
+    start = time.process_time()
+    images = [run(one) for one in measured]
+    seconds = time.process_time() - start
+    scores = [each for one, image in zip(measured, images, strict=True) for each in one.scored(image)]
+    return {**means(scores), "seconds_per_slice": seconds / len(scores)}
 
 
 def measurements(data: Path, task: Task, chosen: slice = slice(None)) -> list[Measurement]:

@@ -8,7 +8,6 @@ along a line, which two numbers show.
 
 import platform
 import statistics
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,13 @@ import click
 import torch
 
 from benchmarks.shared import options
+from benchmarks.speed import timing
 from benchmarks.speed.peak_memory import peak_memory
+from benchmarks.speed.timing import untrained
 from mri_iahvae.files import write_json
 from mri_iahvae.inference.settings import InferenceSettings, Precision
-from mri_iahvae.model.iahvae import IAHVAE
 from mri_iahvae.model.presets import PRESETS
 from mri_iahvae.pipeline.devices import find_device
-from mri_iahvae.pipeline.volume import reconstruct_volume
 
 METHODS = {f"N{n}": partial(InferenceSettings, "hybrid", n) for n in (5, 10)}
 METHODS["amortized"] = partial(InferenceSettings, "amortized")
@@ -32,29 +31,9 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 ROUNDS = 3
 
 
-def untrained(preset: str, device: str) -> IAHVAE:
-    """A model with seeded weights of which none is zero, so that gradients flow everywhere."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = IAHVAE(PRESETS[preset])
-        for parameter in model.parameters():
-            if not parameter.any():
-                parameter.data.normal_(std=0.02)
-    return model.to(device).eval().requires_grad_(requires_grad=False)
-
-
-def reconstruct(model: IAHVAE, batch: int, settings: InferenceSettings) -> float:
-    """Seconds of a batch; the result comes back to the CPU, so that the device has finished."""
-    noise = torch.Generator().manual_seed(0)
-    kspace = torch.randn(batch, model.size, model.size, dtype=torch.complex64, generator=noise).numpy()
-    start = time.perf_counter()
-    reconstruct_volume(model, kspace, None, settings, batch=batch)
-    return time.perf_counter() - start
-
-
 def run_once(preset: str, batch: int, precision: Precision, device: str) -> None:
     """A few steps of a preset, weights and all: what peak memory is measured of."""
-    reconstruct(untrained(preset, device), batch, METHODS["N5"](precision=precision))
+    timing.seconds(untrained(PRESETS[preset], device), METHODS["N5"](precision=precision), batch)
 
 
 @click.command()
@@ -68,13 +47,13 @@ def main(output: Path | None, presets: tuple[str, ...], name: str) -> None:
     facts = {"torch": str(torch.__version__), "device": machine, "threads": torch.get_num_threads()}
     results: dict[str, Any] = dict(facts)
     for preset in presets:
-        model, rows = untrained(preset, str(device)), results.setdefault(preset, {})
+        model, rows = untrained(PRESETS[preset], str(device)), results.setdefault(preset, {})
         for batch in BATCHES:
             for precision in PRECISIONS:
                 taken = peak_memory(run_once, preset, batch, precision, str(device), device=device)
                 row = rows[f"batch{batch}.{precision}"] = {"peak_bytes": taken}
                 for method, settings in METHODS.items():
-                    run = partial(reconstruct, model, batch, settings(precision=precision))
+                    run = partial(timing.seconds, model, settings(precision=precision), batch)
                     row[method] = statistics.median(run() for _ in range(ROUNDS)) / batch
                 seconds = "  ".join(f"{method} {row[method]:.4f} s/slice" for method in METHODS)
                 click.echo(f"{preset:6} batch {batch} {precision:9} {taken / 2**20:6.0f} MiB  {seconds}")

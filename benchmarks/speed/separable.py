@@ -10,7 +10,6 @@ steps, in turns, the median of some rounds.
 """
 
 import statistics
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,11 +18,11 @@ import torch
 
 from benchmarks.quality.tables import markdown
 from benchmarks.shared import options
+from benchmarks.shared.report import line
+from benchmarks.speed.timing import seconds, untrained
 from mri_iahvae.files import write_json
 from mri_iahvae.inference.settings import InferenceSettings, Schedule
-from mri_iahvae.model.config import Decoder, ModelConfig, ScaleConfig
-from mri_iahvae.model.iahvae import IAHVAE
-from mri_iahvae.pipeline.volume import reconstruct_volume
+from mri_iahvae.model.config import Decoder, Encoder, ModelConfig, ScaleConfig
 
 SCALES = 8
 STEPS = 25
@@ -36,25 +35,10 @@ RUNS: dict[str, tuple[Decoder, Schedule]] = {
 }
 
 
-def untrained(decoder: Decoder, layers: int) -> IAHVAE:
+def config(decoder: Decoder, layers: int) -> ModelConfig:
     """A hierarchy of this many layers a scale."""
-    torch.manual_seed(0)
-    encoder = "causal" if decoder == "separable" else "bottom-up"
-    config = ModelConfig((ScaleConfig(layers, 32, 16),) * SCALES, decoder=decoder, encoder=encoder)  # type: ignore[arg-type]
-    model = IAHVAE(config)
-    for parameter in model.parameters():
-        if not parameter.any():  # gradients have to flow everywhere
-            parameter.data.normal_(std=0.02)
-    return model.eval().requires_grad_(requires_grad=False)
-
-
-def seconds(model: IAHVAE, settings: InferenceSettings) -> float:
-    """Of one slice."""
-    noise = torch.Generator().manual_seed(0)
-    kspace = torch.randn(1, model.size, model.size, dtype=torch.complex64, generator=noise).numpy()
-    start = time.perf_counter()
-    reconstruct_volume(model, kspace, None, settings)
-    return time.perf_counter() - start
+    encoder: Encoder = "causal" if decoder == "separable" else "bottom-up"
+    return ModelConfig((ScaleConfig(layers, 32, 16),) * SCALES, decoder=decoder, encoder=encoder)
 
 
 @click.command()
@@ -67,7 +51,7 @@ def main(depths: tuple[int, ...], rounds: int, output: Path | None) -> None:
     results: dict[str, dict[str, float]] = {}
     for layers in depths:
         taken: dict[tuple[str, int], list[float]] = {}
-        models = {decoder: untrained(decoder, layers) for decoder, _ in RUNS.values()}
+        models = {decoder: untrained(config(decoder, layers)) for decoder, _ in RUNS.values()}
         for _ in range(rounds):
             for name, (decoder, schedule) in RUNS.items():
                 for steps in (_FEW, _MORE):
@@ -77,10 +61,7 @@ def main(depths: tuple[int, ...], rounds: int, output: Path | None) -> None:
         few, more = ({n: statistics.median(taken[n, steps]) for n in RUNS} for steps in (_FEW, _MORE))
         each = {name: (more[name] - few[name]) / (_MORE - _FEW) for name in RUNS}
         results[str(layers)] = {name: few[name] + (STEPS - _FEW) * each[name] for name in RUNS}
-        click.echo(
-            f"{layers} layers a scale: "
-            + ", ".join(f"{n} {s:.1f} s" for n, s in results[str(layers)].items())
-        )
+        click.echo(f"{layers} layers a scale: {line(results[str(layers)], '.1f')} s")
     if output is not None:
         write_json(output, {"torch": str(torch.__version__), "steps": STEPS, "seconds": results})
     joint, sequential, ordinary, once = RUNS

@@ -71,7 +71,7 @@ def train(
             grid is larger, the model grows.
         reading: how the files are read.
         min_signal: leave out slices with less energy than this fraction of their volume's largest.
-        processes: that share the run; the program that calls is started again for each. Settings do not depend on
+        processes: of the run; the program that calls is started again for each. Settings do not depend on
             them, and neither do results beyond rounding.
 
     Raises:
@@ -80,7 +80,7 @@ def train(
         ScanError: a file cannot be used for training.
         CheckpointError: `start` cannot be read.
         IahvaeError: too many steps in a row were not finite, or `run` cannot be written to; the last state stays.
-        KeyboardInterrupt: stopped by SIGINT or SIGTERM, the state is saved; its text tells of which step.
+        KeyboardInterrupt: stopped by SIGINT or SIGTERM, the state is saved; its text names the step.
     """
     opened = TrainingData.open(Path(data), preset.size, reading, min_signal)
     _require_trainable(preset, settings, processes.count)
@@ -208,7 +208,7 @@ def _run(
                 resume=resume,
                 display=display,
                 draw=_pictures,
-                # A checkpoint does not tell where its data were.
+                # A checkpoint does not name the path of its data.
                 record={
                     **record.provenance,
                     "data": Path(record.data).name,

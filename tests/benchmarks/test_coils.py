@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from benchmarks.beyond import coil_fraction, coils
 from mri_iahvae.kspace.masks import DrawnMask
+from tests.commands import run
 
 
 def test_the_noise_is_correlated_and_of_mean_variance_one():
@@ -25,17 +25,7 @@ def test_coils_are_measured(make_scan, checkpoint, tmp_path, monkeypatch):
     folder = make_scan("data/a.h5", slices=1, reference=True, noise=0.002).parent
     monkeypatch.setattr(coils, "MASKS", (DrawnMask(2, 0.25, "random"),))
     monkeypatch.setattr(coils, "OTHER_NOISE", ())
-    options = [
-        str(folder),
-        "--samples",
-        "2",
-        "--checkpoint",
-        str(checkpoint),
-        "--json",
-        str(tmp_path / "out"),
-    ]
-    done = CliRunner().invoke(coils.main, options, catch_exceptions=False)
-    assert done.exit_code == 0, done.output
+    run(coils.main, folder, "--samples", 2, "--checkpoint", checkpoint, "--json", tmp_path / "out")
     found = json.loads((tmp_path / "out").read_text())
     (calibration,), (maps,) = found["calibration"].values(), found["own maps"].values()
     assert 0 <= calibration["within 1"] <= calibration["within 2"] <= calibration["within 3"] <= 1
@@ -55,9 +45,7 @@ def test_the_fraction_is_a_power_of_the_noise(make_scan, checkpoint, tmp_path, m
         "energies",
         lambda *_: [[level := next(levels), 0.5 * (level / 8) ** 0.25 + 0.1, 0.5, 0.1]],
     )
-    options = [str(folder), "--checkpoint", str(checkpoint), "--json", str(tmp_path / "out")]
-    done = CliRunner().invoke(coil_fraction.main, options, catch_exceptions=False)
-    assert done.exit_code == 0, done.output
+    run(coil_fraction.main, folder, "--checkpoint", checkpoint, "--json", tmp_path / "out")
     found = json.loads((tmp_path / "out").read_text())
     assert found["exponent"] == pytest.approx(0.25)
     assert found["noise variance of one"] == pytest.approx(8)

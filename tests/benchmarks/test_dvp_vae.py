@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from click.testing import CliRunner
 from PIL import Image
 from torch.distributions import Normal, kl_divergence
 
@@ -22,6 +21,7 @@ from benchmarks.neighbours.dvp_vae.pseudo_input import PseudoInput, cosines
 from benchmarks.neighbours.ia_vae import omniglot
 from mri_iahvae.errors import ScanError
 from mri_iahvae.model.gaussian import whitened_kl
+from tests.commands import run
 
 
 def generator(seed=0):
@@ -244,18 +244,12 @@ def jpeg_archive(path, count, shape=(32, 32, 3)):
     return path
 
 
-def run(*arguments, code=0):
-    result = CliRunner().invoke(main, [*map(str, arguments)], catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result
-
-
 def test_both_commands_store_a_row_for_each_seed(tmp_path, images, monkeypatch):
     monkeypatch.setattr(omniglot, "HELD_OUT", 8)
     monkeypatch.setattr(comparison, "SAMPLES", 400)
     np.savez(tmp_path / "characters.npz", images=images[:, 0].repeat(2, 1, 1).numpy())
     options = ("--seeds", 2, "--steps", 2, "--json", tmp_path / "out.json")
-    shown = run("omniglot", tmp_path / "characters.npz", *options).stdout
+    shown = run(main, "omniglot", tmp_path / "characters.npz", *options).stdout
     found = json.loads((tmp_path / "out.json").read_text())
     assert list(found["rows"]) == list(comparison.KINDS)
     assert all(len(of_seeds) == 2 for of_seeds in found["rows"].values())
@@ -263,7 +257,7 @@ def test_both_commands_store_a_row_for_each_seed(tmp_path, images, monkeypatch):
     assert shown.count("\n") == 2 + 3 + 3 + len(comparison.COMPARED)
     train, test = (jpeg_archive(tmp_path / f"{name}.npz", count) for name, count in (("a", 40), ("b", 6)))
     options = ("--steps", 2, "--held-out", 5, "--only", "aggregation", "--json", tmp_path / "out.json")
-    run("cifar10", train, test, *options)
+    run(main, "cifar10", train, test, *options)
     assert len(json.loads((tmp_path / "out.json").read_text())["rows"]["aggregation"]) == 1
 
 
@@ -280,7 +274,7 @@ def test_jpeg_files_are_read_in_order(tmp_path):
 
 def test_wrong_files_are_named(tmp_path):
     np.savez(tmp_path / "x.npz", other=np.zeros(3))
-    message = run("cifar10", tmp_path / "x.npz", tmp_path / "x.npz", code=1).output
+    message = run(main, "cifar10", tmp_path / "x.npz", tmp_path / "x.npz", code=1).output
     assert "expected an npz file with `jpeg` and `offset`" in message
     small = jpeg_archive(tmp_path / "small.npz", 2, (16, 16, 3))
     with pytest.raises(ScanError, match="colour images of 32 x 32"):

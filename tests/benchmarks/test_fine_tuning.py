@@ -2,9 +2,8 @@
 
 import json
 
-from click.testing import CliRunner
-
 from benchmarks.beyond.fine_tuning import main
+from tests.commands import run
 
 
 def test_changes_are_of_each_size_against_the_first_file(tmp_path):
@@ -12,8 +11,7 @@ def test_changes_are_of_each_size_against_the_first_file(tmp_path):
         rows = {size: {"up to 8x8": {"nmse": value}} for size, value in zip(("a", "b"), values, strict=True)}
         (tmp_path / name).write_text(json.dumps({"results": rows}))
     picture = tmp_path / "figure.png"
-    files = [f"0={tmp_path / 'before'}", f"1000={tmp_path / 'after'}", "-o", str(picture)]
-    result = CliRunner().invoke(main, files, catch_exceptions=False)
-    assert result.exit_code == 0
+    files = f"0={tmp_path / 'before'}", f"1000={tmp_path / 'after'}"
+    result = run(main, *files, "-o", picture)
     assert "| up to 8x8 | +0.0 (+0.0 to +0.0) | -37.5 (-50.0 to -25.0) |" in result.output
     assert picture.read_bytes().startswith(b"\x89PNG")

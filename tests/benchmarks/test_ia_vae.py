@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from torch import nn
 from torch.func import functional_call
 
@@ -15,12 +14,7 @@ from benchmarks.neighbours.ia_vae import mri, omniglot, stacked, synthetic, toy
 from benchmarks.neighbours.ia_vae.__main__ import main
 from benchmarks.neighbours.ia_vae.hypernetwork import HyperNetwork, layers_of, modulated
 from mri_iahvae.training.guide_tasks import random_measurements
-
-
-def run(*arguments, code=0):
-    result = CliRunner().invoke(main, [*map(str, arguments)], catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result
+from tests.commands import run
 
 
 @pytest.fixture
@@ -288,7 +282,7 @@ def test_the_guide_with_kernels_knows_each_measurement_alone():
 def test_synthetic_has_a_row_for_each_encoder(tmp_path, monkeypatch):
     monkeypatch.setattr(synthetic, "POINTS", (64, 32, 64))
     options = ("--seeds", 2, "--epochs", 2, "--figure", tmp_path / "two.png", "--json", tmp_path / "out.json")
-    run("synthetic", *options)
+    run(main, "synthetic", *options)
     found = json.loads((tmp_path / "out.json").read_text())
     assert [row.get("weights") for row in found["rows"].values()] == [20, 68, 116, 74, None]
     best = found["rows"]["best of each point"]
@@ -301,28 +295,18 @@ def test_omniglot_and_mri_have_a_row_for_each_seed(tmp_path):
     noise = np.random.default_rng(0)
     images = noise.integers(0, 256, (910, 28, 28), np.uint8)
     np.savez(tmp_path / "images.npz", images=images)
-    run(
-        "omniglot",
-        tmp_path / "images.npz",
-        "--seeds",
-        2,
-        "--steps",
-        2,
-        "--more",
-        1,
-        "--json",
-        tmp_path / "o.json",
-    )
+    options = ("--seeds", 2, "--steps", 2)
+    run(main, "omniglot", tmp_path / "images.npz", *options, "--more", 1, "--json", tmp_path / "o.json")
     found = json.loads((tmp_path / "o.json").read_text())
     assert [len(rows) for rows in found["rows"].values()] == [2, 2, 2, 2]
     assert set(found["gains"]) == set(found["rows"]) - {"IA-VAE"}
     slices = noise.integers(0, 256, (30, 64, 64), np.uint8)
     np.savez(tmp_path / "slices.npz", images=slices, subject=np.arange(30).astype(str))
-    run("mri", tmp_path / "slices.npz", "--seeds", 2, "--steps", 2, "--json", tmp_path / "m.json")
+    run(main, "mri", tmp_path / "slices.npz", *options, "--json", tmp_path / "m.json")
     found = json.loads((tmp_path / "m.json").read_text())
     assert all(len(rows) == 2 and rows[0]["nmse"] > 0 for rows in found["rows"].values())
-    refused = run("omniglot", tmp_path / "slices.npz", code=1).output
+    refused = run(main, "omniglot", tmp_path / "slices.npz", code=1).output
     assert "28 x 28" in refused
     assert len(refused.splitlines()) == 1
     (tmp_path / "text.npz").write_text("no archive")
-    assert "npz" in run("mri", tmp_path / "text.npz", code=1).output
+    assert "npz" in run(main, "mri", tmp_path / "text.npz", code=1).output

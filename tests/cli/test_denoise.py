@@ -1,4 +1,4 @@
-"""`mri-iahvae denoise`, as a user runs it; what it shares with `reconstruct` is tested there."""
+"""`mri-iahvae denoise`, as a user runs it; what `reconstruct` has, too, is tested there."""
 
 import json
 

@@ -90,7 +90,7 @@ def test_a_folder_with_one_that_cannot_be_used(inspect, make_scan, tmp_path):
     result = inspect(tmp_path)
     assert result.exit_code == 3
     named = [line.partition(":")[0] for line in result.stdout.splitlines() if line[0] != " "]
-    assert named == [str(good), str(bad)]  # what b.h5 holds can be told in spite of its values
+    assert named == [str(good), str(bad)]  # what b.h5 holds is known in spite of its values
     lines = result.stderr.splitlines()
     assert [line.split(": ")[:2] for line in lines[:2]] == [
         ["Error", str(bad)],

@@ -114,10 +114,10 @@ def peaks(run, monkeypatch):
     return measure
 
 
-@pytest.mark.parametrize(("files", "slices", "share"), [(5, 8, 1 / 8), (1, 28, 1 / 4)])
-def test_memory_grows_neither_with_files_nor_with_slices(peaks, make_folder, files, slices, share):
+@pytest.mark.parametrize(("files", "slices", "fraction"), [(5, 8, 1 / 8), (1, 28, 1 / 4)])
+def test_memory_grows_neither_with_files_nor_with_slices(peaks, make_folder, files, slices, fraction):
     one, many = make_folder("one", 1, slices=8, size=96), make_folder("many", files, slices=slices, size=96)
     added = (files * slices - 8) * 96 * 96 * np.dtype(np.complex64).itemsize
     options = ("--batch", 2)
     peaks(one, *options)  # imports
-    assert (peaks(many, *options) < peaks(one, *options) + share * added).all()
+    assert (peaks(many, *options) < peaks(one, *options) + fraction * added).all()

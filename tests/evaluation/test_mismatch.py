@@ -31,7 +31,7 @@ def test_symmetric_images_are_no_mismatch(heads, rng):
 
 
 @pytest.mark.parametrize("factor", [4000.0, 1e-6])
-def test_other_units_are_told(heads, factor):
+def test_other_units_are_named(heads, factor):
     assert f"{factor:.3g} times as bright" in text(heads, factor * heads)
 
 
@@ -44,7 +44,7 @@ def test_other_units_are_told(heads, factor):
         (lambda x: np.rot90(x, 1, (1, 2)), "with rows and columns exchanged and"),
     ],
 )
-def test_turned_images_are_told(heads, rng, turn, words):
+def test_turned_images_are_named(heads, rng, turn, words):
     noisy = heads + 0.1 * rng.normal(size=heads.shape)
     assert words in text(heads, turn(noisy))
 

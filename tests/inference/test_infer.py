@@ -245,7 +245,7 @@ def test_amortized_samples_have_the_encoders_mean_and_variance(linear, noise, me
 
 
 def test_training_walks_as_inference_does(linear):
-    """With a scale that shares nothing with the networks."""
+    """With a scale that has no part of the networks."""
     kspace = complex_noise((3, 4, 4), 1.0, torch.Generator().manual_seed(0))
     everything = torch.ones(1, 4, 4, dtype=torch.bool)
     passed = posterior_pass(linear, kspace)

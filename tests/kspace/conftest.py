@@ -23,8 +23,8 @@ def _head(generator: torch.Generator) -> Tensor:
         angle = uniform(0, math.pi)
         dy, dx = axis[:, None] - y, axis[None] - x
         along = (dy * math.cos(angle) + dx * math.sin(angle)) / height
-        across = (dx * math.cos(angle) - dy * math.sin(angle)) / width
-        return torch.sigmoid((1 - (along.square() + across.square()).sqrt()) * 40 * min(height, width))
+        normal = (dx * math.cos(angle) - dy * math.sin(angle)) / width
+        return torch.sigmoid((1 - (along.square() + normal.square()).sqrt()) * 40 * min(height, width))
 
     head = ellipse(uniform(-0.1, 0.1), uniform(-0.1, 0.1), uniform(0.75, 0.85), uniform(0.55, 0.75))
     image = head * uniform(0.6, 1.0)

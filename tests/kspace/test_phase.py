@@ -62,5 +62,5 @@ def test_the_energy_of_a_smooth_object_stays_in_few_bins():
     window = torch.hann_window(64)  # nothing at the border, so nothing wraps around
     kspace = fft2c(window[:, None] * window * unit_images(smooth_phase(50, (64, 64), generator())))
     energy = kspace.abs().square().sum(dim=(1, 2))
-    for bins, share in ((8, 0.97), (16, 0.9999)):
-        assert torch.all(crop(kspace, bins).abs().square().sum(dim=(1, 2)) > share * energy)
+    for bins, fraction in ((8, 0.97), (16, 0.9999)):
+        assert torch.all(crop(kspace, bins).abs().square().sum(dim=(1, 2)) > fraction * energy)

@@ -21,7 +21,7 @@ def columns(height, width, centre):
 
 
 def wrong(coils, maps, image):
-    """Share of an image's energy that sensitivities miss, whatever the phase that all coils share."""
+    """Fraction of an image's energy that sensitivities miss, whatever the common phase of all coils."""
     agreement = (coils.sensitivities.conj() * maps).sum(dim=1).abs().square()
     energy = image.abs().square()
     return float(((1 - agreement) * energy).sum() / energy.sum())
@@ -130,7 +130,7 @@ def eigenvalues_at_points(region, sigma):
 
 
 @pytest.mark.parametrize(("strength", "expected"), [(0.01, 0.0), (0.02, 1.0)])
-def test_what_is_weaker_than_a_share_of_the_strongest_tells_nothing(strength, expected):
+def test_what_is_far_weaker_than_the_strongest_counts_for_nothing(strength, expected):
     assert eigenvalues_at_points(points(1.0, strength), 0.0) == pytest.approx([1.0, expected], abs=0.1)
 
 

@@ -40,16 +40,16 @@ def residuals(model, kspace):
     return log_residuals(model, kspace / factor), factor[:, 0, 0].abs()
 
 
-@pytest.mark.parametrize("silent", [True, False])
-def test_the_residual_is_that_of_posterior_means_given_the_true_coarser_bins(model, kspace, silent):
+@pytest.mark.parametrize("untrained", [True, False])
+def test_the_residual_is_that_of_posterior_means_given_the_true_coarser_bins(model, kspace, untrained):
     """Relative to the band's gain; that of a fresh model, whose heads predict zero, is the band's energy."""
-    model = IAHVAE(model.config) if silent else model
+    model = IAHVAE(model.config) if untrained else model
     taught = posterior_pass(model, kspace, teacher=torch.ones(2, dtype=torch.bool))
     found = log_residuals(model, kspace)
     assert found.shape == (2, 3)
     for column, s in enumerate(JUDGED):
         ring, gain = band_mask(s), model.gains[int(math.log2(s))]
-        error = crop(kspace - (0 if silent else taught.bins), s)[:, ring].abs().square().mean(dim=1)
+        error = crop(kspace - (0 if untrained else taught.bins), s)[:, ring].abs().square().mean(dim=1)
         torch.testing.assert_close(found[:, column], (error / gain**2).log(), rtol=1e-4, atol=1e-4)
 
 

@@ -266,7 +266,7 @@ def test_without_a_noise_level_the_coils_go_by_an_estimate(run, simulate):
     assert np.linalg.norm(low - high) > 1e-2 * np.linalg.norm(low)
 
 
-def test_a_silent_slice_stays_zero(run, simulate):
+def test_a_slice_without_signal_stays_zero(run, simulate):
     _, kspace = simulate()
     kspace[1] = 0
     result = run(kspace, columns(32))

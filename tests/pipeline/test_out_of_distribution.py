@@ -118,7 +118,7 @@ def test_noise_is_compared_with_the_signal(judge, head_kspace, rng):
 
 
 @pytest.mark.parametrize("unit", [1e-30, 1.0, 1e30])
-def test_a_rough_phase_is_told_from_a_smooth_one(judge, head_kspace, rng, unit):
+def test_a_rough_phase_is_distinguished_from_a_smooth_one(judge, head_kspace, rng, unit):
     heads = np.float32(unit) * head_kspace(3)
     images = ifft2c(torch.from_numpy(heads))
     angle = torch.from_numpy(rng.uniform(-np.pi, np.pi, images.shape))

@@ -54,8 +54,8 @@ def test_groups_make_no_difference(run, make_scan, settings):
         assert report["scores"]["zero-filled"] == pytest.approx(whole["scores"]["zero-filled"], rel=1e-5)
         assert report["fraction_measured"] == pytest.approx(whole["fraction_measured"])
         assert report["warnings"] == whole["warnings"]
-        (silent,) = (line for line in report["warnings"] if "no signal" in line)
-        assert silent.endswith("slice 3: left zero")
+        (zero_signal,) = (line for line in report["warnings"] if "no signal" in line)
+        assert zero_signal.endswith("slice 3: left zero")
 
 
 @pytest.mark.parametrize("source", ["estimate", "relative", "file", "option"])

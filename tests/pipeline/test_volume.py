@@ -98,7 +98,7 @@ def test_the_grid_is_the_centre_of_a_larger_scan(model, head_kspace):
     np.testing.assert_array_equal(large, run(model, centre, up_to=8).kspace)
 
 
-def test_a_sample_without_its_mirror_image_is_told_unless_all_is_a_sample_of_the_prior(
+def test_a_sample_without_its_mirror_image_is_named_unless_all_is_a_sample_of_the_prior(
     model, head_kspace, columns
 ):
     kspace = head_kspace(2)
@@ -192,7 +192,7 @@ def test_slices_without_signal_are_zeros_and_unknown_ones_prior_samples(
     kspace = head_kspace(3)
     masks = np.stack([columns] * 3)
     masks[0] = False  # nothing measured
-    kspace[2] = 0  # measured, but silent
+    kspace[2] = 0  # measured, without signal
     result = run(model, kspace, masks, batch=batch, samples=samples)
     assert not result.image[2].any()
     assert result.image[1].all()
@@ -205,15 +205,15 @@ def test_slices_without_signal_are_zeros_and_unknown_ones_prior_samples(
     else:
         assert error(other.image[0], result.image[0]) > 0.01
         np.testing.assert_array_equal(other.image[1:], result.image[1:])
-    silent, unknown = result.warnings
-    assert silent == "no signal in the central 32x32 bins of slice 2: left zero"
+    zero_signal, unknown = result.warnings
+    assert zero_signal == "no signal in the central 32x32 bins of slice 2: left zero"
     assert unknown == (
         "nothing measured in the central 32x32 bins of slice 0: a sample of the prior, in canonical units"
     )
     assert np.isfinite(result.factors).all()
     assert result.factors[0] == 1
-    share = columns.mean()
-    expected = {"measured": 2 * share / 3, "completed": (2 - share) / 3, "zero": (1 - share) / 3}
+    fraction = columns.mean()
+    expected = {"measured": 2 * fraction / 3, "completed": (2 - fraction) / 3, "zero": (1 - fraction) / 3}
     assert result.fractions == pytest.approx(expected)
 
 

@@ -25,9 +25,9 @@ def coils(head_kspace, rng):
 @pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
 def test_the_coil_with_five_times_the_noise_is_named(coils, mask, unit):
     kspace = np.where(mask, coils([0.05, 0.05, 0.25, 0.05]), 0) * np.float32(unit)
-    told = coil_noise(kspace, np.broadcast_to(mask, (96, 96)))
-    assert told.startswith("coil 2 has ")
-    assert float(told.split()[3]) == pytest.approx(5, rel=0.2)
+    text = coil_noise(kspace, np.broadcast_to(mask, (96, 96)))
+    assert text.startswith("coil 2 has ")
+    assert float(text.split()[3]) == pytest.approx(5, rel=0.2)
 
 
 @pytest.mark.parametrize("mask", CASES.values(), ids=CASES)

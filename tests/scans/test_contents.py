@@ -99,7 +99,7 @@ def test_an_archive_in_place_of_hdf5_is_called_one(tmp_path):
 
 
 @pytest.mark.parametrize(("real", "imaginary"), [("kspace_real", "kspace_imag"), ("k_re", "k_im")])
-def test_parts_of_k_space_in_two_datasets_are_told_how_to_combine(tmp_path, kspace, real, imaginary):
+def test_parts_of_k_space_in_two_datasets_are_named(tmp_path, kspace, real, imaginary):
     with h5py.File(tmp_path / "parts.h5", "w") as file:
         file[real], file[imaginary] = kspace.real, kspace.imag
     with pytest.raises(ScanError, match=rf"save {real} \+ 1j \* {imaginary} as complex64 'kspace'"):

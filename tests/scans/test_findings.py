@@ -67,7 +67,7 @@ def test_lost_rows_are_a_warning(write):
 
 @pytest.mark.parametrize("size", [48, 51])
 @pytest.mark.parametrize("axes", CORNER)
-def test_an_image_cut_in_two_is_told_and_mended(write, axes, size):
+def test_an_image_cut_in_two_is_named_and_mended(write, axes, size):
     good = open_scan(write(size=size, name="good.h5")).read(slice(None))
     phases = {
         axis: np.exp(-2j * np.pi * (np.arange(size) - size // 2) * (size // 2) / size)
@@ -132,7 +132,7 @@ def test_an_image_is_not_taken_for_kspace(write):
     assert not any("image" in text for text in texts(noisy))
 
 
-def test_repeated_lines_are_told(write):
+def test_repeated_lines_are_named(write):
     def repeat(kspace):
         kspace[1, :, 31:34] = kspace[1, :, 30:31]
         return kspace
@@ -173,7 +173,7 @@ def test_kspace_in_three_dimensions_is_a_warning(write):
     assert "3-D k-space" in text
 
 
-def test_a_mask_along_the_wrong_axis_is_told(write, tmp_path):
+def test_a_mask_along_the_wrong_axis_is_named(write, tmp_path):
     """Rows were left out, and the mask of a square array has them as columns."""
     lines = np.arange(48) % 4 == 0
     path = write(lambda kspace: kspace * lines[:, None])
@@ -191,7 +191,7 @@ def test_a_mask_along_the_wrong_axis_is_told(write, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("rows", "columns", "level", "told"),
+    ("rows", "columns", "level", "text"),
     [
         ((8, 40), (0, 48), "warning", FILLED),
         ((8, 40), (8, 40), "warning", FILLED),
@@ -201,7 +201,7 @@ def test_a_mask_along_the_wrong_axis_is_told(write, tmp_path):
     ],
 )
 @pytest.mark.parametrize("step", [1, 3])
-def test_empty_outer_rows_are_called_what_they_are(write, rows, columns, level, told, step):
+def test_empty_outer_rows_are_called_what_they_are(write, rows, columns, level, text, step):
     def cut(kspace):
         left = np.zeros_like(kspace)
         chosen = ..., slice(*rows), slice(*columns, step)
@@ -211,27 +211,27 @@ def test_empty_outer_rows_are_called_what_they_are(write, rows, columns, level, 
     scan = open_scan(write(cut))
     found = list(sampling_findings(scan, sampling_pattern(scan.sparsest_mask, scan.acquired)))
     outer = [(finding.level, finding.text) for finding in found if "rows" in finding.text]
-    assert [(a, b.split(":")[0]) for a, b in outer] == ([(level, told)] if told else [])
+    assert [(a, b.split(":")[0]) for a, b in outer] == ([(level, text)] if text else [])
     assert any("completed by the model" in doubt for doubt in sampling_doubts(scan)) is (level == "warning")
 
 
 def test_training_tells_what_is_odd_about_a_file(write, tmp_path):
     write(name="a.h5")
     write(lambda kspace: kspace[:, 12:], name="b.h5")
-    (told,) = [text for text in TrainingData.open(tmp_path, 32).warnings if "strongest" in text]
-    assert told.startswith("b.h5: k-space is strongest at row 12")
+    (strongest,) = [text for text in TrainingData.open(tmp_path, 32).warnings if "strongest" in text]
+    assert strongest.startswith("b.h5: k-space is strongest at row 12")
 
 
 @pytest.mark.parametrize(
-    ("axis", "told"), [(-2, "rows look like those of an image"), (-1, "columns look like")]
+    ("axis", "words"), [(-2, "rows look like those of an image"), (-1, "columns look like")]
 )
 @pytest.mark.parametrize("step", [1, 3])
-def test_data_of_which_one_axis_is_transformed_are_told(write, axis, told, step):
+def test_data_of_which_one_axis_is_transformed_are_named(write, axis, words, step):
     def hybrid(kspace):
         image = np.fft.fftshift(np.fft.ifft(np.fft.ifftshift(kspace, axis), axis=axis), axis)
         lines = (np.arange(48) % step == 0) | (np.abs(np.arange(48) - 24) < 4)
         return image * (lines if axis == -2 else lines[:, None])
 
     found = [text for text in texts(write(hybrid)) if "transformed already" in text]
-    assert [text.startswith(f"warning: {told}") for text in found] == [True]
+    assert [text.startswith(f"warning: {words}") for text in found] == [True]
     assert f"along axis {axis} of the array" in found[0]

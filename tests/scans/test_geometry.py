@@ -34,9 +34,9 @@ def scan(tmp_path, rng):
         ((640, 371), (320, 320), None, None, (320, 371), (320, 320)),
         ((640, 264), (320, 320), None, None, (320, 264), (264, 264)),  # narrow FLAIR
         ((640, 264), (320, 320), (264, 264), None, (320, 264), (264, 264)),
-        ((640, 368), None, (320, 320), None, (320, 368), (320, 320)),  # the reference tells
-        ((640, 368), None, None, None, (640, 368), (640, 368)),  # nothing tells
-        ((640, 368), None, None, (320, 300), (320, 368), (320, 300)),  # the user tells
+        ((640, 368), None, (320, 320), None, (320, 368), (320, 320)),  # from the reference
+        ((640, 368), None, None, None, (640, 368), (640, 368)),  # from k-space alone
+        ((640, 368), None, None, (320, 300), (320, 368), (320, 300)),  # from the user
         ((64, 64), None, (48, 48), None, (64, 64), (48, 48)),  # a crop, not oversampling
         ((64, 60), (64, 60), None, None, (64, 60), (64, 60)),
         ((64, 60), (32, 60), (64, 60), None, (64, 60), (64, 60)),  # the reference shows the whole
@@ -88,17 +88,17 @@ def test_missing_rows_keep_the_whole_field(scan):
 
 
 @pytest.mark.parametrize(
-    ("size", "told"),
+    ("size", "warning"),
     [((128, 80), ""), ((80, 80), "160 x 256 mm of the 256 x 256 mm .* --image-size 128x80"), (None, "")],
 )
-def test_a_field_of_view_that_is_cut_is_told(scan, size, told):
+def test_a_field_of_view_that_is_cut_is_named(scan, size, warning):
     """Pixels of 2 mm x 3.2 mm: fastMRI's square of 80 pixels lacks a third of the rows."""
     header = Header((256, 80), (128, 128), None, encoded_fov=(512, 256, 5), recon_fov=(256, 256, 5))
     one = replace(scan(256, 80, recon=size or (80, 80)), header=header)
     warnings = scan_geometry(one, image=None if size else (80, 80)).warnings
-    assert len(warnings) == bool(told)
-    if told:
-        assert re.search(told, warnings[0])
+    assert len(warnings) == bool(warning)
+    if warning:
+        assert re.search(warning, warnings[0])
 
 
 def test_an_image_larger_than_k_space_is_refused(scan):

@@ -74,7 +74,7 @@ def test_sizes_that_are_none(size):
         parse_header(document(space("encodedSpace", (size, 368, 1)), RECON))
 
 
-def test_a_header_that_is_silent_about_geometry():
+def test_a_header_without_geometry():
     recon = space("reconSpace", (320, 320, 1), fov=None)
     header = parse_header(document(space("encodedSpace", fov=None), recon))
     assert header == Header((640, 368), (320, 320), None)

@@ -1,4 +1,4 @@
-"""Coils are told from slices by what follows from each other."""
+"""Coils are distinguished from slices by what follows from each other."""
 
 import h5py
 import numpy as np

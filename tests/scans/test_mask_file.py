@@ -77,10 +77,10 @@ def test_a_mask_for_each_slice(save, rng, suffix, shape):
 
 
 def test_an_axis_of_slices_or_rows(save, rng):
-    """As many slices as rows: what the axis means must be told, unless it makes no difference."""
+    """As many slices as rows: what the axis means must be given, unless it makes no difference."""
     masks = rng.random((HEIGHT, WIDTH)) < 0.4
-    told = r"could be slices or rows; store it as \(20, 1, 17\) or as \(1, 20, 17\)"
-    with pytest.raises(ScanError, match=told):
+    choices = r"could be slices or rows; store it as \(20, 1, 17\) or as \(1, 20, 17\)"
+    with pytest.raises(ScanError, match=choices):
         read_mask_file(save(masks), HEIGHT, WIDTH, HEIGHT)
     np.testing.assert_array_equal(read_mask_file(save(masks[None]), HEIGHT, WIDTH, HEIGHT), masks)
     by_slice = read_mask_file(save(masks[:, None]), HEIGHT, WIDTH, HEIGHT)
@@ -236,6 +236,6 @@ def test_any_array_is_a_mask_or_refused(values):
 
 
 @pytest.mark.parametrize("axes", [(HEIGHT,), (1, HEIGHT), (HEIGHT, 1)])
-def test_a_mask_as_long_as_the_rows_is_told(save, axes):
+def test_a_mask_as_long_as_the_rows_is_named(save, axes):
     advice = "as one of rows, store it as (20, 17), or exchange rows and columns of k-space"
     refused(save(np.ones(axes)), advice)

@@ -107,7 +107,7 @@ def denoise(checkpoint, kspace, sigma, **options):
 
 def test_the_more_noise_the_less_the_data_count(checkpoint, head_kspace):
     kspace = 1e-5 * head_kspace(1)
-    # At each scale: across scales an untrained model may do anything in strong noise.
+    # At each scale: in joint refinement an untrained model may do anything in strong noise.
     distances = [error(denoise(checkpoint, kspace, s).kspace, kspace) for s in (1e-7, 1e-6, 1e-5)]
     assert 1e-5 < distances[0] < distances[1] < distances[2]
 

@@ -131,13 +131,13 @@ def test_refused(reconstructor, shape, options, words):
 
 
 def test_warnings_are_raised_at_the_line_that_called(reconstructor, checkpoint, head_kspace):
-    silent = np.zeros_like(head_kspace(1))
+    zeros = np.zeros_like(head_kspace(1))
     own = {"checkpoint": checkpoint, "device": "cpu", "steps": 1}
     for call in (
-        lambda: reconstructor.reconstruct(silent),
-        lambda: reconstructor.denoise(silent, 0.1),
-        lambda: mri_iahvae.reconstruct(silent, **own),
-        lambda: mri_iahvae.denoise(silent, 0.1, **own),
+        lambda: reconstructor.reconstruct(zeros),
+        lambda: reconstructor.denoise(zeros, 0.1),
+        lambda: mri_iahvae.reconstruct(zeros, **own),
+        lambda: mri_iahvae.denoise(zeros, 0.1, **own),
     ):
         with pytest.warns(IahvaeWarning) as caught:
             result = call()
@@ -146,7 +146,7 @@ def test_warnings_are_raised_at_the_line_that_called(reconstructor, checkpoint, 
         assert {Path(one.filename) for one in caught} == {Path(__file__)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", IahvaeWarning)
-        assert reconstructor.reconstruct(silent).warnings
+        assert reconstructor.reconstruct(zeros).warnings
 
 
 def test_a_result_prints_in_five_lines(reconstructor, head_kspace, checkpoint):

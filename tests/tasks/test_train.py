@@ -127,7 +127,7 @@ def test_volumes_without_any_signal_are_no_data(files, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("count", "slices", "told"),
+    ("count", "slices", "expected"),
     [
         (2, 1, ["over a fifth", "1 slice held out"]),
         (2, 5, ["over a fifth"]),
@@ -135,10 +135,10 @@ def test_volumes_without_any_signal_are_no_data(files, tmp_path):
         (10, 5, []),
     ],
 )
-def test_a_held_out_part_that_is_too_large_or_too_small_is_told(files, count, slices, told):
+def test_a_held_out_part_that_is_too_large_or_too_small_is_named(files, count, slices, expected):
     found = TrainingData.open(files("data", count, slices=slices), 16).warnings
-    assert len(found) == len(told)
-    assert all(words in text for words, text in zip(told, found, strict=True))
+    assert len(found) == len(expected)
+    assert all(words in text for words, text in zip(expected, found, strict=True))
 
 
 def test_several_coils_are_one_image(tmp_path, head_kspace, coil_maps):
@@ -186,7 +186,7 @@ def test_a_run(files, tmp_path):
     assert [path.name for path in pictures] == names
     record = json.loads((checkpoint / "config.json").read_text())["training"]
     assert (record["training_files"], record["training_slices"], record["data"]) == (2, 4, "data")
-    assert str(tmp_path) not in json.dumps(record)  # a checkpoint does not tell where its data were
+    assert str(tmp_path) not in json.dumps(record)  # a checkpoint does not name the path of its data
     assert load_domain(checkpoint).description == "not stated"
     refused(UsageError, data, run, "holds a run already", "--resume")
 

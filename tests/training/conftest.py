@@ -59,7 +59,7 @@ def blobs():
 
 @pytest.fixture
 def make_model(blobs):
-    """Makes a model on a grid, gains measured on `blobs`, no weight at its silent initial value.
+    """Makes a model on a grid, gains measured on `blobs`, no weight at its initial value of zero.
 
     Other values of its configuration may be given.
     """

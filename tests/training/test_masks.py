@@ -11,10 +11,10 @@ def test_masks(noise):
     columns = (masks == masks[:, :1]).all(dim=(1, 2))
     assert 0.65 < columns.float().mean() < 0.85
     for kind in (columns, ~columns):
-        share = masks[kind].float().mean(dim=(1, 2))
-        assert 1 / 12 < share.mean() < 1 / 2.5
-        assert share.std() > 0.05
-        assert share.max() < 0.7
+        fraction = masks[kind].float().mean(dim=(1, 2))
+        assert 1 / 12 < fraction.mean() < 1 / 2.5
+        assert fraction.std() > 0.05
+        assert fraction.max() < 0.7
         density = masks[kind].float().mean(0)
         assert density[12:20, 12:20].mean() > 1.3 * density.mean()
     assert masks[columns].any(0).all()

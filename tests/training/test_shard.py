@@ -1,4 +1,4 @@
-"""What a slice goes through does not depend on the number of processes that share its batch."""
+"""What a slice goes through does not depend on the number of processes among which its batch is divided."""
 
 import pytest
 import torch

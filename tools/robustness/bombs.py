@@ -27,6 +27,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from mri_iahvae.errors import IahvaeError
+from mri_iahvae.files import write_json
 from tools.robustness.subjects import HEADER, SUBJECTS
 
 _MIB = 2**20
@@ -263,7 +264,7 @@ def main(output: Path | None) -> None:
         taken = f"{found.seconds:.2f} | {found.mib:.0f}"
         click.echo(f"| {name} | {bomb.claims} | {size / _MIB:.2f} MiB | {found.outcome} | {taken} |")
     if output is not None:
-        output.write_text(json.dumps(table, indent=1) + "\n")
+        write_json(output, table)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ import h5py
 import numpy as np
 
 from mri_iahvae.errors import IahvaeError
+from mri_iahvae.files import write_json
 from tools.robustness.subjects import SUBJECTS, mutate
 
 _MIB = 2**20
@@ -256,7 +257,7 @@ def main(
     found = {"seed": seed, **summary(cases), "minutes": round((time.perf_counter() - start) / 60, 1)}
     click.echo(json.dumps(found, indent=1))
     if output is not None:
-        output.write_text(json.dumps(found, indent=1) + "\n")
+        write_json(output, found)
     if found["failed"]:
         sys.exit(1)
 

@@ -32,6 +32,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+from mri_iahvae.files import write_json
 from mri_iahvae.model.checkpoint import load_model
 from mri_iahvae.results.hdf5 import write_scan
 from mri_iahvae.training.states import states
@@ -87,7 +88,7 @@ def make_scans(folder: Path) -> None:
 
 
 def digest(path: Path) -> str:
-    """Of all that a file holds; of a result without its attributes, which tell the time."""
+    """Of all that a file holds; of a result without its attributes, which hold the time."""
     if path.suffix != ".h5":
         return hashlib.sha256(path.read_bytes()).hexdigest()
     total = hashlib.sha256()
@@ -274,10 +275,9 @@ def main(kills: int, command: str | None, seed: int, json_path: Path | None) -> 
             campaign.go(kills // len(campaigns), rng)
             shutil.rmtree(work / f"{campaign.command}-undisturbed")
         report = {campaign.command: campaign.to_json() for campaign in campaigns}
-    text = json.dumps(report, indent=1)
-    click.echo(text)
+    click.echo(json.dumps(report, indent=1))
     if json_path is not None:
-        json_path.write_text(text + "\n")
+        write_json(json_path, report)
     sys.exit(any(campaign.problems for campaign in campaigns))
 
 

@@ -9,7 +9,6 @@ catches are listed; some change nothing that can be observed, which is for a rea
 import argparse
 import ast
 import copy
-import json
 import os
 import shutil
 import subprocess
@@ -19,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+
+from mri_iahvae.files import write_json
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("kspace", "inference")
@@ -103,7 +104,7 @@ def main() -> None:
         print(f"{number} of {len(drawn)}, caught {number - len(survived)}", flush=True)
         if arguments.json:
             record = {"possible": len(every), "tried": number, "survived": survived, "seed": arguments.seed}
-            arguments.json.write_text(json.dumps(record, indent=1) + "\n")
+            write_json(arguments.json, record)
 
 
 if __name__ == "__main__":

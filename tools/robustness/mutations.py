@@ -9,7 +9,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ _FIELDS = ("kspace", "mask", "noise_sigma", "ismrmrd_header", "reconstruction_es
 def damage(content: bytes, rng: Generator) -> bytes:
     """A few changes of bytes, anywhere or in the head."""
     for _ in range(int(rng.integers(1, _MOST))):
-        change = _BYTE_CHANGES[int(rng.integers(len(_BYTE_CHANGES)))]
+        change = _pick(_BYTE_CHANGES, rng)
         content = change(content, rng)
     return content
 
@@ -61,7 +61,7 @@ def damage_zip(content: bytes, rng: Generator) -> bytes:
         zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new,
     ):
         names = archive.namelist()
-        chosen = names[int(rng.integers(len(names)))]
+        chosen = _pick(names, rng)
         for name in names:
             member = archive.read(name)
             new.writestr(name, damage(member, rng) if name == chosen else member)
@@ -81,7 +81,7 @@ def damage_json(content: bytes, rng: Generator) -> bytes:
         elif kind == 2 and isinstance(holder[key], list):
             holder[key] = deepcopy(holder[key]) * int(rng.integers(2, 50))
         else:
-            holder[key] = deepcopy(_VALUES[int(rng.integers(len(_VALUES)))])
+            holder[key] = deepcopy(_pick(_VALUES, rng))
         if "" not in root:
             break
     text = json.dumps(root[""])
@@ -111,16 +111,20 @@ def damage_hdf5(path: Path, rng: Generator, outside: Path) -> None:
             if rng.random() < 0.3 or not names:
                 _replace_attribute(file, rng)
                 continue
-            name = names[int(rng.integers(len(names)))]
+            name = _pick(names, rng)
             if name in list(holder):
                 del holder[name]
-            _OBJECTS[int(rng.integers(len(_OBJECTS)))](holder, name, rng, outside)
+            _pick(_OBJECTS, rng)(holder, name, rng, outside)
 
 
 def _kind(file: h5py.File, name: str) -> type | None:
     """Group or dataset, where no link leads to it."""
     kind = file.id.links.get_info(name.encode()).type
     return type(file[name]) if kind == h5py.h5l.TYPE_HARD else None
+
+
+def _pick(values: Sequence[Any], rng: Generator) -> Any:  # noqa: ANN401
+    return values[int(rng.integers(len(values)))]
 
 
 def _span(size: int, rng: Generator) -> tuple[int, int]:
@@ -140,7 +144,7 @@ def _edge(content: bytes, rng: Generator) -> bytes:
     """A number at the edge of what its bytes can hold."""
     start, _ = _span(len(content), rng)
     size = int(2 ** rng.integers(4))
-    value = _EDGES[int(rng.integers(len(_EDGES)))] % 256**size
+    value = _pick(_EDGES, rng) % 256**size
     return (
         content[:start]
         + value.to_bytes(size, "little" if rng.random() < 0.5 else "big")
@@ -184,13 +188,13 @@ def _number(content: bytes, rng: Generator) -> bytes:
     found = list(re.finditer(rb"\d+", content[: 2 * _HEAD]))
     if not found:
         return content
-    match = found[int(rng.integers(len(found)))]
-    return content[: match.start()] + _NUMBERS[int(rng.integers(len(_NUMBERS)))] + content[match.end() :]
+    match = _pick(found, rng)
+    return content[: match.start()] + _pick(_NUMBERS, rng) + content[match.end() :]
 
 
 def _word(content: bytes, rng: Generator) -> bytes:
     start, _ = _span(len(content), rng)
-    return content[:start] + _WORDS[int(rng.integers(len(_WORDS)))] + content[start:]
+    return content[:start] + _pick(_WORDS, rng) + content[start:]
 
 
 _BYTE_CHANGES: tuple[Callable[[bytes, Generator], bytes], ...] = (
@@ -205,12 +209,12 @@ def _place(root: dict[str, Any], rng: Generator) -> tuple[Any, Any]:
     while isinstance(holder[key], dict | list) and holder[key] and rng.random() < 0.8:
         holder = holder[key]
         keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
-        key = keys[int(rng.integers(len(keys)))]
+        key = _pick(keys, rng)
     return holder, key
 
 
 def _replace_attribute(file: h5py.File, rng: Generator) -> None:
-    name = ("noise_sigma", "acquisition", "max", "patient_id", "acceleration")[int(rng.integers(5))]
+    name = _pick(("noise_sigma", "acquisition", "max", "patient_id", "acceleration"), rng)
     values = (
         "x" * 60_000,
         b"\xff\xfe",
@@ -225,7 +229,7 @@ def _replace_attribute(file: h5py.File, rng: Generator) -> None:
         np.uint64(2**64 - 1),
         True,
     )
-    file.attrs[name] = values[int(rng.integers(len(values)))]
+    file.attrs[name] = _pick(values, rng)
 
 
 def _array(holder: h5py.Group, name: str, rng: Generator, outside: Path) -> None:  # noqa: ARG001
@@ -235,7 +239,7 @@ def _array(holder: h5py.Group, name: str, rng: Generator, outside: Path) -> None
     ">c8",
 )  # fmt: skip
     shape = tuple(int(n) for n in rng.choice([0, 1, 2, 3, 16, 17, 40], int(rng.integers(6))))
-    holder.create_dataset(name, shape, types[int(rng.integers(len(types)))])
+    holder.create_dataset(name, shape, _pick(types, rng))
 
 
 def _declared(holder: h5py.Group, name: str, rng: Generator, outside: Path) -> None:  # noqa: ARG001
@@ -251,7 +255,7 @@ def _declared(holder: h5py.Group, name: str, rng: Generator, outside: Path) -> N
 
 def _text(holder: h5py.Group, name: str, rng: Generator, outside: Path) -> None:  # noqa: ARG001
     texts = ("<a/>", "<!DOCTYPE a>", "<a>" * 5000, "\x01", "&#0;", "<a b='" + "c" * 100_000 + "'/>", "é", "")
-    holder[name] = texts[int(rng.integers(len(texts)))]
+    holder[name] = _pick(texts, rng)
 
 
 def _odd(holder: h5py.Group, name: str, rng: Generator, outside: Path) -> None:  # noqa: ARG001
@@ -264,7 +268,7 @@ def _odd(holder: h5py.Group, name: str, rng: Generator, outside: Path) -> None: 
         np.zeros((2, 3), h5py.enum_dtype({"a": 1})),
         np.zeros((2, 8, 8), np.dtype(("f4", (2,)))),
     )
-    holder[name] = values[int(rng.integers(len(values)))]
+    holder[name] = _pick(values, rng)
 
 
 def _lengths(holder: h5py.Group, name: str, rng: Generator, outside: Path) -> None:  # noqa: ARG001

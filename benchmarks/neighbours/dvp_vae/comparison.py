@@ -6,12 +6,12 @@ import click
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import ttest_rel
 from torch import Tensor
 
 from benchmarks.neighbours.dvp_vae.images import Data
 from benchmarks.neighbours.dvp_vae.pseudo_input import PseudoInput
 from benchmarks.neighbours.dvp_vae.training import DRAWS, INSTANTS, DvpVae, fit, score
+from benchmarks.neighbours.report import paired
 from mri_iahvae.training.coarse_prior import fit_mixture
 
 SAMPLES = 20000
@@ -102,14 +102,8 @@ def negative_elbo(rows: dict[str, list[Row]], model: Model) -> Array:
 
 
 def gain(rows: dict[str, list[Row]], first: Model, second: Model) -> dict[str, float]:
-    """How much better the first is, nats: mean, deviation over seeds, p of the paired t test, two-sided."""
-    one, other = (negative_elbo(rows, model) for model in (first, second))
-    change = other - one
-    return {
-        "gain": float(change.mean()),
-        "deviation": float(change.std(ddof=1)),
-        "p": float(ttest_rel(other, one).pvalue),
-    }
+    """How much better the first is, nats."""
+    return paired(negative_elbo(rows, second), negative_elbo(rows, first))
 
 
 def table(results: dict[str, Any], unit: float = 1.0) -> str:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.stats import ttest_rel
 from torch import Tensor, nn
 
 from benchmarks.neighbours.ia_vae.hypernetwork import HyperNetwork, layers_of, modulated
+from benchmarks.neighbours.report import arrays, paired
 from mri_iahvae.errors import unusable
 from mri_iahvae.kspace.octaves import OCTAVES, octaves, ring_means
 from mri_iahvae.model.guide import Guide, slice_unit
@@ -94,13 +94,7 @@ def load(path: Path) -> tuple[Tensor, Tensor]:
     Raises:
         ScanError: it is no npz file with square images of sides that are multiples of 32, and their subjects.
     """
-    try:
-        with np.load(path) as archive:
-            images, subjects = archive["images"], archive["subject"]
-    except (OSError, ValueError, KeyError) as error:
-        raise unusable(
-            path, "an npz file with `images` and `subject`", error, "choose another file"
-        ) from error
+    images, subjects = arrays(path, "images", "subject")
     if images.ndim != 3 or images.shape[1] != images.shape[2] or images.shape[1] % SIDE:
         expected = f"square images of a side that is a multiple of {SIDE}"
         raise unusable(path, expected, f"shape {images.shape}", "choose another file")
@@ -169,10 +163,8 @@ def ratios(rows: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, float
     """NMSE of kernels over that of each other way, geometric mean over seeds; p of the paired t test of logarithms."""
     logs = {way: np.log([row["nmse"] for row in of_seeds]) for way, of_seeds in rows.items()}
     kernels = logs.pop(WAYS[-1])
-    return {
-        way: {"ratio": float(np.exp((kernels - other).mean())), "p": float(ttest_rel(kernels, other).pvalue)}
-        for way, other in logs.items()
-    }
+    found = {way: paired(kernels, other) for way, other in logs.items()}
+    return {way: {"ratio": float(np.exp(one["gain"])), "p": one["p"]} for way, one in found.items()}
 
 
 def table(results: dict[str, Any]) -> str:

@@ -45,7 +45,7 @@ def test_first_volume_of_four_dimensions_and_large_slices(tmp_path, rng):
     assert (remarks, none) == (("first of 3 volumes",), ())
 
 
-def test_negative_values_become_zero_and_are_told(tmp_path):
+def test_negative_values_become_zero_and_are_counted(tmp_path):
     voxels = np.ones((10, 20, 5), np.float32)
     voxels[:5] = -1
     (volume,) = read_magnitudes(save(tmp_path / "a.nii", voxels))

@@ -95,13 +95,13 @@ def test_readout_oversampling_that_was_removed_without_the_header(write, raw):
 
 def test_slices_that_the_header_has_and_the_lines_lack(write, raw):
     limits = "<slice><minimum>0</minimum><maximum>{}</maximum><center>0</center></slice></encodingLimits>"
-    for last, told in [
+    for last, warning in [
         (4, ("slices with lines: 3 of the header's 5; was the scan broken off?",)),
         (2, ()),
         (0, ()),
     ]:
         header = FULL.replace("</encodingLimits>", limits.format(last))
-        assert open_scan(write(lines(raw), header)).warnings == told
+        assert open_scan(write(lines(raw), header)).warnings == warning
 
 
 def test_averages_are_averaged(write, raw, rng):
@@ -146,7 +146,7 @@ BETWEEN, ON_GRID, OFF_GRID = [7, 9, 11], [8, 10], [c for c in range(0, 18, 2) if
 
 
 @pytest.mark.parametrize(
-    ("mode", "taken", "told"),
+    ("mode", "taken", "warning"),
     [
         ("embedded", True, ""),
         ("separate", False, "left out: 9 parallel calibration"),
@@ -159,7 +159,7 @@ BETWEEN, ON_GRID, OFF_GRID = [7, 9, 11], [8, 10], [c for c in range(0, 18, 2) if
         ("", True, "the header does not say whether 9 calibration lines belong to the image, and none lies"),
     ],
 )
-def test_calibration_between_the_lines_of_the_image(write, raw, mode, taken, told):
+def test_calibration_between_the_lines_of_the_image(write, raw, mode, taken, warning):
     """Every second line, and all of the centre: those between are flagged as calibration alone."""
     both = ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING
     between = lines(raw, BETWEEN, flags=[ismrmrd.ACQ_IS_PARALLEL_CALIBRATION])
@@ -168,8 +168,8 @@ def test_calibration_between_the_lines_of_the_image(write, raw, mode, taken, tol
     columns = sorted([*OFF_GRID, *ON_GRID, *(BETWEEN if taken else [])])
     assert np.flatnonzero(scan.mask.any(axis=0)).tolist() == columns
     np.testing.assert_array_equal(scan.read_coils(0)[0][..., columns], raw[0][..., columns])
-    assert len(scan.warnings) == bool(told)
-    assert told in "".join(scan.warnings)
+    assert len(scan.warnings) == bool(warning)
+    assert warning in "".join(scan.warnings)
 
 
 def test_calibration_upon_the_lines_of_the_image_is_separate(write, raw):
@@ -224,7 +224,7 @@ def limited(first, last, centre):
 
 
 @pytest.mark.parametrize(
-    ("first", "limits", "told"),
+    ("first", "limits", "warning"),
     [
         (0, (0, 17, ""), ""),  # no centre
         (1, (1, 18, 10), ""),  # all counted from 1
@@ -235,15 +235,15 @@ def limited(first, last, centre):
         (0, (0, 11, 6), "lines 0 to 17 are taken as 0 to 17"),  # for fewer lines than there are
     ],
 )
-def test_lines_that_fill_k_space_fit_in_one_way(write, raw, first, limits, told):
+def test_lines_that_fill_k_space_fit_in_one_way(write, raw, first, limits, warning):
     scan = open_scan(write(lines(raw, first=-first), limited(*limits)))
     np.testing.assert_array_equal(scan.read_coils(slice(None)), raw)
-    assert len(scan.warnings) == bool(told)
-    assert told in "".join(scan.warnings)
+    assert len(scan.warnings) == bool(warning)
+    assert warning in "".join(scan.warnings)
 
 
 @pytest.mark.parametrize("limits", [(0, 11, ""), (0, 0, 0), (0, 99, 50), (0, 3, 2)])
-def test_a_centre_that_is_not_known_is_told(write, raw, limits):
+def test_a_centre_that_is_not_known_is_named(write, raw, limits):
     scan = open_scan(write(lines(raw, range(12)), limited(*limits)))
     np.testing.assert_array_equal(scan.read_coils(0)[0, ..., :12], raw[0, ..., :12])
     assert "9 of 0 to 11 is taken for the centre of k-space" in scan.warnings[-1]

@@ -30,9 +30,9 @@ def test_averages_of_opposite_sign_are_refused(refused, write, head, count):
 
 
 @pytest.mark.parametrize(("factors", "left"), [((1, 1, 1, -1), "25%"), ((1, np.exp(2j)), "29%")])
-def test_averages_that_cancel_in_part_are_told(write, head, factors, left):
-    (told,) = open_scan(write(averaged(*map(head, factors)))).warnings
-    assert told.startswith(f"averages contradict each other, {left} of the energy")
+def test_averages_that_cancel_in_part_are_named(write, head, factors, left):
+    (warning,) = open_scan(write(averaged(*map(head, factors)))).warnings
+    assert warning.startswith(f"averages contradict each other, {left} of the energy")
 
 
 @pytest.mark.parametrize("factors", [(1, 1), (1, 0.5), (1, np.exp(0.5j)), (0, 0), (0, 0, 0, 0)])

@@ -54,11 +54,11 @@ def test_one_of_several_encodings_is_chosen(refused, write, raw):
 def test_a_number_that_is_not_there_is_refused_with_those_that_are(write, raw):
     """Among the lines that the other choices leave."""
     path = write(lines(raw, contrast=0) + lines(raw, contrast=1, set=5) + lines(raw, contrast=1))
-    for choice, told in [
+    for choice, message in [
         ({"contrast": 2}, r"lines of contrast 2, found 2 of `contrast` \(0, 1\)"),
         ({"contrast": 0, "set": 5}, r"lines of set 5, found 1 of `set` \(0\)"),
     ]:
-        with pytest.raises(Exception, match=told):
+        with pytest.raises(Exception, match=message):
             select(path, **choice)
 
 
@@ -104,7 +104,7 @@ def test_a_group_of_another_name_is_chosen(tmp_path, refused, raw, name):
     np.testing.assert_array_equal(found, raw)
 
 
-def test_lines_upon_others_that_no_counter_tells_apart_are_told(write, raw):
+def test_lines_upon_others_that_no_counter_separates_are_named(write, raw):
     """Averaged; but not where they cover other samples, or other averages."""
     scan = open_scan(write(lines(raw) + lines(3 * raw, range(4, 6))))
     assert scan.warnings == ("lines upon others of the same counters, averaged: 6",)
@@ -123,7 +123,7 @@ def test_lines_of_other_coils_are_refused(refused, write, raw):
     refused(write([*lines(raw), odd]), "one channel_mask throughout")
 
 
-def test_coordinates_that_are_not_read_are_told(write, raw):
+def test_coordinates_that_are_not_read_are_named(write, raw):
     made = lines(raw)
     made[0].resize(24, 2, trajectory_dimensions=2)
     made[0].data[:] = raw[0, :, :, 0]

@@ -39,11 +39,11 @@ def test_kspace_is_that_of_the_slices(save, rng, name, kind):
     assert scan.warnings == ("magnitude images have no phase: zero phase is assumed",)
 
 
-def test_signs_that_results_lose_are_told(save):
+def test_signs_that_results_lose_are_named(save):
     voxels = np.ones(SHAPE, np.float32)
     voxels[:, :5] = -2
-    (told,) = open_scan(save(voxels)).warnings
-    assert told == "25 % of the values are negative: results are magnitudes, which lose the signs"
+    (warning,) = open_scan(save(voxels)).warnings
+    assert warning == "25 % of the values are negative: results are magnitudes, which lose the signs"
     assert open_scan(save(voxels.astype(np.complex64))).warnings == ()
 
 

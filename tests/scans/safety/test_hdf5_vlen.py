@@ -1,4 +1,4 @@
-"""Lengths of variable-length parts are told from the file's bytes, as h5py reads them."""
+"""Lengths of variable-length parts are read from the file's bytes, as h5py reads them."""
 
 import struct
 
@@ -41,7 +41,7 @@ def test_a_length_that_the_file_cannot_hold_is_refused_unread(tmp_path):
         dataset(file, "text")
 
 
-def test_what_cannot_be_told_is_refused(tmp_path):
+def test_what_cannot_be_read_is_refused(tmp_path):
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
         file.create_dataset("packed", (2,), h5py.string_dtype(), chunks=(2,), compression="gzip")
