@@ -1,11 +1,11 @@
 #!/bin/sh
-# Measure again what depends on the shipped weights, and write the tables. From the repository's root:
+# Measure again what depends on the shipped guide, and write the tables. From the repository's root, in its environment:
 #
 #     benchmarks/remake.sh TRAIN.npz VAL.npz VAL_256.npz KNEES_256.npz data/reporting data/tuning
 #
-# The data are those of docs/results/README.md. JOBS commands run at a time (2), one core each: about an hour of each core
-# with bfloat16. What stays to be done by hand: the two numbers of coil_fraction.json belong into model/coil_estimate.py
-# before its next commands run; claims and prose of the pages; the figures.
+# The data are those of docs/results/README.md; their paths hold no spaces. JOBS commands run at a time (2), one core each.
+# What stays to be done by hand: the two numbers of coil_fraction.json belong into model/coil_estimate.py before the other
+# coils' commands; claims and prose of the pages; the figures; pages of the prior alone, where that has changed.
 set -eu
 train=$1 val=$2 val_256=$3 knees_256=$4 reporting=$5 tuning=$6
 here=benchmarks

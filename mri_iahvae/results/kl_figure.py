@@ -38,7 +38,7 @@ def kl_figure(path: Path, log: Path) -> None:
         axes.plot(*zip(*points, strict=True), ".-", color=colours(number), label=f"{side}x{side}")
     axes.set(xlabel="step", ylabel="KL divergence of held-out slices, nats")
     axes.set_yscale("symlog", linthresh=0.1)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, max(1.0, axes.get_ylim()[1]))  # so that its ticks are powers of ten
     axes.legend(title="scale", fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     with atomic_path(path) as part:
         figure.savefig(part, format="png")

@@ -2,7 +2,6 @@
 
 from copy import copy
 from dataclasses import replace
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +32,7 @@ class Reconstructor:
     Args:
         checkpoint: name of a shipped model, or folder of a checkpoint.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        **settings: `quality="fast"`, "default" or "best", and fields of `InferenceSettings` by name:
-            `method="hybrid", steps=10, samples=8` ...
+        **settings: as in `mri_iahvae.reconstruct`.
 
     Attributes:
         loaded: the model, where it is and what came with it.
@@ -72,35 +70,7 @@ class Reconstructor:
         keep_samples: bool = False,
         batch: int | None = None,
     ) -> Reconstruction:
-        """Reconstruct a slice or a volume from its measured k-space bins.
-
-        Args:
-            kspace: complex (H, W), (slices, H, W) or (slices, coils, H, W), NumPy or PyTorch, any size, centred (DC
-                at H // 2, W // 2), any units, without readout oversampling; values at unmeasured bins are ignored.
-                The model completes the central bins of its grid (128 x 128 for the shipped one), its guide those
-                beyond. Of several coils the guide completes all (`pipeline.multicoil`).
-            mask: bool (W,) for columns, (H, W) or (slices, H, W), true where measured; None when everything is.
-            up_to: "8x8", or 8: only the measured bins of the central 8 x 8 block are used; all others count as
-                unmeasured and come from the prior. None uses every measured bin.
-            noise_sigma: standard deviation of the noise per real and imaginary part, in the units of `kspace`; one
-                number or (slices,).
-            coils: whether the axis before (H, W) is of coils; None: where there are four axes. A single coil is
-                reconstructed as without that axis.
-            coil_combine: of several coils, "rss" (default) or "sensitivity" (`pipeline.multicoil.reconstruct_coils`).
-            sensitivities: of several coils, complex (coils, H, W) or (slices, coils, H, W); None takes ESPIRiT's.
-            keep_coil_kspace: of several coils, return the completed k-space of each.
-            keep_sensitivities: of several coils, return the sensitivities that were used.
-            keep_samples: return every posterior sample, not only their mean and standard deviation.
-            batch: slices at a time, halved when memory runs out; None: what suits the device.
-
-        Returns:
-            The complex image in the units of the input, its k-space, and what was measured and completed. Its warnings
-            are raised as `IahvaeWarning` besides.
-
-        Raises:
-            UsageError: an argument that cannot be.
-            IahvaeError: out of memory with one slice at a time.
-        """
+        """Reconstruct a slice or a volume: arguments, result and errors of `mri_iahvae.reconstruct`."""
         loaded, values = self.loaded, as_numpy(kspace)
         several = values.ndim == 4 if coils is None else coils
         alone = values.ndim == 2 + several
@@ -155,30 +125,68 @@ def reconstruct(
     kspace: NDArray[np.complexfloating] | Tensor,
     mask: NDArray[np.bool_] | Tensor | None = None,
     *,
+    up_to: str | int | None = None,
+    noise_sigma: NDArray[np.floating] | Tensor | float = 0.0,
+    coils: bool | None = None,
+    coil_combine: CoilCombine | None = None,
+    sensitivities: NDArray[np.complexfloating] | Tensor | None = None,
+    keep_coil_kspace: bool = False,
+    keep_sensitivities: bool = False,
+    keep_samples: bool = False,
+    batch: int | None = None,
     checkpoint: str | Path = "small",
     device: str = "auto",
-    **options: Any,  # noqa: ANN401 - of `Reconstructor` and its method, checked there
+    **settings: Any,  # noqa: ANN401 - `InferenceSettings`, checked there
 ) -> Reconstruction:
     """Reconstruct a slice or a volume from its measured k-space bins (Python API).
 
-    The model is loaded each time; a `Reconstructor` keeps it. Result and errors are those of its method.
+    The model is loaded each time; a `Reconstructor` keeps it.
 
     Args:
-        kspace: as in `Reconstructor.reconstruct`.
-        mask: as there.
+        kspace: complex (H, W), (slices, H, W) or (slices, coils, H, W), NumPy or PyTorch, any size, centred (DC at
+            H // 2, W // 2), any units, without readout oversampling; values at unmeasured bins are ignored. The model
+            completes the central bins of its grid (128 x 128 for the shipped one), its guide those beyond. Of several
+            coils the guide completes all (`pipeline.multicoil`).
+        mask: bool (W,) for columns, (H, W) or (slices, H, W), true where measured; None when everything is.
+        up_to: "8x8", or 8: only the measured bins of the central 8 x 8 block are used; all others count as
+            unmeasured and come from the prior. None uses every measured bin.
+        noise_sigma: standard deviation of the noise per real and imaginary part, in the units of `kspace`; one
+            number or (slices,).
+        coils: whether the axis before (H, W) is of coils; None: where there are four axes. A single coil is
+            reconstructed as without that axis.
+        coil_combine: of several coils, "rss" (default) or "sensitivity" (`pipeline.multicoil.reconstruct_coils`).
+        sensitivities: of several coils, complex (coils, H, W) or (slices, coils, H, W); None takes ESPIRiT's.
+        keep_coil_kspace: of several coils, return the completed k-space of each.
+        keep_sensitivities: of several coils, return the sensitivities that were used.
+        keep_samples: return every posterior sample, not only their mean and standard deviation.
+        batch: slices at a time, halved when memory runs out; None: what suits the device.
         checkpoint: name of a shipped model, or folder of a checkpoint.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        **options: the other arguments there (`up_to`, `noise_sigma`, `coil_combine` ...), and settings as in
-            `Reconstructor`.
+        **settings: `quality="fast"`, "default" or "best", and fields of `InferenceSettings` by name:
+            `method="hybrid", steps=10, samples=8` ...
+
+    Returns:
+        The complex image in the units of the input, its k-space, and what was measured and completed. Its warnings are
+        raised as `IahvaeWarning` besides.
 
     Raises:
         UsageError: an argument that cannot be.
         CheckpointError: the checkpoint cannot be read.
         IahvaeError: out of memory with one slice at a time.
     """
-    names = set(signature(Reconstructor.reconstruct).parameters) & set(options)
-    own = {name: options.pop(name) for name in names}
-    return Reconstructor(checkpoint, device, **options).reconstruct(kspace, mask, **own)
+    return Reconstructor(checkpoint, device, **settings).reconstruct(
+        kspace,
+        mask,
+        up_to=up_to,
+        noise_sigma=noise_sigma,
+        coils=coils,
+        coil_combine=coil_combine,
+        sensitivities=sensitivities,
+        keep_coil_kspace=keep_coil_kspace,
+        keep_sensitivities=keep_sensitivities,
+        keep_samples=keep_samples,
+        batch=batch,
+    )
 
 
 def denoise(
